@@ -1,0 +1,44 @@
+"""The errors of k8s-ovs, as a tree.
+
+K8sOvsError            anything that a user can cause or must act on; says what, found, expected
+├── InvalidRecord      a value in etcd, Kubernetes or a flag that does not make sense
+├── Unavailable        an outside part (etcd, API server, OVS) does not answer; try again
+│   └── TimedOut       it did not answer within its time limit
+├── PluginError        a plugin is missing, in conflict, or raised
+└── SwitchError        Open vSwitch refused what it was told
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "InvalidRecord",
+    "K8sOvsError",
+    "PluginError",
+    "SwitchError",
+    "TimedOut",
+    "Unavailable",
+]
+
+
+class K8sOvsError(Exception):
+    """Anything that a user can cause or must act on. Its text stands alone: no trace is needed."""
+
+
+class InvalidRecord(K8sOvsError):
+    """A value that does not make sense: names the key, the field, what was found and expected."""
+
+
+class Unavailable(K8sOvsError):
+    """An outside part does not answer. Names the part and its address."""
+
+
+class TimedOut(Unavailable):
+    """An outside part did not answer within its time limit. Names the limit in seconds."""
+
+
+class PluginError(K8sOvsError):
+    """A plugin is missing, doubled, in conflict or raised. Names the plugin."""
+
+
+class SwitchError(K8sOvsError):
+    """Open vSwitch refused what it was told. Carries its own words."""

@@ -1,0 +1,225 @@
+"""A flow as a value: which table, which packets, what is done with them.
+
+Flows are immutable and know nothing of a switch. `text` writes them as ovs-ofctl does,
+`wire` as OpenFlow 1.4 messages.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+
+from attrs import field, frozen
+
+from k8s_ovs.pipeline.field import FIELDS, Field
+from k8s_ovs.pipeline.table import PipelineError, Table
+
+__all__ = [
+    "Action",
+    "Ct",
+    "Flow",
+    "Goto",
+    "InPort",
+    "Match",
+    "Move",
+    "Note",
+    "Output",
+    "SetField",
+    "Term",
+    "any_packet",
+    "arp",
+    "icmp",
+    "ip",
+    "ipv6",
+    "tcp",
+    "udp",
+]
+
+#: What a person may give for a field: numbers, addresses, "02:..." MACs, ct_state as "+trk-rpl".
+Value = int | str | IPv4Address | IPv4Network
+
+#: Bits of ct_state, ovs-fields(7).
+CT_STATE_BITS = {
+    "new": 0x01,
+    "est": 0x02,
+    "rel": 0x04,
+    "rpl": 0x08,
+    "inv": 0x10,
+    "trk": 0x20,
+    "snat": 0x40,
+    "dnat": 0x80,
+}
+
+
+@frozen
+class Term:
+    """One field with a value; `mask` None means every bit."""
+
+    field: Field
+    value: int
+    mask: int | None = None
+
+
+@frozen
+class Match:
+    """Which packets: every term must hold. Terms stand in OXM prerequisite order."""
+
+    terms: tuple[Term, ...] = ()
+
+
+@frozen
+class Output:
+    """Send out of a port: a number, or the register that holds one."""
+
+    port: int | Field
+
+
+@frozen
+class InPort:
+    """Send back out of the port that it came in by (OFPP_IN_PORT)."""
+
+
+@frozen
+class SetField:
+    """Write a constant into a field or register (whole field)."""
+
+    field: Field
+    value: int
+
+
+@frozen
+class Move:
+    """Copy a whole field into another one of at least its width."""
+
+    source: Field
+    target: Field
+
+
+@frozen
+class Goto:
+    """Go on in another table. Always the last action."""
+
+    table: str
+
+
+@frozen
+class Ct:
+    """Track the connection in `zone`; with `commit`, remember it, marked; then go on in `table`.
+
+    ovs-actions(7), "The ct action".
+    """
+
+    zone: int
+    commit: bool = False
+    mark: int | None = None
+    table: str | None = None
+
+
+@frozen
+class Note:
+    """Does nothing; carries bytes for a reader of the flow table."""
+
+    data: bytes
+
+
+Action = Output | InPort | SetField | Move | Goto | Ct | Note
+
+
+@frozen
+class Flow:
+    """A flow of `table`. No actions: the packet is dropped and counted.
+
+    Raises PipelineError for a goto to a table that `table` does not declare as a next one.
+    """
+
+    table: Table
+    priority: int
+    match: Match
+    actions: tuple[Action, ...] = field(default=(), converter=tuple)
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.priority <= 0xFFFF:
+            raise PipelineError(f"{self.table.name}: priority {self.priority} is not 0 to 65535")
+        for place, action in enumerate(self.actions):
+            target = action.table if isinstance(action, Goto | Ct) else None
+            if isinstance(action, Goto) and place != len(self.actions) - 1:
+                raise PipelineError(f"{self.table.name}: an action stands behind a goto")
+            if target is None or self.table.allows(target):
+                continue
+            if not (isinstance(action, Ct) and target == self.table.name):
+                raise PipelineError(f"table {self.table.name} does not declare a hop to {target}")
+
+
+def any_packet(**fields: Value) -> Match:
+    """A match on the given fields, with no prerequisite of its own."""
+    terms = (_term(FIELDS[name], value) for name, value in fields.items())
+    return Match(tuple(sorted(terms, key=lambda term: _ORDER[term.field.name])))
+
+
+def ip(**fields: Value) -> Match:
+    """IPv4 packets."""
+    return any_packet(eth_type=0x0800, **fields)
+
+
+def arp(**fields: Value) -> Match:
+    """ARP packets."""
+    return any_packet(eth_type=0x0806, **fields)
+
+
+def ipv6(**fields: Value) -> Match:
+    """IPv6 packets, neighbour discovery included."""
+    return any_packet(eth_type=0x86DD, **fields)
+
+
+def icmp(**fields: Value) -> Match:
+    """ICMP over IPv4."""
+    return ip(ip_proto=1, **fields)
+
+
+def tcp(**fields: Value) -> Match:
+    """TCP over IPv4."""
+    return ip(ip_proto=6, **fields)
+
+
+def udp(**fields: Value) -> Match:
+    """UDP over IPv4."""
+    return ip(ip_proto=17, **fields)
+
+
+# Prerequisites (eth_type, ip_proto) must precede what needs them (OpenFlow 1.4 section 7.2.3.6).
+_ORDER = {name: place for place, name in enumerate(FIELDS)}
+
+
+def _term(of: Field, value: Value) -> Term:
+    number, mask = _number(of, value)
+    if number > of.full_mask or number < 0:
+        raise PipelineError(f"{of.name}={value} does not fit in {of.bits} bits")
+    if mask is not None and not of.maskable:
+        raise PipelineError(f"{of.name}={value}: this field takes no mask")
+    return Term(of, number, mask)
+
+
+def _number(of: Field, value: Value) -> tuple[int, int | None]:
+    """A person's value as (number, mask)."""
+    if isinstance(value, int):
+        return value, None
+    if isinstance(value, IPv4Address):
+        return int(value), None
+    if isinstance(value, IPv4Network):
+        mask = int(value.netmask)
+        return int(value.network_address), None if mask == of.full_mask else mask
+    if of.name == "ct_state":
+        return _ct_state(value)
+    if ":" in value:
+        return int(value.replace(":", ""), 16), None
+    network = IPv4Network(value)
+    return _number(of, network)
+
+
+def _ct_state(text: str) -> tuple[int, int]:
+    """ "+trk-rpl" as (value, mask)."""
+    number = mask = 0
+    for part in text.replace("+", " +").replace("-", " -").split():
+        bit = CT_STATE_BITS[part[1:]]
+        mask |= bit
+        number |= bit if part[0] == "+" else 0
+    return number, mask

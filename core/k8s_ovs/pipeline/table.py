@@ -1,0 +1,114 @@
+"""A table: one question about a packet, and the tables the answer may send it to.
+
+`Pipeline` puts the core's tables and those of plugins into packet order and gives them numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import field, frozen
+
+__all__ = ["Pipeline", "PipelineError", "Table"]
+
+_GAP = 10
+_LAST_TABLE = 254  # OFPTT_MAX, OpenFlow 1.4 section 7.3.4.1
+
+
+class PipelineError(ValueError):
+    """Tables that cannot be put in order, or a hop that no table declares."""
+
+
+@frozen
+class Table:
+    """A stage of the pipeline.
+
+    name: upper case, as people read it in dumps. question: what this table decides.
+    next: names of the tables that its flows may go to.
+    between: for a plugin's table, the (before, after) pair of tables that it is put between:
+    every packet that `before` sends to `after` visits this table first, and goes on to `after`
+    where no flow of this table says otherwise. None for the core's own tables.
+    """
+
+    name: str
+    question: str = field(eq=False)
+    next: tuple[str, ...] = field(default=(), eq=False)
+    between: tuple[str, str] | None = None
+
+    def allows(self, target: str) -> bool:
+        """Whether a flow of this table may send packets to the table named `target`."""
+        return target in self.next or (self.between is not None and target == self.between[1])
+
+
+class Pipeline:
+    """Tables in packet order, each with its number; what a goto from one to another means."""
+
+    def __init__(self, core: Iterable[Table], added: Iterable[Table] = ()) -> None:
+        """Raises PipelineError for an undeclared, backward or doubled table."""
+        order = list(core)
+        self._numbers = {table.name: _GAP * place for place, table in enumerate(order)}
+        self._detours: dict[tuple[str, str], str] = {}
+        self.tables: tuple[Table, ...] = ()
+        _refuse_doubles(order)
+        for table in added:
+            self._insert(order, table)
+        self.tables = tuple(order)
+        self._check_hops()
+
+    def number(self, table: str) -> int:
+        """The OpenFlow table number of the table named `table`."""
+        return self._numbers[table]
+
+    def name(self, number: int) -> str:
+        """The name of table `number`, or the number itself as text if no table of ours has it."""
+        for name, known in self._numbers.items():
+            if known == number:
+                return name
+        return str(number)
+
+    def hop(self, source: str, target: str) -> int:
+        """The number of the table where a packet goes that `source` sends to `target`."""
+        return self._numbers[self._detours.get((source, target), target)]
+
+    def _insert(self, order: list[Table], table: Table) -> None:
+        if table.between is None:
+            raise PipelineError(
+                f"table {table.name}: a plugin's table must say which two it stands between"
+            )
+        before, after = table.between
+        for end in (before, after):
+            if end not in self._numbers:
+                raise PipelineError(f"table {table.name}: no table named {end} to stand beside")
+        if table.name in self._numbers:
+            raise PipelineError(f"table {table.name}: there is one of this name already")
+        # Several tables between the same two are visited in the order their plugins are named.
+        hop_from = before
+        while (before_hop := self._detours.get((hop_from, after))) is not None:
+            hop_from = before_hop
+        self._numbers[table.name] = self._free_number(table.name, hop_from, after)
+        self._detours[(hop_from, after)] = table.name
+        order.append(table)
+        order.sort(key=lambda each: self._numbers[each.name])
+
+    def _free_number(self, name: str, before: str, after: str) -> int:
+        taken = set(self._numbers.values())
+        for number in range(self._numbers[before] + 1, self._numbers[after]):
+            if number not in taken and number <= _LAST_TABLE:
+                return number
+        raise PipelineError(f"table {name}: no number is free between {before} and {after}")
+
+    def _check_hops(self) -> None:
+        for table in self.tables:
+            ends = table.next + (table.between[1:] if table.between else ())
+            for target in ends:
+                if target not in self._numbers:
+                    raise PipelineError(f"table {table.name} goes to undeclared table {target}")
+                if target != table.name and self._numbers[target] < self._numbers[table.name]:
+                    raise PipelineError(f"table {table.name} goes back to {target}")
+
+
+def _refuse_doubles(tables: list[Table]) -> None:
+    names = [table.name for table in tables]
+    for name in names:
+        if names.count(name) > 1:
+            raise PipelineError(f"table {name} is declared twice")
