@@ -1,0 +1,57 @@
+"""What an observer says: a whole picture, one change to it, or that it cannot see.
+
+Every observer (one key prefix of etcd, one resource of Kubernetes) has a source name and sends
+these values to a sink, in order: a `Snapshot` first and after every gap, then a `Change` at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+__all__ = ["Change", "Entry", "Fact", "Sink", "Sight", "Snapshot"]
+
+
+@frozen
+class Entry:
+    """A record as it was found. etcd: `value` is bytes. Kubernetes: `value` is the JSON object.
+
+    revision: etcd's mod_revision; 0 for Kubernetes, whose versions are opaque.
+    """
+
+    value: Any
+    revision: int = 0
+
+
+@frozen
+class Snapshot:
+    """All records of the source; a key that is not here does not exist (any more)."""
+
+    source: str
+    entries: Mapping[str, Entry] = field(factory=dict)
+    revision: int = 0
+
+
+@frozen
+class Change:
+    """One record as it is now; `entry` None: it was deleted."""
+
+    source: str
+    key: str
+    entry: Entry | None
+    revision: int = 0
+
+
+@frozen
+class Sight:
+    """Whether the source can be seen. `detail` says where it was looked for and what went wrong."""
+
+    source: str
+    visible: bool
+    detail: str = ""
+
+
+Fact = Snapshot | Change | Sight
+Sink = Callable[[Fact], None]
