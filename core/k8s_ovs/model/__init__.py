@@ -1,0 +1,1 @@
+"""The nouns: frozen values for what users, Kubernetes and this node say. Only here is JSON known."""

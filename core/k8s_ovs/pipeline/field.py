@@ -24,7 +24,8 @@ class Kind(Enum):
     CT_STATE = "ct_state"
 
 
-@frozen
+# Fields are hashed with every term of every flow, so the hash is worked out once.
+@frozen(cache_hash=True)
 class Field:
     """One matchable field: its ovs-ofctl name, its OXM class and number, its width in bits."""
 

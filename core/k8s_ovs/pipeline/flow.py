@@ -6,11 +6,12 @@ Flows are immutable and know nothing of a switch. `text` writes them as ovs-ofct
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 
 from attrs import field, frozen
 
-from k8s_ovs.pipeline.field import FIELDS, Field
+from k8s_ovs.pipeline.field import FIELDS, Field, Kind
 from k8s_ovs.pipeline.table import PipelineError, Table
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 #: What a person may give for a field: numbers, addresses, "02:..." MACs, ct_state as "+trk-rpl".
+#: Where the field takes a mask, "VALUE/MASK" too: "0x1/0xff", "01:00:.../01:00:...", "10.0.0.0/8".
 Value = int | str | IPv4Address | IPv4Network
 
 #: Bits of ct_state, ovs-fields(7).
@@ -68,9 +70,16 @@ class Match:
 
 @frozen
 class Output:
-    """Send out of a port: a number, or the register that holds one."""
+    """Send out of a port: a number, or the register that holds one.
+
+    Raises PipelineError for a port that is not of 32 bits.
+    """
 
     port: int | Field
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.port, int):
+            _refuse_too_wide("output", self.port, 32)
 
 
 @frozen
@@ -80,18 +89,32 @@ class InPort:
 
 @frozen
 class SetField:
-    """Write a constant into a field or register (whole field)."""
+    """Write a constant into a field or register (whole field).
+
+    Raises PipelineError for a value that the field cannot hold.
+    """
 
     field: Field
     value: int
 
+    def __attrs_post_init__(self) -> None:
+        _refuse_too_wide(self.field.name, self.value, self.field.bits)
+
 
 @frozen
 class Move:
-    """Copy a whole field into another one of at least its width."""
+    """Copy one field into another: the lowest bits that both have.
+
+    A tunnel's 64-bit tun_id into a 32-bit register keeps all of a VNI's 24 bits.
+    """
 
     source: Field
     target: Field
+
+    @property
+    def bits(self) -> int:
+        """How many bits are copied."""
+        return min(self.source.bits, self.target.bits)
 
 
 @frozen
@@ -105,13 +128,21 @@ class Goto:
 class Ct:
     """Track the connection in `zone`; with `commit`, remember it, marked; then go on in `table`.
 
-    ovs-actions(7), "The ct action".
+    ovs-actions(7), "The ct action". Raises PipelineError for a zone that is not of 16 bits, for a
+    mark that is not of 32, and for a mark without commit, which would be lost.
     """
 
     zone: int
     commit: bool = False
     mark: int | None = None
     table: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _refuse_too_wide("ct zone", self.zone, 16)
+        if self.mark is not None:
+            _refuse_too_wide("ct mark", self.mark, 32)
+            if not self.commit:
+                raise PipelineError(f"ct mark={self.mark:#x} is set without commit")
 
 
 @frozen
@@ -124,6 +155,10 @@ class Note:
 Action = Output | InPort | SetField | Move | Goto | Ct | Note
 
 
+def _as_tuple(actions: Iterable[Action]) -> tuple[Action, ...]:
+    return tuple(actions)
+
+
 @frozen
 class Flow:
     """A flow of `table`. No actions: the packet is dropped and counted.
@@ -134,7 +169,7 @@ class Flow:
     table: Table
     priority: int
     match: Match
-    actions: tuple[Action, ...] = field(default=(), converter=tuple)
+    actions: tuple[Action, ...] = field(default=(), converter=_as_tuple)
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.priority <= 0xFFFF:
@@ -150,7 +185,12 @@ class Flow:
 
 
 def any_packet(**fields: Value) -> Match:
-    """A match on the given fields, with no prerequisite of its own."""
+    """A match on the given fields, with no prerequisite of its own.
+
+    Raises PipelineError for an unknown field, and for a value or mask that it cannot have.
+    """
+    if unknown := fields.keys() - FIELDS.keys():
+        raise PipelineError(f"no field is named {', '.join(sorted(unknown))}")
     terms = (_term(FIELDS[name], value) for name, value in fields.items())
     return Match(tuple(sorted(terms, key=lambda term: _ORDER[term.field.name])))
 
@@ -189,12 +229,24 @@ def udp(**fields: Value) -> Match:
 _ORDER = {name: place for place, name in enumerate(FIELDS)}
 
 
+def _refuse_too_wide(name: str, value: int, bits: int) -> None:
+    if not 0 <= value < 1 << bits:
+        raise PipelineError(f"{name}={value} does not fit in {bits} bits")
+
+
 def _term(of: Field, value: Value) -> Term:
-    number, mask = _number(of, value)
-    if number > of.full_mask or number < 0:
-        raise PipelineError(f"{of.name}={value} does not fit in {of.bits} bits")
-    if mask is not None and not of.maskable:
+    try:
+        number, mask = _number(of, value)
+    except ValueError as error:
+        raise PipelineError(f"{of.name}={value!r} is not a value of this field: {error}") from error
+    _refuse_too_wide(of.name, number, of.bits)
+    if mask is None or mask == of.full_mask:
+        return Term(of, number)
+    if not of.maskable:
         raise PipelineError(f"{of.name}={value}: this field takes no mask")
+    _refuse_too_wide(f"{of.name} mask", mask, of.bits)
+    if number & ~mask:
+        raise PipelineError(f"{of.name}={value}: bits are set that the mask leaves out")
     return Term(of, number, mask)
 
 
@@ -204,21 +256,27 @@ def _number(of: Field, value: Value) -> tuple[int, int | None]:
         return value, None
     if isinstance(value, IPv4Address):
         return int(value), None
+    if of.kind is Kind.IPV4:
+        network = IPv4Network(value)
+        return int(network.network_address), int(network.netmask)
     if isinstance(value, IPv4Network):
-        mask = int(value.netmask)
-        return int(value.network_address), None if mask == of.full_mask else mask
-    if of.name == "ct_state":
+        raise ValueError("a network stands for no number here")
+    if of.kind is Kind.CT_STATE:
         return _ct_state(value)
-    if ":" in value:
-        return int(value.replace(":", ""), 16), None
-    network = IPv4Network(value)
-    return _number(of, network)
+    number, _, mask = value.partition("/")
+    return _plain_number(number), _plain_number(mask) if mask else None
+
+
+def _plain_number(text: str) -> int:
+    return int(text.replace(":", ""), 16) if ":" in text else int(text, 0)
 
 
 def _ct_state(text: str) -> tuple[int, int]:
     """ "+trk-rpl" as (value, mask)."""
     number = mask = 0
     for part in text.replace("+", " +").replace("-", " -").split():
+        if part[0] not in "+-" or part[1:] not in CT_STATE_BITS:
+            raise ValueError(f"{part} is not + or - and one of {', '.join(CT_STATE_BITS)}")
         bit = CT_STATE_BITS[part[1:]]
         mask |= bit
         number |= bit if part[0] == "+" else 0

@@ -35,9 +35,14 @@ class Table:
     next: tuple[str, ...] = field(default=(), eq=False)
     between: tuple[str, str] | None = None
 
+    @property
+    def onward(self) -> tuple[str, ...]:
+        """Where a plugin's table lets packets go on that none of its flows meets."""
+        return self.between[1:] if self.between else ()
+
     def allows(self, target: str) -> bool:
         """Whether a flow of this table may send packets to the table named `target`."""
-        return target in self.next or (self.between is not None and target == self.between[1])
+        return target in self.next or target in self.onward
 
 
 class Pipeline:
@@ -99,8 +104,7 @@ class Pipeline:
 
     def _check_hops(self) -> None:
         for table in self.tables:
-            ends = table.next + (table.between[1:] if table.between else ())
-            for target in ends:
+            for target in table.next + table.onward:
                 if target not in self._numbers:
                     raise PipelineError(f"table {table.name} goes to undeclared table {target}")
                 if target != table.name and self._numbers[target] < self._numbers[table.name]:

@@ -1,0 +1,190 @@
+"""The seated daemon's hand: writes what the plugins' allocations ask for, by compare-and-swap.
+
+Each allocation is one transaction that holds only while the seat is ours and every record is as it
+was when this was decided. What we wrote counts at once, before the watch brings it back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+import structlog
+
+from k8s_ovs.allocate.seat import Seat, SeatToken
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.observe.etcd import Compare, Delete, Etcd, Operation, Put
+from k8s_ovs.observe.etcd import Absent, Unchanged
+from k8s_ovs.plugin.manager import Failure, PluginManager
+from k8s_ovs.plugin.spec import Allocation, Problem, Write
+from k8s_ovs.plugin.view import CONFIG, Record, World
+
+__all__ = ["HOLD_DOWN", "Allocator"]
+
+_log = structlog.get_logger(__name__)
+
+#: Seconds for which a record that a person deleted stays deleted, although it is still asked for.
+#: Time to delete the node too; after it the node gets a subnet again.
+HOLD_DOWN = 60.0
+
+_RETRY = 1.0
+_IDLE = 30.0
+
+_Key = tuple[str, str]
+
+
+class Allocator:
+    """A thread that writes allocations while the seat is ours.
+
+    base: the network's prefix in etcd, `<prefix>/<Name>`.
+    """
+
+    def __init__(self, etcd: Etcd, base: str, seat: Seat, hold_down: float = HOLD_DOWN) -> None:
+        self._etcd = etcd
+        self._base = base
+        self._seat = seat
+        self._hold_down = hold_down
+        self._offered: tuple[World, PluginManager] | None = None
+        self._wake = threading.Event()
+        self._stopped = False
+        self._seen = World()
+        self._ours: dict[_Key, tuple[Record | None, int]] = {}
+        self._held: dict[_Key, float] = {}
+        self._problems: tuple[str, ...] = ()
+        self._thread = threading.Thread(target=self._run, name="allocator", daemon=True)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be allocated, and why; empty where the seat is another's."""
+        return self._problems
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a transaction under way is waited for, up to its time limit."""
+        self._stopped = True
+        self._wake.set()
+        self._thread.join(self._etcd.settings.timeout + 1)
+
+    def offer(self, world: World, manager: PluginManager) -> None:
+        """The newest picture, seen by all observers at least once. From any thread."""
+        self._offered = (world, manager)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """The seat has changed hands."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        wait = _IDLE
+        while not self._stopped:
+            self._wake.wait(wait)
+            self._wake.clear()
+            try:
+                wait = _IDLE if self._turn() else _RETRY
+            except K8sOvsError as error:
+                _log.warning("allocation failed, trying again", reason=str(error))
+                wait = _RETRY
+
+    def _turn(self) -> bool:
+        """Write what is wanted now; False: ask again soon."""
+        token = self._seat.token
+        if self._offered is None or token is None:
+            self._problems = ()
+            return True
+        world, manager = self._offered
+        self._note_deletions(world)
+        # Until this picture shows our own seat, it may lack what the one before us wrote.
+        if world.revision < token.create_revision or not world.of(CONFIG):
+            return False
+        view = manager.view(self._with_ours(world))
+        problems: list[str] = []
+        settled = True
+        for plugin, result in manager.allocations(view):
+            if isinstance(result, Failure):
+                problems.append(str(result))
+                continue
+            settled &= self._carry_out(token, manager, plugin, result, problems)
+        self._tell_problems(tuple(problems))
+        return settled and not problems
+
+    def _carry_out(
+        self,
+        token: SeatToken,
+        manager: PluginManager,
+        plugin: str,
+        wanted: Iterable[Allocation | Problem],
+        problems: list[str],
+    ) -> bool:
+        settled = True
+        for each in wanted:
+            if isinstance(each, Problem):
+                problems.append(f"{each.subject} {each.text}")
+            elif self._is_held(each):
+                settled = False
+            else:
+                settled &= self._write(token, manager, plugin, each)
+        return settled
+
+    def _write(
+        self, token: SeatToken, manager: PluginManager, plugin: str, wanted: Allocation
+    ) -> bool:
+        begin = time.monotonic()
+        kinds = manager.kinds()
+        compares: list[Compare] = [token.compare()]
+        operations: list[Operation] = []
+        for write in wanted.writes:
+            key = f"{self._base}/{write.kind}/{write.key}"
+            compares.append(Unchanged(key, write.revision) if write.revision else Absent(key))
+            if write.value is None:
+                operations.append(Delete(key))
+            else:
+                operations.append(Put(key, kinds[write.kind].encode(write.value)))
+        result = self._etcd.txn(compares, operations)
+        if result.succeeded:
+            for write in wanted.writes:
+                self._remember(write, result.revision)
+        _log.info(
+            "allocated" if result.succeeded else "allocation overtaken",
+            plugin=plugin,
+            reason=wanted.reason,
+            keys=[f"{write.kind}/{write.key}" for write in wanted.writes],
+            revision=result.revision,
+            ms=round((time.monotonic() - begin) * 1e3, 1),
+        )
+        return result.succeeded
+
+    def _remember(self, write: Write, revision: int) -> None:
+        record = None if write.value is None else Record(write.value, revision)
+        self._ours[write.kind, write.key] = (record, revision)
+
+    def _with_ours(self, world: World) -> World:
+        """`world` with what we wrote and it may not show: the parts of one transaction come singly."""
+        self._ours = {
+            key: (record, revision)
+            for key, (record, revision) in self._ours.items()
+            if revision >= world.revision
+        }
+        return world.changed({key: record for key, (record, _) in self._ours.items()}, 0)
+
+    def _note_deletions(self, world: World) -> None:
+        """Hold down what somebody else has deleted since the last picture."""
+        for kind, before in self._seen.kinds.items():
+            for key in before.keys() - world.of(kind).keys():
+                record, _ = self._ours.get((kind, key), (before[key], 0))
+                if record is not None:
+                    self._held[kind, key] = time.monotonic() + self._hold_down
+        self._seen = world
+
+    def _is_held(self, wanted: Allocation) -> bool:
+        now = time.monotonic()
+        self._held = {key: until for key, until in self._held.items() if until > now}
+        return any((each.kind, each.key) in self._held and each.value for each in wanted.writes)
+
+    def _tell_problems(self, problems: tuple[str, ...]) -> None:
+        for text in problems:
+            if text not in self._problems:
+                _log.error("cannot allocate", reason=text)
+        self._problems = problems

@@ -1,0 +1,191 @@
+"""The programs that a lab runs: etcd, the API server, and on each node Open vSwitch and the daemon.
+
+Each `start_...` does nothing for what runs already, and returns when it serves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from k8s_ovs.errors import Unavailable
+from k8s_ovs.lab.command import run
+from k8s_ovs.lab.kube_apiserver import ApiServer
+from k8s_ovs.lab.layout import ETCD_PREFIX, ROUTER, LabNode, Layout
+from k8s_ovs.lab.objects import Objects
+from k8s_ovs.lab.process import LabProcess
+from k8s_ovs.testing.etcd import EtcdProcess
+from k8s_ovs.testing.ovs import OvsProcess
+
+__all__ = [
+    "Part",
+    "daemon",
+    "etcdctl",
+    "objects",
+    "part",
+    "start_apiserver",
+    "start_daemon",
+    "start_etcd",
+    "start_ovs",
+    "stop_servers",
+    "store_config",
+]
+
+_CONFIG_KEY = f"{ETCD_PREFIX}/config"
+
+
+class Part(Protocol):
+    """A program of the lab, as tests and people treat it roughly."""
+
+    def running(self) -> bool:
+        """Whether it is alive."""
+
+    def pause(self) -> None:
+        """Let it hang: it is there and does not answer, until `resume`."""
+
+    def resume(self) -> None:
+        """Let it go on."""
+
+    def kill(self) -> None:
+        """Let it die as in a crash."""
+
+
+@frozen
+class _Etcd:
+    directory: Path
+
+    def running(self) -> bool:
+        return EtcdProcess.running_pid(self.directory) is not None
+
+    def pause(self) -> None:
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        pid = EtcdProcess.running_pid(self.directory)
+        if pid is None:
+            raise Unavailable(f"etcd of {self.directory} is not running")
+        os.kill(pid, number)
+
+
+def part(layout: Layout, name: str) -> Part:
+    """A program of the lab by name: `etcd`, `apiserver`, `NODE/daemon` or `NODE/ovs`.
+
+    Raises Unavailable for another name.
+    """
+    node, _, what = name.partition("/")
+    if name == "etcd":
+        return _Etcd(_etcd_directory(layout))
+    if name == "apiserver":
+        return _api(layout)
+    if what == "daemon":
+        return LabProcess(layout.directory / node, "daemon")
+    if what == "ovs":
+        return OvsProcess(layout.directory / node / "ovs", f"{layout.name}-{node}")
+    raise Unavailable(f"no part {name!r}: expected etcd, apiserver, NODE/daemon or NODE/ovs")
+
+
+def start_ovs(node: LabNode) -> OvsProcess:
+    """Open vSwitch of a node."""
+    ovs = OvsProcess(node.ovs_directory, node.netns)
+    if not (ovs.running("ovsdb-server") and ovs.running("ovs-vswitchd")):
+        ovs.stop()
+        ovs = OvsProcess.start(node.ovs_directory, node.netns)
+    return ovs
+
+
+def start_etcd(layout: Layout) -> None:
+    """etcd in the fabric, for all nodes."""
+    directory = _etcd_directory(layout)
+    if EtcdProcess.running_pid(directory) is None:
+        EtcdProcess(directory, host=str(ROUTER.ip), netns=layout.fabric, detached=True).start(60)
+
+
+def etcdctl(layout: Layout, *words: str) -> str:
+    """What `etcdctl WORDS` prints. Raises K8sOvsError with its complaint when it fails."""
+    done = run(
+        ["etcdctl", "--endpoints", layout.etcd_url, *words],
+        netns=layout.fabric,
+        environment={"ETCDCTL_API": "3"},
+    )
+    return done.stdout
+
+
+def store_config(layout: Layout, config: Mapping[str, Any]) -> None:
+    """Put the network's configuration where the daemons look, unless there is one already."""
+    if not etcdctl(layout, "get", "--print-value-only", _CONFIG_KEY).strip():
+        etcdctl(layout, "put", _CONFIG_KEY, json.dumps(config, separators=(",", ":")))
+
+
+def start_apiserver(layout: Layout, service_range: str) -> None:
+    """The API server in the fabric, for all nodes. service_range: CIDR of services' addresses."""
+    if not _api(layout).running():
+        ApiServer.start(
+            _api_directory(layout),
+            str(ROUTER.ip),
+            layout.fabric,
+            layout.etcd_url,
+            service_range=service_range,
+        )
+
+
+def objects(layout: Layout) -> Objects:
+    """The API server's objects. Raises InvalidRecord if no server was started."""
+    return Objects.reach(layout.fabric, str(_api(layout).kubeconfig))
+
+
+def daemon(node: LabNode) -> LabProcess:
+    """The daemon of a node, running or not."""
+    return LabProcess(node.directory, "daemon")
+
+
+def start_daemon(layout: Layout, node: LabNode, datapath: str) -> None:
+    """Start the program that users run on each node."""
+    daemon(node).start(
+        [
+            *(sys.executable, "-m", "k8s_ovs.cli.main", "node"),
+            f"--etcd-endpoints={layout.etcd_url}",
+            f"--etcd-prefix={ETCD_PREFIX}",
+            f"--hostname={node.name}",
+            f"--datapath={datapath}",
+            f"--cni-socket={node.cni_socket}",
+            f"--ovs-run-dir={node.ovs_directory}",
+        ],
+        netns=node.netns,
+        environment={"KUBECONFIG": str(_api(layout).kubeconfig), "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def stop_servers(layout: Layout) -> None:
+    """End every program of the lab, the daemons first: nothing happens for those that ended."""
+    nodes = sorted(path.parent for path in layout.directory.glob("node*/ovs"))
+    for directory in sorted(layout.directory.glob("node*")):
+        LabProcess(directory, "daemon").stop()
+    _api(layout).stop()
+    EtcdProcess.stop_recorded(_etcd_directory(layout))
+    for directory in nodes:
+        OvsProcess(directory / "ovs", f"{layout.name}-{directory.name}").stop()
+
+
+def _etcd_directory(layout: Layout) -> Path:
+    return layout.directory / "etcd"
+
+
+def _api_directory(layout: Layout) -> Path:
+    return layout.directory / "apiserver"
+
+
+def _api(layout: Layout) -> ApiServer:
+    return ApiServer(_api_directory(layout))

@@ -1,0 +1,182 @@
+"""Route netlink messages as bytes, and a batch of them in one system call.
+
+For the few messages that every pod costs. rtnetlink(7), netlink(7), linux/rtnetlink.h.
+The kernel works through a batch before `sendmsg` returns, so nothing here can wait.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from k8s_ovs.errors import K8sOvsError
+
+__all__ = [
+    "NLM_F_CREATE_EXCL",
+    "LinkError",
+    "Step",
+    "attribute",
+    "attributes",
+    "dump",
+    "open_route_socket",
+    "perform",
+]
+
+_NLM_F_REQUEST = 0x1
+_NLM_F_ACK = 0x4
+NLM_F_CREATE_EXCL = 0x600
+_NLM_F_ACK_TLVS = 0x200
+_NLM_F_CAPPED = 0x100
+
+_NLM_F_DUMP = 0x300
+_NLM_F_DUMP_INTR = 0x10
+_NLMSG_ERROR = 2
+_NLMSG_DONE = 3
+_SOL_NETLINK = 270
+_NETLINK_EXT_ACK = 11
+_NLMSGERR_ATTR_MSG = 1
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_BUFFER = 1 << 16
+#: A list that changed while it was read is read again, so many times at most.
+_DUMP_TRIES = 5
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+
+class LinkError(K8sOvsError):
+    """The kernel refused a device, address or route. Names the step, the device, its reason.
+
+    errno: the kernel's number, 0 when there is none.
+    """
+
+    def __init__(self, message: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+@frozen
+class Step:
+    """One message of a batch; `what` finishes the sentence "cannot ..."."""
+
+    what: str
+    type: int
+    flags: int
+    body: bytes
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute, padded to four bytes."""
+    size = len(payload)
+    return _ATTRIBUTE.pack(size + 4, kind) + payload + _PADDING[size & 3]
+
+
+def open_route_socket() -> socket.socket:
+    """A route netlink socket in the calling thread's network namespace; it stays in that one."""
+    channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    channel.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+    return channel
+
+
+def perform(channel: socket.socket, steps: Sequence[Step]) -> None:
+    """Do the steps in one batch. Raises LinkError for the first that fails; later ones were tried.
+
+    Only the last asks for an acknowledgement: errors are told without being asked for.
+    """
+    last = len(steps)
+    batch = b"".join(
+        _HEADER.pack(
+            16 + len(step.body),
+            step.type,
+            step.flags | _NLM_F_REQUEST | (_NLM_F_ACK if number == last else 0),
+            number,
+            0,
+        )
+        + step.body
+        for number, step in enumerate(steps, 1)
+    )
+    failed: LinkError | None = None
+    try:
+        channel.send(batch)
+        while True:
+            number, error, reason = _answer(channel.recv(_BUFFER, socket.MSG_DONTWAIT))
+            if error and failed is None:
+                failed = LinkError(f"cannot {steps[number - 1].what}: {reason}", error)
+            if number == last:
+                break
+    except OSError as error:
+        raise LinkError(f"cannot {steps[0].what}: netlink: {error.strerror}") from error
+    if failed:
+        raise failed
+
+
+def dump(channel: socket.socket, kind: int, body: bytes) -> list[bytes]:
+    """The bodies of all messages that answer a request for a list, e.g. RTM_GETADDR.
+
+    Raises LinkError.
+    """
+    request = _HEADER.pack(16 + len(body), kind, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body
+    try:
+        for _ in range(_DUMP_TRIES):
+            channel.send(request)
+            bodies, complete = _listed(channel)
+            if complete:
+                return bodies
+    except OSError as error:
+        raise LinkError(f"netlink: {error.strerror}", error.errno or 0) from error
+    raise LinkError(f"netlink: a list changed {_DUMP_TRIES} times while it was read")
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The attributes of a message (what follows its fixed part), by number."""
+    found = {}
+    place = 0
+    while place + 4 <= len(data):
+        size, kind = _ATTRIBUTE.unpack_from(data, place)
+        if size < 4:
+            break
+        found[kind] = data[place + 4 : place + size]
+        place += size + 3 & ~3
+    return found
+
+
+def _listed(channel: socket.socket) -> tuple[list[bytes], bool]:
+    """The bodies of a dump, and whether they are one consistent picture."""
+    bodies: list[bytes] = []
+    complete = True
+    while True:
+        part = channel.recv(_BUFFER, socket.MSG_DONTWAIT)
+        place = 0
+        while place < len(part):
+            size, kind, flags, _, _ = _HEADER.unpack_from(part, place)
+            complete = complete and not flags & _NLM_F_DUMP_INTR
+            if kind == _NLMSG_DONE:
+                return bodies, complete
+            if kind == _NLMSG_ERROR:
+                _, error, reason = _answer(part[place:])
+                raise LinkError(f"netlink: {reason}", error)
+            bodies.append(part[place + 16 : place + size])
+            place += size + 3 & ~3
+
+
+def _answer(message: bytes) -> tuple[int, int, str]:
+    """An acknowledgement as (sequence number, errno, reason); errno 0: done."""
+    _, kind, flags, number, _ = _HEADER.unpack_from(message)
+    if kind != _NLMSG_ERROR:
+        raise LinkError(f"netlink: unexpected message of type {kind}")
+    error = -struct.unpack_from("=i", message, 16)[0]
+    reason = os.strerror(error)
+    if error and flags & _NLM_F_ACK_TLVS:
+        reason = _extended(message, flags) or reason
+    return number, error, reason
+
+
+def _extended(message: bytes, flags: int) -> str:
+    """The kernel's own words about an error (netlink(7), NETLINK_EXT_ACK)."""
+    echoed = 16 if flags & _NLM_F_CAPPED else int.from_bytes(message[20:24], sys.byteorder)
+    told = attributes(message[20 + (echoed + 3 & ~3) :])
+    return told.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode()

@@ -1,0 +1,141 @@
+"""Records to JSON and back: the only place that turns bytes into values.
+
+A record class names its JSON fields in metadata (``named("HostIP")``). Fields that we do not know
+are kept in `extra` and written again. An error names key, field, what was found and expected.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, TypeVar
+
+import attrs
+from cattrs import Converter
+from cattrs.errors import ClassValidationError
+
+from k8s_ovs.errors import InvalidRecord
+
+__all__ = ["decode", "encode", "named", "parse_network"]
+
+Record = TypeVar("Record")
+
+
+def named(json_name: str, **options: Any) -> Any:
+    """An attrs field that is called `json_name` in JSON; `options` are attrs.field's."""
+    return attrs.field(metadata={"json": json_name}, **options)
+
+
+def decode(kind: type[Record], key: str, data: bytes) -> Record:
+    """The record in `data`, which was found under `key`.
+
+    Raises InvalidRecord with key, field, found and expected.
+    """
+    try:
+        found = json.loads(data)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InvalidRecord(f"{key}: not JSON ({error}): found {_short(data)}") from None
+    if not isinstance(found, dict):
+        raise InvalidRecord(f"{key}: expected a JSON object, found {_short(data)}")
+    names = {f.metadata["json"]: f.name for f in attrs.fields(kind) if "json" in f.metadata}  # type: ignore[arg-type]  # every record is an attrs class
+    known = {names[name]: value for name, value in found.items() if name in names}
+    extra = {name: value for name, value in found.items() if name not in names}
+    try:
+        return _CONVERTER.structure(known | {"extra": extra}, kind)
+    except ClassValidationError as error:
+        raise InvalidRecord(f"{key}: {_explain(error, kind, found)}") from None
+
+
+def encode(record: Any) -> bytes:
+    """`record` as compact JSON, in the order of its fields, what we do not know at the end.
+
+    Optional fields that are None are left out.
+    """
+    plain = _CONVERTER.unstructure(record)
+    body = {
+        f.metadata["json"]: plain[f.name]
+        for f in attrs.fields(type(record))
+        if "json" in f.metadata and plain[f.name] is not None
+    }
+    return json.dumps(body | dict(record.extra), separators=(",", ":")).encode()
+
+
+def parse_network(text: Any) -> IPv4Network:
+    """A CIDR without host bits. Raises ValueError that says what is wrong with it."""
+    if not isinstance(text, str) or "/" not in text:
+        raise ValueError("expected a CIDR such as 172.11.0.0/16")
+    try:
+        loose = IPv4Network(text, strict=False)
+    except ValueError:
+        raise ValueError("expected an IPv4 CIDR such as 172.11.0.0/16") from None
+    if text.split("/")[0] != str(loose.network_address):
+        raise ValueError(f"host bits are set, expected {loose}")
+    return loose
+
+
+def _parse_address(text: Any) -> IPv4Address:
+    try:
+        if isinstance(text, str):
+            return IPv4Address(text)
+    except ValueError:
+        pass
+    raise ValueError("expected an IPv4 address such as 192.168.0.11")
+
+
+def _exactly(kind: type, wording: str) -> Any:
+    """A hook that takes a JSON value of just this type: "10" is no number, 1 no boolean."""
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not kind:
+            raise ValueError(f"expected {wording}")
+        return value
+
+    return structure
+
+
+def _make_converter() -> Converter:
+    converter = Converter(detailed_validation=True)
+    converter.register_structure_hook(IPv4Network, lambda v, _: parse_network(v))
+    converter.register_structure_hook(IPv4Address, lambda v, _: _parse_address(v))
+    converter.register_structure_hook(int, _exactly(int, "a whole number"))
+    converter.register_structure_hook(bool, _exactly(bool, "true or false"))
+    converter.register_structure_hook(str, _exactly(str, "a string"))
+    converter.register_structure_hook_func(
+        lambda kind: kind == IPv4Network | None, lambda v, _: parse_network(v) if v else None
+    )
+    converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], lambda v, _: v)
+    converter.register_unstructure_hook(IPv4Network, str)
+    converter.register_unstructure_hook(IPv4Address, str)
+    converter.register_unstructure_hook_func(
+        lambda kind: kind == IPv4Network | None, lambda v: str(v) if v else ""
+    )
+    return converter
+
+
+def _explain(error: ClassValidationError, kind: Any, found: Mapping[str, Any]) -> str:
+    """The first thing that is wrong, with the field's JSON name and what was found there."""
+    first = error.exceptions[0]
+    for note in getattr(first, "__notes__", []):
+        json_name = attrs.fields_dict(kind)[note.name].metadata.get("json", note.name)
+        if json_name not in found:
+            return f"{json_name}: missing"
+        return f"{json_name}: found {_short(found[json_name])}, {first}"
+    if isinstance(first, TypeError):
+        absent = [
+            f.metadata["json"]
+            for f in attrs.fields(kind)
+            if f.metadata.get("json")
+            and f.default is attrs.NOTHING
+            and f.metadata["json"] not in found
+        ]
+        return f"{', '.join(absent)}: missing"
+    return str(first)
+
+
+def _short(value: Any, limit: int = 80) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else json.dumps(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+_CONVERTER = _make_converter()

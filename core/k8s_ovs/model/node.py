@@ -1,0 +1,59 @@
+"""A Kubernetes node as far as the network cares, and this node's own place in the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from attrs import frozen
+
+from k8s_ovs.errors import InvalidRecord
+
+__all__ = ["Here", "KubeNode", "kube_node"]
+
+
+@frozen
+class KubeNode:
+    """A Kubernetes Node: its name and its InternalIP (None while kubelet has reported none)."""
+
+    name: str
+    address: IPv4Address | None
+
+
+@frozen
+class Here:
+    """This node: its address on the underlay, its subnet, its own ports on the bridge.
+
+    gateway: tun0's address, the first one of the subnet. mac: tun0's. mtu: of pods, bytes.
+    tunnel_port, node_port: OpenFlow numbers of vxlan0 and tun0.
+    """
+
+    host_ip: IPv4Address
+    subnet: IPv4Network
+    mac: str
+    mtu: int
+    tunnel_port: int
+    node_port: int
+
+    @property
+    def gateway(self) -> IPv4Address:
+        return self.subnet.network_address + 1
+
+
+def kube_node(key: str, found: Mapping[str, Any]) -> KubeNode:
+    """A Node object of the API (core/v1) as a KubeNode.
+
+    The first IPv4 InternalIP counts. Raises InvalidRecord for an InternalIP that is no address.
+    """
+    for entry in found.get("status", {}).get("addresses", ()):
+        text = entry.get("address", "")
+        if entry.get("type") != "InternalIP" or ":" in text:
+            continue
+        try:
+            return KubeNode(key, IPv4Address(text))
+        except ValueError:
+            raise InvalidRecord(
+                f'node {key}: InternalIP: found "{text}", expected an IPv4 address'
+            ) from None
+    return KubeNode(key, None)

@@ -1,0 +1,81 @@
+"""A pod on this node as the network has it. Its port's external_ids in OVSDB are its only memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+
+from attrs import frozen
+
+__all__ = ["Pod", "mac_of", "pod_from_ids", "pod_ids"]
+
+
+@frozen
+class Pod:
+    """A pod's interface.
+
+    port: name of its port on br0 (the host's end of its veth). ofport: that port's OpenFlow number.
+    container: the sandbox's id, ifname: the interface's name inside, netns: path of the sandbox's
+    network namespace. serial: counts the ADDs of this node, so the youngest is known.
+    """
+
+    port: str
+    ofport: int
+    container: str
+    ifname: str
+    netns: str
+    namespace: str
+    name: str
+    uid: str
+    ip: IPv4Address
+    serial: int = 0
+
+    @property
+    def mac(self) -> str:
+        return mac_of(self.ip)
+
+    @property
+    def identity(self) -> str:
+        """`namespace/name`, as kubectl names it."""
+        return f"{self.namespace}/{self.name}"
+
+
+def mac_of(address: IPv4Address) -> str:
+    """The MAC of whoever has `address`: 0a:58 and its four bytes, so it never changes hands."""
+    return "0a:58:" + ":".join(f"{byte:02x}" for byte in address.packed)
+
+
+def pod_ids(pod: Pod) -> dict[str, str]:
+    """`pod` as external_ids of its Interface. iface-id and attached-mac are what OVS tools expect
+    (Open vSwitch's IntegrationGuide)."""
+    return {
+        "iface-id": f"{pod.namespace}/{pod.name}",
+        "attached-mac": pod.mac,
+        "k8s-ovs-container": pod.container,
+        "k8s-ovs-ifname": pod.ifname,
+        "k8s-ovs-netns": pod.netns,
+        "k8s-ovs-namespace": pod.namespace,
+        "k8s-ovs-pod": pod.name,
+        "k8s-ovs-uid": pod.uid,
+        "k8s-ovs-ip": str(pod.ip),
+        "k8s-ovs-serial": str(pod.serial),
+    }
+
+
+def pod_from_ids(port: str, ofport: int, ids: Mapping[str, str]) -> Pod | None:
+    """The pod that `ids` of the port's Interface speak of; None if the port is no pod's."""
+    try:
+        return Pod(
+            port=port,
+            ofport=ofport,
+            container=ids["k8s-ovs-container"],
+            ifname=ids["k8s-ovs-ifname"],
+            netns=ids["k8s-ovs-netns"],
+            namespace=ids["k8s-ovs-namespace"],
+            name=ids["k8s-ovs-pod"],
+            uid=ids["k8s-ovs-uid"],
+            ip=IPv4Address(ids["k8s-ovs-ip"]),
+            serial=int(ids["k8s-ovs-serial"]),
+        )
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,242 @@
+"""CNI requests of a turn: which pods are attached, which are detached, who waits and for what.
+
+Planning is separate from doing: `Attachments.plan` reads the world and decides, `loop` commits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
+
+from attrs import define, field, frozen
+
+from k8s_ovs.errors import K8sOvsError, PluginError
+from k8s_ovs.link.veth import PodLink, check, host_name_of
+from k8s_ovs.model.pod import Pod
+from k8s_ovs.node.cni_protocol import CniError, CniRequest, Code, valid_attachments
+from k8s_ovs.node.cni_server import Reply
+from k8s_ovs.node.network import Network, pod_link, pod_request
+from k8s_ovs.plugin.manager import Failure
+from k8s_ovs.plugin.spec import Refuse
+
+__all__ = ["Add", "Attachments", "Plan", "Remove"]
+
+
+@frozen(eq=False)
+class Add:
+    """A pod to attach, and who waits for it.
+
+    anew: its port is there already and is not right. standing: all of it is there and right.
+    """
+
+    pod: Pod
+    link: PodLink
+    reply: Reply
+    anew: bool = False
+    standing: bool = False
+
+
+@frozen(eq=False)
+class Remove:
+    """Pods to detach, and who waits for that."""
+
+    pods: tuple[Pod, ...]
+    reply: Reply
+
+
+@frozen
+class Plan:
+    """What the requests of a turn come to."""
+
+    adds: tuple[Add, ...] = ()
+    removes: tuple[Remove, ...] = ()
+
+
+@define(eq=False)
+class _Waiting:
+    request: CniRequest
+    reply: Reply
+    reason: str = "the network"
+
+
+@define
+class Attachments:
+    """Requests that have come and are not answered yet.
+
+    patience: seconds for which an ADD waits for what it needs.
+    """
+
+    patience: float
+    _adds: list[_Waiting] = field(factory=list)
+    _removals: list[tuple[CniRequest, Reply]] = field(factory=list)
+    _questions: list[tuple[CniRequest, Reply]] = field(factory=list)
+
+    def put(self, request: CniRequest, reply: Reply) -> None:
+        """A request for the next turn."""
+        if request.command == "ADD":
+            self._adds.append(_Waiting(request, reply))
+        elif request.command in ("DEL", "GC"):
+            self._removals.append((request, reply))
+        else:
+            self._questions.append((request, reply))
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When the first ADD has waited long enough (time.monotonic()); None: nobody waits."""
+        return min((each.request.arrived for each in self._adds), default=None)
+
+    def refuse_late(self) -> None:
+        """Answer each ADD that has waited too long with what it waited for."""
+        now = time.monotonic()
+        for each in [w for w in self._adds if now - w.request.arrived >= self.patience]:
+            self._adds.remove(each)
+            waited = f"waited {self.patience:g} s for: {each.reason}"
+            each.reply(CniError(Code.TRY_AGAIN_LATER, "the network is not ready", waited))
+
+    def not_ready(self, reason: str) -> None:
+        """The network is not there: questions are answered so, ADDs wait."""
+        for each in self._adds:
+            each.reason = reason
+        for request, reply in self._take_questions():
+            code = Code.NOT_AVAILABLE if request.command == "STATUS" else Code.TRY_AGAIN_LATER
+            reply(CniError(code, "the network is not ready", reason))
+        self.refuse_late()
+
+    def switch_away(self, reason: str) -> None:
+        """Nothing can be removed either."""
+        removals, self._removals = self._removals, []
+        for _, reply in removals:
+            reply(CniError(Code.TRY_AGAIN_LATER, "Open vSwitch is away", reason))
+        self.not_ready(reason)
+
+    def plan_removals(self, pods: Mapping[str, Pod]) -> tuple[Remove, ...]:
+        """DEL and GC; they succeed with nothing to remove."""
+        removals, self._removals = self._removals, []
+        planned = []
+        for request, reply in removals:
+            try:
+                planned.append(Remove(tuple(_unwanted(request, pods)), reply))
+            except CniError as error:
+                reply(error)
+        return tuple(planned)
+
+    def plan_adds(self, network: Network, pods: Mapping[str, Pod]) -> tuple[Add, ...]:
+        """ADDs that can be done now; the others wait on, or are refused."""
+        waiting, self._adds = self._adds, []
+        in_use = {pod.ip for pod in pods.values()}
+        serial = max((pod.serial for pod in pods.values()), default=0)
+        planned = []
+        for each in waiting:
+            serial += 1
+            try:
+                add = _plan_add(each, network, pods, in_use, serial)
+            except CniError as error:
+                each.reply(error)
+                continue
+            if add is None:
+                self._adds.append(each)
+            else:
+                in_use.add(add.pod.ip)
+                planned.append(add)
+        self.refuse_late()
+        return tuple(planned)
+
+    def answer_questions(self, network: Network, pods: Mapping[str, Pod]) -> None:
+        """CHECK and STATUS, now that the network is there."""
+        for request, reply in self._take_questions():
+            reply(_check(request, network, pods) if request.command == "CHECK" else None)
+
+    def _take_questions(self) -> list[tuple[CniRequest, Reply]]:
+        questions, self._questions = self._questions, []
+        return questions
+
+
+def _plan_add(
+    waiting: _Waiting,
+    network: Network,
+    pods: Mapping[str, Pod],
+    in_use: set[IPv4Address],
+    serial: int,
+) -> Add | None:
+    """None: it must wait, with its reason noted. Raises CniError where it can never be."""
+    request = waiting.request
+    existing = _find(pods, request)
+    if existing is not None:
+        return _again(waiting, network, existing)
+    if reason := _admission(network, request):
+        waiting.reason = reason
+        return None
+    try:
+        address = network.pool.take(in_use)
+    except K8sOvsError as error:
+        waiting.reason = str(error)
+        return None
+    pod = network.new_pod(request, address, serial)
+    try:
+        view = network.manager.view(network.reconciler.world)
+        tenant = view.tenant_of(pod)
+    except PluginError as error:
+        raise CniError(Code.FAILED, f"pod {pod.identity} has no tenant", str(error)) from error
+    if tenant is None:
+        waiting.reason = f"a tenant for namespace {request.namespace}"
+        return None
+    return Add(pod, pod_link(network, pod), waiting.reply)
+
+
+def _again(waiting: _Waiting, network: Network, existing: Pod) -> Add:
+    """Asked twice, a pod has one port and one address; what is not right of it is made anew."""
+    pod = network.new_pod(waiting.request, existing.ip, existing.serial)
+    link = pod_link(network, pod)
+    standing = existing.netns == pod.netns and not check(link)
+    return Add(pod, link, waiting.reply, anew=not standing, standing=standing)
+
+
+def _admission(network: Network, request: CniRequest) -> str:
+    """What the plugins make a pod wait for; "": nothing. Raises CniError where one refuses."""
+    view = network.manager.view(network.reconciler.world)
+    reasons = []
+    for plugin, result in network.manager.admit_pod(view, pod_request(request)):
+        if isinstance(result, Failure):
+            raise CniError(Code.FAILED, f"plugin {plugin} failed", str(result))
+        for each in result:
+            if isinstance(each, Refuse):
+                raise CniError(Code.FAILED, f"plugin {plugin} refuses the pod", each.reason)
+            reasons.append(each.reason)
+    return "; ".join(reasons)
+
+
+def _find(pods: Mapping[str, Pod], request: CniRequest) -> Pod | None:
+    return pods.get(host_name_of(request.container_id, request.ifname))
+
+
+def _unwanted(request: CniRequest, pods: Mapping[str, Pod]) -> Iterable[Pod]:
+    """Pods that a DEL or GC removes. Raises CniError for a malformed GC."""
+    if request.command == "DEL":
+        found = _find(pods, request)
+        return () if found is None else (found,)
+    valid = valid_attachments(request)
+    return [pod for pod in pods.values() if (pod.container, pod.ifname) not in valid]
+
+
+def _check(request: CniRequest, network: Network, pods: Mapping[str, Pod]) -> CniError | None:
+    pod = _find(pods, request)
+    who = f"container {request.container_id}, interface {request.ifname}"
+    if pod is None:
+        return CniError(Code.UNKNOWN_CONTAINER, "no such pod is attached here", who)
+    problems = check(pod_link(network, pod)) + _differs(request, pod)
+    if problems:
+        return CniError(
+            Code.FAILED, f"pod {pod.identity} is not as it should be", "; ".join(problems)
+        )
+    return None
+
+
+def _differs(request: CniRequest, pod: Pod) -> list[str]:
+    """Where the runtime remembers another address than we gave."""
+    previous = request.config.get("prevResult")
+    ips = previous.get("ips", ()) if isinstance(previous, dict) else ()
+    known = [str(ip.get("address", "")).split("/")[0] for ip in ips if isinstance(ip, dict)]
+    if known and str(pod.ip) not in known:
+        return [f"prevResult has {', '.join(known)}, the pod has {pod.ip}"]
+    return []

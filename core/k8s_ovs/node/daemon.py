@@ -1,0 +1,239 @@
+"""The daemon of a node: starts the parts, takes turns, ends them.
+
+One thread takes the turns. Observers, the CNI server and the allocator have threads of their own
+and talk to it through the inbox.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import ovs.poller
+import structlog
+
+from k8s_ovs.allocate.allocator import Allocator
+from k8s_ovs.allocate.seat import Seat
+from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.node.attach import Attachments
+from k8s_ovs.node.cni_protocol import CniRequest
+from k8s_ovs.node.cni_server import CniServer, Reply
+from k8s_ovs.node.commit import Committer
+from k8s_ovs.node.inbox import Inbox
+from k8s_ovs.node.intake import ETCD, KUBE, Intake
+from k8s_ovs.node.network import Network
+from k8s_ovs.node.settings import NodeSettings
+from k8s_ovs.node.setup import Setup
+from k8s_ovs.node.status import StatusFile, status_of
+from k8s_ovs.node.switch import Switch
+from k8s_ovs.observe.etcd import Etcd
+from k8s_ovs.observe.etcd_watch import PrefixWatch
+from k8s_ovs.observe.kube import Kube, Resource, ResourceWatch
+from k8s_ovs.plugin.manager import PluginManager
+
+__all__ = ["Daemon"]
+
+_log = structlog.get_logger(__name__)
+
+#: Seconds between two looks at all flows that the switch has.
+_RESYNC = 60.0
+_FIRST_RETRY, _LAST_RETRY = 0.2, 5.0
+_SEAT_TTL = 10
+
+_Poller: Any = ovs.poller.Poller
+_READABLE = 0x001  # POLLIN
+
+
+class Daemon:
+    """`run` returns after SIGTERM or SIGINT. Flows and ports stay: packets go on."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self._settings = settings
+        self._inbox = Inbox()
+        self._intake = Intake()
+        self._switch = Switch(settings.ovs_run_dir, settings.datapath)
+        self._attachments = Attachments(settings.patience)
+        self._committer = Committer(self._switch, self._attachments, settings.hostname)
+        self._setup = Setup(settings, self._switch, self._intake, self._on_config)
+        self._etcd = Etcd(settings.etcd)
+        self._kube = Kube(settings.kube) if settings.kube else None
+        self._watches: dict[str, ResourceWatch] = {}
+        self._allocation: tuple[str, Seat, Allocator] | None = None
+        self._status = StatusFile(settings.cni_socket.parent / "status.json")
+        self._stopping = threading.Event()
+        self._retry = _FIRST_RETRY
+        self._again_at: float | None = None
+        self._resync_at = 0.0
+        self._reason = "the daemon is starting"
+
+    def run(self) -> None:
+        """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
+        with ExitStack() as stack:
+            cni = CniServer(self._settings.cni_socket, self._hear)
+            cni.start()
+            stack.callback(cni.stop)
+            stack.callback(self._end_parts)
+            watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._inbox.put)
+            watch.start()
+            stack.callback(watch.stop)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._stop)
+            _log.info(
+                "daemon started",
+                node=self._settings.hostname,
+                socket=str(self._settings.cni_socket),
+            )
+            while not self._stopping.is_set():
+                self._turn()
+                self._offer()
+                self._wait()
+        _log.info("daemon stopped", node=self._settings.hostname)
+
+    def _turn(self) -> None:
+        self._take_in()
+        self._again_at = None
+        try:
+            if not self._switch.ovsdb.connected:
+                self._switch.connect()
+        except K8sOvsError as error:
+            self._attachments.switch_away(str(error))
+            self._fail(error)
+            return
+        try:
+            network = self._setup.network()
+            if self._setup.fresh:
+                self._committer.lost_flows()
+                self._committer.sweep()
+                self._setup.fresh = False
+            self._committer.commit(network)
+        except K8sOvsError as error:
+            self._without_network(error)
+            return
+        self._succeed(network)
+
+    def _take_in(self) -> None:
+        for item in self._inbox.take():
+            if isinstance(item, tuple):
+                self._attachments.put(*item)
+            else:
+                self._intake.absorb(item)
+        connected = self._switch.openflow is not None
+        self._switch.ovsdb.run()
+        self._switch.serve_flows_connection()
+        if connected and self._switch.openflow is None:
+            self._setup.forget_devices()
+            self._committer.lost_flows()
+        if time.monotonic() >= self._resync_at:
+            self._resync_at = time.monotonic() + _RESYNC
+            self._committer.lost_flows()
+
+    def _without_network(self, error: K8sOvsError) -> None:
+        """The network is not there, or Open vSwitch failed: pods can go, others wait."""
+        if isinstance(error, Unavailable):
+            self._setup.forget_devices()
+            self._committer.lost_flows()
+        self._attachments.not_ready(str(error))
+        try:
+            self._committer.detach_only()
+        except K8sOvsError as failure:
+            self._attachments.switch_away(str(failure))
+        self._fail(error)
+
+    def _fail(self, error: K8sOvsError) -> None:
+        if str(error) != self._reason:
+            _log.warning("not ready", node=self._settings.hostname, waiting_for=str(error))
+        self._reason = str(error)
+        self._again_at = time.monotonic() + self._retry
+        self._retry = min(self._retry * 2, _LAST_RETRY)
+        self._tell_status()
+
+    def _succeed(self, network: Network) -> None:
+        if self._reason:
+            _log.info("ready", node=self._settings.hostname, subnet=str(network.here.subnet))
+        self._reason = ""
+        self._retry = _FIRST_RETRY
+        self._tell_status()
+
+    def _offer(self) -> None:
+        """Give the allocator the newest picture, once every observer has told its own."""
+        reconciler = self._setup.reconciler
+        if reconciler is None or self._allocation is None:
+            return
+        sources = [ETCD, *(KUBE + name for name in reconciler.manager.resources())]
+        if all(self._intake.seen(source) for source in sources):
+            self._allocation[2].offer(reconciler.world, reconciler.manager)
+
+    def _tell_status(self) -> None:
+        problems = [self._setup.problem] if self._setup.problem else []
+        if self._allocation:
+            problems += self._allocation[2].problems
+        self._status.write(
+            status_of(self._settings, self._reason, problems, self._setup, self._intake)
+        )
+
+    def _wait(self) -> None:
+        """Until something comes, an ADD has waited long enough, or it is time to try again."""
+        poller = _Poller()
+        poller.fd_wait(self._inbox.fileno(), _READABLE)
+        self._switch.ovsdb.wait(poller)
+        if self._switch.openflow is not None:
+            poller.fd_wait(self._switch.openflow.fileno(), _READABLE)
+        deadlines = [self._resync_at, self._again_at, self._attachments.next_deadline]
+        soonest = min(each for each in deadlines if each is not None)
+        poller.timer_wait(max(0, int((soonest - time.monotonic()) * 1000) + 1))
+        poller.block()
+
+    def _hear(self, request: CniRequest, reply: Reply) -> None:
+        """A CNI request, in the server's thread."""
+        self._inbox.put((request, reply))
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self._stopping.set()
+        self._inbox.wake()
+
+    def _on_config(self, config: NetworkConfig, manager: PluginManager) -> None:
+        """Watch what the plugins need, and campaign for the seat of this network."""
+        if self._kube is None:
+            return
+        for name, resource in manager.resources().items():
+            selector = f"spec.nodeName={self._settings.hostname}" if resource.here_only else ""
+            if name not in self._watches:
+                wanted = Resource(resource.path, KUBE + name, selector)
+                self._watches[name] = ResourceWatch(self._kube, wanted, self._inbox.put)
+                self._watches[name].start()
+        self._campaign(f"{self._settings.prefix}/{config.name}")
+
+    def _campaign(self, base: str) -> None:
+        if self._allocation and self._allocation[0] == base:
+            return
+        self._end_allocation()
+        seat = Seat(
+            self._etcd,
+            f"{base}/allocator",
+            self._settings.hostname,
+            ttl=_SEAT_TTL,
+            on_change=lambda _: self._inbox.wake(),
+        )
+        allocator = Allocator(self._etcd, base, seat)
+        self._allocation = (base, seat, allocator)
+        seat.start()
+        allocator.start()
+
+    def _end_allocation(self) -> None:
+        if self._allocation:
+            _, seat, allocator = self._allocation
+            allocator.stop()
+            seat.stop()
+            self._allocation = None
+
+    def _end_parts(self) -> None:
+        self._end_allocation()
+        for watch in self._watches.values():
+            watch.stop()
+        self._committer.close()
+        self._switch.drop_flows_connection()
+        self._etcd.close()

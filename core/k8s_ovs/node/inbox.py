@@ -1,0 +1,42 @@
+"""What other threads tell the loop, and how they wake it."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Any
+
+__all__ = ["Inbox"]
+
+
+class Inbox:
+    """A queue that any thread may put into; its file descriptor is readable when it is not empty.
+
+    One wake-up serves whatever has come meanwhile, so a burst is one turn.
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[Any] = deque()
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def put(self, item: Any) -> None:
+        self._items.append(item)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the loop take a turn, whether or not something has come."""
+        os.eventfd_write(self._fd, 1)
+
+    def take(self) -> list[Any]:
+        """All that has come, oldest first."""
+        try:
+            os.eventfd_read(self._fd)
+        except BlockingIOError:
+            pass
+        items = []
+        while self._items:
+            items.append(self._items.popleft())
+        return items

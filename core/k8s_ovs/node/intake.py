@@ -1,0 +1,183 @@
+"""Facts to records: what observers say becomes changes of the world.
+
+A record that cannot be read is quarantined: reported under QUARANTINE, its last good value stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.model.codec import decode
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.subnet import HostSubnet, subnet_problems
+from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Snapshot
+from k8s_ovs.plugin.spec import Kind, Resource
+from k8s_ovs.plugin.view import QUARANTINE, SUBNETS, Record
+
+__all__ = ["ETCD", "KUBE", "Changes", "Intake"]
+
+#: Sources of facts: etcd's prefix, and "kube:<name of the resource>".
+ETCD = "etcd"
+KUBE = "kube:"
+
+_CONFIG_KEY = "config"
+
+Changes = dict[tuple[str, str], Record | None]
+
+_log = structlog.get_logger(__name__)
+
+
+class Intake:
+    """Keeps the raw entries of every source and says what changes in the world."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, dict[str, Entry]] = {}
+        self._touched: dict[str, set[str]] = {}
+        self._quarantine: dict[tuple[str, str], str] = {}
+        self._decoded: dict[str, dict[str, Record | str]] = {}
+        self._good: dict[str, dict[str, Record]] = {}
+        self.revision = 0
+        self.sight: dict[str, Sight] = {}
+
+    def seen(self, source: str) -> bool:
+        """Whether this source has told its whole picture at least once."""
+        return source in self._entries
+
+    def absorb(self, fact: Fact) -> None:
+        """Note a fact; `changes` says what follows from it."""
+        if isinstance(fact, Sight):
+            self._note_sight(fact)
+            return
+        entries = self._entries.setdefault(fact.source, {})
+        touched = self._touched.setdefault(fact.source, set())
+        if isinstance(fact, Snapshot):
+            new = dict(fact.entries)
+            touched |= {
+                key for key in entries.keys() | new.keys() if entries.get(key) != new.get(key)
+            }
+            self._entries[fact.source] = new
+        else:
+            self._change(entries, touched, fact)
+        if fact.source == ETCD:
+            self.revision = max(self.revision, fact.revision)
+
+    def config(self) -> tuple[NetworkConfig | None, str]:
+        """The configuration as etcd has it now; None: absent or invalid, then with the reason."""
+        entry = self._entries.get(ETCD, {}).get(_CONFIG_KEY)
+        if entry is None:
+            return None, f'the key "{_CONFIG_KEY}" is not there'
+        try:
+            return decode(NetworkConfig, _CONFIG_KEY, entry.value), ""
+        except InvalidRecord as error:
+            return None, str(error)
+
+    def restart(self) -> None:
+        """Read every record again into an empty world: another configuration or set of plugins."""
+        self._decoded.clear()
+        self._good.clear()
+        self._quarantine.clear()
+        for source, entries in self._entries.items():
+            self._touched.setdefault(source, set()).update(entries)
+
+    def changes(
+        self,
+        config: NetworkConfig,
+        kinds: Mapping[str, Kind],
+        resources: Mapping[str, Resource],
+    ) -> Changes:
+        """What has changed since the last call."""
+        touched, self._touched = self._touched, {}
+        dirty: set[tuple[str, str]] = set()
+        for path in touched.get(ETCD, ()):
+            name, _, rest = path.partition("/")
+            kind, _, key = rest.partition("/")
+            if name == config.name and key and kind in kinds:
+                self._decode(kind, key, path, self._entries[ETCD].get(path), kinds[kind].decode)
+                dirty.add((kind, key))
+        for name, resource in resources.items():
+            for key in touched.get(KUBE + name, ()):
+                self._decode(name, key, key, self._entries[KUBE + name].get(key), resource.decode)
+                dirty.add((name, key))
+        outcomes = {(kind, key): self._decoded[kind].get(key) for kind, key in dirty}
+        if any(kind == SUBNETS for kind, _ in dirty):
+            outcomes |= self._checked_subnets(config)
+        changes: Changes = {}
+        for (kind, key), outcome in outcomes.items():
+            self._settle(changes, kind, key, outcome)
+        return changes
+
+    def _decode(
+        self,
+        kind: str,
+        key: str,
+        path: str,
+        entry: Entry | None,
+        decode_one: Callable[[str, Any], Any],
+    ) -> None:
+        decoded = self._decoded.setdefault(kind, {})
+        if entry is None:
+            decoded.pop(key, None)
+            return
+        try:
+            decoded[key] = Record(decode_one(path, entry.value), entry.revision)
+        except InvalidRecord as error:
+            decoded[key] = str(error)
+
+    def _checked_subnets(self, config: NetworkConfig) -> dict[tuple[str, str], Record | str]:
+        """All subnets, those that contradict an older one as the reason why they cannot stand."""
+        decoded = self._decoded.get(SUBNETS, {})
+        records: dict[str, tuple[HostSubnet, int]] = {
+            key: (each.value, each.revision)
+            for key, each in decoded.items()
+            if isinstance(each, Record)
+        }
+        problems = subnet_problems(config, records)
+        return {
+            (SUBNETS, key): f"{SUBNETS}/{key}: {problems[key]}" if key in problems else each
+            for key, each in decoded.items()
+        }
+
+    def _settle(self, changes: Changes, kind: str, key: str, outcome: Record | str | None) -> None:
+        """What `outcome` (a record, why it is none, or gone) changes in the world."""
+        good = self._good.setdefault(kind, {})
+        if isinstance(outcome, str):
+            self._set_aside(changes, kind, key, outcome, last_good=key in good)
+            return
+        if self._quarantine.pop((kind, key), None) is not None:
+            _log.info("record is good again", record=f"{kind}/{key}")
+            changes[QUARANTINE, f"{kind}/{key}"] = None
+        if good.get(key) == outcome:
+            return
+        changes[kind, key] = outcome
+        if outcome is None:
+            del good[key]
+        else:
+            good[key] = outcome
+
+    def _set_aside(
+        self, changes: Changes, kind: str, key: str, text: str, *, last_good: bool
+    ) -> None:
+        if self._quarantine.get((kind, key)) == text:
+            return
+        _log.error("record quarantined", record=f"{kind}/{key}", reason=text, last_good=last_good)
+        self._quarantine[kind, key] = text
+        changes[QUARANTINE, f"{kind}/{key}"] = Record(text)
+
+    def _change(self, entries: dict[str, Entry], touched: set[str], fact: Change) -> None:
+        if fact.entry is None:
+            entries.pop(fact.key, None)
+        else:
+            entries[fact.key] = fact.entry
+        touched.add(fact.key)
+
+    def _note_sight(self, sight: Sight) -> None:
+        before = self.sight.get(sight.source)
+        self.sight[sight.source] = sight
+        if before is None or before.visible != sight.visible:
+            say = _log.info if sight.visible else _log.warning
+            said = "visible" if sight.visible else "out of sight, the last good picture stays"
+            say(f"{sight.source} is {said}", source=sight.source, detail=sight.detail)

@@ -1,0 +1,96 @@
+"""The network as this node runs it: configuration, plugins, flows, its place, its addresses."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from attrs import define
+
+from k8s_ovs.link.veth import PodLink, host_name_of
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node import Here
+from k8s_ovs.model.pod import Pod
+from k8s_ovs.node.cni_protocol import CniRequest, CniResult
+from k8s_ovs.node.ipam import AddressPool
+from k8s_ovs.node.switch import ofport_of
+from k8s_ovs.ovs.datapath import Datapath
+from k8s_ovs.plugin.manager import Failure, PluginManager
+from k8s_ovs.plugin.spec import PodRequest
+from k8s_ovs.reconcile.reconciler import Reconciler
+
+__all__ = ["Network", "pod_link", "pod_request", "pod_result"]
+
+_ANYWHERE = IPv4Network("0.0.0.0/0")
+
+
+@define
+class Network:
+    """What is there once configuration and place are known; replaced when they change."""
+
+    config: NetworkConfig
+    manager: PluginManager
+    reconciler: Reconciler
+    here: Here
+    datapath: Datapath
+    pool: AddressPool
+
+    def new_pod(self, request: CniRequest, address: IPv4Address, serial: int) -> Pod:
+        """The pod that `request` asks for, at `address`."""
+        return Pod(
+            port=host_name_of(request.container_id, request.ifname),
+            ofport=ofport_of(int(address), int(self.here.subnet.network_address)),
+            container=request.container_id,
+            ifname=request.ifname,
+            netns=request.netns,
+            namespace=request.namespace,
+            name=request.pod,
+            uid=request.uid,
+            ip=address,
+            serial=serial,
+        )
+
+
+def pod_request(request: CniRequest) -> PodRequest:
+    """What plugins see of a request."""
+    return PodRequest(
+        request.namespace, request.pod, request.uid, request.container_id, request.ifname
+    )
+
+
+def pod_link(network: Network, pod: Pod) -> PodLink:
+    """The pod's interface as network and plugins want it. The first plugin with an MTU wins."""
+    mtu: int | None = None
+    routes = [_ANYWHERE]
+    view = network.manager.view(network.reconciler.world)
+    for _, result in network.manager.pod_link(view, pod):
+        if isinstance(result, Failure):
+            continue
+        for settings in result:
+            mtu = mtu or settings.mtu
+            routes.extend(settings.routes)
+    here = network.here
+    return PodLink(
+        host_name=pod.port,
+        netns=pod.netns,
+        ifname=pod.ifname,
+        mac=pod.mac,
+        address=IPv4Interface(f"{pod.ip}/{here.subnet.prefixlen}"),
+        gateway=here.gateway,
+        mtu=mtu or here.mtu,
+        routes=tuple((route, here.gateway) for route in routes),
+        checksum_offload=network.datapath == "system",
+    )
+
+
+def pod_result(link: PodLink) -> CniResult:
+    """What the runtime is told of a pod's interface."""
+    return CniResult(
+        host_name=link.host_name,
+        ifname=link.ifname,
+        sandbox=link.netns,
+        mac=link.mac,
+        mtu=link.mtu,
+        address=link.address,
+        gateway=link.gateway,
+        routes=link.routes,
+    )

@@ -1,0 +1,42 @@
+"""Where is this node in the network? Its record is the one under an address of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Address
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.model.subnet import HostSubnet
+
+__all__ = ["NoPlace", "find_place"]
+
+
+class NoPlace(K8sOvsError):
+    """This node has no subnet (yet). Says where it was looked for."""
+
+
+def find_place(
+    subnets: Mapping[str, HostSubnet],
+    addresses: Collection[IPv4Address],
+    hostname: str,
+    quarantined: Mapping[str, str],
+) -> HostSubnet:
+    """The record of this node: under an address of its own; of several the one with its name.
+
+    quarantined: why records are not taken, by "subnets/<address>". Raises NoPlace.
+    """
+    ours = [subnets[str(address)] for address in sorted(addresses) if str(address) in subnets]
+    given = [record for record in ours if record.subnet is not None]
+    for record in given:
+        if record.host == hostname:
+            return record
+    if given:
+        return given[0]
+    for address in sorted(addresses):
+        if reason := quarantined.get(f"subnets/{address}"):
+            raise NoPlace(f"node {hostname} has no subnet: {reason}")
+    looked = ", ".join(f"subnets/{address}" for address in sorted(addresses)) or "no address"
+    raise NoPlace(
+        f"node {hostname} has no subnet yet: no record under {looked}; the allocator gives one "
+        "to each Kubernetes node by its InternalIP"
+    )

@@ -1,0 +1,32 @@
+"""What the command line and the environment say to the daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+from k8s_ovs.observe.etcd_settings import EtcdSettings
+from k8s_ovs.observe.kube import KubeSettings
+
+__all__ = ["NodeSettings"]
+
+
+@frozen
+class NodeSettings:
+    """hostname: the Kubernetes node's name. network: the Name that the configuration must have,
+    None: any. datapath: auto, system or netdev. kube: None: no API server, then this node does not
+    campaign for the allocator's seat. metrics: HOST:PORT, None: no metrics page.
+    patience: seconds for which a CNI ADD waits for what it needs.
+    """
+
+    etcd: EtcdSettings
+    prefix: str
+    hostname: str
+    kube: KubeSettings | None
+    cni_socket: Path
+    ovs_run_dir: Path
+    network: str | None = None
+    datapath: str = "auto"
+    metrics: str | None = None
+    patience: float = 30.0

@@ -1,0 +1,214 @@
+"""Which network runs on this node: configuration, plugins and place, taken over when they change.
+
+What cannot be taken over is reported, and what runs stays.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Interface
+
+import structlog
+from attrs import evolve
+
+from k8s_ovs.errors import K8sOvsError, PluginError
+from k8s_ovs.link import masquerade
+from k8s_ovs.link import node as node_link
+from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig, incompatibility
+from k8s_ovs.model.node import Here
+from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.node.intake import ETCD, Intake
+from k8s_ovs.node.ipam import AddressPool
+from k8s_ovs.node.network import Network
+from k8s_ovs.node.place import NoPlace, find_place
+from k8s_ovs.node.settings import NodeSettings
+from k8s_ovs.node.switch import NODE_PORT, Switch
+from k8s_ovs.plugin.manager import PluginManager, load_plugins
+from k8s_ovs.plugin.view import CONFIG, HERE, QUARANTINE, SUBNETS, Record
+from k8s_ovs.reconcile.reconciler import Reconciler
+
+__all__ = ["NotReady", "Setup"]
+
+_log = structlog.get_logger(__name__)
+
+#: Seconds between two looks at the machine's addresses and the underlay's MTU.
+_LOOK_EVERY = 10.0
+
+
+class NotReady(K8sOvsError):
+    """The network is not there yet. Says what is waited for."""
+
+
+class Setup:
+    """Follows configuration and place. on_config: told of each configuration that is taken over."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        switch: Switch,
+        intake: Intake,
+        on_config: Callable[[NetworkConfig, PluginManager], None],
+    ) -> None:
+        self._settings = settings
+        self._switch = switch
+        self._intake = intake
+        self._on_config = on_config
+        self._config: NetworkConfig | None = None
+        self._reconciler: Reconciler | None = None
+        self._place: tuple[HostSubnet, NetworkConfig, int] | None = None
+        self._look_at = 0.0
+        self._network: Network | None = None
+        self.problem = ""
+        self.fresh = True
+
+    @property
+    def reconciler(self) -> Reconciler | None:
+        return self._reconciler
+
+    def forget_devices(self) -> None:
+        """Open vSwitch started anew: bridge, devices and addresses are looked at again."""
+        self._place = None
+        self._look_at = 0.0
+
+    def network(self) -> Network:
+        """The network as it is now, with all facts taken in.
+
+        Raises NotReady and NoPlace where it is not there yet, Unavailable and SwitchError where
+        Open vSwitch fails.
+        """
+        config, reconciler = self._followed_config()
+        manager = reconciler.manager
+        changes = self._intake.changes(config, manager.kinds(), manager.resources())
+        reconciler.update(changes, self._intake.revision)
+        kinds = {kind for kind, _ in changes}
+        if kinds & {SUBNETS, QUARANTINE} or time.monotonic() >= self._look_at:
+            self._follow_place(config, reconciler)
+            self._look_at = time.monotonic() + _LOOK_EVERY
+        if self._network is None:
+            raise NotReady("the node's place in the network")
+        return self._network
+
+    def _followed_config(self) -> tuple[NetworkConfig, Reconciler]:
+        if not self._intake.seen(ETCD):
+            sight = self._intake.sight.get(ETCD)
+            told = f": {sight.detail}" if sight and sight.detail else ""
+            raise NotReady(f"etcd has not been reached yet{told}")
+        config, reason = self._intake.config()
+        if config is not None and config != self._config:
+            reason = self._try_config(config)
+        elif config is not None:
+            reason = ""
+        self._report(reason)
+        if self._config is None or self._reconciler is None:
+            raise NotReady(f"the configuration {self._settings.prefix}/config: {reason}")
+        return self._config, self._reconciler
+
+    def _try_config(self, config: NetworkConfig) -> str:
+        """Take `config` over; returns why that cannot be, or ""."""
+        wanted = self._settings.network
+        if wanted and wanted != config.name:
+            return f"Name: found {config.name}, expected {wanted} as --network says"
+        old, network = self._config, self._network
+        pods = len(self._switch.pods())
+        if old and network:
+            refusal = incompatibility(old, config, network.here.subnet, pods)
+            if refusal:
+                return refusal
+        try:
+            manager = load_plugins(config.plugin_name)
+        except PluginError as error:
+            return str(error)
+        self._start(config, manager)
+        return ""
+
+    def _start(self, config: NetworkConfig, manager: PluginManager) -> None:
+        _log.info(
+            "configuration taken",
+            node=self._settings.hostname,
+            network=config.name,
+            cidr=str(config.network),
+            plugins=manager.names,
+        )
+        self._config = config
+        self._reconciler = Reconciler(manager)
+        self._reconciler.update({(CONFIG, ""): Record(config)})
+        self._intake.restart()
+        self.forget_devices()
+        self._network = None
+        self.fresh = True
+        self._on_config(config, manager)
+
+    def _report(self, problem: str) -> None:
+        if problem and problem != self.problem:
+            running = "running on" if self._config else "waiting"
+            _log.error(f"configuration refused, {running}", reason=problem)
+        self.problem = problem
+
+    def _follow_place(self, config: NetworkConfig, reconciler: Reconciler) -> None:
+        """Find this node's record; bring bridge and devices to it when it is another one."""
+        addresses = node_link.local_addresses()
+        world = reconciler.world
+        subnets = {key: record.value for key, record in world.of(SUBNETS).items()}
+        quarantined = {key: record.value for key, record in world.of(QUARANTINE).items()}
+        try:
+            place = find_place(subnets, addresses, self._settings.hostname, quarantined)
+        except NoPlace as error:
+            if self._network is None:
+                raise
+            # Pods run: the last good place stays.
+            self._report(str(error))
+            return
+        mtu = config.mtu or node_link.underlay_mtu(place.host_ip) - VXLAN_OVERHEAD
+        if self._place == (place, config, mtu):
+            return
+        if refusal := self._move_refused(place):
+            self._report(refusal)
+            return
+        here = self._settle(place, config, mtu, reconciler)
+        self._place = (place, config, mtu)
+        self._report("")
+        reconciler.update({(HERE, ""): Record(here)})
+
+    def _move_refused(self, place: HostSubnet) -> str:
+        pods = len(self._switch.pods())
+        network = self._network
+        if network is None or place.subnet == network.here.subnet or pods == 0:
+            return ""
+        return (
+            f"subnets/{place.host_ip}: Subnet: found {place.subnet}, expected "
+            f"{network.here.subnet} while {pods} pods run on this node"
+        )
+
+    def _settle(
+        self, place: HostSubnet, config: NetworkConfig, mtu: int, reconciler: Reconciler
+    ) -> Here:
+        """Bridge, devices, addresses and masquerade for `place`."""
+        datapath = self._switch.datapath()
+        pipeline = reconciler.manager.pipeline
+        here = self._switch.ensure_bridge(place, config, mtu, pipeline, datapath)
+        tun0 = node_link.NodeLink(
+            NODE_PORT,
+            IPv4Interface(f"{here.gateway}/{here.subnet.prefixlen}"),
+            routes=(config.network,),
+            mtu=mtu,
+            checksum_offload=datapath == "system",
+        )
+        node_link.set_up(tun0)
+        masquerade.apply(config.network, config.vxlan_port, NODE_PORT)
+        _log.info(
+            "place taken",
+            node=self._settings.hostname,
+            host_ip=str(here.host_ip),
+            subnet=str(here.subnet),
+            datapath=datapath,
+            mtu=mtu,
+        )
+        network = self._network
+        if network is not None and network.here.subnet == here.subnet:
+            self._network = evolve(network, config=config, here=here, datapath=datapath)
+        else:
+            pool = AddressPool(here.subnet)
+            manager = reconciler.manager
+            self._network = Network(config, manager, reconciler, here, datapath, pool)
+        return here

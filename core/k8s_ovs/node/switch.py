@@ -1,0 +1,189 @@
+"""The one writer: brings br0, its ports and its flows to what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import structlog
+
+from k8s_ovs.errors import SwitchError, Unavailable
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node import Here
+from k8s_ovs.model.pod import Pod, mac_of, pod_from_ids, pod_ids
+from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.ovs.change import BridgeSettings, Change, PortSettings
+from k8s_ovs.ovs.datapath import Datapath, choose_datapath, kernel_has_datapath
+from k8s_ovs.ovs.openflow import FlowRefused, OpenFlow
+from k8s_ovs.ovs.ovsdb import Ovsdb
+from k8s_ovs.pipeline.table import Pipeline
+from k8s_ovs.reconcile.book import FlowBook
+
+__all__ = ["BRIDGE", "NODE_PORT", "PODS_FROM", "TUNNEL_PORT", "Switch", "ofport_of"]
+
+BRIDGE = "br0"
+TUNNEL_PORT = "vxlan0"
+NODE_PORT = "tun0"
+_TUNNEL_OFPORT = 1
+_NODE_OFPORT = 2
+
+#: The pod with the n-th address of the subnet asks for OpenFlow port PODS_FROM + n, so that its
+#: flows are known before ovs-vswitchd has made the port, and are the same after a reboot.
+PODS_FROM = 16
+_LAST_OFPORT = 0xFEFF  # OFPP_MAX less the reserved ones, OpenFlow 1.0 section 5.2.1 as OVS has it
+
+_log = structlog.get_logger(__name__)
+
+
+class Switch:
+    """Open vSwitch of this node. run_dir: where its sockets are."""
+
+    def __init__(self, run_dir: Path, wanted: str = "auto", timeout: float = 5.0) -> None:
+        self._run_dir = run_dir
+        self._wanted = wanted
+        self._timeout = timeout
+        self.ovsdb = Ovsdb(f"unix:{run_dir}/db.sock", timeout)
+        self.openflow: OpenFlow | None = None
+
+    def connect(self) -> None:
+        """Reach ovsdb-server. Raises Unavailable."""
+        self.ovsdb.connect()
+
+    def datapath(self) -> Datapath:
+        """The datapath that br0 gets. Raises SwitchError, Unavailable."""
+        types = self.ovsdb.switch().datapath_types
+        return choose_datapath(self._wanted, kernel_has_datapath(), types)
+
+    def ensure_bridge(
+        self,
+        place: HostSubnet,
+        config: NetworkConfig,
+        mtu: int,
+        pipeline: Pipeline,
+        datapath: Datapath,
+    ) -> Here:
+        """br0, vxlan0 and tun0 as they should be; what is right is not touched."""
+        if place.subnet is None:
+            raise ValueError(f"{place.host} has no subnet")
+        mac = mac_of(place.gateway)
+        change = Change(
+            bridge=BRIDGE,
+            settings=BridgeSettings(
+                datapath_type=datapath,
+                tables={pipeline.number(each.name): each.name for each in pipeline.tables},
+            ),
+            add_ports=(
+                _tunnel(place, config.vxlan_port),
+                PortSettings(
+                    NODE_PORT,
+                    type="internal",
+                    ofport_request=_NODE_OFPORT,
+                    mac=mac,
+                    mtu_request=mtu,
+                ),
+            ),
+        )
+        self.ovsdb.commit(change)
+        numbers = self.ovsdb.await_ofports(BRIDGE, [TUNNEL_PORT, NODE_PORT])
+        return Here(
+            host_ip=place.host_ip,
+            subnet=place.subnet,
+            mac=mac,
+            mtu=mtu,
+            tunnel_port=numbers[TUNNEL_PORT],
+            node_port=numbers[NODE_PORT],
+        )
+
+    def pods(self) -> dict[str, Pod]:
+        """The pods that OVSDB remembers, by port."""
+        bridge = self.ovsdb.bridge(BRIDGE)
+        if bridge is None:
+            return {}
+        found = (
+            pod_from_ids(name, port.ofport or port.ofport_request or 0, port.external_ids)
+            for name, port in bridge.ports.items()
+        )
+        return {pod.port: pod for pod in found if pod is not None}
+
+    def broken_ports(self) -> dict[str, str]:
+        """Ports of pods that ovs-vswitchd cannot have, with its words."""
+        bridge = self.ovsdb.bridge(BRIDGE)
+        ports = bridge.ports if bridge else {}
+        return {name: port.error for name, port in ports.items() if port.error}
+
+    def change_ports(self, add: Iterable[Pod], remove: Iterable[str]) -> None:
+        """Ports of pods, all in one transaction. Raises SwitchError, Unavailable."""
+        ports = tuple(
+            PortSettings(pod.port, ofport_request=pod.ofport or None, external_ids=pod_ids(pod))
+            for pod in add
+        )
+        self.ovsdb.commit(Change(BRIDGE, add_ports=ports, remove_ports=tuple(remove)))
+
+    def numbers(self, ports: Iterable[str]) -> Mapping[str, int]:
+        """OpenFlow numbers of ports just added. Raises SwitchError naming the port."""
+        return self.ovsdb.await_ofports(BRIDGE, ports)
+
+    def read_flows(self, book: FlowBook) -> None:
+        """Tell `book` what the switch has, over a connection that stands. Raises Unavailable."""
+        if self.openflow is None:
+            path = str(self._run_dir / f"{BRIDGE}.mgmt")
+            self.openflow = OpenFlow.connect(path, self._timeout)
+        try:
+            book.found(flow.cookie for flow in self.openflow.dump())
+        except Unavailable:
+            self.drop_flows_connection()
+            raise
+
+    def commit_flows(self, book: FlowBook) -> tuple[int, int]:
+        """Bring the flows to what `book` wants, in one bundle; how many were (added, deleted).
+
+        A flow that Open vSwitch refuses is left out and the others go in. Raises Unavailable.
+        """
+        if self.openflow is None:
+            raise Unavailable("no OpenFlow connection to br0 stands")
+        while delta := book.delta():
+            try:
+                self.openflow.commit(delta.adds, delta.deletes)
+            except FlowRefused as error:
+                if not error.cookies:
+                    raise
+                book.refuse(error.cookies, str(error))
+                continue
+            except Unavailable:
+                self.drop_flows_connection()
+                raise
+            book.committed(delta)
+            return len(delta.adds), len(delta.deletes)
+        return 0, 0
+
+    def drop_flows_connection(self) -> None:
+        if self.openflow is not None:
+            self.openflow.close()
+            self.openflow = None
+
+    def serve_flows_connection(self) -> None:
+        """Answer the switch's questions; a connection that has ended is dropped."""
+        if self.openflow is None:
+            return
+        try:
+            self.openflow.service()
+        except (Unavailable, SwitchError) as error:
+            _log.warning("OpenFlow connection ended", bridge=BRIDGE, reason=str(error))
+            self.drop_flows_connection()
+
+
+def _tunnel(place: HostSubnet, vxlan_port: int) -> PortSettings:
+    """One port for all tunnels: flows say where to (tun_dst) and for whom (tun_id)."""
+    options = {
+        "remote_ip": "flow",
+        "key": "flow",
+        "local_ip": str(place.host_ip),
+        "dst_port": str(vxlan_port),
+    }
+    return PortSettings(TUNNEL_PORT, "vxlan", options, ofport_request=_TUNNEL_OFPORT)
+
+
+def ofport_of(pod_ip: int, subnet_start: int) -> int:
+    """The port number that a pod asks for; 0: its address is too far into a huge subnet."""
+    number = PODS_FROM + pod_ip - subnet_start
+    return number if number <= _LAST_OFPORT else 0

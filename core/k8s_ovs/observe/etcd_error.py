@@ -1,0 +1,102 @@
+"""What does a failed call to etcd mean: try elsewhere, authenticate again, or give up?
+
+gRPC raises RpcError objects that carry a status code and etcd's own words; source of the words:
+etcd's api/v3rpc/rpctypes/error.go.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from k8s_ovs.errors import InvalidRecord, K8sOvsError, TimedOut, Unavailable
+
+__all__ = [
+    "auth_is_off",
+    "is_compacted",
+    "is_gone",
+    "is_passing",
+    "reason",
+    "refusal",
+    "token_is_stale",
+    "unavailable",
+]
+
+_PASSING = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.CANCELLED,
+    }
+)
+_NOBODY = "user name is empty"
+
+
+def is_passing(error: Any) -> bool:
+    """Another endpoint, or the same one later, may do better."""
+    return error.code() in _PASSING
+
+
+def token_is_stale(error: Any) -> bool:
+    """etcd was restarted, the token has run out, or the users have changed."""
+    stale = ("invalid auth token", "revision of auth store is old", _NOBODY)
+    return any(words in _words(error) for words in stale)
+
+
+def auth_is_off(error: Any) -> bool:
+    """A user was named to an etcd that does not ask for one."""
+    return "authentication is not enabled" in _words(error)
+
+
+def is_compacted(error: BaseException | None) -> bool:
+    """etcd has forgotten the revision that the call named."""
+    return isinstance(error, grpc.RpcError) and "has been compacted" in _words(error)
+
+
+def is_gone(error: BaseException | None) -> bool:
+    """The lease that the call named is not there."""
+    if not isinstance(error, grpc.RpcError):
+        return False
+    status: Any = error
+    return status.code() is grpc.StatusCode.NOT_FOUND
+
+
+def reason(error: Any) -> str:
+    """Why an endpoint gave no answer, in few words."""
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return "no answer in time"
+    return _words(error).rpartition("last error: ")[2].removeprefix("UNKNOWN: ")
+
+
+def refusal(what: str, endpoint: str, user: str | None, error: Any) -> K8sOvsError:
+    """etcd understood and said no."""
+    words = _words(error)
+    if "authentication failed" in words:
+        return InvalidRecord(
+            f"etcd at {endpoint} does not know user {user!r} with this password ({words}): "
+            "check --etcd-username and --etcd-password"
+        )
+    if _NOBODY in words:
+        return InvalidRecord(
+            f"etcd at {endpoint} wants to know who asks ({words}): give --etcd-username and "
+            "--etcd-password, or a client certificate"
+        )
+    asker = f" for user {user!r}" if user else ""
+    return K8sOvsError(f"etcd at {endpoint} refused {what}{asker}: {words}")
+
+
+def unavailable(what: str, limit: float, failures: list[tuple[str, Any]]) -> Unavailable:
+    """No endpoint answered. failures: (endpoint, its error), in the order they were tried."""
+    tried = "; ".join(f"{endpoint}: {reason(error)}" for endpoint, error in failures)
+    if all(error.code() is grpc.StatusCode.DEADLINE_EXCEEDED for _, error in failures):
+        return TimedOut(f"etcd did not answer {what} in {limit:g} s: {tried}")
+    return Unavailable(f"etcd did not answer {what}: {tried}")
+
+
+def _words(error: Any) -> str:
+    words: str = error.details() or error.code().name
+    return words.removeprefix("etcdserver: ")

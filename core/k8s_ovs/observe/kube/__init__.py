@@ -1,0 +1,30 @@
+"""Kubernetes: where it is, one request, and watches for ever.
+
+kube = Kube(KubeSettings.from_environment(os.environ))
+pulse = Pulse(kube)
+watch = ResourceWatch(kube, Resource("/api/v1/nodes", "nodes"), sink)
+watch.start()
+"""
+
+from __future__ import annotations
+
+from k8s_ovs.observe.kube.client import Json, Kube
+from k8s_ovs.observe.kube.errors import Conflict, Expired, Forbidden, NotFound, Refused
+from k8s_ovs.observe.kube.event import Involved, post_event
+from k8s_ovs.observe.kube.settings import KubeSettings
+from k8s_ovs.observe.kube.watch import Resource, ResourceWatch
+
+__all__ = [
+    "Conflict",
+    "Expired",
+    "Forbidden",
+    "Involved",
+    "Json",
+    "Kube",
+    "KubeSettings",
+    "NotFound",
+    "Refused",
+    "Resource",
+    "ResourceWatch",
+    "post_event",
+]

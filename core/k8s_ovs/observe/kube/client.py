@@ -1,0 +1,212 @@
+"""How is one request made of the API server, and what comes back?
+
+JSON in and out: the client library's typed models take 30 s for some thousand objects.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+from kubernetes.client import ApiClient
+from kubernetes.client.rest import RESTResponse
+from urllib3.connection import HTTPConnection
+
+from k8s_ovs.errors import Unavailable
+from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, Refused, refusal, transport_failure
+from k8s_ovs.observe.kube.pulse import Pulse
+from k8s_ovs.observe.kube.settings import KubeSettings
+
+__all__ = ["Json", "Kube", "Lines"]
+
+Json = dict[str, Any]
+
+_PAGE = 500
+_PULSE_LIMIT = 2.0
+_MERGE_PATCH = "application/merge-patch+json"
+# A host that is gone (no FIN, no RST) is given up after some 4 s of silence.
+_SOCKET_OPTIONS = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4000),
+)
+
+
+class Kube:
+    """The API server. Threads may share one.
+
+    timeout: seconds to connect, and seconds until an answer comes, of every call; below 5, so
+    that a dead server is noticed in that time.
+
+    Methods take paths as `/api/v1/nodes` and return JSON objects. They raise Unavailable and
+    TimedOut, which name the server; Refused and its kinds NotFound, Forbidden, Conflict and
+    Expired, which name verb and path.
+    """
+
+    def __init__(self, settings: KubeSettings, timeout: float = 4.0) -> None:
+        self.settings = settings
+        self.timeout = timeout
+        settings.configuration.socket_options = [
+            *HTTPConnection.default_socket_options,
+            *_SOCKET_OPTIONS,
+        ]
+        self._client = ApiClient(settings.configuration)
+        self._client.user_agent = "k8s-ovs"
+        self._pulse = Pulse(self._ask_version)
+
+    def get(self, path: str, timeout: float | None = None) -> Json:
+        """One object."""
+        return self._call("GET", path, timeout=timeout)
+
+    def list(self, path: str, params: Mapping[str, str] | None = None) -> Json:
+        """The list object with all items, fetched in pages of one consistent state."""
+        query = {**(params or {}), "limit": str(_PAGE)}
+        page = whole = self._call("GET", path, query)
+        while token := page["metadata"].get("continue"):
+            page = self._call("GET", path, {**query, "continue": token})
+            whole["items"].extend(page["items"])
+        return whole
+
+    def create(self, path: str, body: Json) -> Json:
+        """The object as created in the collection `path`; Conflict where it exists."""
+        return self._call("POST", path, body=body)
+
+    def patch(self, path: str, body: Json) -> Json:
+        """The object after an RFC 7386 merge patch."""
+        return self._call("PATCH", path, body=body)
+
+    def delete(self, path: str, params: Mapping[str, str] | None = None) -> Json:
+        """The object or Status that the server answers to a deletion."""
+        return self._call("DELETE", path, params)
+
+    @contextmanager
+    def lines(self, path: str, params: Mapping[str, str], silence: float) -> Iterator[Lines]:
+        """A watch's lines as they come, cut when the server stops answering.
+
+        silence: seconds after which a watch that says nothing has failed in any case.
+        """
+        response = self._open("GET", path, params, None, self.timeout)
+        connection = response.response.connection
+        if connection is not None and connection.sock is not None:
+            connection.sock.settimeout(silence)
+        lines = Lines(response, self.settings, silence)
+        try:
+            with self._pulse.over(lines.cut):
+                yield lines
+        finally:
+            lines.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._client.close()  # type: ignore[no-untyped-call]  # the client has no types
+
+    def _ask_version(self) -> None:
+        """/version is cheap, and open to all by default; a refusal is an answer too."""
+        try:
+            self.get("/version", timeout=_PULSE_LIMIT)
+        except Refused:
+            return
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        timeout: float | None = None,
+    ) -> Json:
+        limit = timeout or self.timeout
+        response = self._open(method, path, params or {}, body, limit)
+        data = self._read(response, limit)
+        try:
+            document: Json = json.loads(data)
+        except ValueError as error:
+            raise Unavailable(
+                f"API server {self.settings.server}: {method} {path}: "
+                f"expected JSON, found {data[:80]!r}"
+            ) from error
+        return document
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        body: Json | None,
+        limit: float,
+    ) -> RESTResponse:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if method == "PATCH":
+            headers["Content-Type"] = _MERGE_PATCH
+        try:
+            request = self._client.param_serialize(
+                method=method,
+                resource_path=path,
+                query_params=list(params.items()),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = self._client.call_api(*request, _request_timeout=(limit, limit))
+        except TRANSPORT_ERRORS as error:
+            raise self._failure(error, limit) from error
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+            text = self._read(response, limit)
+            raise refusal(self.settings.server, f"{method} {path}", response.status, text)
+        return response
+
+    def _read(self, response: RESTResponse, limit: float) -> bytes:
+        try:
+            data: bytes = response.read()  # type: ignore[no-untyped-call]  # it has no types
+        except TRANSPORT_ERRORS as error:
+            raise self._failure(error, limit) from error
+        return data
+
+    def _failure(self, error: BaseException, limit: float) -> Unavailable:
+        return transport_failure(self.settings.server, self.settings.origin, error, limit)
+
+
+class Lines:
+    """The lines of a response that goes on. Any thread may `cut` it."""
+
+    def __init__(self, response: RESTResponse, settings: KubeSettings, silence: float) -> None:
+        self._response = response.response
+        self._settings = settings
+        self._silence = silence
+        self._reason: Unavailable | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yields until the server ends it; raises Unavailable when it breaks or was cut."""
+        rest = b""
+        try:
+            for chunk in self._response.stream():
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line for line in lines if line)
+        except TRANSPORT_ERRORS as error:
+            raise self._reason or transport_failure(
+                self._settings.server, self._settings.origin, error, self._silence
+            ) from error
+        if self._reason:
+            raise self._reason
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._response.close()
+
+    def cut(self, reason: Unavailable) -> None:
+        """End it now, with this reason, even while another thread waits for the next line."""
+        self._reason = reason
+        sock = self._response.connection and self._response.connection.sock
+        if sock is None:
+            return
+        try:
+            # Not SSLSocket.shutdown: it takes the TLS state away from the thread that reads.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        except OSError:
+            return  # it was closed by the peer or by the reader at this moment

@@ -1,0 +1,92 @@
+"""What can the API server's answer mean, when it is not the one that was asked for?"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from http import HTTPStatus
+
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException
+from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import TimeoutError as HttpTimeoutError
+
+from k8s_ovs.errors import K8sOvsError, TimedOut, Unavailable
+
+__all__ = [
+    "TRANSPORT_ERRORS",
+    "Conflict",
+    "Expired",
+    "Forbidden",
+    "NotFound",
+    "Refused",
+    "refusal",
+    "transport_failure",
+]
+
+# ConfigException: the service account's token is read again each minute, and may have gone.
+TRANSPORT_ERRORS = (HTTPError, ApiException, OSError, ConfigException)
+
+
+class Refused(K8sOvsError):
+    """The API server refused a request. Names verb and resource, carries its words."""
+
+
+class NotFound(Refused):
+    """There is no such object or resource (404)."""
+
+
+class Forbidden(Refused):
+    """Our credentials are not known (401) or not enough (403)."""
+
+
+class Conflict(Refused):
+    """The object exists already, or is not the version that was named (409)."""
+
+
+class Expired(Refused):
+    """The resource version or page asked for is no longer kept: list again (410)."""
+
+
+_BY_STATUS = {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Expired}
+_TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+def refusal(server: str, request: str, status: int, body: bytes) -> K8sOvsError:
+    """The error for an HTTP status of 300 and above; `request` is verb and path."""
+    words = _words(body)
+    text = f"API server {server}: {request}: {status} {words}".rstrip()
+    # So it says when its etcd was restored from an older backup: that version will never come.
+    if "Too large resource version" in words:
+        return Expired(text)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRY_AGAIN:
+        return Unavailable(text)
+    return _BY_STATUS.get(status, Refused)(text)
+
+
+def _words(body: bytes) -> str:
+    """The message of a Status object; of anything else its beginning."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode(errors="replace").strip()
+
+
+def transport_failure(server: str, origin: str, error: BaseException, limit: float) -> Unavailable:
+    """The error for a request that got no answer; `limit` is its time limit in seconds."""
+    where = f"API server {server} (from {origin})"
+    # A refused connection is among urllib3's timeouts.
+    timeout = isinstance(error, (HttpTimeoutError, TimeoutError))
+    if timeout and not isinstance(error, NewConnectionError):
+        return TimedOut(f"{where} does not answer within {limit:g} s")
+    return Unavailable(f"{where}: {_cause(error)}")
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost operating system's word, which is the shortest and the one people know."""
+    words, cause = str(error), error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, (ssl.SSLError, OSError)) and (cause.strerror or str(cause)):
+            words = cause.strerror or str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(words.split())

@@ -1,0 +1,122 @@
+"""Where is the API server, and who are we to it?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml  # type: ignore[import-untyped]  # PyYAML has no types
+from attrs import field, frozen
+from kubernetes.client import Configuration
+from kubernetes.config import ConfigException, load_kube_config
+from kubernetes.config.incluster_config import InClusterConfigLoader
+
+from k8s_ovs.errors import InvalidRecord
+
+__all__ = ["KubeSettings"]
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_MALFORMED = (ConfigException, yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError)
+
+
+@frozen
+class KubeSettings:
+    """How to reach the API server.
+
+    server: URL without a trailing slash. origin: what named it, as people know it.
+    configuration: credentials and TLS, in the terms of the Kubernetes client.
+    """
+
+    server: str
+    origin: str
+    configuration: Configuration = field(repr=False, eq=False)
+
+    @classmethod
+    def from_environment(
+        cls, env: Mapping[str, str], service_account: Path = _SERVICE_ACCOUNT
+    ) -> KubeSettings:
+        """Settings from KUBECONFIG, KUBERNETES_MASTER or the pod's service account, in this order.
+
+        KUBERNETES_MASTER beside KUBECONFIG replaces the server that the file names and keeps its
+        credentials, as client-go has it. Raises InvalidRecord naming what cannot be used.
+        """
+        master, kubeconfig = env.get("KUBERNETES_MASTER", ""), env.get("KUBECONFIG", "")
+        if kubeconfig:
+            return _from_file(kubeconfig, master)
+        if master:
+            configuration = _configuration()
+            configuration.host = _server_url(master)
+            return cls(configuration.host, f"KUBERNETES_MASTER={master}", configuration)
+        if env.get("KUBERNETES_SERVICE_HOST"):
+            return _from_service_account(env, service_account)
+        raise InvalidRecord(
+            "no API server is named: expected KUBERNETES_MASTER (host:port or URL), KUBECONFIG "
+            "(a file), or a pod's service account (KUBERNETES_SERVICE_HOST and "
+            f"{service_account}) in the environment, found none of them"
+        )
+
+
+def _configuration() -> Configuration:
+    configuration = Configuration()
+    configuration.retries = False  # our callers retry, with their own backoff
+    return configuration
+
+
+def _server_url(master: str) -> str:
+    """`host:port` or a URL, as a URL; raises InvalidRecord."""
+    text = master if "://" in master else f"http://{master}"
+    problem = f"KUBERNETES_MASTER={master}: expected host:port or an http(s) URL"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidRecord(f"{problem} ({error})") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise InvalidRecord(problem)
+    if parts.query or parts.fragment or parts.username is not None:
+        raise InvalidRecord(f"{problem} without user, query and fragment")
+    return text.rstrip("/")
+
+
+def _from_file(kubeconfig: str, master: str) -> KubeSettings:
+    _readable(kubeconfig)
+    configuration = _configuration()
+    try:
+        load_kube_config(  # type: ignore[no-untyped-call]  # the client has no types
+            config_file=kubeconfig, client_configuration=configuration, persist_config=False
+        )
+    except OSError as error:
+        raise InvalidRecord(f"KUBECONFIG={kubeconfig}: {error}") from error
+    except _MALFORMED as error:
+        raise InvalidRecord(
+            f"KUBECONFIG={kubeconfig}: not a kubeconfig with a current context ({error})"
+        ) from error
+    if master:
+        configuration.host = _server_url(master)
+    return KubeSettings(configuration.host, f"KUBECONFIG={kubeconfig}", configuration)
+
+
+def _readable(kubeconfig: str) -> None:
+    """Raises InvalidRecord unless one of the files is there and none refuses to be read."""
+    paths = [Path(name).expanduser() for name in kubeconfig.split(os.pathsep) if name]
+    if not any(path.exists() for path in paths):
+        raise InvalidRecord(f"KUBECONFIG={kubeconfig}: no such file")
+    for path in paths:
+        if path.exists() and not (path.is_file() and os.access(path, os.R_OK)):
+            raise InvalidRecord(f"KUBECONFIG={kubeconfig}: {path} is not a readable file")
+
+
+def _from_service_account(env: Mapping[str, str], directory: Path) -> KubeSettings:
+    configuration = _configuration()
+    loader = InClusterConfigLoader(  # type: ignore[no-untyped-call]  # the client has no types
+        token_filename=str(directory / "token"),
+        cert_filename=str(directory / "ca.crt"),
+        environ=env,
+    )
+    try:
+        loader.load_and_set(configuration)  # type: ignore[no-untyped-call]  # as above
+    except (ConfigException, OSError, UnicodeDecodeError) as error:
+        raise InvalidRecord(f"service account {directory}: {error}") from error
+    return KubeSettings(configuration.host, f"service account {directory}", configuration)

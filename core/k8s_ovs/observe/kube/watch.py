@@ -1,0 +1,195 @@
+"""What objects of a resource are there, now and from now on?"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+
+import structlog
+from attrs import frozen
+
+from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.observe.backoff import Backoff
+from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Sink, Snapshot
+from k8s_ovs.observe.kube.client import Json, Kube, Lines
+from k8s_ovs.observe.kube.errors import Expired, refusal
+
+__all__ = ["Resource", "ResourceWatch", "object_key"]
+
+_log = structlog.get_logger(__name__)
+
+_SERVER_SECONDS = (240, 300)
+_GRACE = 15.0
+_SHORT = 1.0
+_JOIN = 2.0
+
+
+@frozen
+class Resource:
+    """What to watch. path: of the collection, as `/api/v1/pods`. source: its name in facts.
+
+    field_selector: as `spec.nodeName=node1`; empty for all objects.
+    """
+
+    path: str
+    source: str
+    field_selector: str = ""
+
+    @property
+    def params(self) -> dict[str, str]:
+        """Query parameters that select the objects."""
+        return {"fieldSelector": self.field_selector} if self.field_selector else {}
+
+
+def object_key(document: Json) -> str:
+    """`namespace/name`, or `name` of what belongs to the cluster."""
+    metadata = document["metadata"]
+    namespace = metadata.get("namespace")
+    return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
+
+
+class ResourceWatch:
+    """Sends facts of one resource to `sink` from a thread of its own, until `stop`.
+
+    Entries are JSON objects without metadata.managedFields, under `object_key`. After a gap
+    (410, or a start) comes a Snapshot; a lost connection alone is taken up where it broke.
+    """
+
+    def __init__(self, kube: Kube, resource: Resource, sink: Sink) -> None:
+        self._kube = kube
+        self._resource = resource
+        self._sink = sink
+        self._log = _log.bind(source=resource.source, server=kube.settings.server)
+        self._version = ""
+        self._visible: bool | None = None
+        self._backoff = Backoff()
+        self._stopped = threading.Event()
+        self._lines: Lines | None = None
+        self._thread = threading.Thread(
+            target=self._run, name=f"watch-{resource.source}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End within 2 s; a request that hangs is left to its time limit, and sends nothing."""
+        self._stopped.set()
+        if self._lines is not None:
+            self._lines.cut(Unavailable("stopped"))
+        if self._thread.is_alive():
+            self._thread.join(_JOIN)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._turn()
+            except Expired as error:
+                self._log.info("resource version is gone, listing again", detail=str(error))
+                self._version = ""
+                self._pause()
+            except K8sOvsError as error:
+                self._lost(error)
+            except Exception as error:
+                self._log.exception("observer failed, listing again")
+                self._version = ""
+                self._lost(error)
+
+    def _turn(self) -> None:
+        if not self._version:
+            self._snapshot()
+        began = time.monotonic()
+        try:
+            self._follow()
+        finally:
+            lasted = time.monotonic() - began
+            if lasted > _SHORT:
+                self._backoff.reset()
+        if lasted <= _SHORT:
+            self._pause()
+
+    def _lost(self, error: Exception) -> None:
+        if self._visible is not False and not self._stopped.is_set():
+            self._log.warning("cannot see the API server", detail=str(error))
+        self._see(False, str(error))
+        self._pause()
+
+    def _pause(self) -> None:
+        self._stopped.wait(self._backoff.wait())
+
+    def _snapshot(self) -> None:
+        began = time.monotonic()
+        whole = self._kube.list(self._resource.path, self._resource.params)
+        shared = _item_type(whole)
+        entries = {object_key(item): Entry(_slim({**shared, **item})) for item in whole["items"]}
+        self._see(True)
+        self._send(Snapshot(self._resource.source, entries))
+        self._version = str(whole["metadata"]["resourceVersion"])
+        self._log.info(
+            "listed", objects=len(entries), ms=round((time.monotonic() - began) * 1000, 1)
+        )
+
+    def _follow(self) -> None:
+        seconds = random.randint(*_SERVER_SECONDS)  # noqa: S311 - spreads reconnects, no secret
+        params = {
+            **self._resource.params,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(seconds),
+        }
+        with self._kube.lines(self._resource.path, params, seconds + _GRACE) as lines:
+            self._lines = lines
+            if self._stopped.is_set():
+                return
+            self._see(True)
+            for line in lines:
+                self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        kind, document = self._event(line)
+        if kind == "ERROR":
+            raise refusal(
+                self._kube.settings.server,
+                f"watch {self._resource.path}",
+                int(document.get("code") or 500),
+                json.dumps(document).encode(),
+            )
+        if kind != "BOOKMARK":
+            entry = None if kind == "DELETED" else Entry(_slim(document))
+            self._send(Change(self._resource.source, object_key(document), entry))
+        self._version = document["metadata"]["resourceVersion"]
+
+    def _event(self, line: bytes) -> tuple[str, Json]:
+        try:
+            event = json.loads(line)
+            return event["type"], event["object"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unavailable(
+                f"API server {self._kube.settings.server}: watch {self._resource.path}: "
+                f"expected an event, found {line[:80]!r}"
+            ) from error
+
+    def _see(self, visible: bool, detail: str = "") -> None:
+        if visible is not self._visible:
+            self._visible = visible
+            self._send(Sight(self._resource.source, visible, detail))
+
+    def _send(self, fact: Fact) -> None:
+        if not self._stopped.is_set():
+            self._sink(fact)
+
+
+def _item_type(whole: Json) -> Json:
+    """Kind and version of a list's items, which leave them out while a watch's objects do not."""
+    kind = str(whole.get("kind", "")).removesuffix("List")
+    version = whole.get("apiVersion", "")
+    return {"kind": kind, "apiVersion": version} if kind and version else {}
+
+
+def _slim(document: Json) -> Json:
+    document["metadata"].pop("managedFields", None)
+    return document

@@ -1,0 +1,202 @@
+"""The OpenFlow 1.4 messages that the client and the switch exchange beside flow-mods.
+
+Writers return whole messages. Readers take one message or the body of one; what they read came
+from a switch on the same machine, so a message that breaks the format raises SwitchError.
+
+Sources: OpenFlow 1.4 sections 7.1 (header), 7.3.5 (multipart), 7.3.9 (bundles), 7.5 (hello, echo).
+"""
+
+from __future__ import annotations
+
+import builtins
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+from struct import Struct
+
+from attrs import frozen
+
+from k8s_ovs.errors import SwitchError
+
+__all__ = [
+    "HEADER",
+    "VERSION",
+    "Bundle",
+    "InstalledFlow",
+    "Message",
+    "Type",
+    "bundle_add",
+    "bundle_control",
+    "echo_reply",
+    "flow_request",
+    "has_more",
+    "hello",
+    "installed_flows",
+    "port_numbers",
+    "port_request",
+    "take_messages",
+    "versions_offered",
+]
+
+VERSION = 0x05
+
+HEADER = Struct("!BBHI")
+_BUNDLE = Struct("!IHH")
+_HELLO_BITMAP = Struct("!HHI")
+_MULTIPART = Struct("!HH4x")
+_FLOW_REQUEST = Struct("!B3xII4xQQHH4x")
+# length, table_id, seconds, nanoseconds, priority, idle, hard, flags, importance, cookie, packets,
+# bytes, match's type and length
+_FLOW_STATS = Struct("!HBx8xH8x2xQQQHH")
+_MATCH_OFFSET = 48
+_PORT = Struct("!IH2x6s2x16s8x")
+
+_MULTIPART_FLOW, _MULTIPART_PORT_DESC = 1, 13
+_REPLY_MORE = 1
+_ATOMIC_ORDERED = 0b11
+_ALL_TABLES, _ANY = 0xFF, 0xFFFFFFFF
+
+
+class Type(IntEnum):
+    """Message types, section 7.1.1."""
+
+    HELLO = 0
+    ERROR = 1
+    ECHO_REQUEST = 2
+    ECHO_REPLY = 3
+    MULTIPART_REQUEST = 18
+    MULTIPART_REPLY = 19
+    BUNDLE_CONTROL = 33
+    BUNDLE_ADD_MESSAGE = 34
+
+
+class Bundle(IntEnum):
+    """Requests of a bundle-control message, section 7.3.9.2; each one's reply is one more."""
+
+    OPEN = 0
+    CLOSE = 2
+    COMMIT = 4
+    DISCARD = 6
+
+
+@frozen
+class Message:
+    """One message of the switch. kind: its type, of Type or not; body: what follows the header."""
+
+    version: int
+    kind: int
+    xid: int
+    body: bytes
+
+
+@frozen
+class InstalledFlow:
+    """A flow that the switch has.
+
+    packets, bytes: what it has counted. match: its OXM fields, without padding. instructions:
+    as on the wire; empty where it drops.
+    """
+
+    table: int
+    cookie: int
+    priority: int
+    packets: int
+    bytes: int
+    match: builtins.bytes
+    instructions: builtins.bytes
+
+
+def hello() -> bytes:
+    """We speak OpenFlow 1.4 and nothing else."""
+    return _message(Type.HELLO, 0, _HELLO_BITMAP.pack(1, _HELLO_BITMAP.size, 1 << VERSION))
+
+
+def echo_reply(request: Message) -> bytes:
+    """The answer that keeps the connection alive."""
+    return _message(Type.ECHO_REPLY, request.xid, request.body)
+
+
+def bundle_control(bundle: int, what: Bundle, xid: int) -> bytes:
+    """Open, close, commit or discard the atomic and ordered bundle of that number."""
+    return _message(Type.BUNDLE_CONTROL, xid, _BUNDLE.pack(bundle, what, _ATOMIC_ORDERED))
+
+
+def bundle_add(bundle: int, flow_mod: bytes, xid: int) -> bytes:
+    """Put a flow-mod into the bundle; it gets the same transaction id, as section 7.3.9.4 asks."""
+    inner = flow_mod[:4] + xid.to_bytes(4, "big") + flow_mod[8:]
+    return _message(Type.BUNDLE_ADD_MESSAGE, xid, _BUNDLE.pack(bundle, 0, _ATOMIC_ORDERED) + inner)
+
+
+def flow_request(xid: int) -> bytes:
+    """Ask for every flow of every table."""
+    # The match that stands for every packet: no fields, padded.
+    body = _FLOW_REQUEST.pack(_ALL_TABLES, _ANY, _ANY, 0, 0, 1, 4)
+    return _message(Type.MULTIPART_REQUEST, xid, _MULTIPART.pack(_MULTIPART_FLOW, 0) + body)
+
+
+def port_request(xid: int) -> bytes:
+    """Ask for every port."""
+    return _message(Type.MULTIPART_REQUEST, xid, _MULTIPART.pack(_MULTIPART_PORT_DESC, 0))
+
+
+def take_messages(buffer: bytearray) -> Iterator[Message]:
+    """The whole messages at the front of `buffer`, taken out of it."""
+    while len(buffer) >= HEADER.size:
+        version, kind, length, xid = HEADER.unpack_from(buffer)
+        if length < HEADER.size:
+            raise SwitchError(f"an OpenFlow message of {length} bytes, at least 8 were expected")
+        if len(buffer) < length:
+            return
+        body = bytes(buffer[HEADER.size : length])
+        del buffer[:length]
+        yield Message(version, kind, xid, body)
+
+
+def has_more(message: Message) -> bool:
+    """Whether it is a part of an answer that goes on in a further message."""
+    if message.kind != Type.MULTIPART_REPLY:
+        return False
+    flags: int = _MULTIPART.unpack_from(message.body)[1]
+    return bool(flags & _REPLY_MORE)
+
+
+def versions_offered(greeting: Message) -> frozenset[int]:
+    """The versions that a hello offers: its bitmap where it has one, else up to its own."""
+    body = greeting.body
+    if len(body) >= _HELLO_BITMAP.size:
+        kind, _, bitmap = _HELLO_BITMAP.unpack_from(body)
+        if kind == 1:
+            return frozenset(version for version in range(32) if bitmap >> version & 1)
+    return frozenset(range(1, greeting.version + 1))
+
+
+def installed_flows(reply: Message) -> Iterator[InstalledFlow]:
+    """The flows in one part of the answer to `flow_request`."""
+    body, offset = reply.body, _MULTIPART.size
+    try:
+        while offset < len(body):
+            length, table, priority, cookie, packets, octets, _, matched = _FLOW_STATS.unpack_from(
+                body, offset
+            )
+            start = offset + _MATCH_OFFSET
+            end, offset = start + (matched + 7) // 8 * 8, offset + max(length, _MATCH_OFFSET)
+            match, instructions = body[start + 4 : start + matched], body[end:offset]
+            yield InstalledFlow(table, cookie, priority, packets, octets, match, instructions)
+    except struct.error as error:
+        raise SwitchError(f"flow statistics that end in the middle of a flow: {error}") from error
+
+
+def port_numbers(reply: Message) -> Iterator[tuple[str, int]]:
+    """(name, OpenFlow port number) of the ports in one part of the answer to `port_request`."""
+    body, offset = reply.body, _MULTIPART.size
+    try:
+        while offset < len(body):
+            number, length, _, name = _PORT.unpack_from(body, offset)
+            yield name.rstrip(b"\0").decode(errors="replace"), number
+            offset += max(length, _PORT.size)
+    except struct.error as error:
+        raise SwitchError(f"port descriptions that end in the middle of one: {error}") from error
+
+
+def _message(kind: Type, xid: int, body: bytes) -> bytes:
+    return HEADER.pack(VERSION, kind, HEADER.size + len(body), xid) + body

@@ -1,0 +1,79 @@
+"""Which tables and columns of the Open_vSwitch database we read, and their types.
+
+The part of ovs-vswitchd.conf.db(5) that this program uses, in the form of RFC 7047 section 3.2.
+Carried here and not read from a file, since the daemon's image may hold no Open vSwitch.
+Limits of values are left out: ovsdb-server has them, and its words say what was wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["COLUMNS", "SCHEMA"]
+
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "integer"}
+_SOME_TEXT = {"type": {"key": "string", "min": 0, "max": 1}}
+_SOME_NUMBER = {"type": {"key": "integer", "min": 0, "max": 1}}
+_TEXTS = {"type": {"key": "string", "min": 0, "max": "unlimited"}}
+_KEYS = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
+
+
+def _rows(table: str) -> dict[str, Any]:
+    return {"type": {"key": {"type": "uuid", "refTable": table}, "min": 0, "max": "unlimited"}}
+
+
+_FLOW_TABLES = {
+    "type": {
+        "key": "integer",
+        "value": {"type": "uuid", "refTable": "Flow_Table"},
+        "min": 0,
+        "max": "unlimited",
+    }
+}
+
+_TABLES: dict[str, dict[str, Any]] = {
+    "Open_vSwitch": {
+        "bridges": _rows("Bridge"),
+        "next_cfg": _NUMBER,
+        "cur_cfg": _NUMBER,
+        "ovs_version": _SOME_TEXT,
+        "datapath_types": _TEXTS,
+        "iface_types": _TEXTS,
+        "external_ids": _KEYS,
+    },
+    "Bridge": {
+        "name": _TEXT,
+        "datapath_type": _TEXT,
+        "fail_mode": _SOME_TEXT,
+        "other_config": _KEYS,
+        "external_ids": _KEYS,
+        "flow_tables": _FLOW_TABLES,
+        "ports": _rows("Port"),
+    },
+    "Port": {"name": _TEXT, "interfaces": _rows("Interface")},
+    "Interface": {
+        "name": _TEXT,
+        "type": _TEXT,
+        "ofport": _SOME_NUMBER,
+        "ofport_request": _SOME_NUMBER,
+        "options": _KEYS,
+        "external_ids": _KEYS,
+        "mac": _SOME_TEXT,
+        "mac_in_use": _SOME_TEXT,
+        "mtu": _SOME_NUMBER,
+        "mtu_request": _SOME_NUMBER,
+        "error": _SOME_TEXT,
+    },
+    "Flow_Table": {"name": _SOME_TEXT},
+}
+
+#: The columns of each table.
+COLUMNS: dict[str, tuple[str, ...]] = {name: tuple(columns) for name, columns in _TABLES.items()}
+
+#: The schema as RFC 7047 writes it.
+SCHEMA: dict[str, Any] = {
+    "name": "Open_vSwitch",
+    "version": "8.0.0",
+    "tables": {name: {"columns": columns} for name, columns in _TABLES.items()},
+}

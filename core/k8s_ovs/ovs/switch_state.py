@@ -1,0 +1,64 @@
+"""What Open vSwitch has now: the switch, a bridge, a port, as its database tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from attrs import field, frozen
+
+__all__ = ["Bridge", "Port", "Switch"]
+
+
+@frozen
+class Port:
+    """A port of a bridge, with the columns of its Interface row.
+
+    ofport: its OpenFlow number, None while ovs-vswitchd has not given it one or cannot.
+    error: why not, in ovs-vswitchd's words. mtu: bytes, as the device has it.
+    row, port_row: its rows in the tables Interface and Port.
+    """
+
+    name: str
+    type: str
+    ofport: int | None
+    ofport_request: int | None
+    options: Mapping[str, str]
+    external_ids: Mapping[str, str]
+    mac: str | None
+    mac_in_use: str | None
+    mtu: int | None
+    mtu_request: int | None
+    error: str | None
+    row: UUID = field(eq=False, repr=False)
+    port_row: UUID = field(eq=False, repr=False)
+
+
+@frozen
+class Bridge:
+    """A bridge and its ports by name. tables: OpenFlow tables that have a name."""
+
+    name: str
+    datapath_type: str
+    fail_mode: str | None
+    other_config: Mapping[str, str]
+    external_ids: Mapping[str, str]
+    tables: Mapping[int, str]
+    ports: Mapping[str, Port]
+    row: UUID = field(eq=False, repr=False)
+
+
+@frozen
+class Switch:
+    """The whole of Open vSwitch on this node.
+
+    ovs_version: None where nobody wrote it down (its start script does). next_cfg: the last
+    configuration asked for; cur_cfg: the last one that ovs-vswitchd has carried out.
+    """
+
+    ovs_version: str | None
+    datapath_types: frozenset[str]
+    iface_types: frozenset[str]
+    external_ids: Mapping[str, str]
+    next_cfg: int
+    cur_cfg: int

@@ -1,0 +1,91 @@
+"""The core's tables, in packet order: the road that every packet takes.
+
+A packet from a pod to a pod here: CLASSIFY, POD_IN, ROUTE, POD_OUT, VERDICT, RETURN, the port.
+To a pod there: CLASSIFY, POD_IN, ROUTE, REMOTE, the tunnel; at the other end CLASSIFY, TUNNEL_IN,
+ROUTE, POD_OUT, VERDICT, RETURN, the port. Every table ends in a counted drop.
+"""
+
+from __future__ import annotations
+
+from k8s_ovs.pipeline.table import Pipeline, Table
+
+__all__ = [
+    "ARP",
+    "CLASSIFY",
+    "CORE_TABLES",
+    "EXTERNAL",
+    "NODE_IN",
+    "NOTE",
+    "POD_IN",
+    "POD_OUT",
+    "REMOTE",
+    "RETURN",
+    "ROUTE",
+    "SERVICE",
+    "SERVICE_MARK",
+    "SERVICE_ZONE",
+    "TUNNEL_IN",
+    "VERDICT",
+    "VIRTUAL_MAC",
+]
+
+CLASSIFY = Table(
+    "CLASSIFY",
+    "Where did this packet come from: a tunnel, the node itself, a pod's port?",
+    next=("TUNNEL_IN", "POD_IN", "NODE_IN"),
+)
+TUNNEL_IN = Table(
+    "TUNNEL_IN", "Is it from a node of ours? Then its VNI is its tenant.", next=("ROUTE",)
+)
+POD_IN = Table(
+    "POD_IN",
+    "Is it really this pod speaking (port, MAC, IP, ARP)? Then this is its tenant.",
+    next=("ROUTE", "ARP"),
+)
+NODE_IN = Table(
+    "NODE_IN",
+    "Is it the node itself, an answer of a service, or a pod's packet that comes back translated?",
+    next=("ROUTE", "ARP"),
+)
+ROUTE = Table(
+    "ROUTE",
+    "To a pod here, a pod there, a service, the node or outside?",
+    next=("SERVICE", "POD_OUT", "REMOTE", "EXTERNAL"),
+)
+ARP = Table("ARP", "Who answers for this address?")
+SERVICE = Table("SERVICE", "To the node's own service translation (kube-proxy), through tun0.")
+POD_OUT = Table("POD_OUT", "Which port and which tenant is the destination?", next=("VERDICT",))
+VERDICT = Table("VERDICT", "May this tenant reach that one?", next=("RETURN",))
+RETURN = Table(
+    "RETURN", "Is this the answer to a translated packet? Then back through the node first."
+)
+REMOTE = Table("REMOTE", "Which node, by which tunnel?")
+EXTERNAL = Table("EXTERNAL", "To the node itself, or out through it.")
+NOTE = Table("NOTE", "Which version of this program and configuration made these flows?")
+
+CORE_TABLES = (
+    CLASSIFY,
+    TUNNEL_IN,
+    POD_IN,
+    NODE_IN,
+    ROUTE,
+    ARP,
+    SERVICE,
+    POD_OUT,
+    VERDICT,
+    RETURN,
+    REMOTE,
+    EXTERNAL,
+    NOTE,
+)
+
+#: Connections that were translated by the node are remembered in this zone, apart from the
+#: kernel's own (zone 0) and marked with SERVICE_MARK.
+SERVICE_ZONE = 0x6B38
+SERVICE_MARK = 1
+
+#: Who answers every ARP request, and who every delivered packet comes from on Ethernet.
+VIRTUAL_MAC = "0a:58:a9:fe:01:01"
+
+# A hop to a table that is not declared fails here, at import.
+Pipeline(CORE_TABLES)

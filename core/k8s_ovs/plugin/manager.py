@@ -1,0 +1,303 @@
+"""The running set of plugins: stevedore finds them, pluggy calls them, each hook a typed method.
+
+Every result carries its plugin's name. A plugin that raises, or returns what its hook does not
+promise, becomes a `Failure`; the others go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Any, TypeAlias, TypeVar
+
+import pluggy
+from attrs import frozen
+from stevedore.named import NamedExtensionManager
+
+from k8s_ovs.errors import PluginError
+from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.tenant import MAX_NETID
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.table import Pipeline, PipelineError, Table
+from k8s_ovs.pipeline.tables import CORE_TABLES
+from k8s_ovs.plugin.names import chosen_plugins
+from k8s_ovs.plugin.node_subnets import NODE_SUBNETS, NodeSubnets
+from k8s_ovs.plugin.road import Road
+from k8s_ovs.plugin.spec import (
+    PROJECT,
+    Allocation,
+    Check,
+    Hooks,
+    Kind,
+    LinkSettings,
+    Metric,
+    PodRequest,
+    Problem,
+    Refuse,
+    Resource,
+    Wait,
+)
+from k8s_ovs.plugin.view import View, World
+
+__all__ = ["CORE", "Failure", "PluginManager", "installed_plugins", "load_plugins"]
+
+PLUGINS_GROUP = "k8s_ovs.plugins"
+FEATURES_GROUP = "k8s_ovs.features"
+
+#: The core's own hooks run under this name.
+CORE = "core"
+
+
+T = TypeVar("T")
+
+
+@frozen
+class Failure:
+    """What a plugin's hook raised, or promised and did not return."""
+
+    plugin: str
+    hook: str
+    subject: str
+    error: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin}: {self.hook} of {self.subject}: {self.error}"
+
+
+#: (plugin, its results or what went wrong), a plugin at a time.
+Results: TypeAlias = list[tuple[str, tuple[T, ...] | Failure]]
+
+
+def installed_plugins() -> dict[str, tuple[str, ...]]:
+    """Names of installed plugins and of those that come along: {"plugins": .., "features": ..}."""
+    return {
+        "plugins": tuple(sorted({e.name for e in entry_points(group=PLUGINS_GROUP)})),
+        "features": tuple(sorted({e.name for e in entry_points(group=FEATURES_GROUP)})),
+    }
+
+
+def load_plugins(plugin_name: str) -> PluginManager:
+    """The plugins that `plugin_name` of the configuration asks for.
+
+    Raises PluginError that says which name is wrong and what is installed.
+    """
+    known = installed_plugins()
+    names = chosen_plugins(plugin_name, known["plugins"], known["features"])
+    broken: list[str] = []
+    found: Any = NamedExtensionManager(
+        PLUGINS_GROUP,
+        list(names),
+        invoke_on_load=True,
+        name_order=True,
+        on_load_failure_callback=lambda _, entry, error: broken.append(
+            f'plugin "{entry.name}" ({entry.value}) does not load: {error!r}'
+        ),
+        warn_on_missing_entrypoint=False,
+    )
+    if broken:
+        raise PluginError("; ".join(broken))
+    plugins = {extension.name: extension.obj for extension in found}
+    modes = [name for name, plugin in plugins.items() if hasattr(plugin, "tenant_of")]
+    if len(modes) != 1:
+        raise PluginError(_mode_problem(plugin_name, modes, known["plugins"]))
+    return PluginManager(plugins)
+
+
+def _mode_problem(plugin_name: str, modes: list[str], installed: Iterable[str]) -> str:
+    said = f"names {len(modes)} modes ({', '.join(modes)})" if modes else "names no mode"
+    return (
+        f'PluginName: "{plugin_name}" {said}, expected exactly one; '
+        f"installed plugins are {', '.join(installed) or 'none'}"
+    )
+
+
+class PluginManager:
+    """The core's own hooks and those of `plugins`, called by name."""
+
+    def __init__(self, plugins: Mapping[str, object]) -> None:
+        """plugins: by name, in the order in which they are called; one of them a mode.
+
+        Raises PluginError for hooks that do not exist and tables that do not fit.
+        """
+        self._core = Road()
+        loaded = {CORE: self._core, NODE_SUBNETS: NodeSubnets(), **plugins}
+        self.names = tuple(loaded)
+        self.mode = next((name for name in plugins if hasattr(plugins[name], "tenant_of")), "")
+        self._callers = _find_callers(loaded)
+        self._owners = _owners(self.names)
+        self.pipeline = self._make_pipeline()
+
+    def owner(self, plugin: str) -> int:
+        """The 16 bits that mark the flows of `plugin`."""
+        return self._owners[plugin]
+
+    def owner_name(self, owner: int) -> str:
+        """The plugin whose flows carry `owner`; "unknown" for no plugin of this set."""
+        for name, number in self._owners.items():
+            if number == owner:
+                return name
+        return "unknown"
+
+    def view(self, world: World) -> View:
+        """A view for one hook call."""
+        return View(world, self._tenant_of)
+
+    def kinds(self) -> dict[str, Kind]:
+        """All kinds of etcd records, by name."""
+        return self._by_name("kinds", Kind)
+
+    def resources(self) -> dict[str, Resource]:
+        """All resources of Kubernetes, by name."""
+        return self._by_name("resources", Resource)
+
+    def network_flows(self, view: View) -> Results[Flow]:
+        return self._flows("network_flows", "the network", view=view)
+
+    def node_flows(self, view: View, node: HostSubnet) -> Results[Flow]:
+        return self._flows("node_flows", f"node {node.host_ip}", view=view, node=node)
+
+    def pod_flows(self, view: View, pod: Pod) -> Results[Flow]:
+        return self._flows("pod_flows", f"pod {pod.identity}", view=view, pod=pod)
+
+    def tenant_flows(self, view: View, tenant: int) -> Results[Flow]:
+        return self._flows("tenant_flows", f"tenant {tenant}", view=view, tenant=tenant)
+
+    def pod_link(self, view: View, pod: Pod) -> Results[LinkSettings]:
+        subject = f"pod {pod.identity}"
+        return list(self._call("pod_link", subject, LinkSettings, view=view, pod=pod))
+
+    def admit_pod(self, view: View, request: PodRequest) -> Results[Refuse | Wait]:
+        subject = f"pod {request.namespace}/{request.name}"
+        return list(self._call("admit_pod", subject, Refuse | Wait, view=view, request=request))
+
+    def allocations(self, view: View) -> Results[Allocation | Problem]:
+        return list(self._call("allocations", "the network", Allocation | Problem, view=view))
+
+    def status(self, view: View) -> Results[Mapping[str, Any]]:
+        return list(self._call("status", "the network", Mapping, one=True, view=view))
+
+    def metrics(self, view: View) -> Results[Metric]:
+        return list(self._call("metrics", "the network", Metric, view=view))
+
+    def doctor_checks(self, view: View) -> Results[Check]:
+        return list(self._call("doctor_checks", "the network", Check, view=view))
+
+    def _flows(self, hook: str, subject: str, **arguments: Any) -> Results[Flow]:
+        return list(self._call(hook, subject, Flow, **arguments))
+
+    def _tenant_of(self, view: View, pod: Pod) -> int | None:
+        """What the mode says. Raises PluginError where it raises or says no tenant's number."""
+        for plugin, caller in self._callers.get("tenant_of", ()):
+            try:
+                tenant = caller(view=view, pod=pod)[0:1]
+            except Exception as error:
+                raise PluginError(
+                    f"plugin {plugin}: tenant_of {pod.identity}: {error!r}"
+                ) from error
+            if not tenant:
+                return None
+            if type(tenant[0]) is int and 0 <= tenant[0] <= MAX_NETID:
+                return tenant[0]
+            raise PluginError(
+                f"plugin {plugin}: tenant_of {pod.identity} returned {tenant[0]!r}, "
+                f"expected 0 to {MAX_NETID}"
+            )
+        raise PluginError("no mode is loaded")
+
+    def _call(
+        self, hook: str, subject: str, kind: Any, *, one: bool = False, **arguments: Any
+    ) -> Iterator[tuple[str, Any]]:
+        """(plugin, tuple of its results or Failure) for each plugin that has the hook."""
+        for plugin, caller in self._callers.get(hook, ()):
+            try:
+                answers = caller(**arguments)
+                found = _flat(answers, one=one)
+            except Exception as error:  # a plugin may raise anything; the others go on
+                yield plugin, Failure(plugin, hook, subject, repr(error))
+                continue
+            wrong = next((each for each in found if not isinstance(each, kind)), None)
+            if wrong is None:
+                yield plugin, found
+            else:
+                text = f"returned {wrong!r}, expected {getattr(kind, '__name__', kind)}"
+                yield plugin, Failure(plugin, hook, subject, text)
+
+    def _by_name(self, hook: str, kind: Any) -> dict[str, Any]:
+        """Declarations of all plugins; raises PluginError where one raises or two share a name."""
+        found: dict[str, Any] = {}
+        for plugin, result in self._call(hook, "this plugin", kind):
+            if isinstance(result, Failure):
+                raise PluginError(str(result))
+            for each in result:
+                if each.name in found:
+                    raise PluginError(f"plugin {plugin}: {hook}: {each.name} is declared twice")
+                found[each.name] = each
+        return found
+
+    def _make_pipeline(self) -> Pipeline:
+        added: list[Table] = []
+        for _, result in self._call("tables", "this plugin", Table):
+            if isinstance(result, Failure):
+                raise PluginError(str(result))
+            added.extend(result)
+        self._core.added_tables = tuple(added)
+        try:
+            return Pipeline(CORE_TABLES, added)
+        except PipelineError as error:
+            raise PluginError(str(error)) from error
+
+
+def _find_callers(plugins: Mapping[str, object]) -> dict[str, list[tuple[str, Any]]]:
+    """For each hook the plugins that have it, each with a caller of its own."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Hooks)
+    for name, plugin in plugins.items():
+        try:
+            manager.register(plugin, name)
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"plugin {name}: {error}") from error
+    callers: dict[str, list[tuple[str, Any]]] = {}
+    for hook in (name for name in vars(Hooks) if not name.startswith("_")):
+        for name in plugins:
+            others = [plugin for other, plugin in plugins.items() if other != name]
+            caller = manager.subset_hook_caller(hook, others)
+            if caller.get_hookimpls():
+                callers.setdefault(hook, []).append((name, caller))
+    _refuse_unknown_hooks(manager)
+    return callers
+
+
+def _refuse_unknown_hooks(manager: pluggy.PluginManager) -> None:
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        name = manager.get_name(error.plugin)
+        hooks = ", ".join(name for name in vars(Hooks) if not name.startswith("_"))
+        raise PluginError(f"plugin {name}: {error}; hooks are {hooks}") from error
+
+
+def _flat(answers: list[Any], *, one: bool) -> tuple[Any, ...]:
+    """pluggy's list of one plugin's answers as one tuple; `one`: each answer is a single value."""
+    flat: list[Any] = []
+    for answer in answers:
+        if one or not isinstance(answer, Iterable):
+            flat.append(answer)
+        else:
+            flat.extend(answer)
+    return tuple(flat)
+
+
+def _owners(names: Iterable[str]) -> dict[str, int]:
+    """16 bits of each name's hash; raises PluginError where two plugins would share them."""
+    owners: dict[str, int] = {}
+    for name in names:
+        number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=2).digest(), "big")
+        for other, taken in owners.items():
+            if taken == number:
+                raise PluginError(
+                    f"plugins {other} and {name} have the same flow owner, rename one"
+                )
+        owners[name] = number
+    return owners

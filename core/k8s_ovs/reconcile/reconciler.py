@@ -1,0 +1,172 @@
+"""Which subjects exist, which must be computed again, and what their hooks say.
+
+A change of a record makes those subjects dirty whose hooks looked it up last time. Work is
+proportional to what changed, not to the cluster.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from k8s_ovs.errors import PluginError
+from k8s_ovs.model.pod import Pod
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.table import PipelineError
+from k8s_ovs.pipeline.wire import WireFlow, encode
+from k8s_ovs.plugin.manager import Failure, PluginManager, Results
+from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Read, Record, View, World
+from k8s_ovs.reconcile.book import Conflict, FlowBook
+from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, Holder, Subject
+
+__all__ = ["Reconciler"]
+
+_KIND_OF_RECORD = {SUBNETS: NODE, PODS: POD}
+
+
+class Reconciler:
+    """The world as it is known, and the flows that follow from it."""
+
+    def __init__(self, manager: PluginManager, world: World | None = None) -> None:
+        self.manager = manager
+        self.world = World()
+        self.book = FlowBook()
+        self._readers: dict[Read, set[Subject]] = defaultdict(set)
+        self._reads: dict[Subject, set[Read]] = {}
+        self._dirty: set[Subject] = {Subject(NETWORK, "")}
+        self._tenants: dict[str, int] = {}
+        self._failures: dict[tuple[str, Subject], str] = {}
+        for kind, records in (world or World()).kinds.items():
+            self.update({(kind, key): record for key, record in records.items()})
+        self.world = world or World()
+
+    @property
+    def failures(self) -> list[str]:
+        """What plugins failed at and have not mended since."""
+        return list(self._failures.values())
+
+    def update(self, changes: Mapping[tuple[str, str], Record | None], revision: int = 0) -> None:
+        """Take in changed records; None: gone."""
+        if not changes and revision <= self.world.revision:
+            return
+        self.world = self.world.changed(changes, revision)
+        for kind, key in changes:
+            if kind in _KIND_OF_RECORD:
+                self._dirty.add(Subject(_KIND_OF_RECORD[kind], key))
+            for read in ((kind, key), (kind, None)):
+                self._dirty |= self._readers.get(read, set())
+
+    def compute(self) -> list[str]:
+        """Ask the hooks of all dirty subjects; returns what is newly wrong.
+
+        Does nothing until configuration and this node's place are known.
+        """
+        if not (self.world.of(CONFIG) and self.world.of(HERE)):
+            return []
+        before = set(self._failures.values())
+        changes: dict[Holder, tuple[WireFlow, ...]] = {}
+        dirty, self._dirty = self._dirty, set()
+        for subject in dirty:
+            changes |= self._compute(subject)
+        for subject in self._dirty_tenants(dirty):
+            changes |= self._compute(subject)
+        for conflict in self.book.replace(changes):
+            self._note_conflict(conflict)
+        return [text for text in self._failures.values() if text not in before]
+
+    def note_refused(self) -> list[str]:
+        """Make failures of what the switch has refused since the last call; returns them."""
+        texts = []
+        for holder, reason in self.book.take_refused().items():
+            subject = holder.subject
+            text = f"plugin {holder.plugin}: {subject.kind} {subject.key}: {reason}"
+            self._failures[holder.plugin, subject] = text
+            texts.append(text)
+        return texts
+
+    def _compute(self, subject: Subject) -> dict[Holder, tuple[WireFlow, ...]]:
+        """New flows of each plugin for `subject`; a plugin that fails keeps its last good ones."""
+        view = self.manager.view(self.world)
+        results = self._ask(subject, view)
+        self._remember_reads(subject, view.reads)
+        for name in self.manager.names:
+            self._failures.pop((name, subject), None)
+        if results is None:
+            self._forget(subject)
+            return {Holder(name, subject): () for name in self.manager.names}
+        changes = {}
+        for plugin, result in results:
+            flows = result if isinstance(result, Failure) else self._encode(plugin, subject, result)
+            if isinstance(flows, Failure):
+                self._failures[plugin, subject] = str(flows)
+            else:
+                changes[Holder(plugin, subject)] = flows
+        return changes
+
+    def _ask(self, subject: Subject, view: View) -> Results[Flow] | None:
+        """What the hooks say of `subject`; None: it does not exist (any more)."""
+        if subject.kind == NETWORK:
+            return self.manager.network_flows(view)
+        if subject.kind == TENANT:
+            return self.manager.tenant_flows(view, int(subject.key))
+        if subject.kind == NODE:
+            node = view.subnet(subject.key)
+            return None if node is None else self.manager.node_flows(view, node)
+        pod: Pod | None = view.get(PODS, subject.key)
+        return None if pod is None else self._ask_pod(subject, view, pod)
+
+    def _ask_pod(self, subject: Subject, view: View, pod: Pod) -> Results[Flow]:
+        try:
+            tenant = view.tenant_of(pod)
+        except PluginError as error:
+            mode = self.manager.mode
+            return [(mode, Failure(mode, "tenant_of", f"pod {pod.identity}", str(error)))]
+        if tenant is None:
+            return []
+        self._tenants[subject.key] = tenant
+        return self.manager.pod_flows(view, pod)
+
+    def _dirty_tenants(self, dirty: Iterable[Subject]) -> set[Subject]:
+        """Tenants that must be computed, now that the pods have been."""
+        here = {Subject(TENANT, str(tenant)) for tenant in self._tenants.values()}
+        known = {subject for subject in self._reads if subject.kind == TENANT}
+        for gone in known - here:
+            self._remember_reads(gone, set())
+            self._forget(gone)
+            self.book.replace({Holder(name, gone): () for name in self.manager.names})
+        again = {subject for subject in dirty if subject.kind == TENANT}
+        return (here - known) | (again & here)
+
+    def _encode(
+        self, plugin: str, subject: Subject, flows: Iterable[Flow]
+    ) -> tuple[WireFlow, ...] | Failure:
+        owner = self.manager.owner(plugin)
+        try:
+            return tuple(encode(flow, owner, self.manager.pipeline) for flow in flows)
+        except (PipelineError, KeyError, ValueError) as error:
+            return Failure(plugin, f"{subject.kind}_flows", subject.key, str(error))
+
+    def _remember_reads(self, subject: Subject, reads: set[Read]) -> None:
+        for read in self._reads.pop(subject, set()) - reads:
+            self._readers[read].discard(subject)
+            if not self._readers[read]:
+                del self._readers[read]
+        for read in reads:
+            self._readers[read].add(subject)
+        if reads:
+            self._reads[subject] = reads
+
+    def _forget(self, subject: Subject) -> None:
+        if subject.kind == POD:
+            self._tenants.pop(subject.key, None)
+        self._remember_reads(subject, set())
+        for name in self.manager.names:
+            self._failures.pop((name, subject), None)
+
+    def _note_conflict(self, conflict: Conflict) -> None:
+        holder, other = conflict.holder, conflict.other
+        self._failures[holder.plugin, holder.subject] = (
+            f"plugin {holder.plugin}: {holder.subject.kind} {holder.subject.key}: "
+            f"a flow has the same table, priority and match as one of {other.plugin} "
+            f"for {other.subject.kind} {other.subject.key}: the latter stands"
+        )

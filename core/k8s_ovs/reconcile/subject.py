@@ -1,0 +1,27 @@
+"""What flows belong to: the network, another node, a pod here, a tenant here."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["NETWORK", "NODE", "POD", "TENANT", "Holder", "Subject"]
+
+NETWORK = "network"
+NODE = "node"
+POD = "pod"
+TENANT = "tenant"
+
+
+class Subject(NamedTuple):
+    """kind: one of the names above. key: "" for the network, a node's address, the name of a pod's
+    port, a tenant's number as text."""
+
+    kind: str
+    key: str
+
+
+class Holder(NamedTuple):
+    """Who wants a flow: a plugin, for a subject."""
+
+    plugin: str
+    subject: Subject

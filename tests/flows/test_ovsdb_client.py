@@ -1,0 +1,288 @@
+"""The client of ovsdb-server, against a real one and a real ovs-vswitchd with simulated ports."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ovs.poller
+import pytest
+
+from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
+from k8s_ovs.ovs.change import BridgeSettings, Change, PortSettings
+from k8s_ovs.ovs.ovsdb import Ovsdb
+from k8s_ovs.ovs.ovsdb_schema import SCHEMA
+from k8s_ovs.ovs.switch_state import Bridge
+from k8s_ovs.testing.ovs import OvsProcess
+
+pytest_plugins = ("k8s_ovs.testing.fixtures",)
+
+# The library's classes carry no types.
+Poller: Any = ovs.poller.Poller
+
+BRIDGE = BridgeSettings("dummy", external_ids={"owner": "k8s-ovs"}, tables={0: "CLASSIFY"})
+PODS = tuple(
+    PortSettings(
+        f"veth{number}",
+        ofport_request=number,
+        external_ids={"pod": f"web-{number}", "ip": f"10.0.0.{number}"},
+    )
+    for number in range(10, 20)
+)
+
+
+@pytest.fixture
+def client(ovs_dummy: OvsProcess) -> Iterator[Ovsdb]:
+    """A connected client; the switch has no bridge yet."""
+    ovsdb = Ovsdb(ovs_dummy.remote)
+    ovsdb.connect()
+    yield ovsdb
+    ovsdb.close()
+
+
+@pytest.fixture
+def br0(client: Ovsdb) -> Ovsdb:
+    """A connected client; the switch has bridge br0 with ten pods' ports."""
+    client.commit(Change("br0", BRIDGE, add_ports=PODS))
+    client.await_applied()
+    return client
+
+
+def bridge(client: Ovsdb) -> Bridge:
+    found = client.bridge("br0")
+    assert found is not None
+    return found
+
+
+def wait_until(client: Ovsdb, ready: Callable[[], bool], limit: float = 10.0) -> None:
+    """What a daemon's loop does: block until there is something, and take it in."""
+    deadline = time.monotonic() + limit
+    client.run()
+    while not ready():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        poller = Poller()
+        client.wait(poller)
+        poller.timer_wait(1000)
+        poller.block()
+        client.run()
+
+
+def test_a_bridge_and_its_ports_are_made_in_one_transaction(
+    client: Ovsdb, ovs_dummy: OvsProcess
+) -> None:
+    before = client.switch().next_cfg
+    client.commit(Change("br0", BRIDGE, add_ports=PODS))
+    assert client.switch().next_cfg == before + 1
+    numbers = client.await_ofports("br0", [pod.name for pod in PODS])
+    assert numbers == {f"veth{number}": number for number in range(10, 20)}
+    assert set(ovs_dummy.vsctl("list-ports", "br0").split()) == set(numbers)
+    assert set(bridge(client).ports) == {"br0", *numbers}
+
+
+def test_a_bridge_has_the_settings_it_was_given(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
+    found = bridge(br0)
+    assert (found.datapath_type, found.fail_mode) == ("dummy", "secure")
+    assert found.external_ids == {"owner": "k8s-ovs"}
+    assert ovs_dummy.vsctl("get-fail-mode", "br0").strip() == "secure"
+
+
+def test_tables_have_names_in_the_switch(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
+    assert 'table 0 ("CLASSIFY")' in ovs_dummy.ofctl("dump-table-features", "br0")
+    br0.commit(Change("br0", BridgeSettings("dummy", tables={0: "CLASSIFY", 10: "TUNNEL_IN"})))
+    br0.await_applied()
+    assert 'table 10 ("TUNNEL_IN")' in ovs_dummy.ofctl("dump-table-features", "br0")
+    assert bridge(br0).tables == {0: "CLASSIFY", 10: "TUNNEL_IN"}
+
+
+def test_what_is_right_already_is_not_written(br0: Ovsdb) -> None:
+    before = br0.switch().next_cfg
+    br0.commit(Change("br0", BRIDGE, add_ports=PODS, remove_ports=("never-there",)))
+    assert br0.switch().next_cfg == before
+
+
+def test_a_port_is_brought_to_its_settings(br0: Ovsdb) -> None:
+    there = bridge(br0).ports["veth10"].row
+    wanted = PortSettings("veth10", ofport_request=77, external_ids={"ip": "10.0.0.77"})
+    br0.commit(Change("br0", add_ports=(wanted,)))
+    assert br0.await_ofports("br0", ["veth10"]) == {"veth10": 77}
+    port = bridge(br0).ports["veth10"]
+    assert port.row == there
+    assert port.external_ids == {"pod": "web-10", "ip": "10.0.0.77"}
+
+
+def test_a_tunnel_port_has_just_the_options_it_was_given(br0: Ovsdb) -> None:
+    for options in ({"remote_ip": "flow", "key": "flow"}, {"remote_ip": "flow", "dst_port": "1"}):
+        br0.commit(Change("br0", add_ports=(PortSettings("vxlan0", "vxlan", options, 1),)))
+        assert br0.await_ofports("br0", ["vxlan0"]) == {"vxlan0": 1}
+        assert bridge(br0).ports["vxlan0"].options == options
+
+
+def test_ports_come_and_go_in_one_transaction(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
+    before = br0.switch().next_cfg
+    new = PortSettings("veth20", ofport_request=20)
+    br0.commit(Change("br0", add_ports=(new,), remove_ports=("veth10", "veth11")))
+    br0.await_applied()
+    assert br0.switch().next_cfg == before + 1
+    there = ovs_dummy.vsctl("list-ports", "br0").split()
+    assert "veth20" in there
+    assert not {"veth10", "veth11"} & set(there)
+
+
+def test_a_port_that_is_removed_and_added_is_a_new_one(br0: Ovsdb) -> None:
+    old = bridge(br0).ports["veth10"]
+    again = PortSettings("veth10", ofport_request=10, external_ids={"pod": "other"})
+    br0.commit(Change("br0", add_ports=(again,), remove_ports=("veth10",)))
+    assert br0.await_ofports("br0", ["veth10"]) == {"veth10": 10}
+    port = bridge(br0).ports["veth10"]
+    assert port.row != old.row
+    assert port.external_ids == {"pod": "other"}
+
+
+def test_external_ids_come_back_as_they_were_given(br0: Ovsdb) -> None:
+    odd = {"pod": 'a "quoted" name', "comma": "a,b=c", "empty": "", "name": "Größe ☃ 网络"}
+    br0.commit(Change("br0", external_ids={"veth10": odd, "gone": {"a": "b"}}))
+    assert bridge(br0).ports["veth10"].external_ids == odd | {"ip": "10.0.0.10"}
+    br0.commit(Change("br0", external_ids={"veth10": dict.fromkeys(odd)}))
+    assert bridge(br0).ports["veth10"].external_ids == {"ip": "10.0.0.10"}
+
+
+def test_a_port_that_cannot_be_is_named_with_the_switchs_reason(br0: Ovsdb) -> None:
+    br0.commit(Change("br0", add_ports=(PortSettings("odd9", "nosuch"),)))
+    with pytest.raises(SwitchError, match="port odd9 of bridge br0: could not open"):
+        br0.await_ofports("br0", ["veth10", "odd9"])
+    assert bridge(br0).ports["odd9"].ofport is None
+    with pytest.raises(SwitchError, match="veth99 is not on bridge br0"):
+        br0.await_ofports("br0", ["veth99"])
+
+
+def test_a_number_that_is_taken_is_not_given_twice(br0: Ovsdb) -> None:
+    br0.commit(Change("br0", add_ports=(PortSettings("late", ofport_request=10),)))
+    assert br0.await_ofports("br0", ["late", "veth10"])["late"] != 10
+
+
+def test_a_refused_change_carries_the_databases_words_and_changes_nothing(br0: Ovsdb) -> None:
+    good, bad = PortSettings("veth50"), PortSettings("veth51", ofport_request=65280)
+    with pytest.raises(SwitchError, match=r"br0: constraint violation: 65280 is not in"):
+        br0.commit(Change("br0", add_ports=(good, bad)))
+    assert "veth50" not in bridge(br0).ports
+
+
+def test_ports_of_a_bridge_that_is_not_there_are_refused(client: Ovsdb) -> None:
+    with pytest.raises(SwitchError, match="bridge br7 does not exist"):
+        client.commit(Change("br7", add_ports=PODS))
+
+
+def test_what_others_change_is_seen(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
+    br0.run()
+    ovs_dummy.vsctl("add-port", "br0", "theirs", "--", "del-port", "br0", "veth10")
+    ovs_dummy.vsctl("set", "Interface", "veth11", "external_ids:pod=moved")
+    seen = br0.seqno
+    wait_until(br0, lambda: bridge(br0).ports["veth11"].external_ids["pod"] == "moved")
+    assert br0.seqno != seen
+    assert "theirs" in bridge(br0).ports
+    assert "veth10" not in bridge(br0).ports
+
+
+def test_run_tells_of_a_change_once_even_one_that_commit_took_in(br0: Ovsdb) -> None:
+    wait_until(br0, lambda: all(port.mac_in_use for port in bridge(br0).ports.values()))
+    br0.commit(Change("br0", external_ids={"veth10": {"note": "ours"}}))
+    poller = Poller()
+    br0.wait(poller)
+    poller.block()
+    assert br0.run()
+    wait_until(br0, lambda: not br0.run())
+
+
+def test_a_deleted_bridge_is_gone_with_all_its_ports(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
+    br0.delete_bridge("br0")
+    br0.await_applied()
+    assert br0.bridge("br0") is None
+    assert ovs_dummy.vsctl("list", "Interface").strip() == ""
+    br0.delete_bridge("br0")
+
+
+def test_no_server_is_said_with_its_socket(tmp_path: Path) -> None:
+    client = Ovsdb(f"unix:{tmp_path}/none.sock", timeout=0.2)
+    with pytest.raises(Unavailable, match=r"none\.sock within 0\.2 s: is it running"):
+        client.connect()
+
+
+def test_before_the_first_connection_nothing_is_made_up(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="nothing is known yet"):
+        Ovsdb(f"unix:{tmp_path}/none.sock").bridge("br0")
+
+
+def test_a_server_that_hangs_costs_no_more_than_the_limit(ovs_dummy: OvsProcess) -> None:
+    client = Ovsdb(ovs_dummy.remote, timeout=0.3)
+    client.connect()
+    ovs_dummy.pause("ovsdb-server")
+    with pytest.raises(TimedOut, match=r"within 0\.3 s: it did not answer the change"):
+        client.commit(Change("br0", BRIDGE))
+    ovs_dummy.resume("ovsdb-server")
+    wait_until(client, lambda: client.bridge("br0") is not None)
+    client.commit(Change("br0", BRIDGE, add_ports=PODS))
+    assert len(bridge(client).ports) == 11
+
+
+def test_a_server_that_hangs_is_noticed_unasked(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
+    ovs_dummy.pause("ovsdb-server")
+    wait_until(br0, lambda: not br0.connected)
+    assert "veth10" in bridge(br0).ports
+    ovs_dummy.resume("ovsdb-server")
+    wait_until(br0, lambda: br0.connected)
+
+
+def test_a_switch_daemon_that_hangs_is_named(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
+    client = Ovsdb(ovs_dummy.remote, timeout=0.3)
+    client.connect()
+    ovs_dummy.pause()
+    client.commit(Change("br0", add_ports=(PortSettings("veth30"),)))
+    with pytest.raises(TimedOut, match="ovs-vswitchd has not carried out the change"):
+        client.await_ofports("br0", ["veth30"])
+
+
+def test_a_restarted_server_is_found_again_with_what_it_has_now(
+    br0: Ovsdb, ovs_dummy: OvsProcess
+) -> None:
+    ovs_dummy.stop_server()
+    wait_until(br0, lambda: not br0.connected)
+    assert "veth10" in bridge(br0).ports
+    ovs_dummy.start_server()
+    ovs_dummy.vsctl("--no-wait", "del-port", "br0", "veth10")
+    wait_until(br0, lambda: br0.connected)
+    assert set(bridge(br0).ports) == {"br0", *(pod.name for pod in PODS[1:])}
+    br0.commit(Change("br0", add_ports=PODS))
+    assert br0.await_ofports("br0", ["veth10"]) == {"veth10": 10}
+
+
+def test_a_change_waits_for_a_server_that_is_being_restarted(
+    br0: Ovsdb, ovs_dummy: OvsProcess
+) -> None:
+    ovs_dummy.restart_server()
+    br0.commit(Change("br0", add_ports=(PortSettings("veth40", ofport_request=40),)))
+    assert br0.await_ofports("br0", ["veth40"]) == {"veth40": 40}
+
+
+def test_a_dead_server_makes_a_change_unavailable(ovs_dummy: OvsProcess) -> None:
+    client = Ovsdb(ovs_dummy.remote, timeout=0.3)
+    client.connect()
+    ovs_dummy.kill("ovsdb-server")
+    with pytest.raises(Unavailable, match="is it running"):
+        client.commit(Change("br0", BRIDGE))
+
+
+def test_a_restarted_switch_daemon_keeps_ports_and_numbers(
+    br0: Ovsdb, ovs_dummy: OvsProcess
+) -> None:
+    ovs_dummy.restart_vswitchd()
+    names = [pod.name for pod in PODS]
+    assert br0.await_ofports("br0", names) == {pod.name: pod.ofport_request for pod in PODS}
+
+
+def test_the_columns_we_read_are_the_servers() -> None:
+    theirs = json.loads(Path("/usr/share/openvswitch/vswitch.ovsschema").read_text())["tables"]
+    for table, ours in SCHEMA["tables"].items():
+        assert set(ours["columns"]) <= set(theirs[table]["columns"])

@@ -1,0 +1,39 @@
+"""A real etcd, and clients of it that are closed after the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from k8s_ovs.observe.etcd import Etcd, EtcdSettings
+from k8s_ovs.testing.etcd import EtcdProcess
+
+MakeClient = Callable[..., Etcd]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdProcess]:
+    """An etcd that no test stops or fills; each test has a prefix of its own."""
+    with EtcdProcess(tmp_path_factory.mktemp("etcd")) as process:
+        yield process
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[EtcdProcess]:
+    """An etcd that the test may stop."""
+    with EtcdProcess(tmp_path / "etcd") as process:
+        yield process
+
+
+@pytest.fixture
+def client() -> Iterator[MakeClient]:
+    made: list[Etcd] = []
+
+    def make(*endpoints: str, **settings: object) -> Etcd:
+        made.append(Etcd(EtcdSettings(endpoints, **settings)))  # type: ignore[arg-type]  # kwargs
+        return made[-1]
+
+    yield make
+    for etcd in made:
+        etcd.close()

@@ -1,0 +1,170 @@
+"""One daemon of all allocates, and one that was deposed cannot write."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from k8s_ovs.allocate.seat import Seat, SeatToken
+from k8s_ovs.observe.etcd import Etcd, EtcdSettings, Put
+from k8s_ovs.testing.etcd import EtcdProcess
+from k8s_ovs.testing.tcp_proxy import TcpProxy
+
+TTL = 2
+
+# A daemon in a process of its own, that holds the seat until it is killed.
+DAEMON = """
+import signal, sys
+from k8s_ovs.allocate.seat import Seat
+from k8s_ovs.observe.etcd import Etcd, EtcdSettings
+etcd = Etcd(EtcdSettings((sys.argv[1],)))
+Seat(etcd, sys.argv[2], "first", int(sys.argv[3]), lambda token: print(token, flush=True)).start()
+signal.pause()
+"""
+Changes = queue.SimpleQueue[SeatToken | None]
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdProcess]:
+    with EtcdProcess(tmp_path_factory.mktemp("etcd")) as running:
+        yield running
+
+
+@pytest.fixture
+def etcd(process: EtcdProcess) -> Iterator[Etcd]:
+    client = Etcd(EtcdSettings((process.endpoint,)))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def campaign() -> Iterator[Callable[..., tuple[Seat, Changes]]]:
+    made: list[Seat] = []
+
+    def start(etcd: Etcd, key: str, holder: str) -> tuple[Seat, Changes]:
+        changes: Changes = queue.SimpleQueue()
+        made.append(Seat(etcd, key, holder, TTL, changes.put))
+        made[-1].start()
+        return made[-1], changes
+
+    yield start
+    for seat in made:
+        seat.stop()
+
+
+def taken(changes: Changes) -> SeatToken:
+    token = changes.get(timeout=15)
+    assert token is not None
+    return token
+
+
+def test_the_seat_is_taken_by_name_and_given_back(
+    etcd: Etcd, campaign: Callable[..., tuple[Seat, Changes]]
+) -> None:
+    seat, changes = campaign(etcd, "/seat/one", "node1")
+    token = taken(changes)
+    assert seat.token == token
+    found = etcd.get("/seat/one")
+    assert found is not None
+    assert json.loads(found.value) == {"holder": "node1"}
+    assert etcd.txn([token.compare()], [Put("/seat/one-writes", b"1")]).succeeded
+    seat.stop()
+    assert seat.token is None
+    assert changes.get(timeout=1) is None
+    assert etcd.get("/seat/one") is None
+    assert not etcd.txn([token.compare()], [Put("/seat/one-writes", b"2")]).succeeded
+
+
+def test_of_two_campaigners_one_wins_and_the_other_follows(
+    etcd: Etcd, campaign: Callable[..., tuple[Seat, Changes]]
+) -> None:
+    first, first_changes = campaign(etcd, "/seat/two", "node1")
+    old = taken(first_changes)
+    second, second_changes = campaign(etcd, "/seat/two", "node2")
+    assert second.token is None
+    first.stop()
+    new = taken(second_changes)
+    assert new.create_revision > old.create_revision
+    assert second.token == new
+
+
+def test_a_holder_keeps_its_seat_beyond_its_lease(
+    etcd: Etcd, campaign: Callable[..., tuple[Seat, Changes]]
+) -> None:
+    seat, changes = campaign(etcd, "/seat/keep", "node1")
+    token = taken(changes)
+    other, other_changes = campaign(etcd, "/seat/keep", "node2")
+    with pytest.raises(queue.Empty):
+        other_changes.get(timeout=1.75 * TTL)
+    assert seat.token == token
+    assert other.token is None
+    found = etcd.get("/seat/keep")
+    assert found is not None
+    assert found.create_revision == token.create_revision
+
+
+def test_a_frozen_holder_is_followed_and_cannot_write_when_it_wakes(
+    process: EtcdProcess, etcd: Etcd, campaign: Callable[..., tuple[Seat, Changes]]
+) -> None:
+    command = [sys.executable, "-c", DAEMON, process.endpoint, "/seat/frozen", str(TTL)]
+    daemon = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert daemon.stdout is not None
+        while "SeatToken" not in (line := daemon.stdout.readline()):
+            assert line, "the daemon ended"
+        found = etcd.get("/seat/frozen")
+        assert found is not None
+        deposed = SeatToken("/seat/frozen", found.create_revision)
+        daemon.send_signal(signal.SIGSTOP)
+        _, changes = campaign(etcd, "/seat/frozen", "second")
+        successor = taken(changes)
+        assert not etcd.txn([deposed.compare()], [Put("/seat/frozen-writes", b"old")]).succeeded
+        assert etcd.txn([successor.compare()], [Put("/seat/frozen-writes", b"new")]).succeeded
+        daemon.send_signal(signal.SIGCONT)
+        with pytest.raises(queue.Empty):  # the woken one takes nothing from its successor
+            changes.get(timeout=TTL)
+    finally:
+        daemon.kill()
+        daemon.communicate(timeout=5)
+
+
+def test_a_holder_that_cannot_reach_etcd_stops_believing_in_its_seat(
+    process: EtcdProcess, campaign: Callable[..., tuple[Seat, Changes]]
+) -> None:
+    port = int(process.endpoint.rpartition(":")[2])
+    with TcpProxy("127.0.0.1", port) as proxy:
+        client = Etcd(EtcdSettings((f"http://127.0.0.1:{proxy.port}",), timeout=0.5))
+        seat, changes = campaign(client, "/seat/apart", "node1")
+        old = taken(changes)
+        proxy.cut()
+        assert changes.get(timeout=15) is None
+        assert seat.token is None
+        proxy.heal()
+        assert taken(changes).create_revision >= old.create_revision
+
+
+def test_a_holder_whose_key_was_removed_campaigns_again(
+    etcd: Etcd, campaign: Callable[..., tuple[Seat, Changes]]
+) -> None:
+    _, changes = campaign(etcd, "/seat/removed", "node1")
+    old = taken(changes)
+    etcd.delete("/seat/removed")
+    assert changes.get(timeout=15) is None
+    assert taken(changes).create_revision > old.create_revision
+
+
+def test_a_campaign_waits_for_an_etcd_that_comes_late(
+    tmp_path: Path, campaign: Callable[..., tuple[Seat, Changes]]
+) -> None:
+    late = EtcdProcess(tmp_path / "etcd")
+    client = Etcd(EtcdSettings((late.endpoint,), timeout=0.5))
+    seat, changes = campaign(client, "/seat/late", "node1")
+    with late:
+        taken(changes)
+        seat.stop()

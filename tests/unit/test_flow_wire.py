@@ -1,0 +1,226 @@
+"""The wire form of flows: an independent decoder reads in our bytes what we meant."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from k8s_ovs.pipeline.field import FIELDS, Field, Kind
+from k8s_ovs.pipeline.flow import (
+    Action,
+    Ct,
+    Flow,
+    Goto,
+    InPort,
+    Match,
+    Move,
+    Note,
+    Output,
+    SetField,
+    any_packet,
+    ip,
+    tcp,
+)
+from k8s_ovs.pipeline.table import Pipeline, PipelineError
+from k8s_ovs.pipeline.wire import MAX_OWNER, delete_by_cookie, encode
+from k8s_ovs.testing.strategies import SAMPLE_PIPELINE, flows
+from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
+
+FIRST, DETOUR, SECOND, THIRD = SAMPLE_PIPELINE.tables
+REG0, REG2 = FIELDS["reg0"], FIELDS["reg2"]
+
+#: The decoder's names of fields, where they are not ours.
+DECODED_NAMES = {
+    "ip_src": "ipv4_src",
+    "ip_dst": "ipv4_dst",
+    "icmp_type": "icmpv4_type",
+    "icmp_code": "icmpv4_code",
+    "tun_id": "tunnel_id",
+    "tun_src": "tun_ipv4_src",
+    "tun_dst": "tun_ipv4_dst",
+}
+
+
+def decoded(body: bytes) -> Any:
+    version, kind, length, xid = struct.unpack_from("!BBHI", body)
+    assert (version, kind, length) == (5, ofproto_v1_4.OFPT_FLOW_MOD, len(body))
+    return ofproto_v1_4_parser.OFPFlowMod.parser(None, version, kind, length, xid, body)
+
+
+def name(field: Field) -> str:
+    return DECODED_NAMES.get(field.name, field.name)
+
+
+def value(field: Field, number: int) -> Any:
+    if field.kind is Kind.MAC:
+        return number.to_bytes(6, "big").hex(":")
+    return str(IPv4Address(number)) if field.kind is Kind.IPV4 else number
+
+
+def meant_match(match: Match) -> dict[str, Any]:
+    return {
+        name(term.field): value(term.field, term.value)
+        if term.mask is None
+        else (value(term.field, term.value), value(term.field, term.mask))
+        for term in match.terms
+    }
+
+
+def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR0911 - one a kind
+    match action:
+        case SetField(field=Field(name="in_port"), value=number):
+            return ("set", "in_port_nxm", number & 0xFFFF)
+        case SetField(field=field, value=number):
+            return ("set", name(field), value(field, number))
+        case Output(port=Field() as register):
+            return ("output register", name(register), 31)
+        case Output(port=port):
+            return ("output", port)
+        case InPort():
+            return ("output", ofproto_v1_4.OFPP_IN_PORT)
+        case Move(source=source, target=target):
+            return ("move", min(source.bits, target.bits), 0, 0, name(source), name(target))
+        case Note(data=data):
+            return ("note", data + bytes(-(len(data) + 10) % 8))
+        case Ct(zone=zone, commit=commit, mark=mark, table=table):
+            back = 255 if table is None else SAMPLE_PIPELINE.hop(flow.table.name, table)
+            nested = [] if mark is None else [("set", "ct_mark", mark)]
+            return ("ct", int(commit), "", zone, back, 0, nested)
+    raise AssertionError(action)
+
+
+def said_action(action: Any) -> tuple[Any, ...]:
+    match type(action).__name__:
+        case "OFPActionSetField":
+            return ("set", action.key, action.value)
+        case "OFPActionOutput":
+            return ("output", action.port)
+        case "NXActionOutputReg":
+            return ("output register", action.src, action.ofs_nbits)
+        case "NXActionRegMove":
+            ends = (action.src_field, action.dst_field)
+            return ("move", action.n_bits, action.src_ofs, action.dst_ofs, *ends)
+        case "NXActionNote":
+            return ("note", bytes(action.note))
+        case "NXActionCT":
+            nested = [said_action(each) for each in action.actions]
+            zone = (action.zone_src, action.zone_ofs_nbits)
+            return ("ct", action.flags, *zone, action.recirc_table, action.alg, nested)
+    raise AssertionError(action)
+
+
+def said_instructions(message: Any) -> tuple[list[tuple[Any, ...]], list[int]]:
+    """The applied actions and the tables gone to."""
+    applied = [each for each in message.instructions if each.type == 4]
+    actions = [said_action(action) for each in applied for action in each.actions]
+    gone_to = [each.table_id for each in message.instructions if each.type == 1]
+    assert len(applied) <= 1
+    assert len(applied) + len(gone_to) == len(message.instructions)
+    return actions, gone_to
+
+
+@settings(max_examples=200, deadline=None)
+@given(flow=flows())
+def test_an_independent_decoder_reads_what_was_meant(flow: Flow) -> None:
+    wire = encode(flow, 7, SAMPLE_PIPELINE)
+    message = decoded(wire.body)
+    assert message.command == ofproto_v1_4.OFPFC_ADD
+    assert (message.cookie, message.cookie_mask) == (wire.cookie, 0)
+    assert message.table_id == SAMPLE_PIPELINE.number(flow.table.name)
+    assert message.priority == flow.priority
+    assert (message.idle_timeout, message.hard_timeout, message.flags) == (0, 0, 0)
+    assert message.buffer_id == ofproto_v1_4.OFP_NO_BUFFER
+    assert dict(message.match.items()) == meant_match(flow.match)
+
+    goto = [each for each in flow.actions if isinstance(each, Goto)]
+    others = [each for each in flow.actions if not isinstance(each, Goto)]
+    assert said_instructions(message) == (
+        [meant_action(each, flow) for each in others],
+        [SAMPLE_PIPELINE.hop(flow.table.name, each.table) for each in goto],
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(one=flows(), other=flows())
+def test_cookies_are_equal_where_the_content_is_and_only_there(one: Flow, other: Flow) -> None:
+    cookies = [encode(flow, 7, SAMPLE_PIPELINE).cookie for flow in (one, one, other)]
+    assert cookies[0] == cookies[1]
+    assert (cookies[0] == cookies[2]) == (one == other)
+
+
+def test_a_cookie_is_the_owner_and_then_the_content() -> None:
+    flow = Flow(FIRST, 10, ip(), (Output(1),))
+    mine, theirs = encode(flow, 1, SAMPLE_PIPELINE), encode(flow, 2, SAMPLE_PIPELINE)
+    assert (mine.cookie >> 48, theirs.cookie >> 48) == (1, 2)
+    assert mine.cookie & 0xFFFFFFFFFFFF == theirs.cookie & 0xFFFFFFFFFFFF
+
+
+def test_a_cookie_survives_a_restart() -> None:
+    # A constant: cookies of an earlier run are compared with this one's.
+    flow = Flow(FIRST, 100, tcp(in_port=3, ip_src="10.1.0.0/16"), (SetField(REG0, 5),))
+    assert encode(flow, 9, SAMPLE_PIPELINE).cookie == 0x9_6A5C_0522_4110
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Flow(SECOND, 10, ip(), (Output(1),)),
+        Flow(FIRST, 11, ip(), (Output(1),)),
+        Flow(FIRST, 10, ip(reg0=0), (Output(1),)),
+        Flow(FIRST, 10, ip(), (Output(2),)),
+        Flow(FIRST, 10, ip()),
+    ],
+)
+def test_every_part_of_a_flow_is_in_its_cookie(changed: Flow) -> None:
+    flow = Flow(FIRST, 10, ip(), (Output(1),))
+    assert encode(flow, 1, SAMPLE_PIPELINE).cookie != encode(changed, 1, SAMPLE_PIPELINE).cookie
+
+
+def test_the_key_is_table_priority_and_match_and_nothing_else() -> None:
+    key = encode(Flow(FIRST, 10, ip(), (Output(1),)), 1, SAMPLE_PIPELINE).key
+    assert encode(Flow(FIRST, 10, ip()), 2, SAMPLE_PIPELINE).key == key
+    for other in (Flow(SECOND, 10, ip()), Flow(FIRST, 11, ip()), Flow(FIRST, 10, tcp())):
+        assert encode(other, 1, SAMPLE_PIPELINE).key != key
+
+
+def test_a_goto_takes_the_detour_that_a_plugin_put_in() -> None:
+    flow = Flow(FIRST, 1, any_packet(), (Goto("SECOND"),))
+    plain = Pipeline([FIRST, SECOND, THIRD])
+    _, detoured = said_instructions(decoded(encode(flow, 1, SAMPLE_PIPELINE).body))
+    _, direct = said_instructions(decoded(encode(flow, 1, plain).body))
+    assert (detoured, direct) == ([SAMPLE_PIPELINE.number("DETOUR")], [plain.number("SECOND")])
+
+
+def test_tracking_may_come_back_to_its_own_table() -> None:
+    flow = Flow(SECOND, 1, ip(), (Ct(zone=5, table="SECOND"),))
+    actions, _ = said_instructions(decoded(encode(flow, 1, SAMPLE_PIPELINE).body))
+    assert actions == [("ct", 0, "", 5, SAMPLE_PIPELINE.number("SECOND"), 0, [])]
+
+
+def test_a_delete_names_one_cookie_and_every_table() -> None:
+    message = decoded(delete_by_cookie(0x0007_1234_5678_9ABC))
+    assert message.command == ofproto_v1_4.OFPFC_DELETE
+    assert (message.cookie, message.cookie_mask) == (0x0007_1234_5678_9ABC, 0xFFFFFFFFFFFFFFFF)
+    assert message.table_id == ofproto_v1_4.OFPTT_ALL
+    assert (message.out_port, message.out_group) == (
+        ofproto_v1_4.OFPP_ANY,
+        ofproto_v1_4.OFPG_ANY,
+    )
+    assert dict(message.match.items()) == {}
+
+
+@pytest.mark.parametrize("owner", [-1, MAX_OWNER + 1])
+def test_an_owner_that_does_not_fit_is_refused(owner: int) -> None:
+    with pytest.raises(PipelineError, match=f"owner {owner} of a flow is not 0 to 65534"):
+        encode(Flow(FIRST, 1, any_packet()), owner, SAMPLE_PIPELINE)
+
+
+def test_a_flow_that_fits_into_no_message_is_refused() -> None:
+    flow = Flow(FIRST, 1, any_packet(), (Note(bytes(40_000)), Note(bytes(40_000))))
+    with pytest.raises(
+        PipelineError, match=r"FIRST: a flow of 80.* bytes, at most 65519 can be sent"
+    ):
+        encode(flow, 1, SAMPLE_PIPELINE)

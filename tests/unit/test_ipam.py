@@ -1,0 +1,84 @@
+"""The least recently used address, never one in use, and an end with a reason."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from k8s_ovs.errors import InvalidRecord, K8sOvsError
+from k8s_ovs.node.ipam import AddressPool, gateway_of, mac_of
+
+SUBNET = IPv4Network("172.11.4.0/29")
+PODS = [IPv4Address(f"172.11.4.{number}") for number in range(2, 7)]
+
+
+def test_addresses_come_in_order_without_network_gateway_and_broadcast() -> None:
+    pool = AddressPool(SUBNET)
+    assert [pool.take(()) for _ in range(5)] == PODS
+
+
+def test_a_released_address_waits_until_all_others_had_their_turn() -> None:
+    pool = AddressPool(SUBNET)
+    first = pool.take(())
+    pool.release(first)
+    assert [pool.take(()) for _ in range(5)] == [*PODS[1:], first]
+
+
+def test_the_address_that_was_released_first_is_used_first() -> None:
+    pool = AddressPool(SUBNET)
+    in_use = {pool.take(()) for _ in range(5)}
+    for address in (PODS[3], PODS[1]):
+        in_use.remove(address)
+        pool.release(address)
+    assert [pool.take(in_use), pool.take(in_use)] == [PODS[3], PODS[1]]
+
+
+def test_after_a_restart_what_ports_hold_is_left_alone() -> None:
+    assert AddressPool(SUBNET).take({PODS[0], PODS[1]}) == PODS[2]
+
+
+def test_an_address_of_before_the_restart_comes_last_once_released() -> None:
+    pool = AddressPool(SUBNET)
+    pool.release(PODS[0])
+    assert [pool.take(()) for _ in range(5)] == [*PODS[1:], PODS[0]]
+
+
+def test_a_full_subnet_is_named_with_its_size_and_has_room_again_after_a_release() -> None:
+    pool = AddressPool(SUBNET)
+    in_use = {pool.take(()) for _ in range(5)}
+    with pytest.raises(K8sOvsError, match=r"172\.11\.4\.0/29: all 5 addresses are in use"):
+        pool.take(in_use)
+    in_use.remove(PODS[2])
+    assert pool.take(in_use) == PODS[2]
+
+
+def test_a_subnet_without_room_for_a_pod_is_refused() -> None:
+    with pytest.raises(InvalidRecord, match=r"10\.0\.0\.0/31"):
+        AddressPool(IPv4Network("10.0.0.0/31"))
+
+
+def test_the_gateway_is_the_first_address() -> None:
+    assert gateway_of(SUBNET) == IPv4Address("172.11.4.1")
+
+
+def test_a_mac_holds_the_address() -> None:
+    assert mac_of(IPv4Address("172.11.4.2")) == "0a:58:ac:0b:04:02"
+
+
+@given(st.lists(st.integers(0, 12), max_size=60))
+def test_whatever_pods_come_and_go_no_address_is_given_twice(steps: list[int]) -> None:
+    """Each step adds a pod (even numbers) or ends one of those there are (odd)."""
+    pool = AddressPool(IPv4Network("10.1.0.0/28"))
+    in_use: list[IPv4Address] = []
+    for step in steps:
+        if step % 2 and in_use:
+            address = in_use.pop(step % len(in_use))
+            pool.release(address)
+        elif len(in_use) < pool.size:
+            address = pool.take(in_use)
+            assert address not in in_use
+            assert address in pool.subnet
+            assert address not in (pool.subnet[0], pool.subnet[1], pool.subnet[-1])
+            in_use.append(address)

@@ -1,0 +1,50 @@
+"""The reader of OVSDB's messages, which come in pieces of any size."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k8s_ovs.ovs.ovsdb_json import MessageParser
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+MESSAGES = st.dictionaries(st.text(), VALUES, min_size=1)
+
+
+def read(text: str, sizes: list[int]) -> list[Any]:
+    """What comes out when the text arrives in pieces of these sizes, the rest at once."""
+    messages: list[Any] = []
+    parser = MessageParser()
+    for size in [*sizes, len(text)]:
+        piece, text = text[:size], text[size:]
+        while piece:
+            piece = piece[parser.feed(piece) :]
+            if parser.is_done():
+                messages.append(parser.finish())
+                parser = MessageParser()
+    return messages
+
+
+@given(
+    messages=st.lists(MESSAGES, min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 20), max_size=12),
+    ascii_only=st.booleans(),
+)
+def test_messages_come_out_whole_however_they_are_cut(
+    messages: list[Any], sizes: list[int], ascii_only: bool
+) -> None:
+    text = "".join(json.dumps(message, ensure_ascii=ascii_only) for message in messages)
+    assert read(text, sizes) == messages
+
+
+def test_a_message_that_has_not_ended_is_not_done() -> None:
+    parser = MessageParser()
+    assert parser.feed('{"method": "a}b"') == 16
+    assert not parser.is_done()
