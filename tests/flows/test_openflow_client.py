@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import select
-import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
 from k8s_ovs.ovs.openflow import FlowRefused, OpenFlow
 from k8s_ovs.pipeline.field import FIELDS, register
@@ -262,27 +262,3 @@ def test_a_bridge_held_to_another_version_is_refused_with_the_remedy(ovs: OvsPro
     ):
         OpenFlow.connect(ovs.mgmt("brold"))
     ovs.vsctl("del-br", "brold")
-
-
-def test_idle_echo_requests_are_answered(tmp_path: Path) -> None:
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(tmp_path / "s"))
-    server.listen()
-    connecting = OpenFlow.connect
-    peer: list[socket.socket] = []
-    with closing(server):
-        import threading
-
-        def greet() -> None:
-            accepted, _ = server.accept()
-            accepted.recv(100)
-            accepted.sendall(bytes.fromhex("0500000800000001"))
-            peer.append(accepted)
-
-        thread = threading.Thread(target=greet)
-        thread.start()
-        client = connecting(str(tmp_path / "s"))
-        thread.join()
-    peer[0].sendall(bytes.fromhex("0502000c00000abc") + b"ping")
-    client.service()
-    assert peer[0].recv(100) == bytes.fromhex("0503000c00000abc") + b"ping"

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from k8s_ovs.errors import K8sOvsError
-
 from tests.kernel.cache import cached, fingerprint
 from tests.kernel.host import make_ext4, progress, run
+
+from k8s_ovs.errors import K8sOvsError
 
 __all__ = ["TREE", "environment_drive", "run_drive", "settings"]
 

@@ -3,15 +3,17 @@
 # Port 1 carries what the command says, as it says it; port 2 carries /results at the end, as tar.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
 . /host/settings
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o gid=5,mode=620 devpts /dev/pts
+for directory in /dev/shm /run /tmp; do mount -t tmpfs -o mode=1777 tmpfs $directory; done
+mkdir -p /run/lock /run/netns
 modprobe -a virtio_console openvswitch
 said=$(echo /dev/vport*p1)
 results=$(echo /dev/vport*p2)
 
-mount -t devpts -o gid=5,mode=620 devpts /dev/pts 2>/dev/null ||
-	{ mkdir -p /dev/pts && mount -t devpts devpts /dev/pts; }
-mkdir -p /dev/shm /run/lock /run/netns
-for directory in /dev/shm /tmp; do mount -t tmpfs -o mode=1777 tmpfs $directory; done
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ln -sf /proc/self/fd /dev/fd
 hostname machine
 echo '127.0.0.1 localhost machine' >/etc/hosts

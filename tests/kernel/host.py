@@ -31,14 +31,19 @@ def mortal(command: Sequence[str]) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", *command]
 
 
-def run(command: Sequence[str], limit_s: float) -> str:
-    """The standard output of the command.
+def run(command: Sequence[str], limit_s: float, given: str = "") -> str:
+    """The standard output of the command; `given` is its standard input.
 
     Raises TimedOut after `limit_s` seconds, K8sOvsError with its last words if it fails.
     """
     try:
         done = subprocess.run(
-            mortal(command), capture_output=True, text=True, timeout=limit_s, check=False
+            mortal(command),
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise TimedOut(f"{command[0]} did not end within {limit_s:g} s") from error

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from attrs import frozen
-from k8s_ovs.errors import K8sOvsError, TimedOut
-
 from tests.kernel.host import mortal, need, progress, run
 from tests.kernel.image import Image
+
+from k8s_ovs.errors import K8sOvsError, TimedOut
 
 __all__ = ["Drives", "Outcome", "boot", "qemu_command"]
 
@@ -48,7 +48,7 @@ def qemu_command(drives: Drives, directory: Path, memory_mib: int) -> list[str]:
     """qemu with three drives, a console and two ports that end in files of the directory."""
     processors = min(4, len(os.sched_getaffinity(0)))
     # mitigations=off: emulation has no speculation to guard, and the guards cost a tenth.
-    kernel = "root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off init=/sbin/machine-init"
+    kernel = "console=ttyS0 quiet panic=-1 mitigations=off"
     command = ["qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-smp", str(processors)]
     command += ["-accel", "tcg,thread=multi,tb-size=512", "-m", f"{memory_mib}M"]
     command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]

@@ -19,12 +19,12 @@ import time
 from pathlib import Path
 
 from attrs import frozen
-from k8s_ovs.errors import K8sOvsError
-
 from tests.kernel.drives import environment_drive, run_drive
 from tests.kernel.host import progress
 from tests.kernel.image import debian_image
 from tests.kernel.machine import Drives, Outcome, boot
+
+from k8s_ovs.errors import K8sOvsError
 
 __all__ = ["Wanted", "main"]
 

@@ -16,6 +16,7 @@ from queue import Queue
 from typing import Any
 
 import pytest
+
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.node import cni_server
 from k8s_ovs.node.cni_protocol import MAX_REQUEST, CniError, CniRequest, Code

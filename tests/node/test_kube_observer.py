@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
+
 from k8s_ovs.errors import TimedOut, Unavailable
 from k8s_ovs.observe.fact import Change, Fact, Sight, Snapshot
 from k8s_ovs.observe.kube import (
@@ -128,16 +129,6 @@ def test_only_this_nodes_pods_are_seen_and_one_that_leaves_is_deleted(
 
     assert gone.key == "default/mine"
     assert gone.entry is None
-
-
-def test_a_list_longer_than_a_page_is_whole(own: ApiServerProcess) -> None:
-    kube = kube_at(own.url)
-    for number in range(1101):
-        kube.create(NODES.path, node(f"node{number}"))
-
-    names = [item["metadata"]["name"] for item in kube.list(NODES.path)["items"]]
-
-    assert len(names) == len(set(names)) == 1101
 
 
 def test_what_was_deleted_in_a_gap_longer_than_the_history_is_missing_in_a_new_snapshot(

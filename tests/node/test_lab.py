@@ -11,6 +11,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.lab import Lab, LabSettings, Layout
 from k8s_ovs.lab.lifecycle import tear_down

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
+
 from k8s_ovs.errors import K8sOvsError, TimedOut, Unavailable
 from k8s_ovs.lab.command import inside, run
 from k8s_ovs.lab.layout import LabNode, LabSettings, Layout

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from k8s_ovs.node.cni_protocol import (
     VERSIONS,
     CniError,

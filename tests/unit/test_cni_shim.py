@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import k8s_ovs_cni
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import k8s_ovs_cni
 from k8s_ovs.node.cni_protocol import ANSWER_SECONDS, VERSIONS, parse_request
 from k8s_ovs_cni import shim
 

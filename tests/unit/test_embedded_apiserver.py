@@ -10,6 +10,7 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import pytest
+
 from k8s_ovs.testing.apiserver.server import ApiHttpServer
 from k8s_ovs.testing.apiserver.store import Store
 from k8s_ovs.testing.apiserver.write import Writer, merge

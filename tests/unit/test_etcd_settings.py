@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd import EtcdSettings, parse_endpoints

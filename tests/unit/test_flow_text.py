@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from k8s_ovs.pipeline.field import FIELDS, register
 from k8s_ovs.pipeline.flow import (
     Action,

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
+
 from k8s_ovs.pipeline.field import FIELDS, Field, Kind
 from k8s_ovs.pipeline.flow import (
     Action,
@@ -27,7 +29,6 @@ from k8s_ovs.pipeline.flow import (
 from k8s_ovs.pipeline.table import Pipeline, PipelineError
 from k8s_ovs.pipeline.wire import MAX_OWNER, delete_by_cookie, encode
 from k8s_ovs.testing.strategies import SAMPLE_PIPELINE, flows
-from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 
 FIRST, DETOUR, SECOND, THIRD = SAMPLE_PIPELINE.tables
 REG0, REG2 = FIELDS["reg0"], FIELDS["reg2"]

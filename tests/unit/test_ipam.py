@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.node.ipam import AddressPool, gateway_of, mac_of
 

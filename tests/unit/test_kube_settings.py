@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.observe.kube import KubeSettings
 

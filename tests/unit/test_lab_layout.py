@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.lab.layout import LabSettings, Layout
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
+
 from k8s_ovs.lab.service import Endpoint, Service, free_address, services_of, translation
 
 PODS = IPv4Network("172.11.0.0/16")

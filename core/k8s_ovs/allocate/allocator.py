@@ -14,8 +14,7 @@ import structlog
 
 from k8s_ovs.allocate.seat import Seat, SeatToken
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.observe.etcd import Compare, Delete, Etcd, Operation, Put
-from k8s_ovs.observe.etcd import Absent, Unchanged
+from k8s_ovs.observe.etcd import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
 from k8s_ovs.plugin.manager import Failure, PluginManager
 from k8s_ovs.plugin.spec import Allocation, Problem, Write
 from k8s_ovs.plugin.view import CONFIG, Record, World

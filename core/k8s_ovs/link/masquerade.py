@@ -35,7 +35,7 @@ def rules(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> str
     type filter hook prerouting priority raw; policy accept;
     iifname "{PREFIX}*" drop
   }}
-  chain masquerade {{
+  chain leave {{
     type nat hook postrouting priority srcnat; policy accept;
     oifname != "{node_port}" ip saddr {network} ip daddr != {network} masquerade
   }}

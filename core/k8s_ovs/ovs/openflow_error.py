@@ -24,9 +24,9 @@ _NAMES: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             "BAD_VERSION",
             "BAD_TYPE",
-            "BAD_MULTIPART",
-            "BAD_EXPERIMENTER",
-            "BAD_EXP_TYPE",
+            "BAD_STAT",
+            "BAD_VENDOR",
+            "BAD_SUBTYPE",
             "EPERM",
             "BAD_LEN",
             "BUFFER_EMPTY",
@@ -43,8 +43,8 @@ _NAMES: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             "BAD_TYPE",
             "BAD_LEN",
-            "BAD_EXPERIMENTER",
-            "BAD_EXP_TYPE",
+            "BAD_VENDOR",
+            "BAD_VENDOR_TYPE",
             "BAD_OUT_PORT",
             "BAD_ARGUMENT",
             "EPERM",
@@ -135,10 +135,9 @@ _NICIRA_NAMES = {
     11: "NXBAC_MUST_BE_ZERO",
     12: "NXFMFC_HARDWARE",
     13: "NXFMFC_BAD_TABLE_ID",
-    14: "NXFMFC_INVALID_TLV_FIELD",
     15: "NXBAC_BAD_CONJUNCTION",
-    37: "NXBAC_CT_DATAPATH_SUPPORT",
-    38: "NXBMC_CT_DATAPATH_SUPPORT",
+    42: "NXBAC_CT_DATAPATH_SUPPORT",
+    43: "NXBMC_CT_DATAPATH_SUPPORT",
 }
 
 

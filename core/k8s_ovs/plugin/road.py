@@ -32,6 +32,7 @@ from k8s_ovs.pipeline.flow import (
     ipv6,
     udp,
 )
+from k8s_ovs.pipeline.table import Table
 from k8s_ovs.pipeline.tables import (
     ARP,
     CLASSIFY,
@@ -50,7 +51,6 @@ from k8s_ovs.pipeline.tables import (
     TUNNEL_IN,
     VIRTUAL_MAC,
 )
-from k8s_ovs.pipeline.table import Table
 from k8s_ovs.plugin.spec import Resource, hook
 from k8s_ovs.plugin.view import NODES, View
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from k8s_ovs.observe.etcd import Etcd, EtcdSettings
 from k8s_ovs.testing.etcd import EtcdProcess
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, TimedOut, Unavailable
 from k8s_ovs.observe.etcd import Absent, CreatedAt, Delete, Etcd, Get, Put, Unchanged
 from k8s_ovs.testing.certificates import make_certificates

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
 from k8s_ovs.observe.etcd import Delete, Etcd, Put
 from k8s_ovs.observe.etcd_watch import PrefixWatch
 from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Sink, Snapshot

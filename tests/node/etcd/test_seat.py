@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from k8s_ovs.allocate.seat import Seat, SeatToken
 from k8s_ovs.observe.etcd import Etcd, EtcdSettings, Put
 from k8s_ovs.testing.etcd import EtcdProcess

@@ -1,0 +1,41 @@
+# What a person types. `make demo` and `make test` install what they need; the second time is quick.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast test-kernel lint bench lock clean
+SHELL := /bin/bash
+
+PYTHON := .venv/bin/python
+export PYTHONWARNINGS := ignore
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+.venv/.ready: requirements.lock pyproject.toml scripts/install
+	@scripts/install
+	@touch $@
+
+demo: .venv/.ready ## Two nodes on this machine: see the network work, step by step.
+	@$(PYTHON) -m k8s_ovs.cli.main lab demo
+
+test: lint test-fast test-kernel ## Everything: lint, unit, flows, nodes, the kernel's datapath.
+
+test-fast: .venv/.ready
+	$(PYTHON) -m pytest tests/unit tests/flows tests/node
+
+test-kernel: .venv/.ready ## The packets of the lab on the kernel's datapath, in a virtual machine.
+	$(PYTHON) tests/kernel/run.py
+
+lint: .venv/.ready ## Style, types, layers.
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/.ready ## How fast, beside Debian's bridge plugin in the same run.
+	$(PYTHON) tests/bench/run.py
+
+lock: ## Pin all dependencies anew in requirements.lock.
+	.venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 \
+	    --extra dev --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+
+clean: ## Remove what make made here.
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,171 @@
+"""Packets of a pod through a node with our nftables table, and without it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Network
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from k8s_ovs.errors import Unavailable
+from k8s_ovs.link import masquerade
+from k8s_ovs.link.namespace import entered, opened
+from k8s_ovs.link.netlink import LinkError
+from k8s_ovs.link.veth import PREFIX
+
+NETWORK = IPv4Network("172.11.0.0/16")
+VXLAN = 4789
+LIMIT = 10.0
+OUTSIDE = "203.0.113.10"
+
+
+@frozen
+class Site:
+    """A pod behind the node's tun0, and a host outside that knows no way to pods."""
+
+    node: Any
+    pod: Any
+    outside: Any
+
+
+@pytest.fixture
+def site(new_netns: Callable[[str], Any], node: Any) -> Site:
+    pod, outside = new_netns("pod"), new_netns("outside")
+    for commands in (
+        f"ip link add tun0 type veth peer name eth0 netns {pod.name}",
+        f"ip link add eth0 type veth peer name eth0 netns {outside.name}",
+        "ip addr add 172.11.4.1/22 dev tun0",
+        "ip addr add 203.0.113.1/24 dev eth0",
+        "ip link set tun0 up",
+        "ip link set eth0 up",
+        "sysctl -w net.ipv4.ip_forward=1",
+    ):
+        node.run(commands)
+    for netns, address in ((pod, "172.11.4.2/22"), (outside, f"{OUTSIDE}/24")):
+        netns.run(f"ip addr add {address} dev eth0")
+        netns.run("ip link set eth0 up")
+    pod.run("ip route add default via 172.11.4.1")
+    return Site(node, pod, outside)
+
+
+@contextmanager
+def udp(netns: Any, port: int = 0) -> Iterator[socket.socket]:
+    """A socket that lives in `netns`."""
+    with opened(netns.path) as descriptor, entered(descriptor):
+        channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        channel.bind(("", port))
+    channel.settimeout(LIMIT)
+    with channel:
+        yield channel
+
+
+def arrives(sender: Any, target: tuple[str, int], receiver: Any, port: int) -> bool:
+    """Whether a datagram gets through. The kernel delivers before `sendto` returns: no waiting."""
+    with udp(receiver, port) as server, udp(sender) as client:
+        client.sendto(b"hello", target)
+        server.settimeout(0.5)
+        try:
+            return server.recv(100) == b"hello"
+        except TimeoutError:
+            return False
+
+
+def tables(node: Any) -> list[str]:
+    found = json.loads(node.run("nft -json list tables"))["nftables"]
+    return [each["table"]["name"] for each in found if "table" in each]
+
+
+def test_what_leaves_the_cluster_has_the_nodes_address_and_is_answered(site: Site) -> None:
+    masquerade.apply(NETWORK, VXLAN)
+    with udp(site.outside, 5000) as server, udp(site.pod) as client:
+        client.sendto(b"question", (OUTSIDE, 5000))
+        _, (seen, port) = server.recvfrom(100)
+        assert seen == "203.0.113.1"
+        server.sendto(b"answer", (seen, port))
+        assert client.recv(100) == b"answer"
+
+
+def test_what_stays_in_the_cluster_keeps_its_address(site: Site) -> None:
+    site.node.run("ip route add 172.11.8.0/22 dev eth0")
+    site.outside.run("ip addr add 172.11.8.2/32 dev eth0")
+    masquerade.apply(NETWORK, VXLAN)
+    with udp(site.outside, 5000) as server, udp(site.pod) as client:
+        client.sendto(b"question", ("172.11.8.2", 5000))
+        assert server.recvfrom(100)[1][0] == "172.11.4.2"
+
+
+class TestTunnelPort:
+    def test_a_pod_reaches_the_node_but_not_its_tunnel(self, site: Site) -> None:
+        assert arrives(site.pod, ("172.11.4.1", VXLAN), site.node, VXLAN)
+        masquerade.apply(NETWORK, VXLAN)
+        assert not arrives(site.pod, ("172.11.4.1", VXLAN), site.node, VXLAN)
+        assert arrives(site.pod, ("172.11.4.1", 5000), site.node, 5000)
+
+    def test_nor_another_nodes(self, site: Site) -> None:
+        masquerade.apply(NETWORK, VXLAN)
+        assert not arrives(site.pod, (OUTSIDE, VXLAN), site.outside, VXLAN)
+        assert arrives(site.pod, (OUTSIDE, 5000), site.outside, 5000)
+
+    def test_nor_any_by_way_of_a_service(self, site: Site) -> None:
+        site.node.run("nft add table ip services")
+        site.node.run("nft add chain ip services pre { type nat hook prerouting priority dstnat; }")
+        rule = "nft add rule ip services pre ip daddr 10.96.0.1 udp dport 53 dnat to"
+        site.node.run(f"{rule} {OUTSIDE}:{VXLAN}")
+        assert arrives(site.pod, ("10.96.0.1", 53), site.outside, VXLAN)
+        masquerade.apply(NETWORK, VXLAN)
+        assert not arrives(site.pod, ("10.96.0.1", 53), site.outside, VXLAN)
+
+    def test_nodes_themselves_do(self, site: Site) -> None:
+        masquerade.apply(NETWORK, VXLAN)
+        assert arrives(site.outside, ("203.0.113.1", VXLAN), site.node, VXLAN)
+
+
+def test_the_nodes_kernel_does_not_listen_to_pods_devices(site: Site) -> None:
+    """With the userspace datapath it gets their packets besides Open vSwitch."""
+    site.node.run(f"ip link set tun0 down name {PREFIX}0")
+    site.node.run(f"ip link set {PREFIX}0 up")
+    site.pod.run("ip route replace default dev eth0")
+    assert arrives(site.pod, ("255.255.255.255", 5000), site.node, 5000)
+    masquerade.apply(NETWORK, VXLAN)
+    assert not arrives(site.pod, ("255.255.255.255", 5000), site.node, 5000)
+
+
+class TestTable:
+    def test_applying_it_again_changes_nothing(self, node: Any) -> None:
+        masquerade.apply(NETWORK, VXLAN)
+        once = node.run(f"nft list table inet {masquerade.TABLE}")
+        masquerade.apply(NETWORK, VXLAN)
+        assert node.run(f"nft list table inet {masquerade.TABLE}") == once
+
+    def test_another_port_replaces_the_old_one(self, node: Any) -> None:
+        masquerade.apply(NETWORK, VXLAN)
+        masquerade.apply(NETWORK, 8472)
+        listed = node.run(f"nft list table inet {masquerade.TABLE}")
+        assert "8472" in listed
+        assert str(VXLAN) not in listed
+
+    def test_removing_it_leaves_the_tables_of_others(self, node: Any) -> None:
+        node.run("nft add table ip services")
+        masquerade.apply(NETWORK, VXLAN)
+        masquerade.remove()
+        masquerade.remove()
+        assert tables(node) == ["services"]
+
+    def test_a_rule_that_nft_refuses_leaves_the_table_as_it_was(self, node: Any) -> None:
+        masquerade.apply(NETWORK, VXLAN)
+        once = node.run(f"nft list table inet {masquerade.TABLE}")
+        with pytest.raises(LinkError, match="nft refused table inet k8s-ovs"):
+            masquerade.apply(NETWORK, 70_000)
+        assert node.run(f"nft list table inet {masquerade.TABLE}") == once
+
+    @pytest.mark.usefixtures("node")
+    def test_a_node_without_nft_is_told_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "/nonexistent")
+        with pytest.raises(Unavailable, match="nft is not installed"):
+            masquerade.apply(NETWORK, VXLAN)
