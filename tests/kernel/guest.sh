@@ -10,7 +10,7 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts -o gid=5,mode=620 devpts /dev/pts
 for directory in /dev/shm /run /tmp; do mount -t tmpfs -o mode=1777 tmpfs $directory; done
 mkdir -p /run/lock /run/netns
-modprobe -a virtio_console openvswitch
+modprobe -a virtio_console openvswitch tun
 said=$(echo /dev/vport*p1)
 results=$(echo /dev/vport*p2)
 

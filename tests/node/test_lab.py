@@ -55,7 +55,7 @@ def no_pods_left(lab: Lab) -> Iterator[None]:
 
 def cli(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
     """`k8s-ovs lab WORDS` as a person types it."""
-    program = [sys.executable, "-c", "from k8s_ovs.cli.lab import app; app()"]
+    program = [sys.executable, "-m", "k8s_ovs.cli.main", "lab"]
     name, state = f"--name={lab.layout.name}", f"--state={lab.layout.directory}"
     return subprocess.run(
         [*program, words[0], name, state, *words[1:]],
@@ -173,11 +173,32 @@ def test_the_command_line_passes_the_exit_status_on(lab: Lab) -> None:
     assert done.stdout.strip() == str(lab.node("node1").ovs_directory)
 
 
+@pytest.mark.parametrize(
+    ("where", "words", "shown"),
+    [
+        ("node2", ["ovs-appctl", "version"], "ovs-vswitchd"),
+        ("node2", ["ovs-ofctl", "-O", "OpenFlow14", "dump-flows", "br0"], "OFPST_FLOW"),
+        ("fabric", ["etcdctl", "get", "--prefix", "--keys-only", "/"], "/subnets/192.168.0.12"),
+    ],
+)
+def test_the_usual_tools_find_the_labs_programs(
+    lab: Lab, where: str, words: list[str], shown: str
+) -> None:
+    assert shown in lab.exec(where, words).stdout
+
+
+def test_open_vswitch_starts_again_with_its_bridges(lab: Lab) -> None:
+    before = lab.exec("node1", ["ovs-vsctl", "list-br"]).stdout
+    lab.restart_ovs("node1")
+    assert lab.exec("node1", ["ovs-vsctl", "list-br"]).stdout == before
+    assert "br-phy" in lab.exec("node1", ["ovs-appctl", "dpif/show"]).stdout
+
+
 def test_the_command_line_tells_what_is_wrong_without_a_trace(lab: Lab) -> None:
     done = cli(lab, "exec", "nowhere", "--", "true")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"k8s-ovs lab: no pod default/nowhere in lab {SETTINGS.name}")
-    assert cli(lab, "run", "web", "--node", "node9").stderr.startswith("k8s-ovs lab: no node node9")
+    assert done.stderr.startswith(f"error: no pod default/nowhere in lab {SETTINGS.name}")
+    assert cli(lab, "run", "web", "--node", "node9").stderr.startswith("error: no node node9")
 
 
 def test_two_labs_stand_side_by_side(lab: Lab) -> None:

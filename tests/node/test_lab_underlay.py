@@ -191,8 +191,9 @@ def test_a_directory_of_other_things_is_not_taken(layout: Layout) -> None:
     assert precious.exists()
 
 
-def test_a_lab_that_was_killed_half_way_is_cleaned_away(layout: Layout) -> None:
-    half_way = (
+def killed_half_way(layout: Layout) -> None:
+    """A `lab up` that dies when it is about to start the API server."""
+    program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from k8s_ovs.lab.layout import LabSettings, Layout\n"
@@ -201,17 +202,35 @@ def test_a_lab_that_was_killed_half_way_is_cleaned_away(layout: Layout) -> None:
         "    if step == 'API server': os.kill(os.getpid(), signal.SIGKILL)\n"
         "bring_up(Layout(sys.argv[1], Path(sys.argv[2])), LabSettings(sys.argv[1]), report)\n"
     )
-    words = [sys.executable, "-c", half_way, layout.name, str(layout.directory)]
+    words = [sys.executable, "-c", program, layout.name, str(layout.directory)]
     assert subprocess.run(words, timeout=60, check=False).returncode == -signal.SIGKILL
     assert len(namespaces(layout)) == 4
     assert commands_naming(layout.directory)
 
-    assert tear_down(layout, silent)
 
+def test_a_lab_that_was_killed_half_way_is_cleaned_away(layout: Layout) -> None:
+    killed_half_way(layout)
+    assert tear_down(layout, silent)
     assert namespaces(layout) == []
     assert commands_naming(layout.directory) == []
     assert not layout.directory.exists()
     assert not tear_down(layout, silent)
+
+
+def test_up_begins_anew_where_it_was_killed(layout: Layout) -> None:
+    killed_half_way(layout)
+    pids = {path.read_text() for path in layout.directory.rglob("*.pid")}
+    steps: list[str] = []
+
+    def report(step: str) -> None:
+        steps.append(step)
+        if step == "API server":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        bring_up(layout, LabSettings(layout.name), report)
+    assert steps[0] == "cleaning up what an earlier lab left"
+    assert not pids & {path.read_text() for path in layout.directory.rglob("*.pid")}
 
 
 def commands_naming(directory: Path) -> list[bytes]:

@@ -131,7 +131,7 @@ class Allocator:
         self, token: SeatToken, manager: PluginManager, plugin: str, wanted: Allocation
     ) -> bool:
         begin = time.monotonic()
-        kinds = manager.kinds()
+        kinds = manager.kinds
         compares: list[Compare] = [token.compare()]
         operations: list[Operation] = []
         for write in wanted.writes:

@@ -59,10 +59,9 @@ def up(
       k8s-ovs lab up --nodes 3 --datapath netdev
       k8s-ovs lab up --config '{"Network":"10.32.0.0/12","HostSubnetLength":9}'
     """
-    with _told():
-        settings = LabSettings(name, nodes, plugin, datapath, _object(config, "--config"))
-        with _progress() as report:
-            lab = Lab.up(settings, state, report)
+    settings = LabSettings(name, nodes, plugin, datapath, _object(config, "--config"))
+    with _progress() as report:
+        lab = Lab.up(settings, state, report)
     print_tables(examine(lab))
 
 
@@ -75,10 +74,9 @@ def down(name: Name = "lab", state: State = None) -> None:
       k8s-ovs lab down
       k8s-ovs lab down --name other
     """
-    with _told():
-        LabSettings(name)
-        with _progress() as report:
-            found = tear_down(Layout(name, directory_of(name, state)), report)
+    LabSettings(name)
+    with _progress() as report:
+        found = tear_down(Layout(name, directory_of(name, state)), report)
     typer.echo(f"lab {name} is removed" if found else f"there is no lab {name}")
 
 
@@ -91,10 +89,9 @@ def status(output: Output = "table", name: Name = "lab", state: State = None) ->
       k8s-ovs lab status
       k8s-ovs lab status -o json
     """
-    with _told():
-        if output not in ("table", "json"):
-            raise InvalidRecord(f"--output {output}: expected table or json")
-        found = examine(Lab.open(name, state))
+    if output not in ("table", "json"):
+        raise InvalidRecord(f"--output {output}: expected table or json")
+    found = examine(Lab.open(name, state))
     if output == "json":
         typer.echo(as_json(found))
     else:
@@ -124,10 +121,9 @@ def run(
       k8s-ovs lab run web --node node1 --namespace shop \\
         --annotation kubernetes.io/egress-bandwidth=10M
     """
-    with _told():
-        lab = Lab.open(name, state)
-        annotations = _pairs(annotation, "--annotation")
-        made = lab.run_pod(node, pod, namespace, annotations, _pairs(label, "--label"))
+    lab = Lab.open(name, state)
+    annotations = _pairs(annotation, "--annotation")
+    made = lab.run_pod(node, pod, namespace, annotations, _pairs(label, "--label"))
     typer.echo(made.ip)
 
 
@@ -145,8 +141,7 @@ def delete(
       k8s-ovs lab delete web
       k8s-ovs lab delete web --namespace shop
     """
-    with _told():
-        Lab.open(name, state).delete_pod(pod, namespace)
+    Lab.open(name, state).delete_pod(pod, namespace)
 
 
 @app.command("exec")
@@ -165,15 +160,15 @@ def execute(
     Examples:
       k8s-ovs lab exec web -- ping -c1 172.11.4.2
       k8s-ovs lab exec node1 -- ovs-vsctl show
+      k8s-ovs lab exec fabric -- etcdctl get --prefix /k8s.ovs.com
       k8s-ovs lab exec shop/web -- curl -s http://10.96.0.11
       k8s-ovs lab exec outside --name other -- tcpdump -ni eth0
     """
-    with _told():
-        words, environment = Lab.open(name, state).command(where, command)
-        try:
-            os.execvpe(words[0], words, os.environ | environment)  # noqa: S606 - a list, no shell
-        except OSError as error:
-            raise K8sOvsError(f"{words[0]}: {error.strerror}") from error
+    words, environment = Lab.open(name, state).command(where, command)
+    try:
+        os.execvpe(words[0], words, os.environ | environment)  # noqa: S606 - a list, no shell
+    except OSError as error:
+        raise K8sOvsError(f"{words[0]}: {error.strerror}") from error
 
 
 @app.command()
@@ -200,18 +195,17 @@ def service(
       k8s-ovs lab service web --port 80 --endpoint web1:8080 --endpoint web2:8080
       k8s-ovs lab service dns --port 53 --protocol udp --endpoint dns --cluster-ip 10.96.0.10
     """
-    with _told():
-        if protocol not in ("tcp", "udp"):
-            raise InvalidRecord(f"--protocol {protocol}: expected tcp or udp")
-        address = None if cluster_ip is None else _address(cluster_ip)
-        made = Lab.open(name, state).service(
-            service_name,
-            port,
-            endpoint or [],
-            namespace=namespace,
-            protocol=protocol,
-            address=address,
-        )
+    if protocol not in ("tcp", "udp"):
+        raise InvalidRecord(f"--protocol {protocol}: expected tcp or udp")
+    address = None if cluster_ip is None else _address(cluster_ip)
+    made = Lab.open(name, state).service(
+        service_name,
+        port,
+        endpoint or [],
+        namespace=namespace,
+        protocol=protocol,
+        address=address,
+    )
     typer.echo(made.address)
 
 
@@ -228,18 +222,7 @@ def unservice(
     Examples:
       k8s-ovs lab unservice web
     """
-    with _told():
-        Lab.open(name, state).delete_service(service_name, namespace)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """An error that a person can act on ends the command with its text alone."""
-    try:
-        yield
-    except K8sOvsError as error:
-        typer.echo(f"k8s-ovs lab: {error}", err=True)
-        raise typer.Exit(1) from error
+    Lab.open(name, state).delete_service(service_name, namespace)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import click
 import typer
 from attrs import frozen
 from rich.console import Console
+from rich.markup import escape
 from typer.core import TyperGroup
 
 from k8s_ovs.errors import K8sOvsError
@@ -82,7 +83,9 @@ def main() -> None:
     try:
         app()
     except K8sOvsError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {error}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"[red]error:[/red] {escape(str(error))}", highlight=False
+        )
         sys.exit(1)
 
 

@@ -144,12 +144,13 @@ class Lab:
 
     def command(self, where: str, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """The command that runs argv in a place, and what it needs in its environment."""
-        if where in ("fabric", "outside"):
-            return command_in(f"{self.layout.name}-{where}", argv), {}
+        if where == "outside":
+            return command_in(self.layout.outside, argv), {}
+        if where == "fabric":
+            return command_in(self.layout.fabric, argv), servers.environment(self.layout, None)
         for node in self.nodes:
             if node.name == where:
-                # So that ovs-vsctl, ovs-ofctl and ovs-appctl talk to this node's switch.
-                return command_in(node.netns, argv), {"OVS_RUNDIR": str(node.ovs_directory)}
+                return command_in(node.netns, argv), servers.environment(self.layout, node)
         return command_in(self.pod(where).netns, argv), {}
 
     def exec(
@@ -256,7 +257,7 @@ class Lab:
 
     def restart_ovs(self, node: str) -> None:
         """Restart a node's ovs-vswitchd: flows are gone, ports and settings are not."""
-        servers.start_ovs(self.node(node)).restart_vswitchd()
+        servers.restart_vswitchd(self.node(node))
 
     def _endpoint(self, text: str, namespace: str, port: int) -> tuple[Endpoint, LabPod]:
         name, _, own_port = text.partition(":")

@@ -27,9 +27,11 @@ from k8s_ovs.testing.ovs import OvsProcess
 __all__ = [
     "Part",
     "daemon",
+    "environment",
     "etcdctl",
     "objects",
     "part",
+    "restart_vswitchd",
     "start_apiserver",
     "start_daemon",
     "start_etcd",
@@ -103,7 +105,30 @@ def start_ovs(node: LabNode) -> OvsProcess:
     if not (ovs.running("ovsdb-server") and ovs.running("ovs-vswitchd")):
         ovs.stop()
         ovs = OvsProcess.start(node.ovs_directory, node.netns)
+        _name_control_socket(node)
     return ovs
+
+
+def restart_vswitchd(node: LabNode) -> None:
+    """Restart a node's ovs-vswitchd: flows are gone, ports and settings are not."""
+    OvsProcess(node.ovs_directory, node.netns).restart_vswitchd()
+    _name_control_socket(node)
+
+
+def environment(layout: Layout, node: LabNode | None) -> dict[str, str]:
+    """What the usual tools need to find the lab's programs without options.
+
+    node: whose Open vSwitch, None for none.
+    """
+    program = Path(sys.executable).parent
+    found = {
+        "PATH": f"{os.environ.get('PATH', os.defpath)}:{program}",
+        "KUBECONFIG": str(_api(layout).kubeconfig),
+        "ETCDCTL_API": "3",
+        "ETCDCTL_ENDPOINTS": layout.etcd_url,
+        "K8S_OVS_ETCD_ENDPOINTS": layout.etcd_url,
+    }
+    return found if node is None else {**found, "OVS_RUNDIR": str(node.ovs_directory)}
 
 
 def start_etcd(layout: Layout) -> None:
@@ -177,6 +202,14 @@ def stop_servers(layout: Layout) -> None:
     EtcdProcess.stop_recorded(_etcd_directory(layout))
     for directory in nodes:
         OvsProcess(directory / "ovs", f"{layout.name}-{directory.name}").stop()
+
+
+def _name_control_socket(node: LabNode) -> None:
+    """Let ovs-appctl find ovs-vswitchd: it looks for a socket with the process's number."""
+    number = (node.ovs_directory / "ovs-vswitchd.pid").read_text().strip()
+    for old in node.ovs_directory.glob("ovs-vswitchd.[0-9]*.ctl"):
+        old.unlink()
+    (node.ovs_directory / f"ovs-vswitchd.{number}.ctl").symlink_to("ovs-vswitchd.ctl")
 
 
 def _etcd_directory(layout: Layout) -> Path:

@@ -84,7 +84,8 @@ class Attachments:
     @property
     def next_deadline(self) -> float | None:
         """When the first ADD has waited long enough (time.monotonic()); None: nobody waits."""
-        return min((each.request.arrived for each in self._adds), default=None)
+        first = min((each.request.arrived for each in self._adds), default=None)
+        return None if first is None else first + self.patience
 
     def refuse_late(self) -> None:
         """Answer each ADD that has waited too long with what it waited for."""

@@ -163,7 +163,7 @@ class Daemon:
         reconciler = self._setup.reconciler
         if reconciler is None or self._allocation is None:
             return
-        sources = [ETCD, *(KUBE + name for name in reconciler.manager.resources())]
+        sources = [ETCD, *(KUBE + name for name in reconciler.manager.resources)]
         if all(self._intake.seen(source) for source in sources):
             self._allocation[2].offer(reconciler.world, reconciler.manager)
 
@@ -172,7 +172,8 @@ class Daemon:
         if self._allocation:
             problems += self._allocation[2].problems
         self._status.write(
-            status_of(self._settings, self._reason, problems, self._setup, self._intake)
+            not self._reason,
+            lambda: status_of(self._settings, self._reason, problems, self._setup, self._intake),
         )
 
     def _wait(self) -> None:
@@ -182,7 +183,12 @@ class Daemon:
         self._switch.ovsdb.wait(poller)
         if self._switch.openflow is not None:
             poller.fd_wait(self._switch.openflow.fileno(), _READABLE)
-        deadlines = [self._resync_at, self._again_at, self._attachments.next_deadline]
+        deadlines = [
+            self._resync_at,
+            self._again_at,
+            self._attachments.next_deadline,
+            self._status.due_at,
+        ]
         soonest = min(each for each in deadlines if each is not None)
         poller.timer_wait(max(0, int((soonest - time.monotonic()) * 1000) + 1))
         poller.block()
@@ -199,7 +205,7 @@ class Daemon:
         """Watch what the plugins need, and campaign for the seat of this network."""
         if self._kube is None:
             return
-        for name, resource in manager.resources().items():
+        for name, resource in manager.resources.items():
             selector = f"spec.nodeName={self._settings.hostname}" if resource.here_only else ""
             if name not in self._watches:
                 wanted = Resource(resource.path, KUBE + name, selector)

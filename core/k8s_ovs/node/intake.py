@@ -40,6 +40,8 @@ class Intake:
         self._quarantine: dict[tuple[str, str], str] = {}
         self._decoded: dict[str, dict[str, Record | str]] = {}
         self._good: dict[str, dict[str, Record]] = {}
+        self._config_entry: Entry | None = None
+        self._config: tuple[NetworkConfig | None, str] = (None, "")
         self.revision = 0
         self.sight: dict[str, Sight] = {}
 
@@ -70,10 +72,13 @@ class Intake:
         entry = self._entries.get(ETCD, {}).get(_CONFIG_KEY)
         if entry is None:
             return None, f'the key "{_CONFIG_KEY}" is not there'
-        try:
-            return decode(NetworkConfig, _CONFIG_KEY, entry.value), ""
-        except InvalidRecord as error:
-            return None, str(error)
+        if entry is not self._config_entry:
+            self._config_entry = entry
+            try:
+                self._config = decode(NetworkConfig, _CONFIG_KEY, entry.value), ""
+            except InvalidRecord as error:
+                self._config = None, str(error)
+        return self._config
 
     def restart(self) -> None:
         """Read every record again into an empty world: another configuration or set of plugins."""

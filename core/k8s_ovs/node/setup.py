@@ -79,7 +79,7 @@ class Setup:
         """
         config, reconciler = self._followed_config()
         manager = reconciler.manager
-        changes = self._intake.changes(config, manager.kinds(), manager.resources())
+        changes = self._intake.changes(config, manager.kinds, manager.resources)
         reconciler.update(changes, self._intake.revision)
         kinds = {kind for kind, _ in changes}
         if kinds & {SUBNETS, QUARANTINE} or time.monotonic() >= self._look_at:
@@ -164,6 +164,8 @@ class Setup:
             return
         if refusal := self._move_refused(place):
             self._report(refusal)
+            if self._network is None:
+                raise NotReady(refusal)
             return
         here = self._settle(place, config, mtu, reconciler)
         self._place = (place, config, mtu)
@@ -171,13 +173,14 @@ class Setup:
         reconciler.update({(HERE, ""): Record(here)})
 
     def _move_refused(self, place: HostSubnet) -> str:
-        pods = len(self._switch.pods())
-        network = self._network
-        if network is None or place.subnet == network.here.subnet or pods == 0:
+        """Pods keep their addresses, so the node keeps the subnet that these are in."""
+        pods = self._switch.pods().values()
+        outside = [pod for pod in pods if place.subnet is None or pod.ip not in place.subnet]
+        if not outside:
             return ""
         return (
-            f"subnets/{place.host_ip}: Subnet: found {place.subnet}, expected "
-            f"{network.here.subnet} while {pods} pods run on this node"
+            f"subnets/{place.host_ip}: Subnet: found {place.subnet}, expected one that holds "
+            f"{outside[0].ip} of pod {outside[0].identity}, as {len(outside)} pods run outside it"
         )
 
     def _settle(

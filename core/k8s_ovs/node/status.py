@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,23 +22,32 @@ _AT_MOST_EVERY = 1.0
 
 
 class StatusFile:
-    """Written when something changed, at most once a second."""
+    """Written at most once a second, and at once when the network becomes ready or is not so.
+
+    due_at: when a change that came too early is to be written (time.monotonic()); None: all is.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._ready: bool | None = None
         self._written: Mapping[str, Any] = {}
-        self._written_at = 0.0
+        self._next = 0.0
+        self.due_at: float | None = None
 
-    def write(self, status: Mapping[str, Any]) -> None:
-        urgent = status.get("ready") != self._written.get("ready")
-        if status == self._written:
+    def write(self, ready: bool, status: Callable[[], Mapping[str, Any]]) -> None:
+        """`status` is asked for only when it is time to write."""
+        now = time.monotonic()
+        if ready == self._ready and now < self._next:
+            self.due_at = self._next
             return
-        if not urgent and time.monotonic() - self._written_at < _AT_MOST_EVERY:
+        self.due_at, self._ready, self._next = None, ready, now + _AT_MOST_EVERY
+        said = status()
+        if said == self._written:
             return
         beside = self._path.with_suffix(".new")
-        beside.write_text(json.dumps(status, indent=1) + "\n")
+        beside.write_text(json.dumps(said, indent=1) + "\n")
         beside.replace(self._path)
-        self._written, self._written_at = status, time.monotonic()
+        self._written = said
 
 
 def status_of(

@@ -16,6 +16,7 @@ from k8s_ovs.ovs.change import BridgeSettings, Change, PortSettings
 from k8s_ovs.ovs.datapath import Datapath, choose_datapath, kernel_has_datapath
 from k8s_ovs.ovs.openflow import FlowRefused, OpenFlow
 from k8s_ovs.ovs.ovsdb import Ovsdb
+from k8s_ovs.ovs.switch_state import Port
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.reconcile.book import FlowBook
 
@@ -44,6 +45,7 @@ class Switch:
         self._timeout = timeout
         self.ovsdb = Ovsdb(f"unix:{run_dir}/db.sock", timeout)
         self.openflow: OpenFlow | None = None
+        self._known_pods: dict[str, tuple[Port, Pod | None]] = {}
 
     def connect(self) -> None:
         """Reach ovsdb-server. Raises Unavailable."""
@@ -99,11 +101,15 @@ class Switch:
         bridge = self.ovsdb.bridge(BRIDGE)
         if bridge is None:
             return {}
-        found = (
-            pod_from_ids(name, port.ofport or port.ofport_request or 0, port.external_ids)
-            for name, port in bridge.ports.items()
-        )
-        return {pod.port: pod for pod in found if pod is not None}
+        known, self._known_pods = self._known_pods, {}
+        for name, port in bridge.ports.items():
+            before = known.get(name)
+            # A port that has not changed is the same value: most are, in every turn.
+            if before is None or before[0] is not port:
+                number = port.ofport or port.ofport_request or 0
+                before = (port, pod_from_ids(name, number, port.external_ids))
+            self._known_pods[name] = before
+        return {name: pod for name, (_, pod) in self._known_pods.items() if pod is not None}
 
     def broken_ports(self) -> dict[str, str]:
         """Ports of pods that ovs-vswitchd cannot have, with its words."""

@@ -128,6 +128,9 @@ class PluginManager:
         self._callers = _find_callers(loaded)
         self._owners = _owners(self.names)
         self.pipeline = self._make_pipeline()
+        #: All kinds of etcd records and all resources of Kubernetes, by name.
+        self.kinds: Mapping[str, Kind] = self._by_name("kinds", Kind)
+        self.resources: Mapping[str, Resource] = self._by_name("resources", Resource)
 
     def owner(self, plugin: str) -> int:
         """The 16 bits that mark the flows of `plugin`."""
@@ -143,14 +146,6 @@ class PluginManager:
     def view(self, world: World) -> View:
         """A view for one hook call."""
         return View(world, self._tenant_of)
-
-    def kinds(self) -> dict[str, Kind]:
-        """All kinds of etcd records, by name."""
-        return self._by_name("kinds", Kind)
-
-    def resources(self) -> dict[str, Resource]:
-        """All resources of Kubernetes, by name."""
-        return self._by_name("resources", Resource)
 
     def network_flows(self, view: View) -> Results[Flow]:
         return self._flows("network_flows", "the network", view=view)

@@ -68,6 +68,7 @@ class Kube:
         """The list object with all items, fetched in pages of one consistent state."""
         query = {**(params or {}), "limit": str(_PAGE)}
         page = whole = self._call("GET", path, query)
+        whole["items"] = whole.get("items") or []  # Go writes a list that was never made as null
         while token := page["metadata"].get("continue"):
             page = self._call("GET", path, {**query, "continue": token})
             whole["items"].extend(page["items"])
