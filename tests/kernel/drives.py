@@ -17,7 +17,7 @@ from tests.kernel.host import make_ext4, progress, run
 
 from k8s_ovs.errors import K8sOvsError
 
-__all__ = ["TREE", "environment_drive", "run_drive", "settings"]
+__all__ = ["TREE", "environment_drive", "run_drive", "run_settings"]
 
 TREE = Path(__file__).resolve().parents[2]
 ENVIRONMENT = TREE / ".venv"
@@ -25,7 +25,7 @@ GUEST_PYTHON = Path("/usr/bin/python3.11")
 GUEST_SCRIPT = Path(__file__).with_name("guest.sh")
 
 
-def settings(command: Sequence[str], limit_s: int) -> str:
+def run_settings(command: Sequence[str], limit_s: int) -> str:
     """What guest.sh reads: shell assignments. The command is one word of shell source."""
     values = {"TREE": str(TREE), "LIMIT_S": str(limit_s), "COMMAND": shlex.join(command)}
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
@@ -41,7 +41,7 @@ def run_drive(directory: Path, command: Sequence[str], limit_s: int) -> Path:
     (content / "tree" / ".venv").mkdir()
     _precompile(content / "tree")
     shutil.copy2(GUEST_SCRIPT, content / "guest.sh")
-    (content / "settings").write_text(settings(command, limit_s))
+    (content / "settings").write_text(run_settings(command, limit_s))
     make_ext4(content, directory / "run.img", "1G")
     return directory / "run.img"
 

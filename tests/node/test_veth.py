@@ -71,7 +71,7 @@ class TestCreate:
         eth0 = device(pod, "eth0")
         assert "UP" in eth0["flags"]
         assert (eth0["address"], eth0["mtu"]) == ("0a:58:ac:0b:04:02", 1450)
-        (ip,) = [each for each in eth0["addr_info"] if each["family"] == "inet"]
+        (ip,) = eth0["addr_info"]
         assert (ip["local"], ip["prefixlen"], ip["broadcast"]) == (
             "172.11.4.2",
             22,
@@ -85,6 +85,12 @@ class TestCreate:
             ("172.11.0.0/16", None),
             ("172.11.4.0/22", None),
         }
+
+    def test_the_pod_does_not_speak_before_it_is_asked_to(self, pod: Any, link: PodLink) -> None:
+        create(link)
+        families = {each["family"] for each in device(pod, "eth0")["addr_info"]}
+        assert families == {"inet"}
+        assert "addrgenmode none" in pod.run("ip -details link show dev eth0")
 
     def test_loopback_is_up_in_the_pod(self, pod: Any, link: PodLink) -> None:
         pod.run("ip link set lo down")

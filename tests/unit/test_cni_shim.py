@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 import k8s_ovs_cni
 from k8s_ovs.node.cni_protocol import ANSWER_SECONDS, VERSIONS, parse_request
 from k8s_ovs_cni import shim
+from k8s_ovs_cni.executable import executable
 
 SHIM = Path(k8s_ovs_cni.__file__).with_name("shim.py")
 ENVIRONMENT = {
@@ -74,11 +76,13 @@ def daemon(directory: Path) -> Iterator[Daemon]:
     fake.close()
 
 
-def run(config: Any, **environment: str) -> subprocess.CompletedProcess[bytes]:
+def run(
+    config: Any, program: Path = SHIM, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
     """As installed: by its own first line, with no more environment than the runtime gives."""
     text = config if isinstance(config, bytes) else json.dumps(config).encode()
     return subprocess.run(
-        [str(SHIM)],
+        [str(program)],
         input=text,
         env={**ENVIRONMENT, **environment},
         capture_output=True,
@@ -160,6 +164,20 @@ def test_a_daemon_that_hangs_up_is_an_error_to_try_again(daemon: Daemon) -> None
 def test_status_without_a_daemon_is_not_available(directory: Path) -> None:
     done = run(config(directory / "absent.sock", cniVersion="1.1.0"), CNI_COMMAND="STATUS")
     assert json.loads(done.stdout)["code"] == 50
+
+
+@pytest.mark.parametrize("version", [sys.hexversion >> 16, 0x0399])
+def test_the_installed_file_does_the_same_whichever_python_the_node_has(
+    daemon: Daemon, directory: Path, version: int
+) -> None:
+    installed = directory / "k8s-ovs"
+    installed.write_text(executable(version))
+    installed.chmod(0o755)
+    thread = daemon.answer(b'\x01{"code": 7}')
+    done = run(config(daemon.path), program=installed)
+    thread.join()
+    assert parse_request(daemon.received, 0.0).container_id == "c0ffee"
+    assert (done.returncode, done.stdout, done.stderr) == (1, b'{"code": 7}', b"")
 
 
 def test_version_needs_no_daemon() -> None:

@@ -208,11 +208,17 @@ def _set_up(pod: socket.socket, link: PodLink) -> None:
 
 
 def _pod_steps(index: int, link: PodLink) -> list[Step]:
-    """Loopback up, the interface up, its address, its routes."""
+    """Loopback up, the interface up, its address, its routes.
+
+    Without an IPv6 address: the network has no IPv6, and each pod would begin with packets to
+    nobody (duplicate address detection, solicitations), which Open vSwitch would look at.
+    """
     where = f"of {link.ifname} in {link.netns}"
     address = encode.address(index, link.address)
+    quiet = encode.device(index) + _quiet()
     return [
         _up("lo", encode.LOOPBACK, link.netns),
+        Step(f"turn IPv6 addresses off {where}", encode.RTM_NEWLINK, 0, quiet),
         _up(link.ifname, index, link.netns),
         Step(f"set address {link.address} {where}", encode.RTM_NEWADDR, NLM_F_CREATE_EXCL, address),
         *(

@@ -1,0 +1,76 @@
+"""How fast are ADD and DEL, one by one and many at once, of both subjects in the same minutes?
+
+Both take turns, so that whatever else the machine does meets both; ratios are taken within a turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from statistics import median, quantiles
+from typing import Any
+
+from calls import run_burst, run_one
+from subjects import Subject, devices, settle
+
+__all__ = ["bursts", "one_by_one"]
+
+#: Seconds between two calls, so that what the one leaves to be done later is not the other's.
+_PAUSE_S = 0.03
+
+
+def one_by_one(subjects: Sequence[Subject], count: int) -> dict[str, Any]:
+    """{"ADD": {title: percentiles in ms}, "DEL": ...} of `count` pods of each subject."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for command in ("ADD", "DEL"):
+        times: dict[str, list[float]] = {each.title: [] for each in subjects}
+        for number in range(count):
+            for subject in subjects:
+                times[subject.title].append(run_one(subject.call(command, number)))
+                time.sleep(_PAUSE_S)
+        found[command] = times
+    return {command: _compared(times) for command, times in found.items()}
+
+
+def bursts(subjects: Sequence[Subject], count: int, at_once: int, rounds: int) -> dict[str, Any]:
+    """{"ADD": {title: calls a second, ms}, "DEL": ...}; each pod comes and goes in each round."""
+    rates: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
+    times: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
+    idle = {each.title: devices(each) for each in subjects}
+    for _ in range(rounds):
+        for command in ("ADD", "DEL"):
+            for subject in subjects:
+                calls = [subject.call(command, number) for number in range(count)]
+                burst = run_burst(calls, at_once)
+                rates[command].setdefault(subject.title, []).append(burst.per_second)
+                times[command].setdefault(subject.title, []).extend(burst.ms)
+                if command == "DEL":
+                    settle(subject, idle[subject.title])
+                time.sleep(_PAUSE_S)
+    return {
+        command: {
+            "per_second": {title: round(median(each), 1) for title, each in rates[command].items()},
+            "ratio": round(median(_ratios(rates[command])), 2),
+            "ratios": [round(each, 2) for each in _ratios(rates[command])],
+            "ms": {title: _percentiles(each) for title, each in times[command].items()},
+        }
+        for command in rates
+    }
+
+
+def _compared(times: dict[str, list[float]]) -> dict[str, Any]:
+    ours, theirs = (median(each) for each in times.values())
+    return {
+        "ms": {title: _percentiles(each) for title, each in times.items()},
+        "ratio": round(ours / theirs, 2),
+    }
+
+
+def _ratios(rates: dict[str, list[float]]) -> list[float]:
+    ours, theirs = rates.values()
+    return [our / their for our, their in zip(ours, theirs, strict=True)]
+
+
+def _percentiles(times: Sequence[float]) -> dict[str, float]:
+    cuts = quantiles(times, n=100, method="inclusive")
+    return {f"p{each}": round(cuts[each - 1], 1) for each in (50, 90, 99)}

@@ -1,0 +1,34 @@
+"""On what was it measured?"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from k8s_ovs.lab import Lab
+
+__all__ = ["facts", "rss_mib"]
+
+
+def facts(lab: Lab) -> dict[str, Any]:
+    """Kernel, processors, versions, and how busy the machine was."""
+    node = lab.nodes[0].name
+    version = lab.exec(node, ["ovs-vswitchd", "--version"]).stdout.split()[3]
+    return {
+        "kernel": platform.release(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "open_vswitch": version,
+        "datapath": lab.state.datapath,
+        "load_at_start": round(os.getloadavg()[0], 1),
+    }
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as lines:
+        for line in lines:
+            if line.startswith("VmRSS:"):
+                return round(int(line.split()[1]) / 1024, 1)
+    raise ValueError(f"process {pid} has no VmRSS")

@@ -1,0 +1,96 @@
+"""How fast is k8s-ovs, beside Debian's bridge and host-local plugins in the same run?
+
+    python tests/bench/run.py [--output FILE] [--only cni|flows]
+
+Ends with status 1 only where something did not work; a missed target is told, not punished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cni
+import flows
+import report
+import steps
+import subjects
+from machine import facts
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.lab import Lab, LabSettings
+
+_NAME = "bench"
+_PEER = "benchpeer"
+#: 510 pods a node, 128 nodes.
+_CONFIG = {"HostSubnetLength": 9}
+_OUTPUT = Path(__file__).parents[2] / "docs/benchmarks/cni.json"
+
+
+def main() -> int:
+    """Measure, print a table, write the figures as JSON."""
+    wanted = _parse()
+    found: dict[str, Any] = {}
+    lab = Lab.up(LabSettings(name=_NAME, nodes=1, config=_CONFIG), report=_progress)
+    try:
+        found["machine"] = facts(lab)
+        if wanted.only != "flows":
+            found |= _measure_cni(lab, wanted)
+        if wanted.only != "cni":
+            found |= flows.measure(lab, _progress)
+    finally:
+        lab.down(_progress)
+    report.show(found)
+    wanted.output.parent.mkdir(parents=True, exist_ok=True)
+    wanted.output.write_text(json.dumps(found, indent=2) + "\n")
+    return 0
+
+
+def _measure_cni(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
+    count = max(wanted.singles, wanted.burst)
+    pods = {role: [f"{_NAME}-{role}-pod{n}" for n in range(count)] for role in ("ours", "peer")}
+    every = [*pods["ours"], *pods["peer"], _PEER]
+    with tempfile.TemporaryDirectory(prefix="k8s-ovs-bench-") as directory:
+        try:
+            _progress("namespaces of the pods")
+            subjects.add_namespaces(every)
+            ours = subjects.k8s_ovs(lab, pods["ours"])
+            both = [ours, subjects.bridge(_PEER, Path(directory), pods["peer"])]
+            log = steps.Log(lab)
+            cni.one_by_one(both, 3)
+            log.forget()
+            _progress(f"{wanted.singles} ADDs and DELs, one by one")
+            found: dict[str, Any] = {"one_by_one": cni.one_by_one(both, wanted.singles)}
+            found["steps"] = log.steps(found["one_by_one"])
+            _progress(f"{wanted.rounds} times {wanted.burst} ADDs and DELs, {wanted.at_once} at once")
+            found["burst"] = cni.bursts(both, wanted.burst, wanted.at_once, wanted.rounds)
+            return found
+        finally:
+            subjects.remove_namespaces(every)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=_OUTPUT, help="where the figures go (JSON)")
+    parser.add_argument("--only", choices=("cni", "flows"), help="a part of it")
+    parser.add_argument("--singles", type=int, default=60, help="pods, one by one (60)")
+    parser.add_argument("--burst", type=int, default=60, help="pods of a burst (60)")
+    parser.add_argument("--at-once", type=int, default=10, help="how many at a time (10)")
+    parser.add_argument("--rounds", type=int, default=5, help="bursts of each kind (5)")
+    return parser.parse_args()
+
+
+def _progress(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except K8sOvsError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(1)

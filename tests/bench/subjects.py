@@ -1,0 +1,102 @@
+"""What is measured: k8s-ovs on a node of the lab, and Debian's bridge plugin on a bare one.
+
+Both are started in the same way in a network namespace that plays the node.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import frozen
+from calls import Call
+
+from k8s_ovs.errors import Unavailable
+from k8s_ovs.lab import Lab
+from k8s_ovs.lab import cni as lab_cni
+from k8s_ovs.lab.command import NETNS, inside, run
+from k8s_ovs.lab.process import await_that
+
+__all__ = ["Subject", "add_namespaces", "bridge", "devices", "k8s_ovs", "remove_namespaces", "settle"]
+
+_PEERS = Path("/usr/lib/cni")
+_BRIDGE_CONFIG = {
+    "cniVersion": "1.0.0",
+    "name": "peer",
+    "type": "bridge",
+    "bridge": "cni0",
+    "isDefaultGateway": True,
+    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.244.0.0/16"}]]},
+}
+
+
+@frozen
+class Subject:
+    """A CNI program on a node of its own. pods: the pods' namespaces, which are made beforehand."""
+
+    title: str
+    program: Path
+    netns: str
+    config: Path
+    pods: tuple[str, ...]
+
+    def call(self, command: str, number: int) -> Call:
+        """The call that a runtime makes for a pod, by its number."""
+        pod = self.pods[number]
+        container = f"{number:064x}"
+        environment = {
+            "CNI_COMMAND": command,
+            "CNI_PATH": f"{_PEERS}",
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            **lab_cni.pod_environment(container, pod, "default", pod, f"uid-{number}"),
+        }
+        return Call(self.program, self.netns, environment, self.config)
+
+
+def k8s_ovs(lab: Lab, pods: Sequence[str]) -> Subject:
+    """The lab's first node. The shim is started as it is installed: by its first line."""
+    node = lab.nodes[0]
+    program = node.directory / "k8s-ovs"
+    shutil.copyfile(lab_cni.shim(), program)
+    program.chmod(0o755)
+    return Subject("k8s-ovs", program, node.netns, node.cni_config, tuple(pods))
+
+
+def bridge(netns: str, directory: Path, pods: Sequence[str]) -> Subject:
+    """bridge + host-local in `netns`, with its state in `directory`."""
+    program = _PEERS / "bridge"
+    if not program.exists():
+        raise Unavailable(f"{program} is missing: install containernetworking-plugins")
+    config = _BRIDGE_CONFIG | {"ipam": _BRIDGE_CONFIG["ipam"] | {"dataDir": str(directory)}}
+    path = directory / "bridge.conf"
+    path.write_text(json.dumps(config))
+    run(["ip", "link", "set", "lo", "up"], netns=netns)
+    return Subject("bridge", program, netns, path, tuple(pods))
+
+
+def add_namespaces(names: Sequence[str]) -> None:
+    """Make network namespaces."""
+    batch = "\n".join(f"netns add {name}" for name in names)
+    run(["ip", "-batch", "-"], text=batch + "\n", timeout=60)
+
+
+def remove_namespaces(names: Sequence[str]) -> None:
+    """Remove those of the namespaces that are there, with all that is in them."""
+    there = [name for name in names if (NETNS / name).exists()]
+    batch = "\n".join(f"netns delete {name}" for name in there)
+    if there:
+        run(["ip", "-batch", "-"], text=batch + "\n", timeout=60)
+
+
+def devices(subject: Subject) -> int:
+    """How many devices its node has."""
+    with inside(subject.netns):
+        return len(socket.if_nameindex())
+
+
+def settle(subject: Subject, count: int) -> None:
+    """Wait until the node has so many devices: k8s-ovs answers DEL first and deletes after."""
+    await_that(f"{count} devices in {subject.netns}", lambda: devices(subject) <= count, 30)
