@@ -45,7 +45,7 @@ class Log:
                 float(each["ms"]) for each in self.events("cni") if each["command"] == command
             )
             found[command]["program"] = round(whole - answered, 1)
-            turn = float(median(float(each["answered_ms"]) for each in mine))
+            turn = float(medianX)
             found[command]["wake"] = round(answered - turn, 2)
         return found
 

@@ -1,15 +1,21 @@
-"""Network namespaces of a test's own: one that plays the node, and as many pods as it likes."""
+"""What tests of a node share: network namespaces of a test's own, and whole labs."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from itertools import count
+from typing import Any
 
 import pytest
 from attrs import frozen
 
+from k8s_ovs.lab import Lab, LabSettings, Layout
+from k8s_ovs.lab.lifecycle import directory_of, tear_down
+from k8s_ovs.lab.process import last_lines
+from k8s_ovs.lab.world import World
 from k8s_ovs.link.namespace import entered, opened
 
 _numbers = count()
@@ -60,3 +66,44 @@ def node(new_netns: Callable[[str], Netns]) -> Iterator[Netns]:
     netns = new_netns("node")
     with opened(netns.path) as descriptor, entered(descriptor):
         yield netns
+
+
+@pytest.fixture(scope="session")
+def lab_of() -> Iterator[Callable[..., Lab]]:
+    """Brings labs up; they go with the last test. K8S_OVS_TEST_DATAPATH: auto, system (the
+    kernel's) or netdev (userspace)."""
+    datapath = os.environ.get("K8S_OVS_TEST_DATAPATH", "auto")
+
+    with ExitStack() as stack:
+
+        def bring_up(name: str, **settings: Any) -> Lab:
+            wanted = LabSettings(f"{name}{os.getpid()}", datapath=datapath, **settings)
+            layout = Layout(wanted.name, directory_of(wanted.name))
+            stack.callback(tear_down, layout, lambda _: None)
+            return Lab.up(wanted)
+
+        yield bring_up
+
+
+@pytest.fixture(scope="session")
+def world(lab_of: Callable[..., Lab]) -> World:
+    """Two nodes, with the pods a and b on the one, c and d on the other."""
+    lab = lab_of("pkt")
+    for name, node in {"a": "node1", "b": "node1", "c": "node2", "d": "node2"}.items():
+        lab.run_pod(node, name)
+    return World(lab)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the daemons of a test's lab said last stands beside its failure."""
+    report = yield
+    given = getattr(item, "funcargs", {})
+    lab = given["world"].lab if "world" in given else given.get("lab")
+    if report.failed and isinstance(lab, Lab):
+        for node in lab.nodes:
+            said = last_lines(node.directory / "daemon.log", 25)
+            report.sections.append((f"daemon of {node.name}", said))
+    return report

@@ -105,7 +105,7 @@ class TestCreate:
         assert {"UP", "LOWER_UP", "NOARP"} <= set(host["flags"])
         assert host["mtu"] == 1450
         assert host["addr_info"] == []
-        assert "addrgenmode none" in node.run(f"ip -details link show dev {link.host_name}")
+        assert node.run(f"ip -6 route show table all dev {link.host_name}") == ""
 
     def test_the_nodes_ends_are_those_with_our_prefix(self, node: Any, link: PodLink) -> None:
         node.run("ip link add veth0 type veth peer name veth1")

@@ -13,19 +13,23 @@ from collections.abc import Iterable
 import structlog
 
 from k8s_ovs.allocate.seat import Seat, SeatToken
-from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.errors import K8sOvsError, PluginError, Unavailable
 from k8s_ovs.observe.etcd import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
 from k8s_ovs.plugin.manager import Failure, PluginManager
 from k8s_ovs.plugin.spec import Allocation, Problem, Write
 from k8s_ovs.plugin.view import CONFIG, Record, World
 
-__all__ = ["HOLD_DOWN", "Allocator"]
+__all__ = ["GRACE", "HOLD_DOWN", "Allocator"]
 
 _log = structlog.get_logger(__name__)
 
 #: Seconds for which a record that a person deleted stays deleted, although it is still asked for.
 #: Time to delete the node too; after it the node gets a subnet again.
 HOLD_DOWN = 60.0
+
+#: Seconds in the seat, with a picture of one's own, before anything is deleted. The one before may
+#: have given a subnet to a node that this picture is about to show.
+GRACE = 10.0
 
 _RETRY = 1.0
 _IDLE = 30.0
@@ -36,14 +40,24 @@ _Key = tuple[str, str]
 class Allocator:
     """A thread that writes allocations while the seat is ours.
 
-    base: the network's prefix in etcd, `<prefix>/<Name>`.
+    base: the network's prefix in etcd, `<prefix>/<Name>`. hold_down, grace: seconds.
     """
 
-    def __init__(self, etcd: Etcd, base: str, seat: Seat, hold_down: float = HOLD_DOWN) -> None:
+    def __init__(
+        self,
+        etcd: Etcd,
+        base: str,
+        seat: Seat,
+        hold_down: float = HOLD_DOWN,
+        grace: float = GRACE,
+    ) -> None:
         self._etcd = etcd
         self._base = base
         self._seat = seat
         self._hold_down = hold_down
+        self._grace = grace
+        self._term: SeatToken | None = None
+        self._term_began = 0.0
         self._offered: tuple[World, PluginManager] | None = None
         self._wake = threading.Event()
         self._stopped = False
@@ -92,12 +106,15 @@ class Allocator:
         token = self._seat.token
         if self._offered is None or token is None:
             self._problems = ()
+            self._seen = World()
             return True
         world, manager = self._offered
         self._note_deletions(world)
         # Until this picture shows our own seat, it may lack what the one before us wrote.
         if world.revision < token.create_revision or not world.of(CONFIG):
             return False
+        if self._term != token:
+            self._term, self._term_began = token, time.monotonic()
         view = manager.view(self._with_ours(world))
         problems: list[str] = []
         settled = True
@@ -121,26 +138,27 @@ class Allocator:
         for each in wanted:
             if isinstance(each, Problem):
                 problems.append(f"{each.subject} {each.text}")
-            elif self._is_held(each):
+            elif self._is_held(each) or self._is_early(each):
                 settled = False
             else:
-                settled &= self._write(token, manager, plugin, each)
+                try:
+                    settled &= self._write(token, manager, plugin, each)
+                except Unavailable:
+                    raise
+                except K8sOvsError as error:
+                    problems.append(f"plugin {plugin}: {each.reason}: {error}")
         return settled
 
     def _write(
         self, token: SeatToken, manager: PluginManager, plugin: str, wanted: Allocation
     ) -> bool:
         begin = time.monotonic()
-        kinds = manager.kinds
         compares: list[Compare] = [token.compare()]
         operations: list[Operation] = []
         for write in wanted.writes:
             key = f"{self._base}/{write.kind}/{write.key}"
             compares.append(Unchanged(key, write.revision) if write.revision else Absent(key))
-            if write.value is None:
-                operations.append(Delete(key))
-            else:
-                operations.append(Put(key, kinds[write.kind].encode(write.value)))
+            operations.append(_operation(key, write, manager))
         result = self._etcd.txn(compares, operations)
         if result.succeeded:
             for write in wanted.writes:
@@ -180,10 +198,28 @@ class Allocator:
     def _is_held(self, wanted: Allocation) -> bool:
         now = time.monotonic()
         self._held = {key: until for key, until in self._held.items() if until > now}
-        return any((each.kind, each.key) in self._held and each.value for each in wanted.writes)
+        return any(
+            (each.kind, each.key) in self._held and each.value is not None for each in wanted.writes
+        )
+
+    def _is_early(self, wanted: Allocation) -> bool:
+        deletes = any(each.value is None for each in wanted.writes)
+        return deletes and time.monotonic() < self._term_began + self._grace
 
     def _tell_problems(self, problems: tuple[str, ...]) -> None:
         for text in problems:
             if text not in self._problems:
                 _log.error("cannot allocate", reason=text)
         self._problems = problems
+
+
+def _operation(key: str, write: Write, manager: PluginManager) -> Operation:
+    """Raises PluginError for a kind that no plugin declares and a value that it cannot write."""
+    if write.kind not in manager.kinds:
+        raise PluginError(
+            f'records of kind "{write.kind}" are not declared, '
+            f"expected one of {', '.join(manager.kinds)}"
+        )
+    if write.value is None:
+        return Delete(key)
+    return Put(key, manager.kinds[write.kind].encode(write.value))

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from k8s_ovs.cli.lab_demo import demo
 from k8s_ovs.cli.lab_table import as_json, print_tables
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.lab import Lab, LabSettings, Layout, Report
@@ -25,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="A cluster on this machine: each node is a network namespace with its own Open vSwitch.",
 )
+app.command()(demo)
 
 Name = Annotated[str, typer.Option("--name", help="Name of the lab, for several side by side.")]
 State = Annotated[

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
-import click
 import typer
 from attrs import frozen
-from rich.console import Console
-from rich.markup import escape
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from k8s_ovs.errors import K8sOvsError
 
@@ -19,50 +17,100 @@ __all__ = ["app", "main"]
 
 @frozen
 class _Command:
-    """Where a command is: a module with `app` (a group) or `run` (one command)."""
+    """Where a command is: a module with `app` (a group) or `run` (one command).
+
+    logs: it is a program that logs; the others say what they have to say themselves.
+    """
 
     module: str
     help: str
+    logs: bool = False
 
 
 _COMMANDS = {
-    "node": _Command("k8s_ovs.cli.node", "Run the daemon of this node."),
+    "node": _Command("k8s_ovs.cli.node", "Run the daemon of this node.", logs=True),
     "config": _Command("k8s_ovs.cli.config", "The network's configuration in etcd."),
     "subnet": _Command("k8s_ovs.cli.subnet", "Which host has which part of the network."),
     "status": _Command("k8s_ovs.cli.status", "How this node and its network are."),
     "flows": _Command("k8s_ovs.cli.flows", "The flows of this node, with names and owners."),
+    "doctor": _Command("k8s_ovs.cli.doctor", "What is wrong on this node, and what to do."),
+    "install-cni": _Command(
+        "k8s_ovs.cli.install_cni", "Put the CNI plugin where the container runtime finds it."
+    ),
     "lab": _Command("k8s_ovs.cli.lab", "A cluster on this machine, to try things on."),
 }
 
+#: In a context's meta: names and one line of help will do, no command is about to run.
+_NAMES_ONLY = "k8s_ovs.names_only"
+
 
 class _LazyGroup(TyperGroup):
-    """Finds commands by name and imports only the one that runs; --help needs none of them."""
+    """Imports only the command that runs; plugins are asked where the core has no such name."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {
+            name: TyperCommand(name, help=each.help) for name, each in _COMMANDS.items()
+        }
+        self._met_plugins = False
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        wanted = _COMMANDS[cmd_name]
-        if ctx.resilient_parsing or "_help_only" in ctx.meta:
-            return click.Command(cmd_name, help=wanted.help)
-        return _load(cmd_name, wanted)
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        self._meet_plugins(ctx)
+        return list(self.commands)
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        ctx.meta["_help_only"] = True
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:
+        if cmd_name in _COMMANDS and _NAMES_ONLY not in ctx.meta:
+            return _load(cmd_name, _COMMANDS[cmd_name])
+        if cmd_name not in self.commands:
+            self._meet_plugins(ctx)
+        return self.commands.get(cmd_name)
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+        ctx.meta[_NAMES_ONLY] = True
         super().format_help(ctx, formatter)
 
+    def shell_complete(self, ctx: typer.Context, incomplete: str) -> list[Any]:
+        ctx.meta[_NAMES_ONLY] = True
+        return super().shell_complete(ctx, incomplete)
 
-def _load(name: str, wanted: _Command) -> click.Command:
+    def invoke(self, ctx: typer.Context) -> Any:
+        """What a user can cause is one line on stderr and exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except K8sOvsError as error:
+            _output().complain("error", str(error))
+            raise typer.Exit(1) from error
+
+    def _meet_plugins(self, ctx: typer.Context) -> None:
+        if self._met_plugins:
+            return
+        self._met_plugins = True
+        found = import_module("k8s_ovs.cli.plugin_commands").plugin_commands(frozenset(_COMMANDS))
+        for name, group in found.groups.items():
+            self.commands[name] = typer.main.get_group(group)
+            self.commands[name].name = name
+        _output().quiet_logs()
+        # Completion has no place for words of its own.
+        for problem in () if ctx.resilient_parsing else found.problems:
+            _output().complain("warning", problem)
+
+
+def _load(name: str, wanted: _Command) -> Any:
     module = import_module(wanted.module)
-    found = getattr(module, "app", None)
-    if found is None:
-        found = typer.Typer(pretty_exceptions_enable=False)
-        found.command(name, help=module.run.__doc__)(module.run)
-    command = typer.main.get_command(found)
+    if not wanted.logs:
+        _output().quiet_logs()
+    if hasattr(module, "app"):
+        command: Any = typer.main.get_group(module.app)
+    else:
+        single = typer.Typer(add_completion=False)
+        single.command(name, help=module.run.__doc__)(module.run)
+        command = typer.main.get_command(single)
     command.name = name
     return command
+
+
+def _output() -> Any:
+    return import_module("k8s_ovs.cli.output")
 
 
 app = typer.Typer(
@@ -78,15 +126,7 @@ def _root() -> None:
     """A Kubernetes network on Open vSwitch."""
 
 
-def main() -> None:
-    """The program. What a user can cause is one line on stderr and exit status 1."""
-    try:
-        app()
-    except K8sOvsError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"[red]error:[/red] {escape(str(error))}", highlight=False
-        )
-        sys.exit(1)
+main: Callable[[], Any] = app
 
 
 if __name__ == "__main__":

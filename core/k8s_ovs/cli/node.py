@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -19,9 +18,6 @@ from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.observe.kube import KubeSettings
 
 __all__ = ["run"]
-
-_CNI_SOCKET = Path("/var/run/k8s-ovs/cni-server.sock")
-_OVS_RUN_DIR = Path("/var/run/openvswitch")
 
 
 def run(
@@ -43,12 +39,8 @@ def run(
     datapath: Annotated[
         str, typer.Option(help="auto, system (the kernel's) or netdev (userspace).")
     ] = "auto",
-    cni_socket: Annotated[
-        Path, typer.Option(help="Where the CNI plugin finds the daemon.")
-    ] = _CNI_SOCKET,
-    ovs_run_dir: Annotated[
-        Path, typer.Option(help="Where Open vSwitch has its sockets.", envvar="OVS_RUNDIR")
-    ] = _OVS_RUN_DIR,
+    cni_socket: options.CniSocket = options.CNI_SOCKET,
+    ovs_run_dir: options.OvsRunDir = options.OVS_RUN_DIR,
     metrics_address: Annotated[
         str, typer.Option(help='HOST:PORT of the metrics page, "" for none.')
     ] = "127.0.0.1:9477",

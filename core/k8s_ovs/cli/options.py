@@ -1,23 +1,39 @@
-"""Options that several commands have: where etcd is, and under which prefix."""
+"""Options that several commands have: where etcd is, where this node's sockets are, what form."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from attrs import frozen
 
+from k8s_ovs.cli.output import Output
 from k8s_ovs.observe.etcd_settings import EtcdSettings, parse_endpoints
 
 __all__ = [
+    "CNI_SOCKET",
+    "OVS_RUN_DIR",
     "CaFile",
     "CertFile",
+    "CniSocket",
     "Endpoints",
+    "EtcdPlace",
     "KeyFile",
+    "OutputForm",
+    "OvsRunDir",
     "Password",
     "Prefix",
     "Username",
     "etcd_settings",
+    "with_etcd",
 ]
+
+CNI_SOCKET = Path("/var/run/k8s-ovs/cni-server.sock")
+OVS_RUN_DIR = Path("/var/run/openvswitch")
 
 _PANEL = "etcd"
 
@@ -50,8 +66,32 @@ Password = Annotated[
     str | None, _option("--etcd-password", "The user's password.", "K8S_OVS_ETCD_PASSWORD")
 ]
 
+CniSocket = Annotated[
+    Path,
+    typer.Option(
+        "--cni-socket",
+        help="Where the CNI plugin finds the daemon.",
+        envvar="K8S_OVS_CNI_SOCKET",
+    ),
+]
+OvsRunDir = Annotated[
+    Path,
+    typer.Option("--ovs-run-dir", help="Where Open vSwitch has its sockets.", envvar="OVS_RUNDIR"),
+]
+OutputForm = Annotated[
+    Output, typer.Option("--output", "-o", help="table for people, json for programs.")
+]
 
-def etcd_settings(
+
+@frozen
+class EtcdPlace:
+    """Where the network's records are, as the `--etcd-...` options say it."""
+
+    settings: EtcdSettings
+    prefix: str
+
+
+def etcd_settings(  # noqa: PLR0917 - six flags, in the order of --help
     endpoints: str,
     cafile: str | None,
     certfile: str | None,
@@ -61,3 +101,35 @@ def etcd_settings(
 ) -> EtcdSettings:
     """The flags as settings. Raises InvalidRecord naming the flag."""
     return EtcdSettings(parse_endpoints(endpoints), cafile, certfile, keyfile, username, password)
+
+
+def with_etcd(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes an EtcdPlace as `etcd`, with the `--etcd-...` options in its place."""
+    own = inspect.signature(command, eval_str=True)
+    options = inspect.signature(_etcd_place, eval_str=True).parameters
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        place = _etcd_place(**{name: given.pop(name) for name in options})
+        command(**given, etcd=place)
+
+    parameters = [each for name, each in own.parameters.items() if name != "etcd"]
+    # What typer makes options from.
+    run.__signature__ = own.replace(parameters=[*parameters, *options.values()])  # type: ignore[attr-defined]  # inspect.signature reads it from any function
+    return run
+
+
+def _etcd_place(
+    *,
+    etcd_endpoints: Endpoints = "http://127.0.0.1:2379",
+    etcd_prefix: Prefix = "/k8s.ovs.com/ovs/network",
+    etcd_cafile: CaFile = None,
+    etcd_certfile: CertFile = None,
+    etcd_keyfile: KeyFile = None,
+    etcd_username: Username = None,
+    etcd_password: Password = None,
+) -> EtcdPlace:
+    settings = etcd_settings(
+        etcd_endpoints, etcd_cafile, etcd_certfile, etcd_keyfile, etcd_username, etcd_password
+    )
+    return EtcdPlace(settings, etcd_prefix.rstrip("/"))

@@ -69,15 +69,23 @@ def pod_environment(
     }
 
 
-def call(node: LabNode, command: str, environment: Mapping[str, str], subject: str) -> Any:
+def call(
+    node: LabNode,
+    command: str,
+    environment: Mapping[str, str],
+    subject: str,
+    config: Mapping[str, Any] | None = None,
+) -> Any:
     """Carry one CNI command out on a node: the result as JSON, None if there is none to give.
 
-    subject says in errors what it was for. Raises K8sOvsError with the CNI error's own words.
+    subject says in errors what it was for. config: what the runtime adds to the node's network
+    configuration. Raises K8sOvsError with the CNI error's own words.
     """
+    given = json.loads(node.cni_config.read_text()) | dict(config or {})
     done = run(
         ["/usr/bin/python3", "-IS", str(shim())],
         netns=node.netns,
-        text=node.cni_config.read_text(),
+        text=json.dumps(given),
         environment={"CNI_COMMAND": command, "CNI_PATH": "/opt/cni/bin", **environment},
         timeout=_TIMEOUT,
         check=False,

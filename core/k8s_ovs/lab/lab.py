@@ -144,14 +144,19 @@ class Lab:
 
     def command(self, where: str, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """The command that runs argv in a place, and what it needs in its environment."""
-        if where == "outside":
-            return command_in(self.layout.outside, argv), {}
+        command = command_in(self.netns(where), argv)
         if where == "fabric":
-            return command_in(self.layout.fabric, argv), servers.environment(self.layout, None)
+            return command, servers.environment(self.layout, None)
         for node in self.nodes:
             if node.name == where:
-                return command_in(node.netns, argv), servers.environment(self.layout, node)
-        return command_in(self.pod(where).netns, argv), {}
+                return command, servers.environment(self.layout, node)
+        return command, {}
+
+    def netns(self, where: str) -> str:
+        """The name of a place's network namespace."""
+        named = {"fabric": self.layout.fabric, "outside": self.layout.outside}
+        named |= {node.name: node.netns for node in self.nodes}
+        return named.get(where) or self.pod(where).netns
 
     def exec(
         self,
@@ -244,11 +249,15 @@ class Lab:
         """End a node's daemon."""
         servers.daemon(self.node(node)).stop()
 
-    def start_daemon(self, node: str) -> None:
-        """Start a node's daemon; returns when its network serves."""
+    def start_daemon(self, node: str, *flags: str, wait: bool = True) -> None:
+        """Start a node's daemon, with more flags; returns when its network serves.
+
+        wait False: returns at once.
+        """
         host = self.node(node)
-        servers.start_daemon(self.layout, host, self.state.datapath)
-        await_node(host)
+        servers.start_daemon(self.layout, host, self.state.datapath, flags)
+        if wait:
+            await_node(host)
 
     def restart_daemon(self, node: str) -> None:
         """End a node's daemon and start it again; returns when its network serves."""

@@ -14,7 +14,7 @@ from k8s_ovs.lab import cni, servers
 from k8s_ovs.lab.command import NETNS
 from k8s_ovs.lab.layout import LabNode, LabSettings, Layout
 from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.state import LabState, locked, remove
+from k8s_ovs.lab.state import LabState, empty, locked
 from k8s_ovs.lab.underlay import (
     address_node,
     bridge_node,
@@ -28,7 +28,8 @@ __all__ = ["Report", "await_node", "bring_up", "directory_of", "tear_down"]
 #: Told what is done next, one short line a step.
 Report = Callable[[str], None]
 
-_READY_WITHIN = 120.0
+# Seconds; in an emulated machine Python alone takes half a minute to start.
+_READY_WITHIN = 240.0
 # What Debian's ovs-vswitchd is built with; it is not running yet and cannot be asked.
 _SWITCH_OFFERS = ("system", "netdev")
 _PROGRAMS = {
@@ -89,8 +90,8 @@ def tear_down(layout: Layout, report: Report) -> bool:
         found = LabState.exists(layout.directory) or bool(namespaces(layout))
         if found:
             _remove_all(layout, report)
-        else:
-            remove(layout.directory)
+        if not any(layout.directory.iterdir()):
+            layout.directory.rmdir()
     return found
 
 
@@ -109,7 +110,6 @@ def _standing(layout: Layout, settings: LabSettings, report: Report) -> LabState
     if not found.complete or not all((NETNS / name).exists() for name in names):
         report("cleaning up what an earlier lab left")
         _remove_all(layout, report)
-        layout.directory.mkdir(mode=0o700)
         return None
     if found.settings != settings:
         raise K8sOvsError(
@@ -169,7 +169,7 @@ def _remove_all(layout: Layout, report: Report) -> None:
     servers.stop_servers(layout)
     report("removing the namespaces")
     remove_namespaces(namespaces(layout))
-    remove(layout.directory)
+    empty(layout.directory)
 
 
 def _difference(found: LabSettings, asked: LabSettings) -> str:

@@ -45,6 +45,10 @@ class Objects:
         body = _object("Node", node.name, labels={"kubernetes.io/hostname": node.name})
         self._ensure(f"{_API}/nodes", {**body, "status": _node_status(node, False)})
 
+    def delete_node(self, name: str) -> None:
+        """Delete a node; nothing happens if it is gone."""
+        self._delete(f"{_API}/nodes/{name}")
+
     def mark_node(self, node: LabNode, ready: bool) -> None:
         """Say whether a node is Ready."""
         with inside(self.netns):

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -141,9 +141,10 @@ def start_etcd(layout: Layout) -> None:
 def etcdctl(layout: Layout, *words: str) -> str:
     """What `etcdctl WORDS` prints. Raises K8sOvsError with its complaint when it fails."""
     done = run(
-        ["etcdctl", "--endpoints", layout.etcd_url, *words],
+        ["etcdctl", *words],
         netns=layout.fabric,
-        environment={"ETCDCTL_API": "3"},
+        # etcdctl refuses to be told both by flag and by a variable that the user may have set.
+        environment={"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": layout.etcd_url},
     )
     return done.stdout
 
@@ -176,8 +177,8 @@ def daemon(node: LabNode) -> LabProcess:
     return LabProcess(node.directory, "daemon")
 
 
-def start_daemon(layout: Layout, node: LabNode, datapath: str) -> None:
-    """Start the program that users run on each node."""
+def start_daemon(layout: Layout, node: LabNode, datapath: str, flags: Sequence[str] = ()) -> None:
+    """Start the program that users run on each node. flags: more than a lab's node needs."""
     daemon(node).start(
         [
             *(sys.executable, "-m", "k8s_ovs.cli.main", "node"),
@@ -187,6 +188,7 @@ def start_daemon(layout: Layout, node: LabNode, datapath: str) -> None:
             f"--datapath={datapath}",
             f"--cni-socket={node.cni_socket}",
             f"--ovs-run-dir={node.ovs_directory}",
+            *flags,
         ],
         netns=node.netns,
         environment={"KUBECONFIG": str(_api(layout).kubeconfig), "PYTHONUNBUFFERED": "1"},

@@ -17,7 +17,7 @@ from attrs import asdict, field, frozen
 from k8s_ovs.errors import InvalidRecord, TimedOut
 from k8s_ovs.lab.layout import LabSettings, Layout
 
-__all__ = ["LabPod", "LabState", "forget_pod", "locked", "pods", "remove", "write_pod"]
+__all__ = ["LabPod", "LabState", "empty", "forget_pod", "locked", "pods", "write_pod"]
 
 _STATE = "lab.json"
 _PODS = "pods"
@@ -105,12 +105,15 @@ def forget_pod(layout: Layout, pod: LabPod) -> None:
     _pod_file(layout, pod.namespace, pod.name).unlink(missing_ok=True)
 
 
-def remove(directory: Path) -> None:
+def empty(directory: Path) -> None:
     """Remove all that the lab has on disk; a directory that is not a lab's stays as it is."""
-    if LabState.exists(directory):
-        shutil.rmtree(directory, ignore_errors=True)
-    elif directory.exists() and not any(directory.iterdir()):
-        directory.rmdir()
+    for path in directory.iterdir() if LabState.exists(directory) else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _STATE:
+            path.unlink(missing_ok=True)
+    # The last, so that what a crash leaves of this is still known to be a lab's.
+    (directory / _STATE).unlink(missing_ok=True)
 
 
 @contextmanager

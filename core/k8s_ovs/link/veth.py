@@ -86,6 +86,7 @@ def create(link: PodLink) -> None:
     with opened(link.netns) as netns, _pod_socket(netns) as pod, open_route_socket() as node:
         _create_pair(node, netns, link)
         try:
+            _set_host_up(node, link.host_name)
             _set_up(pod, link)
         except LinkError:
             _delete(node, [link.host_name])
@@ -154,9 +155,9 @@ def _pod_socket(netns: int) -> socket.socket:
 
 
 def _create_pair(node: socket.socket, netns: int, link: PodLink) -> None:
-    steps = _pair_steps(netns, link)
+    step = _pair_step(netns, link)
     try:
-        perform(node, steps)
+        perform(node, [step])
     except LinkError as error:
         if error.errno != EEXIST:
             raise
@@ -164,17 +165,10 @@ def _create_pair(node: socket.socket, netns: int, link: PodLink) -> None:
             message = f"interface {link.ifname} exists already in {link.netns}"
             raise LinkError(message, EEXIST) from error
         _delete(node, [link.host_name])
-        perform(node, steps)
+        perform(node, [step])
 
 
-def _pair_steps(netns: int, link: PodLink) -> tuple[Step, Step]:
-    """Make the pair; then the node's end up, without addresses and ARP of its own.
-
-    The node's kernel must not be heard by the pod: a link-local address makes every port that is
-    added later slower, and an answer to ARP would lead the pod around Open vSwitch. Addresses are
-    no part of making a device (rtnl_create_link in Linux), so it takes a second message; the pod's
-    end is down until then, and a pair gets its addresses when both are up.
-    """
+def _pair_step(netns: int, link: PodLink) -> Step:
     host_name, mtu = encode.name(link.host_name), encode.mtu(link.mtu)
     peer = (
         encode.device()
@@ -187,12 +181,25 @@ def _pair_steps(netns: int, link: PodLink) -> tuple[Step, Step]:
         _IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, peer)
     )
     pair = encode.device() + host_name + mtu + attribute(_IFLA_LINKINFO, info)
-    up = encode.device(flags=encode.IFF_UP | encode.IFF_NOARP) + host_name
     what = f"make the pair {link.host_name} and {link.ifname} in {link.netns}"
-    return (
-        Step(what, encode.RTM_NEWLINK, NLM_F_CREATE_EXCL, pair),
-        Step(f"set {link.host_name} up", encode.RTM_NEWLINK, 0, up + _quiet()),
-    )
+    return Step(what, encode.RTM_NEWLINK, NLM_F_CREATE_EXCL, pair)
+
+
+def _set_host_up(node: socket.socket, name: str) -> None:
+    """The node's end up, without addresses and ARP of its own.
+
+    The node's kernel must not be heard by the pod: an answer to ARP would lead the pod around Open
+    vSwitch. And IPv6 on a device brings a route, even without an address; with each new route
+    ovs-vswitchd reads all routes and devices of the node again before it goes on.
+    """
+    try:
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_bytes(b"1")
+    except FileNotFoundError:
+        pass  # there is no IPv6 in this kernel (ipv6.disable=1)
+    except OSError as error:
+        raise LinkError(f"cannot turn IPv6 of {name} off: {error.strerror}") from error
+    up = encode.device(flags=encode.IFF_UP | encode.IFF_NOARP) + encode.name(name)
+    perform(node, [Step(f"set {name} up", encode.RTM_NEWLINK, 0, up)])
 
 
 @cache

@@ -1,1 +1,1 @@
-"""The nouns: frozen values for what users, Kubernetes and this node say. Only here is JSON known."""
+"""The nouns: what users, Kubernetes and this node say, as frozen values. JSON is known only here."""

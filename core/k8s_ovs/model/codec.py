@@ -7,6 +7,7 @@ are kept in `extra` and written again. An error names key, field, what was found
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, TypeVar
@@ -21,6 +22,18 @@ __all__ = ["decode", "encode", "named", "parse_network"]
 
 Record = TypeVar("Record")
 
+#: What is expected of a field of each type.
+_WORDING = {
+    str: "a string",
+    int: "a whole number",
+    bool: "true or false",
+    IPv4Address: "an IPv4 address such as 192.168.0.11",
+    IPv4Network: "an IPv4 CIDR such as 172.11.0.0/16",
+}
+
+#: An address and a length; Python would take a netmask for the length too.
+_CIDR = re.compile(r"[0-9.]+/[0-9]{1,2}")
+
 
 def named(json_name: str, **options: Any) -> Any:
     """An attrs field that is called `json_name` in JSON; `options` are attrs.field's."""
@@ -33,11 +46,13 @@ def decode(kind: type[Record], key: str, data: bytes) -> Record:
     Raises InvalidRecord with key, field, found and expected.
     """
     try:
-        found = json.loads(data)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InvalidRecord(f"{key}: not JSON ({error}): found {_short(data)}") from None
+        found = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRecord(
+            f"{key}: not JSON ({error}): found {_short(data)}, expected a JSON object"
+        ) from None
     if not isinstance(found, dict):
-        raise InvalidRecord(f"{key}: expected a JSON object, found {_short(data)}")
+        raise InvalidRecord(f"{key}: found {_short(data)}, expected a JSON object")
     names = {f.metadata["json"]: f.name for f in attrs.fields(kind) if "json" in f.metadata}  # type: ignore[arg-type]  # every record is an attrs class
     known = {names[name]: value for name, value in found.items() if name in names}
     extra = {name: value for name, value in found.items() if name not in names}
@@ -63,12 +78,12 @@ def encode(record: Any) -> bytes:
 
 def parse_network(text: Any) -> IPv4Network:
     """A CIDR without host bits. Raises ValueError that says what is wrong with it."""
-    if not isinstance(text, str) or "/" not in text:
-        raise ValueError("expected a CIDR such as 172.11.0.0/16")
+    if not isinstance(text, str) or not _CIDR.fullmatch(text):
+        raise ValueError(f"expected {_WORDING[IPv4Network]}")
     try:
         loose = IPv4Network(text, strict=False)
     except ValueError:
-        raise ValueError("expected an IPv4 CIDR such as 172.11.0.0/16") from None
+        raise ValueError(f"expected {_WORDING[IPv4Network]}") from None
     if text.split("/")[0] != str(loose.network_address):
         raise ValueError(f"host bits are set, expected {loose}")
     return loose
@@ -80,15 +95,20 @@ def _parse_address(text: Any) -> IPv4Address:
             return IPv4Address(text)
     except ValueError:
         pass
-    raise ValueError("expected an IPv4 address such as 192.168.0.11")
+    raise ValueError(f"expected {_WORDING[IPv4Address]}")
 
 
-def _exactly(kind: type, wording: str) -> Any:
+def _refuse_constant(name: str) -> Any:
+    # Python reads and writes NaN and Infinity; RFC 8259 section 6 has no such numbers.
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _exactly(kind: type) -> Any:
     """A hook that takes a JSON value of just this type: "10" is no number, 1 no boolean."""
 
     def structure(value: Any, _: Any) -> Any:
         if type(value) is not kind:
-            raise ValueError(f"expected {wording}")
+            raise ValueError(f"expected {_WORDING[kind]}")
         return value
 
     return structure
@@ -98,11 +118,11 @@ def _make_converter() -> Converter:
     converter = Converter(detailed_validation=True)
     converter.register_structure_hook(IPv4Network, lambda v, _: parse_network(v))
     converter.register_structure_hook(IPv4Address, lambda v, _: _parse_address(v))
-    converter.register_structure_hook(int, _exactly(int, "a whole number"))
-    converter.register_structure_hook(bool, _exactly(bool, "true or false"))
-    converter.register_structure_hook(str, _exactly(str, "a string"))
+    for plain in (int, bool, str):
+        converter.register_structure_hook(plain, _exactly(plain))
     converter.register_structure_hook_func(
-        lambda kind: kind == IPv4Network | None, lambda v, _: parse_network(v) if v else None
+        lambda kind: kind == IPv4Network | None,
+        lambda v, _: None if v is None or v == "" else parse_network(v),
     )
     converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], lambda v, _: v)
     converter.register_unstructure_hook(IPv4Network, str)
@@ -119,17 +139,8 @@ def _explain(error: ClassValidationError, kind: Any, found: Mapping[str, Any]) -
     for note in getattr(first, "__notes__", []):
         json_name = attrs.fields_dict(kind)[note.name].metadata.get("json", note.name)
         if json_name not in found:
-            return f"{json_name}: missing"
+            return f"{json_name}: found nothing, expected {_WORDING[note.type]}"
         return f"{json_name}: found {_short(found[json_name])}, {first}"
-    if isinstance(first, TypeError):
-        absent = [
-            f.metadata["json"]
-            for f in attrs.fields(kind)
-            if f.metadata.get("json")
-            and f.default is attrs.NOTHING
-            and f.metadata["json"] not in found
-        ]
-        return f"{', '.join(absent)}: missing"
     return str(first)
 
 

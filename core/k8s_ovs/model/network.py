@@ -55,7 +55,8 @@ class NetworkConfig:
             )
         if self.network.overlaps(self.service_network):
             raise ValueError(
-                f"ServiceNetwork: {self.service_network} overlaps Network {self.network}"
+                f"ServiceNetwork: found {self.service_network}, expected one that does not "
+                f"overlap Network {self.network}"
             )
         if self.mtu is not None and not 576 <= self.mtu <= 65535 - VXLAN_OVERHEAD:
             raise ValueError(f"MTU: found {self.mtu}, expected 576 to {65535 - VXLAN_OVERHEAD}")

@@ -1,4 +1,4 @@
-"""A pod on this node as the network has it. Its port's external_ids in OVSDB are its only memory."""
+"""A pod on this node as the network has it: its port's external_ids in OVSDB are its memory."""
 
 from __future__ import annotations
 

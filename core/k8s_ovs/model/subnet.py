@@ -77,18 +77,21 @@ def _own_problem(key: str, record: HostSubnet, config: NetworkConfig) -> str | N
     if key != str(record.host_ip):
         return f"HostIP: found {record.host_ip}, expected {key} as in the key"
     if record.host_ip in config.network:
-        return f"HostIP: {record.host_ip} is inside Network {config.network}"
+        return f"HostIP: found {record.host_ip}, expected one outside Network {config.network}"
     if record.subnet is not None and not record.subnet.subnet_of(config.network):
-        return f"Subnet: {record.subnet} is outside Network {config.network}"
+        return f"Subnet: found {record.subnet}, expected one inside Network {config.network}"
     if record.subnet is not None and record.subnet.prefixlen > _LONGEST_PREFIX:
-        return f"Subnet: {record.subnet} has no room for pods, expected /{_LONGEST_PREFIX} or wider"
+        return f"Subnet: found {record.subnet}, expected /{_LONGEST_PREFIX} or wider, as pods need"
     return None
 
 
 def _overlap(record: HostSubnet, others: Iterable[HostSubnet]) -> str | None:
     for other in others:
         if other.subnet and record.subnet and other.subnet.overlaps(record.subnet):
-            return f"Subnet: {record.subnet} overlaps {other.subnet} of {other.host_ip}"
+            return (
+                f"Subnet: found {record.subnet}, expected one that does not overlap "
+                f"{other.subnet} of {other.host_ip}"
+            )
     return None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from k8s_ovs.errors import K8sOvsError
 
-__all__ = ["close", "listen", "peer_uid"]
+__all__ = ["close", "listen", "listening_process", "peer_uid"]
 
 _BACKLOG = 512
 _PROBE_SECONDS = 1.0
@@ -28,7 +28,7 @@ def listen(path: Path) -> socket.socket:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone_in(path.parent):
-            if (pid := _listener(path)) is not None:
+            if (pid := listening_process(path)) is not None:
                 raise K8sOvsError(f"socket {path} is in use by a live daemon (process {pid})")
             return _bound(path)
     except OSError as error:
@@ -58,7 +58,7 @@ def _alone_in(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _listener(path: Path) -> int | None:
+def listening_process(path: Path) -> int | None:
     """The process that listens at `path`; None: nobody does."""
     if path.exists() and not path.is_socket():
         raise K8sOvsError(f"{path} is in the way: found a file, expected a socket or nothing")

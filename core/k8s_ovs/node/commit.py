@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
+from attrs import field, mutable
 
 from k8s_ovs.errors import K8sOvsError, SwitchError
 from k8s_ovs.link import veth
@@ -22,6 +23,9 @@ from k8s_ovs.plugin.view import PODS, Record
 
 __all__ = ["Committer"]
 
+import os
+
+EXP = os.environ.get("EXP")
 _log = structlog.get_logger(__name__)
 
 #: Devices are made by more than one thread, since the kernel does most of the work.
@@ -38,6 +42,7 @@ class Committer:
         self._links = ThreadPoolExecutor(_LINK_WORKERS, thread_name_prefix="links")
         self._leftovers = ThreadPoolExecutor(1, thread_name_prefix="delete-links")
         self._synced = False
+        self._put_off = 0.0
 
     def close(self) -> None:
         """End the threads; devices that are being deleted are finished."""
@@ -51,31 +56,53 @@ class Committer:
     def detach_only(self) -> None:
         """A turn without a network: pods can go all the same."""
         removes = self._attachments.plan_removals(self._switch.pods())
-        self._change_ports((), removes)
+        self._switch.change_ports((), _ports_of(removes))
         self._answer_removes(removes)
 
     def commit(self, network: Network) -> None:
         """A turn with one. Raises Unavailable and SwitchError where Open vSwitch fails as a whole."""
-        begin = time.monotonic()
+        turn = _Turn(self._node)
         pods = self._switch.pods()
         removes = self._attachments.plan_removals(pods)
-        leaving = {pod.port for remove in removes for pod in remove.pods}
+        leaving = set(_ports_of(removes))
         staying = {port: pod for port, pod in pods.items() if port not in leaving}
-        adds = self._make_links(self._attachments.plan_adds(network, pods))
+        planned = self._attachments.plan_adds(network, pods)
+        turn.took("plan")
+        adds = self._make_links(planned)
+        turn.took("links")
         self._attachments.answer_questions(network, staying)
         try:
+            if EXP and adds:
+                self._set_pods(network, staying | {add.pod.port: add.pod for add in adds})
+                self._commit_flows(network, turn)
+                turn.took("flows")
             self._change_ports(adds, removes)
-            self._set_pods(network, staying | {add.pod.port: add.pod for add in adds})
-            self._commit_flows(network, begin)
-            adds = self._numbered(network, adds, staying, begin)
+            turn.took("ovsdb")
+            self._answer_removes(removes)
+            if not (EXP and adds):
+                self._set_pods(network, staying | {add.pod.port: add.pod for add in adds})
+                if not self._can_wait(adds):
+                    self._commit_flows(network, turn)
+                turn.took("flows")
+            adds = self._numbered(network, adds, staying, turn)
+            turn.took("ports")
         except K8sOvsError as error:
             self._give_up(adds, removes, error)
             raise
         for add in adds:
             add.reply(pod_result(add.link))
-        self._answer_removes(removes)
+        turn.took("reply")
         for pod in (pod for remove in removes for pod in remove.pods):
             network.pool.release(pod.ip)
+        turn.tell(network, len(adds), len(removes))
+
+    def _can_wait(self, adds: Collection[Add]) -> bool:
+        if adds or not self._switch.busy:
+            self._put_off = 0.0
+            return False
+        now = time.monotonic()
+        self._put_off = self._put_off or now
+        return now - self._put_off < 5.0
 
     def sweep(self) -> None:
         """After a start: ports whose device is gone, and devices without a port, are left-overs."""
@@ -98,8 +125,7 @@ class Committer:
         return tuple(made)
 
     def _change_ports(self, adds: Collection[Add], removes: Iterable[Remove]) -> None:
-        ports = [pod.port for remove in removes for pod in remove.pods]
-        ports += [add.pod.port for add in adds if add.anew]
+        ports = [*_ports_of(removes), *(add.pod.port for add in adds if add.anew)]
         self._switch.change_ports([add.pod for add in adds], ports)
 
     def _set_pods(self, network: Network, pods: Mapping[str, Pod]) -> None:
@@ -113,7 +139,7 @@ class Committer:
                 changes[PODS, port] = Record(pod)
         network.reconciler.update(changes)
 
-    def _commit_flows(self, network: Network, begin: float) -> None:
+    def _commit_flows(self, network: Network, turn: _Turn) -> None:
         reconciler = network.reconciler
         for text in reconciler.compute():
             _log.error("subject keeps its last good flows", node=self._node, reason=text)
@@ -121,22 +147,13 @@ class Committer:
             self._switch.read_flows(reconciler.book)
             self._synced = True
         added, deleted = self._switch.commit_flows(reconciler.book)
+        turn.added += added
+        turn.deleted += deleted
         for text in reconciler.note_refused():
             _log.error("flow refused by Open vSwitch", node=self._node, reason=text)
-        if added or deleted:
-            _log.info(
-                "commit",
-                node=self._node,
-                added=added,
-                deleted=deleted,
-                flows=len(reconciler.book),
-                pods=len(reconciler.world.of(PODS)),
-                revision=reconciler.world.revision,
-                ms=round((time.monotonic() - begin) * 1e3, 1),
-            )
 
     def _numbered(
-        self, network: Network, adds: tuple[Add, ...], staying: Mapping[str, Pod], begin: float
+        self, network: Network, adds: tuple[Add, ...], staying: Mapping[str, Pod], turn: _Turn
     ) -> tuple[Add, ...]:
         """Wait until the ports stand; flows follow where one got another number than it asked for."""
         if not adds:
@@ -151,7 +168,7 @@ class Committer:
         }
         if any(pods[add.pod.port] != add.pod for add in adds):
             self._set_pods(network, current)
-            self._commit_flows(network, begin)
+            self._commit_flows(network, turn)
         return adds
 
     def _without_broken(self, adds: tuple[Add, ...]) -> tuple[Add, ...]:
@@ -176,12 +193,53 @@ class Committer:
         """Answer first: deleting a device takes longer than all the rest."""
         for remove in removes:
             remove.reply(None)
-        self._delete_links({pod.port for remove in removes for pod in remove.pods})
+        self._delete_links(_ports_of(removes))
 
     def _delete_links(self, names: Iterable[str]) -> None:
         wanted = sorted(names)
         if wanted:
             self._leftovers.submit(_delete_links, wanted)
+
+
+@mutable
+class _Turn:
+    """What a turn did and how long each step took, for its one line in the log."""
+
+    node: str
+    added: int = 0
+    deleted: int = 0
+    begin: float = field(factory=time.monotonic)
+    steps: dict[str, float] = field(factory=dict)
+    _mark: float = field(factory=time.monotonic)
+
+    def took(self, step: str) -> None:
+        """All since the last step was `step`."""
+        now = time.monotonic()
+        self.steps[f"{step}_ms"] = round((now - self._mark) * 1e3, 2)
+        self._mark = now
+
+    def tell(self, network: Network, adds: int, removes: int) -> None:
+        """Nothing where nothing was done."""
+        if not (adds or removes or self.added or self.deleted):
+            return
+        world = network.reconciler.world
+        _log.info(
+            "commit",
+            node=self.node,
+            adds=adds,
+            removes=removes,
+            added=self.added,
+            deleted=self.deleted,
+            flows=len(network.reconciler.book),
+            pods=len(world.of(PODS)),
+            revision=world.revision,
+            ms=round((time.monotonic() - self.begin) * 1e3, 1),
+            **self.steps,
+        )
+
+
+def _ports_of(removes: Iterable[Remove]) -> list[str]:
+    return [pod.port for remove in removes for pod in remove.pods]
 
 
 def _made(add: Add) -> K8sOvsError | None:

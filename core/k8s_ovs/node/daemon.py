@@ -159,12 +159,12 @@ class Daemon:
         self._tell_status()
 
     def _offer(self) -> None:
-        """Give the allocator the newest picture, once every observer has told its own."""
+        """Give the allocator the newest picture, as long as every observer sees its source."""
         reconciler = self._setup.reconciler
         if reconciler is None or self._allocation is None:
             return
         sources = [ETCD, *(KUBE + name for name in reconciler.manager.resources)]
-        if all(self._intake.seen(source) for source in sources):
+        if all(self._intake.visible(source) for source in sources):
             self._allocation[2].offer(reconciler.world, reconciler.manager)
 
     def _tell_status(self) -> None:

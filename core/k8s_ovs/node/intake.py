@@ -13,7 +13,7 @@ import structlog
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.subnet import HostSubnet, subnet_problems
+from k8s_ovs.model.subnet import subnet_problems
 from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Snapshot
 from k8s_ovs.plugin.spec import Kind, Resource
 from k8s_ovs.plugin.view import QUARANTINE, SUBNETS, Record
@@ -48,6 +48,10 @@ class Intake:
     def seen(self, source: str) -> bool:
         """Whether this source has told its whole picture at least once."""
         return source in self._entries
+
+    def visible(self, source: str) -> bool:
+        """Whether the picture of this source is a whole one and kept up to date now."""
+        return self.seen(source) and source in self.sight and self.sight[source].visible
 
     def absorb(self, fact: Fact) -> None:
         """Note a fact; `changes` says what follows from it."""
@@ -135,16 +139,24 @@ class Intake:
     def _checked_subnets(self, config: NetworkConfig) -> dict[tuple[str, str], Record | str]:
         """All subnets, those that contradict an older one as the reason why they cannot stand."""
         decoded = self._decoded.get(SUBNETS, {})
-        records: dict[str, tuple[HostSubnet, int]] = {
-            key: (each.value, each.revision)
+        good = self._good.get(SUBNETS, {})
+        texts = {key: each for key, each in decoded.items() if isinstance(each, str)}
+        # What stands already came first, however late it was written again.
+        records = {
+            key: (each.value, 0 if _stands(good.get(key), each) else each.revision)
             for key, each in decoded.items()
             if isinstance(each, Record)
         }
-        problems = subnet_problems(config, records)
-        return {
-            (SUBNETS, key): f"{SUBNETS}/{key}: {problems[key]}" if key in problems else each
-            for key, each in decoded.items()
-        }
+        held: set[str] = set()
+        while True:
+            for key, text in subnet_problems(config, records).items():
+                texts.setdefault(key, f"{SUBNETS}/{key}: {text}")
+            back = (good.keys() & texts.keys()) - held
+            if not back:
+                return {(SUBNETS, key): texts.get(key, each) for key, each in decoded.items()}
+            # Whoever is refused keeps the last good subnet, which is nobody else's then.
+            held |= back
+            records |= {key: (good[key].value, 0) for key in back}
 
     def _settle(self, changes: Changes, kind: str, key: str, outcome: Record | str | None) -> None:
         """What `outcome` (a record, why it is none, or gone) changes in the world."""
@@ -186,3 +198,7 @@ class Intake:
             say = _log.info if sight.visible else _log.warning
             said = "visible" if sight.visible else "out of sight, the last good picture stays"
             say(f"{sight.source} is {said}", source=sight.source, detail=sight.detail)
+
+
+def _stands(good: Record | None, record: Record) -> bool:
+    return good is not None and good.value.subnet == record.value.subnet

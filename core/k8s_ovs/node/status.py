@@ -10,11 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node import Here
 from k8s_ovs.node.intake import Intake
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.plugin.manager import Failure
-from k8s_ovs.plugin.view import PODS, QUARANTINE
+from k8s_ovs.plugin.view import CONFIG, HERE, PODS, QUARANTINE, World
 
 __all__ = ["StatusFile", "status_of"]
 
@@ -73,11 +75,27 @@ def status_of(
         world = reconciler.world
         said += [record.value for record in world.of(QUARANTINE).values()]
         said += reconciler.failures
+        status["here"] = _here(world)
         status["plugins"] = list(reconciler.manager.names)
         status["pods"] = len(world.of(PODS))
         status["flows"] = len(reconciler.book)
         status["of_plugins"] = _of_plugins(setup)
     return status | {"problems": said}
+
+
+def _here(world: World) -> dict[str, Any]:
+    """This node's place in the network; empty while it has none."""
+    record = world.of(HERE).get("")
+    if record is None:
+        return {}
+    here: Here = record.value
+    config: NetworkConfig = world.of(CONFIG)[""].value
+    return {
+        "network": config.name,
+        "address": str(here.host_ip),
+        "subnet": str(here.subnet),
+        "mtu": here.mtu,
+    }
 
 
 def _of_plugins(setup: Setup) -> dict[str, Any]:

@@ -125,6 +125,12 @@ class Switch:
         )
         self.ovsdb.commit(Change(BRIDGE, add_ports=ports, remove_ports=tuple(remove)))
 
+    @property
+    def busy(self) -> bool:
+        """Whether ovs-vswitchd is still at work on what OVSDB was told."""
+        state = self.ovsdb.switch()
+        return state.cur_cfg < state.next_cfg
+
     def numbers(self, ports: Iterable[str]) -> Mapping[str, int]:
         """OpenFlow numbers of ports just added. Raises SwitchError naming the port."""
         return self.ovsdb.await_ofports(BRIDGE, ports)

@@ -1,1 +1,1 @@
-"""The way of a packet, as data: tables in packet order, flows as values, their two written forms."""
+"""The way of a packet, as data: tables in packet order, flows as values, two written forms."""

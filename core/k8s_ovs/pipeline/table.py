@@ -53,16 +53,18 @@ class Pipeline:
         order = list(core)
         self._numbers = {table.name: _GAP * place for place, table in enumerate(order)}
         self._detours: dict[tuple[str, str], str] = {}
-        self.tables: tuple[Table, ...] = ()
         _refuse_doubles(order)
         for table in added:
             self._insert(order, table)
-        self.tables = tuple(order)
+        self.tables: tuple[Table, ...] = tuple(order)
         self._check_hops()
 
     def number(self, table: str) -> int:
-        """The OpenFlow table number of the table named `table`."""
-        return self._numbers[table]
+        """The OpenFlow table number of the table named `table`. Raises PipelineError."""
+        try:
+            return self._numbers[table]
+        except KeyError:
+            raise PipelineError(f"no table named {table} is in the pipeline") from None
 
     def name(self, number: int) -> str:
         """The name of table `number`, or the number itself as text if no table of ours has it."""
@@ -72,8 +74,11 @@ class Pipeline:
         return str(number)
 
     def hop(self, source: str, target: str) -> int:
-        """The number of the table where a packet goes that `source` sends to `target`."""
-        return self._numbers[self._detours.get((source, target), target)]
+        """The number of the table where a packet goes that `source` sends to `target`.
+
+        Raises PipelineError.
+        """
+        return self.number(self._detours.get((source, target), target))
 
     def _insert(self, order: list[Table], table: Table) -> None:
         if table.between is None:
@@ -86,6 +91,8 @@ class Pipeline:
                 raise PipelineError(f"table {table.name}: no table named {end} to stand beside")
         if table.name in self._numbers:
             raise PipelineError(f"table {table.name}: there is one of this name already")
+        if not any(each.name == before and each.allows(after) for each in order):
+            raise PipelineError(f"table {table.name}: no packet goes from {before} to {after}")
         # Several tables between the same two are visited in the order their plugins are named.
         hop_from = before
         while (before_hop := self._detours.get((hop_from, after))) is not None:

@@ -6,22 +6,25 @@ promise, becomes a `Failure`; the others go on.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, TypeAlias, TypeVar
 
 import pluggy
-from attrs import frozen
+from attrs import evolve, frozen
 from stevedore.named import NamedExtensionManager
 
-from k8s_ovs.errors import PluginError
+from k8s_ovs.errors import InvalidRecord, PluginError
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import MAX_NETID
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Pipeline, PipelineError, Table
 from k8s_ovs.pipeline.tables import CORE_TABLES
+from k8s_ovs.pipeline.wire import MAX_OWNER
 from k8s_ovs.plugin.names import chosen_plugins
 from k8s_ovs.plugin.node_subnets import NODE_SUBNETS, NodeSubnets
 from k8s_ovs.plugin.road import Road
@@ -39,9 +42,16 @@ from k8s_ovs.plugin.spec import (
     Resource,
     Wait,
 )
-from k8s_ovs.plugin.view import View, World
+from k8s_ovs.plugin.view import RESERVED_KINDS, View, World
 
-__all__ = ["CORE", "Failure", "PluginManager", "installed_plugins", "load_plugins"]
+__all__ = [
+    "CORE",
+    "HOOK_NAMES",
+    "Failure",
+    "PluginManager",
+    "installed_plugins",
+    "load_plugins",
+]
 
 PLUGINS_GROUP = "k8s_ovs.plugins"
 FEATURES_GROUP = "k8s_ovs.features"
@@ -49,6 +59,7 @@ FEATURES_GROUP = "k8s_ovs.features"
 #: The core's own hooks run under this name.
 CORE = "core"
 
+HOOK_NAMES = tuple(name for name in vars(Hooks) if not name.startswith("_"))
 
 T = TypeVar("T")
 
@@ -78,6 +89,12 @@ def installed_plugins() -> dict[str, tuple[str, ...]]:
     }
 
 
+def known_owners() -> dict[int, str]:
+    """Names of the core's hooks and all installed plugins, by the 16 bits that mark their flows."""
+    names = (CORE, NODE_SUBNETS, *installed_plugins()["plugins"])
+    return {_owner(name): name for name in names}
+
+
 def load_plugins(plugin_name: str) -> PluginManager:
     """The plugins that `plugin_name` of the configuration asks for.
 
@@ -85,6 +102,7 @@ def load_plugins(plugin_name: str) -> PluginManager:
     """
     known = installed_plugins()
     names = chosen_plugins(plugin_name, known["plugins"], known["features"])
+    _refuse_namesakes(names)
     broken: list[str] = []
     found: Any = NamedExtensionManager(
         PLUGINS_GROUP,
@@ -101,16 +119,32 @@ def load_plugins(plugin_name: str) -> PluginManager:
     plugins = {extension.name: extension.obj for extension in found}
     modes = [name for name, plugin in plugins.items() if hasattr(plugin, "tenant_of")]
     if len(modes) != 1:
-        raise PluginError(_mode_problem(plugin_name, modes, known["plugins"]))
+        said = f"names {len(modes)} modes ({', '.join(modes)})" if modes else "names no mode"
+        raise PluginError(
+            f'PluginName: "{plugin_name}" {said}, expected exactly one; '
+            f"installed modes are {', '.join(_installed_modes()) or 'none'}"
+        )
     return PluginManager(plugins)
 
 
-def _mode_problem(plugin_name: str, modes: list[str], installed: Iterable[str]) -> str:
-    said = f"names {len(modes)} modes ({', '.join(modes)})" if modes else "names no mode"
-    return (
-        f'PluginName: "{plugin_name}" {said}, expected exactly one; '
-        f"installed plugins are {', '.join(installed) or 'none'}"
-    )
+def _refuse_namesakes(names: Iterable[str]) -> None:
+    for name in names:
+        places = sorted({e.value for e in entry_points(group=PLUGINS_GROUP, name=name)})
+        if len(places) > 1:
+            raise PluginError(
+                f'PluginName: "{name}" is installed more than once: {" and ".join(places)}; '
+                "uninstall all but one"
+            )
+
+
+def _installed_modes() -> list[str]:
+    modes = set()
+    for entry in entry_points(group=PLUGINS_GROUP):
+        # One that does not even load is no mode that could be recommended.
+        with contextlib.suppress(Exception):
+            if hasattr(entry.load(), "tenant_of"):
+                modes.add(entry.name)
+    return sorted(modes)
 
 
 class PluginManager:
@@ -119,7 +153,8 @@ class PluginManager:
     def __init__(self, plugins: Mapping[str, object]) -> None:
         """plugins: by name, in the order in which they are called; one of them a mode.
 
-        Raises PluginError for hooks that do not exist and tables that do not fit.
+        Raises PluginError for hooks that do not exist, tables that do not fit, records that two
+        declare.
         """
         self._core = Road()
         loaded = {CORE: self._core, NODE_SUBNETS: NodeSubnets(), **plugins}
@@ -129,8 +164,9 @@ class PluginManager:
         self._owners = _owners(self.names)
         self.pipeline = self._make_pipeline()
         #: All kinds of etcd records and all resources of Kubernetes, by name.
-        self.kinds: Mapping[str, Kind] = self._by_name("kinds", Kind)
-        self.resources: Mapping[str, Resource] = self._by_name("resources", Resource)
+        self.kinds: dict[str, Kind] = {}
+        self.resources: dict[str, Resource] = {}
+        self._declare_records()
 
     def owner(self, plugin: str) -> int:
         """The 16 bits that mark the flows of `plugin`."""
@@ -179,6 +215,9 @@ class PluginManager:
     def doctor_checks(self, view: View) -> Results[Check]:
         return list(self._call("doctor_checks", "the network", Check, view=view))
 
+    def commands(self) -> Results[Mapping[str, Any]]:
+        return list(self._call("commands", "this plugin", Mapping, one=True))
+
     def _flows(self, hook: str, subject: str, **arguments: Any) -> Results[Flow]:
         return list(self._call(hook, subject, Flow, **arguments))
 
@@ -219,29 +258,61 @@ class PluginManager:
                 text = f"returned {wrong!r}, expected {getattr(kind, '__name__', kind)}"
                 yield plugin, Failure(plugin, hook, subject, text)
 
-    def _by_name(self, hook: str, kind: Any) -> dict[str, Any]:
-        """Declarations of all plugins; raises PluginError where one raises or two share a name."""
-        found: dict[str, Any] = {}
+    def _declared(self, hook: str, kind: Any) -> Iterator[tuple[str, Any]]:
+        """(plugin, what it declares), one at a time; raises PluginError where one raises."""
         for plugin, result in self._call(hook, "this plugin", kind):
             if isinstance(result, Failure):
                 raise PluginError(str(result))
             for each in result:
-                if each.name in found:
-                    raise PluginError(f"plugin {plugin}: {hook}: {each.name} is declared twice")
-                found[each.name] = each
-        return found
+                yield plugin, each
+
+    def _declare_records(self) -> None:
+        for plugin, kind in self._declared("kinds", Kind):
+            self._refuse_known(plugin, kind.name)
+            self.kinds[kind.name] = evolve(
+                kind,
+                decode=partial(_read, plugin, kind.decode),
+                encode=partial(_written, plugin, kind.encode),
+            )
+        for plugin, resource in self._declared("resources", Resource):
+            self._refuse_known(plugin, resource.name)
+            decode = partial(_read, plugin, resource.decode)
+            self.resources[resource.name] = evolve(resource, decode=decode)
+
+    def _refuse_known(self, plugin: str, name: str) -> None:
+        if name in RESERVED_KINDS or name in self.kinds or name in self.resources:
+            raise PluginError(
+                f'plugin {plugin}: records named "{name}" are declared already, '
+                "expected another name"
+            )
 
     def _make_pipeline(self) -> Pipeline:
-        added: list[Table] = []
-        for _, result in self._call("tables", "this plugin", Table):
-            if isinstance(result, Failure):
-                raise PluginError(str(result))
-            added.extend(result)
+        pipeline, added = Pipeline(CORE_TABLES), list[Table]()
+        for plugin, table in self._declared("tables", Table):
+            added.append(table)
+            try:
+                pipeline = Pipeline(CORE_TABLES, added)
+            except PipelineError as error:
+                raise PluginError(f"plugin {plugin}: {error}") from error
         self._core.added_tables = tuple(added)
-        try:
-            return Pipeline(CORE_TABLES, added)
-        except PipelineError as error:
-            raise PluginError(str(error)) from error
+        return pipeline
+
+
+def _read(plugin: str, decode: Callable[[str, Any], Any], key: str, found: Any) -> Any:
+    """`found` decoded; whatever the plugin raises says that the record makes no sense."""
+    try:
+        return decode(key, found)
+    except InvalidRecord:
+        raise
+    except Exception as error:  # a plugin may raise anything; the record is set aside
+        raise InvalidRecord(f"{key}: plugin {plugin} cannot read it: {error!r}") from error
+
+
+def _written(plugin: str, encode: Callable[[Any], bytes], value: Any) -> bytes:
+    try:
+        return encode(value)
+    except Exception as error:  # a plugin may raise anything; the others go on
+        raise PluginError(f"plugin {plugin}: cannot write {value!r}: {error!r}") from error
 
 
 def _find_callers(plugins: Mapping[str, object]) -> dict[str, list[tuple[str, Any]]]:
@@ -253,15 +324,22 @@ def _find_callers(plugins: Mapping[str, object]) -> dict[str, list[tuple[str, An
             manager.register(plugin, name)
         except pluggy.PluginValidationError as error:
             raise PluginError(f"plugin {name}: {error}") from error
+    _refuse_unknown_hooks(manager)
     callers: dict[str, list[tuple[str, Any]]] = {}
-    for hook in (name for name in vars(Hooks) if not name.startswith("_")):
-        for name in plugins:
+    for hook in HOOK_NAMES:
+        for name, plugin in plugins.items():
+            _refuse_unmarked(manager, name, plugin, hook)
             others = [plugin for other, plugin in plugins.items() if other != name]
             caller = manager.subset_hook_caller(hook, others)
             if caller.get_hookimpls():
                 callers.setdefault(hook, []).append((name, caller))
-    _refuse_unknown_hooks(manager)
     return callers
+
+
+def _refuse_unmarked(manager: pluggy.PluginManager, name: str, plugin: object, hook: str) -> None:
+    """A method that has a hook's name and is none would never be called."""
+    if hasattr(plugin, hook) and manager.parse_hookimpl_opts(plugin, hook) is None:
+        raise PluginError(f"plugin {name}: {hook} is not marked as a hook, expected @hook above it")
 
 
 def _refuse_unknown_hooks(manager: pluggy.PluginManager) -> None:
@@ -269,8 +347,7 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager) -> None:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         name = manager.get_name(error.plugin)
-        hooks = ", ".join(name for name in vars(Hooks) if not name.startswith("_"))
-        raise PluginError(f"plugin {name}: {error}; hooks are {hooks}") from error
+        raise PluginError(f"plugin {name}: {error}; hooks are {', '.join(HOOK_NAMES)}") from error
 
 
 def _flat(answers: list[Any], *, one: bool) -> tuple[Any, ...]:
@@ -284,11 +361,16 @@ def _flat(answers: list[Any], *, one: bool) -> tuple[Any, ...]:
     return tuple(flat)
 
 
+def _owner(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=2).digest(), "big")
+
+
 def _owners(names: Iterable[str]) -> dict[str, int]:
     """16 bits of each name's hash; raises PluginError where two plugins would share them."""
     owners: dict[str, int] = {}
     for name in names:
-        number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=2).digest(), "big")
+        digest = hashlib.blake2b(name.encode(), digest_size=2).digest()
+        number = int.from_bytes(digest, "big") % (MAX_OWNER + 1)
         for other, taken in owners.items():
             if taken == number:
                 raise PluginError(

@@ -54,7 +54,9 @@ class NodeSubnets:
         taken = [each.subnet for each in view.subnets().values() if each.subnet is not None]
         free = free_subnets(view.config, taken)
         for address, node in sorted(nodes.items(), key=lambda each: each[1].name):
-            yield from _wanted(view, address, node, moving.get(node.name), free)
+            yield from _wanted(
+                view, address, node, moving.get(node.name), present=present, free=free
+            )
 
 
 def _nodes_by_address(view: View) -> tuple[dict[str, KubeNode], list[Problem]]:
@@ -77,55 +79,81 @@ def _nodes_by_address(view: View) -> tuple[dict[str, KubeNode], list[Problem]]:
 
 def _taken_back(
     view: View, given: Mapping[str, Given], nodes: Mapping[str, KubeNode], present: set[str]
-) -> Iterator[Allocation]:
+) -> Iterator[Allocation | Problem]:
     """Subnets of nodes that are gone: both records go together."""
     for key, record in given.items():
         if record.host in present or key in nodes:
             continue
+        if unreadable := _unreadable(view, key):
+            yield Problem(f"node {record.host}", f"is gone, its subnet is not free: {unreadable}")
+            continue
         writes = (_delete(view, GIVEN, key), _delete(view, SUBNETS, key))
-        present_writes = tuple(write for write in writes if write.revision)
-        yield Allocation(present_writes, f"node {record.host} is gone")
+        existing = tuple(write for write in writes if write.revision)
+        yield Allocation(existing, f"node {record.host} is gone")
 
 
 def _wanted(
-    view: View, address: str, node: KubeNode, old: str | None, free: Iterator[IPv4Network]
+    view: View,
+    address: str,
+    node: KubeNode,
+    old: str | None,
+    *,
+    present: set[str],
+    free: Iterator[IPv4Network],
 ) -> Iterator[Allocation | Problem]:
-    """What must be written so that `node` has a subnet under `address`."""
+    """What must be written so that `node`, which had `old` as address, has a subnet."""
     record = view.subnet(address)
     given: Given | None = view.get(GIVEN, address)
-    if record is not None and record.subnet is not None:
+    has_subnet = record is not None and record.subnet is not None
+    inherited = given is not None and given.host not in present
+    before = view.subnet(old) if old else None
+    if old and before and before.subnet and (inherited or not has_subnet):
+        yield _moved(view, node, old, address, before)
+    elif has_subnet:
         if given is None or given.host != node.name:
             yield Allocation((_mark(view, address, node),), f"node {node.name} has its record")
-        return
-    unreadable = view.get(QUARANTINE, f"{SUBNETS}/{address}")
-    if record is None and unreadable:
+    elif record is None and (unreadable := _unreadable(view, address)):
         yield Problem(f"node {node.name}", f"has no subnet: {unreadable}")
-        return
-    before = view.subnet(old) if old else None
-    if old and before is not None and before.subnet is not None:
-        moves = (
-            Write(
-                SUBNETS,
-                address,
-                before.moved(IPv4Address(address)),
-                view.revision(SUBNETS, address),
-            ),
-            _mark(view, address, node),
-            _delete(view, SUBNETS, old),
-            _delete(view, GIVEN, old),
-        )
-        yield Allocation(moves, f"node {node.name} moved from {old} to {address}")
-        return
-    subnet = next(free, None)
-    if subnet is None:
-        full = f"no subnet is free: all of Network {view.config.network} are taken"
+    elif (subnet := next(free, None)) is None:
+        full = f"has no subnet: all of Network {view.config.network} are taken"
         yield Problem(f"node {node.name}", full)
-        return
-    new = record or HostSubnet(node.name, IPv4Address(address))
-    whole = Write(
-        SUBNETS, address, evolve(new, subnet=subnet, assign=False), view.revision(SUBNETS, address)
+    else:
+        yield _joined(view, node, address, record, subnet)
+
+
+def _moved(
+    view: View, node: KubeNode, old: str, address: str, before: HostSubnet
+) -> Allocation | Problem:
+    for key in (old, address):
+        if unreadable := _unreadable(view, key):
+            moved = f"has moved from {old} to {address}, which its subnet cannot"
+            return Problem(f"node {node.name}", f"{moved}: {unreadable}")
+    new = before.moved(IPv4Address(address))
+    writes = (
+        Write(SUBNETS, address, new, view.revision(SUBNETS, address)),
+        _mark(view, address, node),
+        _delete(view, SUBNETS, old),
+        _delete(view, GIVEN, old),
     )
-    yield Allocation((whole, _mark(view, address, node)), f"node {node.name} joined")
+    return Allocation(writes, f"node {node.name} moved from {old} to {address}")
+
+
+def _joined(
+    view: View, node: KubeNode, address: str, record: HostSubnet | None, subnet: IPv4Network
+) -> Allocation:
+    new = record or HostSubnet(node.name, IPv4Address(address))
+    whole = evolve(new, subnet=subnet, assign=False)
+    writes = (
+        Write(SUBNETS, address, whole, view.revision(SUBNETS, address)),
+        _mark(view, address, node),
+    )
+    return Allocation(writes, f"node {node.name} joined")
+
+
+def _unreadable(view: View, key: str) -> str | None:
+    """Why the subnet record under `key` is not taken; what is written there is not known then."""
+    reason: str | None = view.get(QUARANTINE, f"{SUBNETS}/{key}")
+    return reason
 
 
 def _mark(view: View, address: str, node: KubeNode) -> Write:

@@ -24,6 +24,7 @@ __all__ = [
     "NODES",
     "PODS",
     "QUARANTINE",
+    "RESERVED_KINDS",
     "SUBNETS",
     "Read",
     "Record",
@@ -39,6 +40,9 @@ SUBNETS = "subnets"
 GIVEN = "given"
 #: Why a record of etcd is not taken: text, under "<kind>/<key>".
 QUARANTINE = "quarantine"
+
+#: Kinds that the core itself fills, neither from etcd nor from a resource of Kubernetes.
+RESERVED_KINDS = frozenset({CONFIG, HERE, PODS, QUARANTINE})
 
 #: (kind, key) of a record that was looked up; key None: all of that kind.
 Read = tuple[str, str | None]
@@ -91,13 +95,13 @@ class View:
 
     @property
     def config(self) -> NetworkConfig:
-        """The network's configuration."""
+        """The network's configuration. Raises LookupError where it is not known yet."""
         config: NetworkConfig = self._single(CONFIG)
         return config
 
     @property
     def here(self) -> Here:
-        """This node's own place in the network."""
+        """This node's own place in the network. Raises LookupError where it is not known yet."""
         here: Here = self._single(HERE)
         return here
 
@@ -140,5 +144,7 @@ class View:
         return {key: record.value for key, record in self._world.of(kind).items()}
 
     def _single(self, kind: str) -> Any:
-        self.reads.add((kind, ""))
-        return self._world.of(kind)[""].value
+        record = self.get(kind, "")
+        if record is None:
+            raise LookupError(f"{kind} of this network is not known yet")
+        return record

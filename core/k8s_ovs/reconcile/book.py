@@ -75,7 +75,10 @@ class FlowBook:
                 self._release(holder, flow)
         conflicts: list[Conflict] = []
         for holder, flows in changes.items():
-            taken = tuple(flow for flow in flows if self._take(holder, flow, conflicts))
+            # A plugin may say the same flow twice; it is held once.
+            taken = tuple(
+                flow for flow in dict.fromkeys(flows) if self._take(holder, flow, conflicts)
+            )
             if taken:
                 self._held[holder] = taken
         return conflicts
@@ -92,12 +95,11 @@ class FlowBook:
         return Delta(tuple(self._stands[cookie].flow for cookie in adds), tuple(deletes))
 
     def refuse(self, cookies: Iterable[int], reason: str) -> None:
-        """The switch does not take these flows: forget them; `take_refused` tells whose they were."""
+        """The switch does not take these flows: forget them. `take_refused` tells whose."""
         for cookie in cookies:
             stand = self._stands.get(cookie)
             for holder in tuple(stand.holders) if stand else ():
-                flows = self._held[holder]
-                self._held[holder] = tuple(each for each in flows if each.cookie != cookie)
+                self._held[holder] = tuple(f for f in self._held[holder] if f.cookie != cookie)
                 self._release(holder, stand.flow)  # type: ignore[union-attr]  # has holders
                 self._refused[holder] = reason
 

@@ -34,6 +34,8 @@ class Reconciler:
         self._readers: dict[Read, set[Subject]] = defaultdict(set)
         self._reads: dict[Subject, set[Read]] = {}
         self._dirty: set[Subject] = {Subject(NETWORK, "")}
+        self._conflicting: set[Subject] = set()
+        self._tenants_here: set[Subject] = set()
         self._tenants: dict[str, int] = {}
         self._failures: dict[tuple[str, Subject], str] = {}
         for kind, records in (world or World()).kinds.items():
@@ -61,16 +63,19 @@ class Reconciler:
 
         Does nothing until configuration and this node's place are known.
         """
-        if not (self.world.of(CONFIG) and self.world.of(HERE)):
+        if not (self._dirty and self.world.of(CONFIG) and self.world.of(HERE)):
             return []
         before = set(self._failures.values())
+        # What stood in the way of a subject's flow may be gone after this turn.
+        dirty, self._dirty = self._dirty | self._conflicting, set()
         changes: dict[Holder, tuple[WireFlow, ...]] = {}
-        dirty, self._dirty = self._dirty, set()
-        for subject in dirty:
+        for subject in sorted(each for each in dirty if each.kind != TENANT):
             changes |= self._compute(subject)
         for subject in self._dirty_tenants(dirty):
             changes |= self._compute(subject)
-        for conflict in self.book.replace(changes):
+        conflicts = self.book.replace(changes)
+        self._conflicting = {conflict.holder.subject for conflict in conflicts}
+        for conflict in conflicts:
             self._note_conflict(conflict)
         return [text for text in self._failures.values() if text not in before]
 
@@ -94,7 +99,7 @@ class Reconciler:
         if results is None:
             self._forget(subject)
             return {Holder(name, subject): () for name in self.manager.names}
-        changes = {}
+        changes: dict[Holder, tuple[WireFlow, ...]] = {}
         for plugin, result in results:
             flows = result if isinstance(result, Failure) else self._encode(plugin, subject, result)
             if isinstance(flows, Failure):
@@ -122,20 +127,20 @@ class Reconciler:
             mode = self.manager.mode
             return [(mode, Failure(mode, "tenant_of", f"pod {pod.identity}", str(error)))]
         if tenant is None:
-            return []
+            self._tenants.pop(subject.key, None)
+            return [(name, ()) for name in self.manager.names]
         self._tenants[subject.key] = tenant
         return self.manager.pod_flows(view, pod)
 
-    def _dirty_tenants(self, dirty: Iterable[Subject]) -> set[Subject]:
-        """Tenants that must be computed, now that the pods have been."""
+    def _dirty_tenants(self, dirty: Iterable[Subject]) -> list[Subject]:
+        """Tenants that must be computed, now that the pods have been; forgets those that left."""
         here = {Subject(TENANT, str(tenant)) for tenant in self._tenants.values()}
-        known = {subject for subject in self._reads if subject.kind == TENANT}
-        for gone in known - here:
-            self._remember_reads(gone, set())
-            self._forget(gone)
-            self.book.replace({Holder(name, gone): () for name in self.manager.names})
-        again = {subject for subject in dirty if subject.kind == TENANT}
-        return (here - known) | (again & here)
+        known, self._tenants_here = self._tenants_here, here
+        gone = known - here
+        for subject in gone:
+            self._forget(subject)
+        self.book.replace({Holder(name, each): () for each in gone for name in self.manager.names})
+        return sorted((here - known) | (here & set(dirty)))
 
     def _encode(
         self, plugin: str, subject: Subject, flows: Iterable[Flow]

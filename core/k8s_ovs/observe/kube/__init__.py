@@ -12,7 +12,7 @@ from k8s_ovs.observe.kube.client import Json, Kube
 from k8s_ovs.observe.kube.errors import Conflict, Expired, Forbidden, NotFound, Refused
 from k8s_ovs.observe.kube.event import Involved, post_event
 from k8s_ovs.observe.kube.settings import KubeSettings
-from k8s_ovs.observe.kube.watch import Resource, ResourceWatch
+from k8s_ovs.observe.kube.watch import Resource, ResourceWatch, list_resource
 
 __all__ = [
     "Conflict",
@@ -26,5 +26,6 @@ __all__ = [
     "Refused",
     "Resource",
     "ResourceWatch",
+    "list_resource",
     "post_event",
 ]

@@ -16,7 +16,7 @@ from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Sink, Snapshot
 from k8s_ovs.observe.kube.client import Json, Kube, Lines
 from k8s_ovs.observe.kube.errors import Expired, refusal
 
-__all__ = ["Resource", "ResourceWatch", "object_key"]
+__all__ = ["Resource", "ResourceWatch", "list_resource", "object_key"]
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +48,14 @@ def object_key(document: Json) -> str:
     metadata = document["metadata"]
     namespace = metadata.get("namespace")
     return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
+
+
+def list_resource(kube: Kube, resource: Resource) -> tuple[Snapshot, str]:
+    """All objects as they are now, and the resourceVersion of that state."""
+    whole = kube.list(resource.path, resource.params)
+    shared = _item_type(whole)
+    entries = {object_key(item): Entry(_slim({**shared, **item})) for item in whole["items"]}
+    return Snapshot(resource.source, entries), str(whole["metadata"]["resourceVersion"])
 
 
 class ResourceWatch:
@@ -122,14 +130,11 @@ class ResourceWatch:
 
     def _snapshot(self) -> None:
         began = time.monotonic()
-        whole = self._kube.list(self._resource.path, self._resource.params)
-        shared = _item_type(whole)
-        entries = {object_key(item): Entry(_slim({**shared, **item})) for item in whole["items"]}
+        snapshot, self._version = list_resource(self._kube, self._resource)
         self._see(True)
-        self._send(Snapshot(self._resource.source, entries))
-        self._version = str(whole["metadata"]["resourceVersion"])
+        self._send(snapshot)
         self._log.info(
-            "listed", objects=len(entries), ms=round((time.monotonic() - began) * 1000, 1)
+            "listed", objects=len(snapshot.entries), ms=round((time.monotonic() - began) * 1000, 1)
         )
 
     def _follow(self) -> None:

@@ -1,0 +1,87 @@
+"""A new configuration beside the old one: what changes, and what stands in its way. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from k8s_ovs.model.codec import encode
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.subnet import HostSubnet, subnet_problems
+
+__all__ = [
+    "FieldChange",
+    "changed_fields",
+    "fields_of",
+    "known_fields",
+    "obstacles",
+    "unknown_fields",
+]
+
+
+@frozen
+class FieldChange:
+    """A field of the configuration; None: it is not there."""
+
+    field: str
+    old: str | None
+    new: str | None
+
+
+def fields_of(config: NetworkConfig) -> dict[str, str]:
+    """The configuration's fields as people read them, defaults and unknown ones included."""
+    body: dict[str, Any] = json.loads(encode(config))
+    return {name: _plain(value) for name, value in body.items()}
+
+
+def changed_fields(old: NetworkConfig | None, new: NetworkConfig) -> list[FieldChange]:
+    """The fields that differ; all of `new` where there is no old one."""
+    before, after = fields_of(old) if old else {}, fields_of(new)
+    return [
+        FieldChange(name, before.get(name), after.get(name))
+        for name in [*after, *(before.keys() - after.keys())]
+        if before.get(name) != after.get(name)
+    ]
+
+
+def obstacles(
+    old: NetworkConfig | None,
+    new: NetworkConfig,
+    records: Mapping[str, tuple[HostSubnet, int]],
+) -> list[str]:
+    """What stands now and could not under `new`, a line a reason.
+
+    records: of the old Name, (record, etcd's mod_revision) by key.
+    """
+    if old is None or not records:
+        return []
+    if new.name != old.name:
+        return [
+            f"Name: {len(records)} hosts have subnets under {old.name}; under {new.name} each "
+            "gets another one, and nodes that run pods refuse that"
+        ]
+    known = subnet_problems(old, records)
+    return [
+        f"subnets/{key}: {problem}"
+        for key, problem in subnet_problems(new, records).items()
+        if key not in known
+    ]
+
+
+def unknown_fields(config: NetworkConfig) -> list[str]:
+    """Fields that are kept and mean nothing to this version."""
+    return sorted(config.extra)
+
+
+def known_fields() -> list[str]:
+    """The JSON names of the fields that mean something."""
+    fields = attrs.fields(NetworkConfig)
+    return [field.metadata["json"] for field in fields if "json" in field.metadata]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,64 @@
+"""How a command says what it found: aligned columns for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Any
+
+import structlog
+import typer
+
+__all__ = ["Output", "as_columns", "complain", "quiet_logs", "say_columns", "say_json"]
+
+
+class Output(StrEnum):
+    """The forms in which a command can say what it found."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def as_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of equal length as lines, each column as wide as its widest cell.
+
+    Lines are never cut or wrapped, so that they can be searched; the last column has no padding.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def say_columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; nothing at all where it has no rows."""
+    body = list(rows)
+    if not body:
+        return
+    first, *others = as_columns([head, *body])
+    typer.secho(first, bold=True)
+    for line in others:
+        typer.echo(line)
+
+
+def say_json(value: Any) -> None:
+    """Print a JSON value; addresses and networks in it become strings."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def complain(kind: str, text: str) -> None:
+    """One line on stderr: `error: ...` or `warning: ...`."""
+    colour = typer.colors.RED if kind == "error" else typer.colors.YELLOW
+    typer.secho(f"{kind}: ", fg=colour, nl=False, err=True)
+    typer.echo(text, err=True)
+
+
+def quiet_logs() -> None:
+    """Parts that the daemon shares log what they do; here the command itself says it."""
+    structlog.configure(processors=[_drop])
+
+
+def _drop(_logger: Any, _method: str, _event: Any) -> Any:
+    raise structlog.DropEvent

@@ -1,0 +1,250 @@
+"""A demonstration: commands in places of a lab, and what is claimed of what they print.
+
+What is shown is data (`demo_script.py`); `play` runs it, against any `Stage` and `Screen`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from string import Template
+from typing import Protocol, TypeAlias
+
+from attrs import frozen
+
+from k8s_ovs.errors import K8sOvsError
+
+__all__ = [
+    "HERE",
+    "Act",
+    "Chapter",
+    "Claim",
+    "Facts",
+    "Outcome",
+    "Screen",
+    "Stage",
+    "Step",
+    "Verdict",
+    "every_line",
+    "lacks",
+    "matches",
+    "play",
+    "shows",
+]
+
+#: The place of commands that are typed on this machine itself.
+HERE = ""
+
+#: What steps have kept, by name. In commands, claims and texts `$name` stands for it.
+Facts: TypeAlias = Mapping[str, str]
+
+_PAUSE = 0.3
+
+
+@frozen
+class Outcome:
+    """What a command printed, and its exit status."""
+
+    output: str
+    status: int
+
+
+@frozen
+class Claim:
+    """A sentence, and whether some output bears it out."""
+
+    text: str
+    holds: Callable[[str, Facts], bool]
+
+
+@frozen
+class Act:
+    """Something that is done to the lab and is no command; `do` is the name of the stage's deed."""
+
+    text: str
+    do: str
+
+
+@frozen
+class Step:
+    """A command as a person types it at `where`, and the claims about its output.
+
+    keep: the fact that the output becomes, or, with `find`, what the group of that pattern finds
+    in it. fails: it is expected to fail. within: seconds for which it is typed again until the
+    claims hold. timeout: seconds for the command. during: what happens while it runs; then it is
+    ended as by ^C. vital: without it nothing that follows makes sense.
+    """
+
+    where: str
+    command: str
+    claims: tuple[Claim, ...] = ()
+    keep: str = ""
+    find: str = r"(?s)^\s*(.*?)\s*$"
+    fails: bool = False
+    within: float = 0.0
+    timeout: float = 60.0
+    during: Act | None = None
+    vital: bool = False
+
+
+@frozen
+class Chapter:
+    """Steps that show one thing."""
+
+    title: str
+    text: str
+    steps: tuple[Step | Act, ...]
+
+
+@frozen
+class Verdict:
+    """A claim of a chapter, and whether it holds."""
+
+    chapter: str
+    text: str
+    holds: bool
+
+
+class Stage(Protocol):
+    """Where commands run and deeds are done. Methods raise K8sOvsError."""
+
+    def run(
+        self, where: str, command: str, timeout: float, line: Callable[[str], None]
+    ) -> Outcome: ...
+
+    def run_during(self, where: str, command: str, deed: str) -> Outcome: ...
+
+    def do(self, deed: str) -> None: ...
+
+
+class Screen(Protocol):
+    """Where a person watches."""
+
+    def chapter(self, number: int, chapter: Chapter) -> None: ...
+
+    def command(self, where: str, command: str) -> None: ...
+
+    def act(self, text: str) -> None: ...
+
+    def line(self, text: str) -> None: ...
+
+    def verdict(self, verdict: Verdict) -> None: ...
+
+    def waiting(self, what: str) -> AbstractContextManager[None]: ...
+
+
+def shows(*texts: str) -> Callable[[str, Facts], bool]:
+    """All of the texts are in the output."""
+    return lambda output, facts: all(_filled(text, facts) in output for text in texts)
+
+
+def lacks(*texts: str) -> Callable[[str, Facts], bool]:
+    """None of the texts is in the output."""
+    return lambda output, facts: not any(_filled(text, facts) in output for text in texts)
+
+
+def matches(pattern: str) -> Callable[[str, Facts], bool]:
+    """The pattern, which holds no facts, is found in the output."""
+    return lambda output, _: re.search(pattern, output) is not None
+
+
+def every_line(text: str) -> Callable[[str, Facts], bool]:
+    """There is output, and the text is in each line of it."""
+    return lambda output, facts: (
+        bool(output.strip())
+        and all(_filled(text, facts) in line for line in output.strip().splitlines())
+    )
+
+
+def play(chapters: Sequence[Chapter], stage: Stage, screen: Screen) -> tuple[Verdict, ...]:
+    """Run the chapters in order, show them, and say of each claim whether it holds.
+
+    A step that cannot be run is a claim that does not hold; the others go on.
+    """
+    facts: dict[str, str] = {}
+    verdicts: list[Verdict] = []
+    for number, chapter in enumerate(chapters, 1):
+        screen.chapter(number, chapter)
+        for step in chapter.steps:
+            try:
+                found = _perform(step, chapter, stage, screen, facts)
+            except K8sOvsError as error:
+                screen.line(str(error))
+                found = [_broken(step, chapter)]
+            for verdict in found:
+                screen.verdict(verdict)
+            verdicts += found
+            if isinstance(step, Step) and step.vital and not all(each.holds for each in found):
+                return tuple(verdicts)
+    return tuple(verdicts)
+
+
+def _perform(
+    step: Step | Act, chapter: Chapter, stage: Stage, screen: Screen, facts: dict[str, str]
+) -> list[Verdict]:
+    if isinstance(step, Act):
+        screen.act(step.text)
+        with screen.waiting(step.text):
+            stage.do(step.do)
+        return []
+    command = _filled(step.command, facts)
+    screen.command(step.where, command)
+    outcome = _outcome(step, command, stage, screen, facts)
+    if step.keep:
+        found = re.search(step.find, outcome.output)
+        if found is None:
+            raise K8sOvsError(f"the output has no {step.keep}")
+        facts[step.keep] = found[1]
+    verdicts = [
+        Verdict(chapter.title, _filled(claim.text, facts), claim.holds(outcome.output, facts))
+        for claim in step.claims
+    ]
+    if (outcome.status != 0) != step.fails:
+        expected = "another status" if step.fails else "0"
+        screen.line(f"(exit status {outcome.status}, expected {expected})")
+        verdicts.append(_broken(step, chapter))
+    return verdicts
+
+
+def _outcome(step: Step, command: str, stage: Stage, screen: Screen, facts: Facts) -> Outcome:
+    """The command's outcome, on the screen; the last one of those that were waited for."""
+    if step.during:
+        screen.act(f"meanwhile: {step.during.text}")
+        with screen.waiting(step.during.text):
+            outcome = stage.run_during(step.where, command, step.during.do)
+    elif step.within:
+        with screen.waiting(command):
+            outcome = _awaited(step, command, stage, facts)
+    else:
+        with screen.waiting(command):
+            return stage.run(step.where, command, step.timeout, screen.line)
+    for line in outcome.output.splitlines():
+        screen.line(line)
+    return outcome
+
+
+def _awaited(step: Step, command: str, stage: Stage, facts: Facts) -> Outcome:
+    deadline = time.monotonic() + step.within
+    while True:
+        outcome = stage.run(step.where, command, step.timeout, lambda _: None)
+        settled = (outcome.status != 0) == step.fails
+        if settled and all(claim.holds(outcome.output, facts) for claim in step.claims):
+            return outcome
+        if time.monotonic() >= deadline:
+            return outcome
+        time.sleep(_PAUSE)
+
+
+def _broken(step: Step | Act, chapter: Chapter) -> Verdict:
+    said = step.text if isinstance(step, Act) else step.command
+    return Verdict(chapter.title, f"this can be done: {said}", holds=False)
+
+
+def _filled(text: str, facts: Facts) -> str:
+    """Raises K8sOvsError for a fact that no step before has kept."""
+    try:
+        return Template(text).substitute(facts)
+    except KeyError as error:
+        raise K8sOvsError(f"{error.args[0]} is not known: a step before gave none") from error

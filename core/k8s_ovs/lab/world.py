@@ -1,0 +1,92 @@
+"""A lab's places by name, and whether packets get from one to another: what tests ask of a lab."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
+
+from attrs import frozen
+
+from k8s_ovs.lab.command import NETNS
+from k8s_ovs.lab.lab import Lab
+from k8s_ovs.lab.layout import ETCD_PREFIX, OUTSIDE, ROUTER
+from k8s_ovs.testing.traffic import Heard, Server, Transfer, converse, transfer
+
+__all__ = ["SERVER_PORT", "World"]
+
+#: Where servers listen.
+SERVER_PORT = 8080
+
+
+@frozen
+class World:
+    """Places are pods and nodes by name, `outside`, `fabric`, and `gateway1` and so on: nodes
+    under the address that they have in the network themselves."""
+
+    lab: Lab
+
+    def netns(self, place: str) -> str:
+        """Path of a place's network namespace."""
+        return str(NETNS / self.lab.netns(place.replace("gateway", "node")))
+
+    def address(self, place: str) -> IPv4Address:
+        """The address under which a place is known."""
+        named = {node.name: node.address for node in self.lab.nodes}
+        named |= {"outside": OUTSIDE.ip, "fabric": ROUTER.ip}
+        if place in named:
+            return named[place]
+        if place.startswith("gateway"):
+            return self.subnet(place.replace("gateway", "node")).network_address + 1
+        address = self.lab.pod(place).ip
+        assert address is not None  # noqa: S101 - a pod that is there has got its address
+        return address
+
+    def records(self) -> dict[str, str]:
+        """What etcd has, as text, by key below the prefix."""
+        lines = self.lab.etcdctl("get", "--prefix", f"{ETCD_PREFIX}/").splitlines()
+        return {
+            key.removeprefix(f"{ETCD_PREFIX}/"): value
+            for key, value in zip(lines[::2], lines[1::2], strict=True)
+        }
+
+    def subnet(self, node: str) -> IPv4Network:
+        """The subnet that a node has in etcd. Raises KeyError if it has none."""
+        records = (json.loads(text) for key, text in self.records().items() if "/subnets/" in key)
+        return {each["Host"]: IPv4Network(each["Subnet"]) for each in records}[node]
+
+    def ask(
+        self,
+        protocol: str,
+        client: str,
+        target: IPv4Address,
+        servers: Sequence[str],
+        *,
+        port: int = SERVER_PORT,
+    ) -> Heard:
+        """One question of a client to an address, and its answer by one of the servers.
+
+        protocol: `tcp` or `udp`. Raises TimedOut and Unavailable.
+        """
+        listening = {name: self.server(name) for name in servers}
+        return converse(protocol, self.netns(client), (target, port), listening)
+
+    def send(self, client: str, target: IPv4Address, server: str, *, port: int) -> Transfer:
+        """10 MB over TCP to an address that the server is behind. Raises Unavailable."""
+        return transfer(self.netns(client), (target, port), self.server(server), 10 << 20)
+
+    def server(self, place: str) -> Server:
+        """A server of a place, at port SERVER_PORT."""
+        return Server(self.netns(place), self.address(place), SERVER_PORT)
+
+    def pings(self, client: str, target: IPv4Address, *options: str) -> bool:
+        """Whether one of three echoes comes back.
+
+        The first may be lost: the userspace datapath drops what waits for ARP of the underlay.
+        """
+        words = ["ping", "-c3", "-i0.2", "-W2", *options, str(target)]
+        return (
+            re.search("[1-9] received", self.lab.exec(client, words, check=False).stdout)
+            is not None
+        )

@@ -1,0 +1,209 @@
+"""What must not get through, tried with forged frames: each is seen to be dropped, and where.
+
+Every claim has its opposite beside it: a frame of the same make that does get through, so that
+a frame that was malformed cannot pass for one that was stopped.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from ipaddress import IPv4Address
+
+import pytest
+
+from k8s_ovs.lab import Endpoint, Service
+from k8s_ovs.lab.process import await_that
+from k8s_ovs.lab.service import install, translation
+from k8s_ovs.lab.world import SERVER_PORT, World
+from k8s_ovs.model.pod import mac_of
+from k8s_ovs.pipeline.tables import VIRTUAL_MAC
+from k8s_ovs.testing.frame import BROADCAST, arp, ethernet, ipv4, ipv6, udp, vxlan
+from k8s_ovs.testing.traffic import Sniffer, send_frames, socket_in
+
+VXLAN_PORT = 4789
+COUNT = 20
+WITHIN = 20.0
+
+Forge = Callable[[World, bytes], bytes]
+
+
+def spoken(
+    world: World, source: str, target: IPv4Address | str, token: bytes, port: int = 9
+) -> bytes:
+    """What pod a says with the address of `source`, in a datagram, through its gateway."""
+    packet = ipv4(world.address(source), target, udp(port, port, token))
+    return ethernet(mac_of(world.address("a")), VIRTUAL_MAC, packet)
+
+
+def other_mac(world: World, token: bytes) -> bytes:
+    packet = ipv4(world.address("a"), world.address("b"), udp(9, 9, token))
+    return ethernet(mac_of(world.address("b")), VIRTUAL_MAC, packet)
+
+
+def other_arp(world: World, token: bytes) -> bytes:
+    """Pod a says that b's address is at a's MAC."""
+    a, b, c = (world.address(place) for place in "abc")
+    return ethernet(mac_of(a), BROADCAST, arp(2, (mac_of(a), b), (mac_of(c), c)) + token)
+
+
+def other_arp_mac(world: World, token: bytes) -> bytes:
+    """Pod a says that its address is at b's MAC."""
+    a, b = world.address("a"), world.address("b")
+    return ethernet(mac_of(a), BROADCAST, arp(2, (mac_of(b), a), (mac_of(b), b)) + token)
+
+
+def router_advertisement(world: World, token: bytes) -> bytes:
+    packet = ipv6("fe80::1", "ff02::1", b"\x86" + bytes(15) + token, 58)
+    return ethernet(mac_of(world.address("a")), "33:33:00:00:00:01", packet)
+
+
+def neighbour(world: World, token: bytes) -> bytes:
+    """IPv6 by link-local addresses, right to b's MAC."""
+    packet = ipv6("fe80::a", "fe80::b", udp(9, 9, token), 17)
+    return ethernet(mac_of(world.address("a")), mac_of(world.address("b")), packet)
+
+
+def inner(world: World, token: bytes) -> bytes:
+    """What a tunnel brings to pod a: pod c speaks."""
+    packet = ipv4(world.address("c"), world.address("a"), udp(9, 9, token))
+    return ethernet(VIRTUAL_MAC, VIRTUAL_MAC, packet)
+
+
+def outer(target: str) -> Forge:
+    """Pod a speaks VXLAN to a place."""
+
+    def forge(world: World, token: bytes) -> bytes:
+        tunnelled = vxlan(0, inner(world, token))
+        return spoken(world, "a", world.address(target), tunnelled, VXLAN_PORT)
+
+    return forge
+
+
+FORGED: dict[str, tuple[str, Forge]] = {
+    "another pod's address": ("POD_IN", lambda w, t: spoken(w, "b", w.address("c"), t)),
+    "an address of another node": ("POD_IN", lambda w, t: spoken(w, "c", w.address("b"), t)),
+    "the node's address": ("POD_IN", lambda w, t: spoken(w, "gateway1", w.address("b"), t)),
+    "another pod's MAC": ("POD_IN", other_mac),
+    "ARP for another's address": ("POD_IN", other_arp),
+    "ARP with another's MAC": ("POD_IN", other_arp_mac),
+    "an IPv6 router": ("CLASSIFY", router_advertisement),
+    "an IPv6 neighbour": ("CLASSIFY", neighbour),
+    "multicast": ("ROUTE", lambda w, t: spoken(w, "a", "224.0.0.251", t)),
+    "broadcast": ("ROUTE", lambda w, t: spoken(w, "a", "255.255.255.255", t)),
+    "VXLAN to its node": ("EXTERNAL", outer("node1")),
+    "VXLAN to its gateway": ("EXTERNAL", outer("gateway1")),
+    "VXLAN to the other node": ("EXTERNAL", outer("node2")),
+    "VXLAN to the outside": ("EXTERNAL", outer("outside")),
+}
+
+
+@pytest.mark.parametrize(("table", "forge"), FORGED.values(), ids=FORGED)
+def test_a_pod_that_forges_is_not_heard(world: World, table: str, forge: Forge) -> None:
+    token = secrets.token_bytes(16)
+    before = dropped(world, "node1", table)
+    with sniffers(world) as ears:
+        send_frames(world.netns("a"), "eth0", [forge(world, token)] * COUNT)
+        await_that(
+            f"{COUNT} drops in {table}",
+            lambda: dropped(world, "node1", table) >= before + COUNT,
+            WITHIN,
+        )
+        assert [place for place, ear in ears.items() if ear.heard(token)] == []
+
+
+@pytest.mark.parametrize("server", ["b", "c", "node1"])
+def test_the_same_frame_without_a_lie_is_heard(world: World, server: str) -> None:
+    token = secrets.token_bytes(16)
+    frame = spoken(world, "a", world.address(server), token)
+    with sniffers(world) as ears:
+        ear = ears["node1" if server == "node1" else server]
+        send_frames(world.netns("a"), "eth0", [frame] * COUNT)
+        await_that(f"the frame at {server}", lambda: ear.heard(token), WITHIN)
+
+
+class TestTunnels:
+    """What comes in by the tunnels' port of node1, with pod c's words to pod a inside."""
+
+    def test_a_node_of_ours_is_heard(self, world: World) -> None:
+        token = secrets.token_bytes(16)
+        with Sniffer(world.netns("a"), "eth0") as ear:
+            tell(world, "node2", world.address("node1"), VXLAN_PORT, token)
+            await_that("the inner packet", lambda: ear.heard(token), WITHIN)
+
+    @pytest.mark.parametrize("stranger", ["fabric", "outside"])
+    def test_a_stranger_is_not(self, world: World, stranger: str) -> None:
+        token = secrets.token_bytes(16)
+        before = dropped(world, "node1", "TUNNEL_IN")
+        with Sniffer(world.netns("a"), "eth0") as ear:
+            tell(world, stranger, world.address("node1"), VXLAN_PORT, token)
+            await_that(
+                "drops in TUNNEL_IN",
+                lambda: dropped(world, "node1", "TUNNEL_IN") >= before + COUNT,
+                WITHIN,
+            )
+            assert not ear.heard(token)
+
+    def test_a_pod_is_not_heard_through_a_service_either(self, world: World) -> None:
+        """The service translates to the tunnels' port of node2, and node1 lends its address."""
+        token = secrets.token_bytes(16)
+        with service_to(world, "node2", VXLAN_PORT) as address:
+            with (
+                Sniffer(world.netns("node1"), "tun0") as leaving,
+                Sniffer(world.netns("fabric"), "node1") as wire,
+                Sniffer(world.netns("c"), "eth0") as ear,
+            ):
+                tell(world, "d", address, 5789, token)
+                tell(world, "a", address, 5789, token)
+                await_that("the datagram at node1", lambda: leaving.heard(token), WITHIN)
+                self._await_what_follows(world)
+                assert not wire.heard(token)
+                assert not ear.heard(token)
+
+    def _await_what_follows(self, world: World) -> None:
+        """The same way, but to another port: what went before it has arrived or never will."""
+        with service_to(world, "node2", SERVER_PORT) as address:
+            heard = world.ask("udp", "a", address, ["node2"], port=5789)
+        assert heard.client == world.address("node1")
+
+
+def dropped(world: World, node: str, table: str) -> int:
+    """Packets that a table of a node's switch has dropped so far."""
+    words = ["ovs-ofctl", "-OOpenFlow14", "--names", "dump-flows", "br0", f"table={table}"]
+    lines = world.lab.exec(node, words).stdout.splitlines()
+    return sum(
+        int(found[1])
+        for line in lines
+        if line.endswith("actions=drop") and (found := re.search(r"n_packets=(\d+)", line))
+    )
+
+
+@contextmanager
+def sniffers(world: World) -> Iterator[dict[str, Sniffer]]:
+    """Ears in the other pods, and behind the port of node1."""
+    with ExitStack() as stack:
+        ears = {place: (world.netns(place), "eth0") for place in ("b", "c", "d")}
+        ears["node1"] = (world.netns("node1"), "tun0")
+        yield {place: stack.enter_context(Sniffer(*where)) for place, where in ears.items()}
+
+
+def tell(world: World, place: str, target: IPv4Address, port: int, token: bytes) -> None:
+    """Send VXLAN from a place's own IP stack."""
+    with closing(socket_in(world.netns(place), socket.AF_INET, socket.SOCK_DGRAM)) as channel:
+        for _ in range(COUNT):
+            channel.sendto(vxlan(0, inner(world, token)), (str(target), port))
+
+
+@contextmanager
+def service_to(world: World, node: str, port: int) -> Iterator[IPv4Address]:
+    """The address of a service that every node translates to a port of a node, from UDP 5789."""
+    address, endpoint = IPv4Address("10.96.7.89"), Endpoint(world.address(node), port)
+    service = Service("default", "node", address, 5789, "udp", (endpoint,))
+    for each in world.lab.nodes:
+        install(each.netns, translation("test-services", [service], world.lab.network))
+    yield address
+    for each in world.lab.nodes:
+        install(each.netns, "delete table ip test-services\n")
