@@ -19,10 +19,11 @@ demo: .venv/.ready ## Two nodes on this machine: see the network work, step by s
 test: lint test-fast test-kernel ## Everything: lint, unit, flows, nodes, the kernel's datapath.
 
 test-fast: .venv/.ready
-	$(PYTHON) -m pytest tests/unit tests/flows tests/node
+	$(PYTHON) -m pytest tests/unit tests/flows tests/kernel tests/node
 
 test-kernel: .venv/.ready ## The packets of the lab on the kernel's datapath, in a virtual machine.
-	$(PYTHON) tests/kernel/run.py
+	$(PYTHON) -m tests.kernel.run --limit 1800 -- env K8S_OVS_TEST_DATAPATH=system \
+	    python -m pytest -p no:cacheprovider tests/node/test_packets.py
 
 lint: .venv/.ready ## Style, types, layers.
 	.venv/bin/ruff check

@@ -178,7 +178,7 @@ class Allocator:
         self._ours[write.kind, write.key] = (record, revision)
 
     def _with_ours(self, world: World) -> World:
-        """`world` with what we wrote and it may not show: the parts of one transaction come singly."""
+        """`world` with what we wrote and it may not show yet, all parts of it or some."""
         self._ours = {
             key: (record, revision)
             for key, (record, revision) in self._ours.items()

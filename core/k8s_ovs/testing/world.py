@@ -1,0 +1,101 @@
+"""A small network as values, for tests: some hosts, the first of them this node, and pods on it.
+
+Host n has the address 192.168.0.(10 + n) and the subnet 172.11.(4 n).0/22. Pod n of this node has
+the n-th address behind the gateway and OpenFlow port 100 + n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from attrs import evolve
+
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node import Here
+from k8s_ovs.model.pod import Pod, mac_of
+from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Record, World
+
+__all__ = [
+    "NODE_PORT",
+    "TUNNEL_PORT",
+    "sample_config",
+    "sample_here",
+    "sample_host",
+    "sample_pod",
+    "sample_world",
+]
+
+TUNNEL_PORT = 1
+NODE_PORT = 2
+_PODS_FROM = 100
+
+
+def sample_config(**changes: Any) -> NetworkConfig:
+    """A configuration; `changes` are fields of NetworkConfig."""
+    config = NetworkConfig(
+        name="k8ssdn",
+        network=IPv4Network("172.11.0.0/16"),
+        host_subnet_length=10,
+        service_network=IPv4Network("10.96.0.0/12"),
+        plugin_name="k8s-ovs-subnet",
+    )
+    return evolve(config, **changes)
+
+
+def sample_host(number: int) -> HostSubnet:
+    """Host `number`, 1 to 63."""
+    return HostSubnet(
+        host=f"node{number}",
+        host_ip=IPv4Address("192.168.0.10") + number,
+        subnet=IPv4Network(f"172.11.{4 * number}.0/22"),
+    )
+
+
+def sample_here(host: HostSubnet | None = None) -> Here:
+    """This node as `host`; None: as host 1."""
+    host = host or sample_host(1)
+    if host.subnet is None:
+        raise ValueError(f"{host.host} has no subnet")
+    return Here(host.host_ip, host.subnet, mac_of(host.gateway), 1450, TUNNEL_PORT, NODE_PORT)
+
+
+def sample_pod(number: int, namespace: str = "default") -> Pod:
+    """Pod `number` of host 1, 1 to 1000."""
+    return Pod(
+        port=f"veth{number}",
+        ofport=_PODS_FROM + number,
+        container=f"container{number}",
+        ifname="eth0",
+        netns=f"/run/netns/pod{number}",
+        namespace=namespace,
+        name=f"pod{number}",
+        uid=f"uid{number}",
+        ip=sample_host(1).gateway + number,
+        serial=number,
+    )
+
+
+def sample_world(
+    hosts: Iterable[HostSubnet] = tuple(sample_host(n) for n in (1, 2, 3)),
+    pods: Iterable[Pod] = tuple(sample_pod(n) for n in (1, 2)),
+    records: Mapping[str, Mapping[str, Any]] | None = None,
+    config: NetworkConfig | None = None,
+) -> World:
+    """A world of these; records: values of more kinds, by kind and key."""
+    values: dict[str, Mapping[str, Any]] = {
+        CONFIG: {"": config or sample_config()},
+        HERE: {"": sample_here()},
+        SUBNETS: {str(host.host_ip): host for host in hosts},
+        PODS: {pod.port: pod for pod in pods},
+        **(records or {}),
+    }
+    return World(
+        {
+            kind: {key: Record(value, revision=1) for key, value in named.items()}
+            for kind, named in values.items()
+        },
+        revision=1,
+    )
