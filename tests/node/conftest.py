@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.lab import Lab, LabSettings, Layout
 from k8s_ovs.lab.lifecycle import directory_of, tear_down
-from k8s_ovs.lab.process import last_lines
+from k8s_ovs.lab.process import await_that, last_lines
 from k8s_ovs.lab.world import World
 from k8s_ovs.link.namespace import entered, opened
 
@@ -94,6 +95,31 @@ def world(lab_of: Callable[..., Lab]) -> World:
     return World(lab)
 
 
+@pytest.fixture(scope="session")
+def shaken_world(lab_of: Callable[..., Lab]) -> World:
+    """Two nodes with room for 29 pods each, with the pod x on the one, y on the other."""
+    lab = lab_of("flt", config={"HostSubnetLength": 5})
+    for name, node in {"x": "node1", "y": "node2"}.items():
+        lab.run_pod(node, name)
+    return World(lab)
+
+
+@pytest.fixture
+def shaken(shaken_world: World) -> Iterator[World]:
+    """A lab to do harm to, and all is well before and after."""
+    yield shaken_world
+    await_that("all to be well again", lambda: _well(shaken_world), 60)
+
+
+def _well(world: World) -> bool:
+    for node in ("node1", "node2"):
+        status = world.status(node)
+        if not status.get("ready") or status["problems"] or not all(status["sources"].values()):
+            raise K8sOvsError(f"{node}: {status}")
+    ways = (("x", "y"), ("y", "x"))
+    return all(world.pings(client, world.address(server)) for client, server in ways)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
@@ -101,7 +127,8 @@ def pytest_runtest_makereport(
     """What the daemons of a test's lab said last stands beside its failure."""
     report = yield
     given = getattr(item, "funcargs", {})
-    lab = given["world"].lab if "world" in given else given.get("lab")
+    world = given.get("world") or given.get("shaken")
+    lab = world.lab if isinstance(world, World) else given.get("lab")
     if report.failed and isinstance(lab, Lab):
         for node in lab.nodes:
             said = last_lines(node.directory / "daemon.log", 25)

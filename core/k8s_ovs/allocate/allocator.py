@@ -193,6 +193,10 @@ class Allocator:
                 record, _ = self._ours.get((kind, key), (before[key], 0))
                 if record is not None:
                     self._held[kind, key] = time.monotonic() + self._hold_down
+        # A record that was put back is not deleted any more.
+        back = [key for key in self._held if key[1] in world.of(key[0])]
+        for key in back:
+            del self._held[key]
         self._seen = world
 
     def _is_held(self, wanted: Allocation) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from k8s_ovs.lab.demo import HERE, Chapter, Verdict
@@ -49,7 +50,9 @@ class DemoScreen:
         if not self._console.is_terminal:
             yield
             return
-        with self._console.status(Text(what, "dim"), spinner="dots"):
+        columns = (TextColumn("  "), SpinnerColumn("dots"), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            progress.add_task(what)
             yield
 
     def summary(self, verdicts: Sequence[Verdict], seconds: float) -> None:

@@ -90,12 +90,12 @@ def desired_row(
 
 
 def select(rows: Iterable[FlowRow], table: str | None, owner: str | None) -> list[FlowRow]:
-    """The rows of a table (name or number, in any case) and of an owner; None: of all."""
+    """The rows of a table and of an owner, by name in any case; None: of all."""
     return [
         row
         for row in rows
         if (table is None or row.table.lower() == table.lower())
-        and (owner is None or row.owner == owner)
+        and (owner is None or row.owner.lower() == owner.lower())
     ]
 
 

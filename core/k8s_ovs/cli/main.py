@@ -54,26 +54,26 @@ class _LazyGroup(TyperGroup):
         }
         self._met_plugins = False
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         self._meet_plugins(ctx)
         return list(self.commands)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in _COMMANDS and _NAMES_ONLY not in ctx.meta:
             return _load(cmd_name, _COMMANDS[cmd_name])
         if cmd_name not in self.commands:
             self._meet_plugins(ctx)
         return self.commands.get(cmd_name)
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         ctx.meta[_NAMES_ONLY] = True
         super().format_help(ctx, formatter)
 
-    def shell_complete(self, ctx: typer.Context, incomplete: str) -> list[Any]:
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         ctx.meta[_NAMES_ONLY] = True
         return super().shell_complete(ctx, incomplete)
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """What a user can cause is one line on stderr and exit status 1."""
         try:
             return super().invoke(ctx)
@@ -81,7 +81,7 @@ class _LazyGroup(TyperGroup):
             _output().complain("error", str(error))
             raise typer.Exit(1) from error
 
-    def _meet_plugins(self, ctx: typer.Context) -> None:
+    def _meet_plugins(self, ctx: Any) -> None:
         if self._met_plugins:
             return
         self._met_plugins = True

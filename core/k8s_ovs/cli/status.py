@@ -88,8 +88,9 @@ def status_rows(word: DaemonWord, switch: SwitchWord) -> Iterator[tuple[str, str
     if here := status.get("here"):
         place = f"subnet {here['subnet']}, address {here['address']}, MTU {here['mtu']}"
         yield "network", f"{here['network']}: {place}"
+    version = f", version {status['version']}" if status else ""
     state = f"process {word.listening}" if word.running else "NOT RUNNING"
-    yield "daemon", f"{state}, version {status.get('version', '?')}"
+    yield "daemon", f"{state}{version}"
     yield "Open vSwitch", _switch_state(switch)
     for name, visible in status.get("sources", {}).items():
         yield name, _sight(visible, word.running)

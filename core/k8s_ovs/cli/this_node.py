@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from attrs import frozen
 
 from k8s_ovs.cli.picture import Picture
 from k8s_ovs.errors import K8sOvsError, SwitchError, Unavailable
-from k8s_ovs.link.node import local_addresses
+from k8s_ovs.link.node import local_addresses, underlay_mtu
+from k8s_ovs.model.network import VXLAN_OVERHEAD
 from k8s_ovs.model.node import Here
 from k8s_ovs.model.pod import mac_of
 from k8s_ovs.node.cni_socket import listening_process
@@ -113,8 +114,11 @@ def own_bridge(switch: Switch) -> Bridge:
 
 
 def own_place(picture: Picture, bridge: Bridge, hostname: str) -> Here:
-    """This node's place, from its record and its ports. Raises NoPlace, SwitchError."""
-    world = picture.world
+    """This node's place as it should be, from its record and its ports.
+
+    Raises NoPlace, SwitchError, LinkError.
+    """
+    world, config = picture.world, picture.needed_config()
     place = find_place(
         {key: record.value for key, record in world.of(SUBNETS).items()},
         local_addresses(),
@@ -128,7 +132,7 @@ def own_place(picture: Picture, bridge: Bridge, hostname: str) -> Here:
         host_ip=place.host_ip,
         subnet=place.subnet,
         mac=mac_of(place.gateway),
-        mtu=node.mtu or 0,
+        mtu=config.mtu or underlay_mtu(place.host_ip) - VXLAN_OVERHEAD,
         tunnel_port=tunnel.ofport or 0,
         node_port=node.ofport or 0,
     )
@@ -146,11 +150,3 @@ def desired_flows(picture: Picture, switch: Switch, hostname: str) -> Reconciler
     reconciler = Reconciler(picture.manager, picture.world.changed({**own, **pods}, 0))
     reconciler.compute()
     return reconciler
-
-
-def attempt(call: Callable[[], Any]) -> Any:
-    """What the call returns, or the error that a user can act on."""
-    try:
-        return call()
-    except K8sOvsError as error:
-        return error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from string import Template
 from typing import Protocol, TypeAlias
@@ -73,8 +74,8 @@ class Step:
 
     keep: the fact that the output becomes, or, with `find`, what the group of that pattern finds
     in it. fails: it is expected to fail. within: seconds for which it is typed again until the
-    claims hold. timeout: seconds for the command. during: what happens while it runs; then it is
-    ended as by ^C. vital: without it nothing that follows makes sense.
+    claims hold. timeout: seconds for the command. during: what happens while it runs; it is typed
+    again until that is over. vital: without it nothing that follows makes sense.
     """
 
     where: str
@@ -113,8 +114,6 @@ class Stage(Protocol):
     def run(
         self, where: str, command: str, timeout: float, line: Callable[[str], None]
     ) -> Outcome: ...
-
-    def run_during(self, where: str, command: str, deed: str) -> Outcome: ...
 
     def do(self, deed: str) -> None: ...
 
@@ -210,22 +209,22 @@ def _perform(
 
 def _outcome(step: Step, command: str, stage: Stage, screen: Screen, facts: Facts) -> Outcome:
     """The command's outcome, on the screen; the last one of those that were waited for."""
-    if step.during:
-        screen.act(f"meanwhile: {step.during.text}")
-        with screen.waiting(step.during.text):
-            outcome = stage.run_during(step.where, command, step.during.do)
-    elif step.within:
+    if step.within:
         with screen.waiting(command):
             outcome = _awaited(step, command, stage, facts)
-    else:
-        with screen.waiting(command):
-            return stage.run(step.where, command, step.timeout, screen.line)
-    for line in outcome.output.splitlines():
-        screen.line(line)
-    return outcome
+        for line in outcome.output.splitlines():
+            screen.line(line)
+        return outcome
+    if step.during:
+        screen.act(f"meanwhile: {step.during.text}")
+    with screen.waiting(command):
+        if step.during:
+            return _repeated(step, command, step.during, stage, screen)
+        return stage.run(step.where, command, step.timeout, screen.line)
 
 
 def _awaited(step: Step, command: str, stage: Stage, facts: Facts) -> Outcome:
+    """The command again and again, until the claims hold or the time is over."""
     deadline = time.monotonic() + step.within
     while True:
         outcome = stage.run(step.where, command, step.timeout, lambda _: None)
@@ -235,6 +234,18 @@ def _awaited(step: Step, command: str, stage: Stage, facts: Facts) -> Outcome:
         if time.monotonic() >= deadline:
             return outcome
         time.sleep(_PAUSE)
+
+
+def _repeated(step: Step, command: str, act: Act, stage: Stage, screen: Screen) -> Outcome:
+    """The command again and again, until the act is over; all outputs, the worst status."""
+    outcomes: list[Outcome] = []
+    with ThreadPoolExecutor(1) as other:
+        deed = other.submit(stage.do, act.do)
+        while not (outcomes and deed.done()):
+            outcomes.append(stage.run(step.where, command, step.timeout, screen.line))
+    deed.result()
+    output = "\n".join(outcome.output for outcome in outcomes)
+    return Outcome(output, max(outcome.status for outcome in outcomes))
 
 
 def _broken(step: Step | Act, chapter: Chapter) -> Verdict:

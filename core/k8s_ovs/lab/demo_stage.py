@@ -20,7 +20,6 @@ from k8s_ovs.lab.process import LabProcess
 
 __all__ = ["LabStage"]
 
-_ENDS_WITHIN = 5.0
 _WEB = Path(demo_server.__file__)
 
 
@@ -29,7 +28,7 @@ class LabStage:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._deeds: dict[str, Callable[[], None]] = {
+        self.deeds: dict[str, Callable[[], None]] = {
             "serve": self._serve,
             "join node3": lambda: self._join(self._layout.node(3)),
             "join node2": lambda: self._join(self._layout.node(2)),
@@ -41,7 +40,7 @@ class LabStage:
     def run(self, where: str, command: str, timeout: float, line: Callable[[str], None]) -> Outcome:
         """Run a shell command in a place; each line of its output is told as it comes."""
         process = self._start(where, command)
-        late = threading.Timer(timeout, _end, [process, signal.SIGKILL])
+        late = threading.Timer(timeout, _end, [process])
         late.start()
         lines = []
         try:
@@ -52,31 +51,16 @@ class LabStage:
         finally:
             in_time = late.is_alive()
             late.cancel()
-            _end(process, signal.SIGKILL)
-            process.wait()
+            _end(process)
         if not in_time:
             raise TimedOut(f"no end within {timeout:g} s")
         return Outcome("\n".join(lines), status)
 
-    def run_during(self, where: str, command: str, deed: str) -> Outcome:
-        """Run a command for as long as a deed takes, then end it as by ^C."""
-        process = self._start(where, f"exec {command}")
-        try:
-            self.do(deed)
-            _end(process, signal.SIGINT)
-            output, _ = process.communicate(timeout=_ENDS_WITHIN)
-        except subprocess.TimeoutExpired as error:
-            raise TimedOut(f"no end within {_ENDS_WITHIN:g} s after ^C") from error
-        finally:
-            _end(process, signal.SIGKILL)
-            process.wait()
-        return Outcome(output.rstrip("\n"), process.returncode)
-
     def do(self, deed: str) -> None:
         """Do what an act of the script says. Raises K8sOvsError for an unknown deed."""
-        if deed not in self._deeds:
-            raise K8sOvsError(f"no deed {deed!r}: there are {', '.join(self._deeds)}")
-        self._deeds[deed]()
+        if deed not in self.deeds:
+            raise K8sOvsError(f"no deed {deed!r}: there are {', '.join(self.deeds)}")
+        self.deeds[deed]()
 
     @property
     def _lab(self) -> Lab:
@@ -127,8 +111,9 @@ class LabStage:
             lab.start_daemon(node.name)
 
 
-def _end(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Signal the command, if it runs, and all that it started."""
+def _end(process: subprocess.Popen[str]) -> None:
+    """End the command, if it runs, and all that it started."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

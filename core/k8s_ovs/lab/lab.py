@@ -16,7 +16,14 @@ from k8s_ovs.errors import InvalidRecord, K8sOvsError, Unavailable
 from k8s_ovs.lab import cni, servers
 from k8s_ovs.lab.command import command_in, run
 from k8s_ovs.lab.layout import LabNode, LabSettings, Layout
-from k8s_ovs.lab.lifecycle import Report, await_node, bring_up, directory_of, tear_down
+from k8s_ovs.lab.lifecycle import (
+    Report,
+    await_node,
+    bring_up,
+    directory_of,
+    start_switch,
+    tear_down,
+)
 from k8s_ovs.lab.service import Endpoint, Service, free_address, install, translation
 from k8s_ovs.lab.state import LabPod, LabState, forget_pod, pods, write_pod
 from k8s_ovs.lab.underlay import add_namespace, remove_namespaces
@@ -267,6 +274,15 @@ class Lab:
     def restart_ovs(self, node: str) -> None:
         """Restart a node's ovs-vswitchd: flows are gone, ports and settings are not."""
         servers.restart_vswitchd(self.node(node))
+        self.start_ovs(node)
+
+    def stop_ovs(self, node: str) -> None:
+        """End a node's Open vSwitch, and what it made in the kernel; its database stays."""
+        servers.stop_ovs(self.node(node))
+
+    def start_ovs(self, node: str) -> None:
+        """Start a node's Open vSwitch on its old database, and see that the node has its address."""
+        start_switch(self.layout, self.node(node), self.state.datapath)
 
     def _endpoint(self, text: str, namespace: str, port: int) -> tuple[Endpoint, LabPod]:
         name, _, own_port = text.partition(":")

@@ -23,7 +23,7 @@ from k8s_ovs.lab.underlay import (
     wire,
 )
 
-__all__ = ["Report", "await_node", "bring_up", "directory_of", "tear_down"]
+__all__ = ["Report", "await_node", "bring_up", "directory_of", "start_switch", "tear_down"]
 
 #: Told what is done next, one short line a step.
 Report = Callable[[str], None]
@@ -61,7 +61,7 @@ def bring_up(layout: Layout, settings: LabSettings, report: Report) -> LabState:
         nodes = layout.nodes(settings.nodes)
         for node in nodes:
             report(f"Open vSwitch of {node.name}")
-            _start_switch(layout, node, state.datapath)
+            start_switch(layout, node, state.datapath)
         report("etcd and the network's configuration")
         servers.start_etcd(layout)
         servers.store_config(layout, settings.network_config())
@@ -71,6 +71,13 @@ def bring_up(layout: Layout, settings: LabSettings, report: Report) -> LabState:
         state = evolve(state, complete=True)
         state.write(layout.directory)
     return state
+
+
+def start_switch(layout: Layout, node: LabNode, datapath: str) -> None:
+    """Open vSwitch of a node, and the node's address where Open vSwitch carries it."""
+    ovs = servers.start_ovs(node)
+    if datapath == "netdev":
+        bridge_node(layout, node, ovs)
 
 
 def await_node(node: LabNode) -> None:
@@ -145,12 +152,6 @@ def _datapath(settings: LabSettings) -> str:
     )
 
     return choose_datapath(settings.datapath, kernel_has_datapath(), _SWITCH_OFFERS)
-
-
-def _start_switch(layout: Layout, node: LabNode, datapath: str) -> None:
-    ovs = servers.start_ovs(node)
-    if datapath == "netdev":
-        bridge_node(layout, node, ovs)
 
 
 def _start_nodes(layout: Layout, nodes: tuple[LabNode, ...], datapath: str, report: Report) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "start_daemon",
     "start_etcd",
     "start_ovs",
+    "stop_ovs",
     "stop_servers",
     "store_config",
 ]
@@ -107,6 +108,11 @@ def start_ovs(node: LabNode) -> OvsProcess:
         ovs = OvsProcess.start(node.ovs_directory, node.netns)
         _name_control_socket(node)
     return ovs
+
+
+def stop_ovs(node: LabNode) -> None:
+    """End Open vSwitch of a node, and what it made in the kernel; its database stays."""
+    OvsProcess(node.ovs_directory, node.netns).stop()
 
 
 def restart_vswitchd(node: LabNode) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from k8s_ovs.lab import cni
 from k8s_ovs.lab.command import NETNS
 from k8s_ovs.lab.lab import Lab
 from k8s_ovs.lab.layout import ETCD_PREFIX, OUTSIDE, ROUTER
+from k8s_ovs.lab.state import LabPod
+from k8s_ovs.lab.underlay import add_namespace, remove_namespaces
 from k8s_ovs.testing.traffic import Heard, Server, Transfer, converse, transfer
 
 __all__ = ["SERVER_PORT", "World"]
@@ -55,6 +60,46 @@ class World:
         """The subnet that a node has in etcd. Raises KeyError if it has none."""
         records = (json.loads(text) for key, text in self.records().items() if "/subnets/" in key)
         return {each["Host"]: IPv4Network(each["Subnet"]) for each in records}[node]
+
+    def status(self, node: str) -> dict[str, Any]:
+        """What a node's daemon says of itself in its status file; empty if there is none."""
+        path = self.lab.node(node).directory / "status.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def flows(self, node: str, table: str = "") -> list[str]:
+        """A node's flows in ovs-ofctl's words, tables by name; of one table or of all."""
+        only = [f"table={table}"] if table else []
+        words = ["ovs-ofctl", "-OOpenFlow14", "--names", "dump-flows", "br0", *only]
+        return self.lab.exec(node, words).stdout.splitlines()[1:]
+
+    def cni(
+        self,
+        command: str,
+        pod: LabPod,
+        config: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Carry a CNI command out for a pod, as its container runtime would: the result as JSON.
+
+        config: what the runtime adds to the network configuration. Raises K8sOvsError.
+        """
+        environment = cni.pod_environment(
+            pod.container, pod.netns, pod.namespace, pod.name, pod.uid
+        )
+        node = self.lab.node(pod.node)
+        return cni.call(node, command, environment, f"pod {pod.title}", config)
+
+    @contextmanager
+    def attached(self, node: str, name: str) -> Iterator[LabPod]:
+        """Meanwhile a pod that no API server knows, attached by the CNI alone."""
+        netns = self.lab.layout.pod_netns(node, "bare", name)
+        pod = LabPod(node, "bare", name, f"uid-{name}", cni.container_id(), netns)
+        add_namespace(netns)
+        try:
+            result = self.cni("ADD", pod)
+            yield evolve(pod, ip=IPv4Interface(result["ips"][0]["address"]).ip)
+        finally:
+            self.cni("DEL", pod)
+            remove_namespaces([netns])
 
     def ask(
         self,

@@ -10,8 +10,7 @@ from k8s_ovs.link.netlink import attribute
 
 __all__ = ["address", "device", "mtu", "name", "route"]
 
-RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR = 16, 17, 20, 21
-RTM_NEWROUTE, RTM_DELROUTE = 24, 25
+RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 17, 20, 24
 IFF_UP, IFF_NOARP = 0x1, 0x80
 LOOPBACK = 1  # the index of lo, in every namespace
 

@@ -12,7 +12,7 @@ from k8s_ovs.errors import TimedOut, Unavailable
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.veth import PREFIX
 
-__all__ = ["TABLE", "apply", "remove", "rules"]
+__all__ = ["TABLE", "apply", "is_there", "remove", "rules"]
 
 #: Of family inet, so that one table holds the IPv6 lock, too (nat there: Linux 5.2).
 TABLE = "k8s-ovs"
@@ -61,9 +61,15 @@ def remove() -> None:
     _nft(_REPLACE)
 
 
-def _nft(commands: str) -> None:
+def is_there(network: IPv4Network) -> bool:
+    """Whether the table is there, made for `network`. Raises LinkError, Unavailable, TimedOut."""
+    listing = _nft("list ruleset inet\n")
+    return f"table inet {TABLE} {{" in listing and f"ip saddr {network} " in listing
+
+
+def _nft(commands: str) -> str:
     try:
-        subprocess.run(
+        done = subprocess.run(
             ["nft", "-f", "-"],
             input=commands,
             text=True,
@@ -77,3 +83,4 @@ def _nft(commands: str) -> None:
         raise TimedOut(f"nft did not finish within {_TIMEOUT:g} s") from error
     except subprocess.CalledProcessError as error:
         raise LinkError(f"nft refused table inet {TABLE}: {error.stderr.strip()}") from error
+    return done.stdout

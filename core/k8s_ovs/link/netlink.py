@@ -21,8 +21,6 @@ __all__ = [
     "LinkError",
     "Step",
     "attribute",
-    "attributes",
-    "dump",
     "open_route_socket",
     "perform",
 ]
@@ -32,19 +30,13 @@ _NLM_F_ACK = 0x4
 NLM_F_CREATE_EXCL = 0x600
 _NLM_F_ACK_TLVS = 0x200
 _NLM_F_CAPPED = 0x100
-
-_NLM_F_DUMP = 0x300
-_NLM_F_DUMP_INTR = 0x10
 _NLMSG_ERROR = 2
-_NLMSG_DONE = 3
 _SOL_NETLINK = 270
 _NETLINK_EXT_ACK = 11
 _NLMSGERR_ATTR_MSG = 1
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _BUFFER = 1 << 16
-#: A list that changed while it was read is read again, so many times at most.
-_DUMP_TRIES = 5
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
@@ -114,24 +106,7 @@ def perform(channel: socket.socket, steps: Sequence[Step]) -> None:
         raise failed
 
 
-def dump(channel: socket.socket, kind: int, body: bytes) -> list[bytes]:
-    """The bodies of all messages that answer a request for a list, e.g. RTM_GETADDR.
-
-    Raises LinkError.
-    """
-    request = _HEADER.pack(16 + len(body), kind, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + body
-    try:
-        for _ in range(_DUMP_TRIES):
-            channel.send(request)
-            bodies, complete = _listed(channel)
-            if complete:
-                return bodies
-    except OSError as error:
-        raise LinkError(f"netlink: {error.strerror}", error.errno or 0) from error
-    raise LinkError(f"netlink: a list changed {_DUMP_TRIES} times while it was read")
-
-
-def attributes(data: bytes) -> dict[int, bytes]:
+def _attributes(data: bytes) -> dict[int, bytes]:
     """The attributes of a message (what follows its fixed part), by number."""
     found = {}
     place = 0
@@ -142,25 +117,6 @@ def attributes(data: bytes) -> dict[int, bytes]:
         found[kind] = data[place + 4 : place + size]
         place += size + 3 & ~3
     return found
-
-
-def _listed(channel: socket.socket) -> tuple[list[bytes], bool]:
-    """The bodies of a dump, and whether they are one consistent picture."""
-    bodies: list[bytes] = []
-    complete = True
-    while True:
-        part = channel.recv(_BUFFER, socket.MSG_DONTWAIT)
-        place = 0
-        while place < len(part):
-            size, kind, flags, _, _ = _HEADER.unpack_from(part, place)
-            complete = complete and not flags & _NLM_F_DUMP_INTR
-            if kind == _NLMSG_DONE:
-                return bodies, complete
-            if kind == _NLMSG_ERROR:
-                _, error, reason = _answer(part[place:])
-                raise LinkError(f"netlink: {reason}", error)
-            bodies.append(part[place + 16 : place + size])
-            place += size + 3 & ~3
 
 
 def _answer(message: bytes) -> tuple[int, int, str]:
@@ -178,5 +134,5 @@ def _answer(message: bytes) -> tuple[int, int, str]:
 def _extended(message: bytes, flags: int) -> str:
     """The kernel's own words about an error (netlink(7), NETLINK_EXT_ACK)."""
     echoed = 16 if flags & _NLM_F_CAPPED else int.from_bytes(message[20:24], sys.byteorder)
-    told = attributes(message[20 + (echoed + 3 & ~3) :])
+    told = _attributes(message[20 + (echoed + 3 & ~3) :])
     return told.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode()

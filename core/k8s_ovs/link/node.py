@@ -5,21 +5,25 @@ Works in the calling thread's network namespace. What is right already is not to
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
-from socket import socket
+from typing import Any
 
 from attrs import frozen
 
-from k8s_ovs.link import encode, lookup
+from k8s_ovs.link import lookup
 from k8s_ovs.link.ethtool import disable_tx_checksums
-from k8s_ovs.link.netlink import NLM_F_CREATE_EXCL, LinkError, Step, open_route_socket, perform
+from k8s_ovs.link.lookup import Device
+from k8s_ovs.link.netlink import LinkError
+from k8s_ovs.link.rtnetlink import Kernel, request, talk
 
 __all__ = [
     "DefaultRoute",
     "NodeLink",
     "default_route",
+    "deviations",
     "local_addresses",
     "set_up",
     "underlay_mtu",
@@ -53,91 +57,132 @@ class DefaultRoute:
     via: IPv4Address | None
 
 
+@frozen
+class _Change:
+    """A request to the kernel (see `rtnetlink.request`)."""
+
+    what: str
+    kind: str
+    command: str
+    fields: Mapping[str, Any]
+
+
 def set_up(link: NodeLink) -> list[str]:
     """Make it so; gives what had to be done, each as a few words. Raises LinkError."""
-    with open_route_socket() as channel:
-        device = lookup.devices(channel).get(link.name)
-        if device is None:
-            raise LinkError(f"device {link.name} is not there: does its bridge exist?")
-        done = _write_sysctls(_sysctls(link.name))
-        # Addresses bring and take routes, and the first of a subnet takes the others of it along,
-        # so each phase looks at what the one before has left.
-        for phase in (_device_steps, _stale_address_steps, _address_steps, _route_steps):
-            steps = list(phase(channel, device.index, link))
-            if steps:
-                perform(channel, steps)
-            done += [step.what for step in steps]
-        if not link.checksum_offload:
+
+    async def change(kernel: Kernel) -> list[str]:
+        device = await _own(kernel, link)
+        done = _write_sysctls(_wrong_sysctls(link.name))
+        for phase in _PHASES:
+            changes = list(phase(device, link))
+            for each in changes:
+                await request(kernel, each.what, each.kind, each.command, **each.fields)
+                done.append(each.what)
+            if changes:
+                device = await _own(kernel, link)
+        return done
+
+    done = talk(change)
+    if not link.checksum_offload:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
             disable_tx_checksums(channel, link.name)
     return done
 
 
+def deviations(link: NodeLink) -> list[str]:
+    """What `set_up` would do now, each as a few words; nothing is done. Raises LinkError."""
+    device = talk(lambda kernel: _own(kernel, link))
+    sysctls = [f"set net/{key} to {value}" for key, value in _wrong_sysctls(link.name).items()]
+    return sysctls + [each.what for phase in _PHASES for each in phase(device, link)]
+
+
 def local_addresses() -> frozenset[IPv4Address]:
     """All IPv4 addresses of this node. Raises LinkError."""
-    with open_route_socket() as channel:
-        return frozenset(interface.ip for _, interface in lookup.addresses(channel))
+    return frozenset(interface.ip for _, interface in talk(lookup.addresses))
 
 
 def underlay_mtu(address: IPv4Address) -> int:
     """The MTU of the device that has the node's address. Raises LinkError when none has it."""
-    with open_route_socket() as channel:
-        owners = {interface.ip: index for index, interface in lookup.addresses(channel)}
-        for device in lookup.devices(channel).values():
-            if device.index == owners.get(address):
-                return device.mtu
-    found = ", ".join(sorted(map(str, owners))) or "none"
-    raise LinkError(f"no device of this node has the address {address}; found {found}")
+
+    async def ask(kernel: Kernel) -> int:
+        owners = {interface.ip: index for index, interface in await lookup.addresses(kernel)}
+        if address not in owners:
+            found = ", ".join(sorted(map(str, owners))) or "none"
+            raise LinkError(f"no device of this node has the address {address}; found {found}")
+        (device,) = await kernel.link("get", index=owners[address])
+        return int(device.get("mtu"))
+
+    return talk(ask)
 
 
 def default_route() -> DefaultRoute | None:
     """The default route with the lowest metric; None: there is none. Raises LinkError."""
-    with open_route_socket() as channel:
-        names = {device.index: name for name, device in lookup.devices(channel).items()}
-        routes = [route for route in lookup.routes(channel) if route.to == _EVERYWHERE]
-    if not routes:
-        return None
-    best = min(routes, key=lambda route: route.metric)
-    return DefaultRoute(names[best.device], best.via)
+
+    async def ask(kernel: Kernel) -> DefaultRoute | None:
+        routes = [route for route in await lookup.routes(kernel) if route.to == _EVERYWHERE]
+        if not routes:
+            return None
+        best = min(routes, key=lambda route: route.metric)
+        (device,) = await kernel.link("get", index=best.device)
+        return DefaultRoute(device.get("ifname"), best.via)
+
+    return talk(ask)
 
 
-def _device_steps(channel: socket, index: int, link: NodeLink) -> Iterator[Step]:
-    device = lookup.devices(channel)[link.name]
+async def _own(kernel: Kernel, link: NodeLink) -> Device:
+    device = await lookup.device(kernel, link.name)
+    if device is None:
+        raise LinkError(f"device {link.name} is not there: does its bridge exist?")
+    return device
+
+
+def _device_changes(device: Device, link: NodeLink) -> Iterator[_Change]:
+    index = device.index
     if link.mtu is not None and device.mtu != link.mtu:
-        body = encode.device(index) + encode.mtu(link.mtu)
-        yield Step(f"set MTU {link.mtu} of {link.name}", encode.RTM_NEWLINK, 0, body)
+        what = f"set MTU {link.mtu} of {link.name}"
+        yield _Change(what, "link", "set", {"index": index, "mtu": link.mtu})
     if not device.up:
-        body = encode.device(index, encode.IFF_UP)
-        yield Step(f"set {link.name} up", encode.RTM_NEWLINK, 0, body)
+        yield _Change(f"set {link.name} up", "link", "set", {"index": index, "state": "up"})
 
 
-def _stale_address_steps(channel: socket, index: int, link: NodeLink) -> Iterator[Step]:
-    for stale in sorted(_addresses_of(channel, index) - {link.address}):
-        body = encode.address(index, stale)
-        yield Step(f"remove address {stale} of {link.name}", encode.RTM_DELADDR, 0, body)
+def _stale_addresses(device: Device, link: NodeLink) -> Iterator[_Change]:
+    for stale in sorted(device.addresses - {link.address}):
+        what = f"remove address {stale} of {link.name}"
+        yield _Change(what, "addr", "del", _address(device, stale))
 
 
-def _address_steps(channel: socket, index: int, link: NodeLink) -> Iterator[Step]:
-    if link.address not in _addresses_of(channel, index):
-        body = encode.address(index, link.address)
+def _missing_address(device: Device, link: NodeLink) -> Iterator[_Change]:
+    if link.address not in device.addresses:
         what = f"set address {link.address} of {link.name}"
-        yield Step(what, encode.RTM_NEWADDR, NLM_F_CREATE_EXCL, body)
+        fields = _address(device, link.address)
+        broadcast = str(link.address.network.broadcast_address)
+        yield _Change(what, "addr", "add", {**fields, "broadcast": broadcast})
 
 
-def _route_steps(channel: socket, index: int, link: NodeLink) -> Iterator[Step]:
+def _route_changes(device: Device, link: NodeLink) -> Iterator[_Change]:
     """A route by a gateway is someone else's and stays."""
-    here = [each for each in lookup.routes(channel) if each.device == index and each.via is None]
+    here = [each for each in device.routes if each.via is None]
     own = {route.to for route in here if not route.automatic}
     for stale in sorted(own - set(link.routes)):
-        body = encode.route(index, stale, None)
-        yield Step(f"remove route {stale} by {link.name}", encode.RTM_DELROUTE, 0, body)
+        what = f"remove route {stale} by {link.name}"
+        yield _Change(what, "route", "del", _route(device, stale))
     for to in sorted(set(link.routes) - {route.to for route in here}):
-        body = encode.route(index, to, None)
         what = f"set route {to} by {link.name}"
-        yield Step(what, encode.RTM_NEWROUTE, NLM_F_CREATE_EXCL, body)
+        yield _Change(what, "route", "add", _route(device, to))
 
 
-def _addresses_of(channel: socket, index: int) -> set[IPv4Interface]:
-    return {interface for owner, interface in lookup.addresses(channel) if owner == index}
+# Addresses bring and take routes, and the first of a subnet takes the others of it along, so each
+# phase works on what the one before has left.
+_PHASES = (_device_changes, _stale_addresses, _missing_address, _route_changes)
+
+
+def _address(device: Device, address: IPv4Interface) -> dict[str, Any]:
+    prefix = address.network.prefixlen
+    return {"index": device.index, "address": str(address.ip), "prefixlen": prefix}
+
+
+def _route(device: Device, to: IPv4Network) -> dict[str, Any]:
+    return {"oif": device.index, "dst": str(to), "scope": "link"}
 
 
 def _sysctls(name: str) -> Mapping[str, str]:
@@ -158,11 +203,13 @@ def _sysctls(name: str) -> Mapping[str, str]:
     return {key: value for key, value in wanted.items() if (_SYSCTL / key).exists()}
 
 
+def _wrong_sysctls(name: str) -> dict[str, str]:
+    return {key: value for key, value in _sysctls(name).items() if _read(key) != value}
+
+
 def _write_sysctls(wanted: Mapping[str, str]) -> list[str]:
     done = []
     for key, value in wanted.items():
-        if _read(key) == value:
-            continue
         try:
             (_SYSCTL / key).write_text(value)
         except OSError as error:

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from k8s_ovs.link import encode, lookup
+from k8s_ovs.link import encode
 from k8s_ovs.link.ethtool import disable_tx_checksums
+from k8s_ovs.link.lookup import Device, device
 from k8s_ovs.link.namespace import entered, opened
 from k8s_ovs.link.netlink import (
     NLM_F_CREATE_EXCL,
@@ -31,6 +32,7 @@ from k8s_ovs.link.netlink import (
     open_route_socket,
     perform,
 )
+from k8s_ovs.link.rtnetlink import talk
 
 __all__ = ["PREFIX", "PodLink", "check", "create", "delete", "host_links", "host_name_of"]
 
@@ -113,30 +115,29 @@ def check(link: PodLink) -> list[str]:
     What else there may be in the pod (more routes, more addresses) is none of our business.
     """
     try:
-        with opened(link.netns) as netns, _pod_socket(netns) as pod, open_route_socket() as node:
-            return [*_node_problems(node, link), *_pod_problems(pod, link)]
+        host = talk(lambda kernel: device(kernel, link.host_name))
+        with opened(link.netns) as netns, entered(netns):
+            pod = talk(lambda kernel: device(kernel, link.ifname))
     except LinkError as error:
         return [str(error)]
+    return [*_node_problems(host, link), *_pod_problems(pod, link)]
 
 
-def _node_problems(node: socket.socket, link: PodLink) -> list[str]:
-    host = lookup.devices(node).get(link.host_name)
+def _node_problems(host: Device | None, link: PodLink) -> list[str]:
     if host is None:
         return [f"{link.host_name} is missing on the node"]
     return [] if host.up else [f"{link.host_name} is down on the node"]
 
 
-def _pod_problems(pod: socket.socket, link: PodLink) -> list[str]:
-    device = lookup.devices(pod).get(link.ifname)
-    if device is None:
+def _pod_problems(pod: Device | None, link: PodLink) -> list[str]:
+    if pod is None:
         return [f"{link.ifname} is missing in {link.netns}"]
-    has_address = (device.index, link.address) in lookup.addresses(pod)
-    has_routes = {(each.to, each.via) for each in lookup.routes(pod) if each.device == device.index}
+    has_routes = {(each.to, each.via) for each in pod.routes}
     return [
-        *([] if device.up else [f"{link.ifname} is down"]),
-        *_differs(f"{link.ifname}'s MAC", device.mac, link.mac),
-        *_differs(f"{link.ifname}'s MTU", device.mtu, link.mtu),
-        *([] if has_address else [f"{link.ifname} has no address {link.address}"]),
+        *([] if pod.up else [f"{link.ifname} is down"]),
+        *_differs(f"{link.ifname}'s MAC", pod.mac, link.mac),
+        *_differs(f"{link.ifname}'s MTU", pod.mtu, link.mtu),
+        *(f"{link.ifname} has no address {address}" for address in {link.address} - pod.addresses),
         *(
             f"{link.ifname} has no route to {to}" + (f" via {via}" if via else "")
             for to, via in link.routes

@@ -30,7 +30,7 @@ from k8s_ovs.node.cni_protocol import (
     version_answer,
 )
 
-__all__ = ["Answer", "CniServer", "Handle", "Reply"]
+__all__ = ["Answer", "CniServer", "Count", "Handle", "Reply"]
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +39,8 @@ Answer = CniResult | CniError | None
 #: May be called from any thread. The first call counts and returns True.
 Reply = Callable[[Answer], bool]
 Handle = Callable[[CniRequest, Reply], None]
+#: Told of each request that was answered: command, outcome (ok or the error's code), seconds.
+Count = Callable[[str, str, float], None]
 
 #: Seconds that a client may take to send its request, or to take its answer.
 _PATIENCE = 5.0
@@ -73,15 +75,21 @@ class CniServer:
 
     VERSION and malformed requests are answered here, everything else is given to `handle`, in the
     server's thread: it must not block. A request for a container that has one under way is handed
-    on when that one is answered. Peers whose uid is not in `allowed_uids` are refused.
+    on when that one is answered. Peers whose uid is not in `allowed_uids` are refused. `count` is
+    told of each answer.
     """
 
     def __init__(
-        self, socket_path: str | Path, handle: Handle, allowed_uids: Collection[int] = (0,)
+        self,
+        socket_path: str | Path,
+        handle: Handle,
+        allowed_uids: Collection[int] = (0,),
+        count: Count | None = None,
     ) -> None:
         self._path = Path(socket_path)
         self._handle = handle
         self._allowed_uids = frozenset(allowed_uids)
+        self._count = count
         self._selector = selectors.DefaultSelector()
         self._wake_fd = -1
         self._stopping = False
@@ -224,7 +232,10 @@ class CniServer:
                 self._waiting.pop(request.container_id, None)
         if queue is not None and self._ready:
             os.eventfd_write(self._wake_fd, 1)
-        _log(request, answer, sent)
+        seconds = time.monotonic() - request.arrived
+        if self._count is not None:
+            self._count(request.command, _outcome(answer), seconds)
+        _log(request, answer, sent, seconds)
         return True
 
     def _next_deadline(self) -> float | None:
@@ -274,9 +285,13 @@ def _identity(request: CniRequest) -> dict[str, str]:
     }
 
 
-def _log(request: CniRequest, answer: Answer, sent: bool) -> None:
+def _outcome(answer: Answer) -> str:
+    return answer.code.name.lower() if isinstance(answer, CniError) else "ok"
+
+
+def _log(request: CniRequest, answer: Answer, sent: bool, seconds: float) -> None:
     """The one line that each request leaves."""
-    took = round((time.monotonic() - request.arrived) * 1e3, 1)
+    took = round(seconds * 1e3, 1)
     said: dict[str, object] = {"ms": took} if sent else {"ms": took, "client": "gone"}
     if isinstance(answer, CniError):
         log.warning("cni", **_identity(request), **said, code=int(answer.code), reason=str(answer))

@@ -25,6 +25,7 @@ __all__ = ["Committer"]
 
 import os
 
+EXPL = os.environ.get("EXPL")
 EXP = os.environ.get("EXP")
 _log = structlog.get_logger(__name__)
 
@@ -68,11 +69,15 @@ class Committer:
         staying = {port: pod for port, pod in pods.items() if port not in leaving}
         planned = self._attachments.plan_adds(network, pods)
         turn.took("plan")
+        if EXP == "2" and planned:
+            self._set_pods(network, staying | {add.pod.port: add.pod for add in planned})
+            self._commit_flows(network, turn)
+            turn.took("flows")
         adds = self._make_links(planned)
         turn.took("links")
         self._attachments.answer_questions(network, staying)
         try:
-            if EXP and adds:
+            if EXP == "1" and adds:
                 self._set_pods(network, staying | {add.pod.port: add.pod for add in adds})
                 self._commit_flows(network, turn)
                 turn.took("flows")
@@ -117,7 +122,7 @@ class Committer:
     def _make_links(self, adds: tuple[Add, ...]) -> tuple[Add, ...]:
         """Make the pods' devices; an ADD whose device cannot be made is answered so."""
         made = []
-        for add, error in zip(adds, self._links.map(_made, adds), strict=True):
+        for add, error in zip(adds, map(_made, adds) if EXPL else self._links.map(_made, adds), strict=True):
             if error is None:
                 made.append(add)
             else:

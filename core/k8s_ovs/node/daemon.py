@@ -168,7 +168,7 @@ class Daemon:
             self._allocation[2].offer(reconciler.world, reconciler.manager)
 
     def _tell_status(self) -> None:
-        problems = [self._setup.problem] if self._setup.problem else []
+        problems = self._setup.problems
         if self._allocation:
             problems += self._allocation[2].problems
         self._status.write(

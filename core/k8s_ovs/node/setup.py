@@ -24,16 +24,31 @@ from k8s_ovs.node.network import Network
 from k8s_ovs.node.place import NoPlace, find_place
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.switch import NODE_PORT, Switch
+from k8s_ovs.ovs.datapath import Datapath
 from k8s_ovs.plugin.manager import PluginManager, load_plugins
 from k8s_ovs.plugin.view import CONFIG, HERE, QUARANTINE, SUBNETS, Record
 from k8s_ovs.reconcile.reconciler import Reconciler
 
-__all__ = ["NotReady", "Setup"]
+__all__ = ["NotReady", "Setup", "own_link"]
 
 _log = structlog.get_logger(__name__)
 
 #: Seconds between two looks at the machine's addresses and the underlay's MTU.
 _LOOK_EVERY = 10.0
+
+#: What may be refused, and stays as it was then.
+_OF_CONFIG, _OF_PLACE = "configuration", "place"
+
+
+def own_link(here: Here, config: NetworkConfig, datapath: Datapath) -> node_link.NodeLink:
+    """The node's own port of the bridge as it should be."""
+    return node_link.NodeLink(
+        NODE_PORT,
+        IPv4Interface(f"{here.gateway}/{here.subnet.prefixlen}"),
+        routes=(config.network,),
+        mtu=here.mtu,
+        checksum_offload=datapath == "system",
+    )
 
 
 class NotReady(K8sOvsError):
@@ -59,12 +74,17 @@ class Setup:
         self._place: tuple[HostSubnet, NetworkConfig, int] | None = None
         self._look_at = 0.0
         self._network: Network | None = None
-        self.problem = ""
+        self._problems = {_OF_CONFIG: "", _OF_PLACE: ""}
         self.fresh = True
 
     @property
     def reconciler(self) -> Reconciler | None:
         return self._reconciler
+
+    @property
+    def problems(self) -> list[str]:
+        """What is not taken over, each with the reason."""
+        return [text for text in self._problems.values() if text]
 
     def forget_devices(self) -> None:
         """Open vSwitch started anew: bridge, devices and addresses are looked at again."""
@@ -99,7 +119,7 @@ class Setup:
             reason = self._try_config(config)
         elif config is not None:
             reason = ""
-        self._report(reason)
+        self._report(_OF_CONFIG, reason)
         if self._config is None or self._reconciler is None:
             raise NotReady(f"the configuration {self._settings.prefix}/config: {reason}")
         return self._config, self._reconciler
@@ -139,11 +159,11 @@ class Setup:
         self.fresh = True
         self._on_config(config, manager)
 
-    def _report(self, problem: str) -> None:
-        if problem and problem != self.problem:
+    def _report(self, subject: str, problem: str) -> None:
+        if problem and problem != self._problems[subject]:
             running = "running on" if self._config else "waiting"
-            _log.error(f"configuration refused, {running}", reason=problem)
-        self.problem = problem
+            _log.error(f"{subject} refused, {running}", reason=problem)
+        self._problems[subject] = problem
 
     def _follow_place(self, config: NetworkConfig, reconciler: Reconciler) -> None:
         """Find this node's record; bring bridge and devices to it when it is another one."""
@@ -157,19 +177,20 @@ class Setup:
             if self._network is None:
                 raise
             # Pods run: the last good place stays.
-            self._report(str(error))
+            self._report(_OF_PLACE, str(error))
             return
         mtu = config.mtu or node_link.underlay_mtu(place.host_ip) - VXLAN_OVERHEAD
         if self._place == (place, config, mtu):
+            self._report(_OF_PLACE, "")
             return
         if refusal := self._move_refused(place):
-            self._report(refusal)
+            self._report(_OF_PLACE, refusal)
             if self._network is None:
                 raise NotReady(refusal)
             return
         here = self._settle(place, config, mtu, reconciler)
         self._place = (place, config, mtu)
-        self._report("")
+        self._report(_OF_PLACE, "")
         reconciler.update({(HERE, ""): Record(here)})
 
     def _move_refused(self, place: HostSubnet) -> str:
@@ -190,13 +211,7 @@ class Setup:
         datapath = self._switch.datapath()
         pipeline = reconciler.manager.pipeline
         here = self._switch.ensure_bridge(place, config, mtu, pipeline, datapath)
-        tun0 = node_link.NodeLink(
-            NODE_PORT,
-            IPv4Interface(f"{here.gateway}/{here.subnet.prefixlen}"),
-            routes=(config.network,),
-            mtu=mtu,
-            checksum_offload=datapath == "system",
-        )
+        tun0 = own_link(here, config, datapath)
         node_link.set_up(tun0)
         masquerade.apply(config.network, config.vxlan_port, NODE_PORT)
         _log.info(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import Here
 from k8s_ovs.model.pod import Pod, mac_of, pod_from_ids, pod_ids
 from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.node.metrics import Commits
 from k8s_ovs.ovs.change import BridgeSettings, Change, PortSettings
 from k8s_ovs.ovs.datapath import Datapath, choose_datapath, kernel_has_datapath
 from k8s_ovs.ovs.openflow import FlowRefused, OpenFlow
 from k8s_ovs.ovs.ovsdb import Ovsdb
 from k8s_ovs.ovs.switch_state import Port
 from k8s_ovs.pipeline.table import Pipeline
-from k8s_ovs.reconcile.book import FlowBook
+from k8s_ovs.reconcile.book import Delta, FlowBook
 
 __all__ = ["BRIDGE", "NODE_PORT", "PODS_FROM", "TUNNEL_PORT", "Switch", "ofport_of"]
 
@@ -45,6 +47,7 @@ class Switch:
         self._timeout = timeout
         self.ovsdb = Ovsdb(f"unix:{run_dir}/db.sock", timeout)
         self.openflow: OpenFlow | None = None
+        self.commits = Commits()
         self._known_pods: dict[str, tuple[Port, Pod | None]] = {}
 
     def connect(self) -> None:
@@ -154,6 +157,7 @@ class Switch:
         if self.openflow is None:
             raise Unavailable("no OpenFlow connection to br0 stands")
         while delta := book.delta():
+            begin = time.monotonic()
             try:
                 self.openflow.commit(delta.adds, delta.deletes)
             except FlowRefused as error:
@@ -165,8 +169,16 @@ class Switch:
                 self.drop_flows_connection()
                 raise
             book.committed(delta)
+            self._count(delta, time.monotonic() - begin)
             return len(delta.adds), len(delta.deletes)
         return 0, 0
+
+    def _count(self, delta: Delta, seconds: float) -> None:
+        self.commits.count += 1
+        self.commits.added += len(delta.adds)
+        self.commits.deleted += len(delta.deletes)
+        self.commits.seconds += seconds
+        self.commits.last = time.time()
 
     def drop_flows_connection(self) -> None:
         if self.openflow is not None:

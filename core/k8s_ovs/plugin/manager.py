@@ -117,6 +117,11 @@ def load_plugins(plugin_name: str) -> PluginManager:
     if broken:
         raise PluginError("; ".join(broken))
     plugins = {extension.name: extension.obj for extension in found}
+    # stevedore looks once in the life of a process.
+    if late := [name for name in names if name not in plugins]:
+        raise PluginError(
+            f"PluginName: {', '.join(late)} came after this program had started, restart it"
+        )
     modes = [name for name, plugin in plugins.items() if hasattr(plugin, "tenant_of")]
     if len(modes) != 1:
         said = f"names {len(modes)} modes ({', '.join(modes)})" if modes else "names no mode"

@@ -61,7 +61,7 @@ class TracedBridge:
         """The way of `packet` (ovs-ofctl's syntax); answer: connection tracking knows it as one."""
         control = self._ovs.directory / "ovs-vswitchd.ctl"
         ct_next = (ANSWER,) if answer else ()
-        return trace(control, self._name, self._manager.pipeline, packet, ct_next)
+        return trace(control, self._name, self._manager.pipeline, packet, ct_next=ct_next)
 
     def _add_ports(self, wanted: dict[int, tuple[str, ...]]) -> None:
         words: list[str] = []

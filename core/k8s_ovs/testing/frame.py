@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["BROADCAST", "arp", "ethernet", "ipv4", "ipv6", "udp", "vxlan"]
+__all__ = ["BROADCAST", "arp", "checksum", "ethernet", "ipv4", "ipv6", "udp", "vxlan"]
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
@@ -31,7 +31,7 @@ def ipv4(
     length = 20 + len(payload)
     head = struct.pack("!BBHHHBBH", 0x45, 0, length, 0, 0x4000, 64, protocol, 0)
     head += IPv4Address(source).packed + IPv4Address(target).packed
-    return head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + payload
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
 def ipv6(
@@ -68,7 +68,7 @@ def _mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071) of an even number of bytes."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:

@@ -17,9 +17,9 @@ from attrs import field, frozen
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
 from k8s_ovs.pipeline.table import Pipeline
 
-__all__ = ["Hop", "Journey", "parse_trace", "trace"]
+__all__ = ["ANSWER", "Hop", "Journey", "parse_trace", "trace"]
 
-#: What connection tracking says next, as `--ct-next` takes it.
+#: What connection tracking says of an answer, as `--ct-next` takes it.
 ANSWER = "trk,est,rpl"
 
 _HOP = re.compile(r"^\s*(\d+)\. (?:(.*?)(?:, )?priority (\d+), cookie (0x[0-9a-f]+)|No match)")
@@ -74,6 +74,7 @@ def trace(
     bridge: str,
     pipeline: Pipeline,
     packet: str,
+    *,
     ct_next: Iterable[str] = (),
     timeout: float = 10.0,
 ) -> Journey:

@@ -25,9 +25,11 @@ from attrs import frozen
 
 from k8s_ovs.errors import TimedOut, Unavailable
 from k8s_ovs.link.namespace import entered, opened
+from k8s_ovs.testing.frame import checksum
 
 __all__ = [
     "Heard",
+    "Pulse",
     "Server",
     "Sniffer",
     "Transfer",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 _ETH_P_ALL = 0x0003
+_ECHO_REPLY, _ECHO_REQUEST = 0, 8
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
 # Seconds. A datagram may be lost (the userspace datapath drops those that wait for ARP of the
 # underlay); who asks by UDP asks again.
@@ -178,6 +181,67 @@ class Sniffer:
     def heard(self, token: bytes) -> bool:
         """Whether a frame with these bytes in it has come."""
         return any(token in frame for frame in self.frames())
+
+
+class Pulse:
+    """Echo requests at a steady rate from one place to another, until `stop`.
+
+    netns: path of the client's network namespace. every: seconds between two.
+    """
+
+    def __init__(self, netns: str, target: str | IPv4Address, every: float = 0.01) -> None:
+        self._channel = socket_in(netns, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self._channel.connect((str(target), 0))
+        self._channel.settimeout(every)
+        self._every = every
+        self._identity = secrets.token_bytes(2)
+        self._sent = 0
+        self._unanswered: set[int] = set()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    @property
+    def sent(self) -> int:
+        """How many have been sent so far."""
+        return self._sent
+
+    def stop(self) -> int:
+        """End, once the last ones are answered or 2 s are over; how many got no answer."""
+        self._ending.set()
+        self._thread.join()
+        deadline = time.monotonic() + 2.0
+        while self._unanswered and time.monotonic() < deadline:
+            self._hear()
+        self._channel.close()
+        return len(self._unanswered)
+
+    def _beat(self) -> None:
+        due = time.monotonic()
+        while not self._ending.is_set():
+            self._sent += 1
+            self._unanswered.add(self._sent)
+            self._channel.send(_echo_request(self._identity, self._sent))
+            due += self._every
+            while not self._ending.is_set() and time.monotonic() < due:
+                self._hear()
+
+    def _hear(self) -> None:
+        """Take one answer in, if it comes within the time of one beat."""
+        try:
+            packet = self._channel.recv(2048)
+        except TimeoutError:
+            return
+        icmp = packet[(packet[0] & 0x0F) * 4 :]
+        if icmp[0] == _ECHO_REPLY and icmp[4:6] == self._identity:
+            self._unanswered.discard(int.from_bytes(icmp[8:12], "big"))
+
+
+def _echo_request(identity: bytes, number: int) -> bytes:
+    """RFC 792. The number is in the data, since the sequence number has 16 bits only."""
+    head = struct.pack("!BBH", _ECHO_REQUEST, 0, 0) + identity + struct.pack("!H", number & 0xFFFF)
+    packet = head + struct.pack("!I", number)
+    return packet[:2] + struct.pack("!H", checksum(packet)) + packet[4:]
 
 
 def _listening(protocol: str, server: Server) -> socket.socket:

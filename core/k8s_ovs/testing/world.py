@@ -79,12 +79,19 @@ def sample_pod(number: int, namespace: str = "default") -> Pod:
 
 
 def sample_world(
-    hosts: Iterable[HostSubnet] = tuple(sample_host(n) for n in (1, 2, 3)),
-    pods: Iterable[Pod] = tuple(sample_pod(n) for n in (1, 2)),
+    hosts: Iterable[HostSubnet] | None = None,
+    pods: Iterable[Pod] | None = None,
     records: Mapping[str, Mapping[str, Any]] | None = None,
     config: NetworkConfig | None = None,
 ) -> World:
-    """A world of these; records: values of more kinds, by kind and key."""
+    """A world of hosts 1 to 3 and pods 1 and 2, or those given.
+
+    records: values of more kinds, by kind and key.
+    """
+    if hosts is None:
+        hosts = map(sample_host, (1, 2, 3))
+    if pods is None:
+        pods = map(sample_pod, (1, 2))
     values: dict[str, Mapping[str, Any]] = {
         CONFIG: {"": config or sample_config()},
         HERE: {"": sample_here()},

@@ -1,0 +1,59 @@
+"""`k8s-ovs doctor`: what is wrong on this node, and what to do."""
+
+from __future__ import annotations
+
+import typer
+from attrs import asdict
+
+from k8s_ovs.cli.doctor_checks import core_checks, plugin_checks
+from k8s_ovs.cli.doctor_facts import gather
+from k8s_ovs.cli.options import (
+    CNI_SOCKET,
+    OVS_RUN_DIR,
+    CniSocket,
+    EtcdPlace,
+    OutputForm,
+    OvsRunDir,
+    with_etcd,
+)
+from k8s_ovs.cli.output import Output, say_json
+from k8s_ovs.plugin.spec import Check
+
+__all__ = ["run"]
+
+
+@with_etcd
+def run(
+    *,
+    output: OutputForm = Output.TABLE,
+    cni_socket: CniSocket = CNI_SOCKET,
+    ovs_run_dir: OvsRunDir = OVS_RUN_DIR,
+    etcd: EtcdPlace,
+) -> None:
+    """Look at every part that this node's network stands on; nothing is changed.
+
+    Plugins add checks of their own. The exit status is 1 if one of them is not ok.
+
+    \b
+    Examples:
+      k8s-ovs doctor
+      k8s-ovs doctor -o json | jq '.[] | select(.ok | not)'
+    """
+    facts = gather(etcd, cni_socket, ovs_run_dir)
+    checks = [*core_checks(facts), *plugin_checks(facts)]
+    if output is Output.JSON:
+        say_json([asdict(check) for check in checks])
+    else:
+        _say(checks)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def _say(checks: list[Check]) -> None:
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        colour = typer.colors.GREEN if check.ok else typer.colors.RED
+        typer.secho("ok    " if check.ok else "WRONG ", fg=colour, nl=False)
+        typer.echo(f"{check.name.ljust(width)}  {check.found}")
+        if check.advice and not check.ok:
+            typer.echo(f"      {' ' * width}  -> {check.advice}")

@@ -1,0 +1,119 @@
+"""Every part of a node, asked once: what `k8s-ovs doctor` judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import frozen
+
+from k8s_ovs.cli.options import EtcdPlace
+from k8s_ovs.cli.picture import Picture, kube_from_environment, read_picture
+from k8s_ovs.cli.status import SwitchWord, switch_word
+from k8s_ovs.cli.this_node import (
+    DaemonWord,
+    connected_switch,
+    daemon_word,
+    desired_flows,
+    hostname_of,
+)
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.link import masquerade
+from k8s_ovs.link import node as node_link
+from k8s_ovs.model.node import Here
+from k8s_ovs.node.setup import own_link
+from k8s_ovs.ovs.datapath import kernel_has_datapath
+from k8s_ovs.plugin.view import HERE, World
+from k8s_ovs.reconcile.book import Delta
+
+__all__ = ["Facts", "NodeFacts", "gather"]
+
+T = TypeVar("T")
+
+
+@frozen
+class NodeFacts:
+    """What can be asked once it is known what this node should be.
+
+    world: with this node's place. delta: flows that the bridge lacks and has too much. tun0: what
+    would have to be done to it. masquerade: the nftables table is there. underlay_mtu: of the
+    device that has the node's address, bytes.
+    """
+
+    world: World
+    here: Here
+    failures: list[str]
+    delta: Delta | K8sOvsError
+    tun0: list[str] | K8sOvsError
+    masquerade: bool | K8sOvsError
+    underlay_mtu: int | K8sOvsError
+
+
+@frozen
+class Facts:
+    """Each part's answer, or why there is none.
+
+    in_kernel: this kernel has Open vSwitch's datapath. kube: where the API server is; empty: the
+    environment names none.
+    """
+
+    daemon: DaemonWord | K8sOvsError
+    switch: SwitchWord
+    in_kernel: bool | K8sOvsError
+    kube: str | K8sOvsError
+    picture: Picture | K8sOvsError
+    node: NodeFacts | K8sOvsError
+
+
+def gather(etcd: EtcdPlace, cni_socket: Path, ovs_run_dir: Path) -> Facts:
+    """Ask them all, each within its own time limit; none keeps the others from being asked."""
+    daemon = _asked(lambda: daemon_word(cni_socket))
+    hostname = hostname_of(daemon if isinstance(daemon, DaemonWord) else DaemonWord({}, None))
+    switch = switch_word(ovs_run_dir)
+    kube = _asked(_ask_kube)
+    reached = isinstance(kube, str) and kube != ""
+    picture = _asked(
+        lambda: read_picture(etcd, kube_from_environment() if reached else None, hostname)
+    )
+    node: NodeFacts | K8sOvsError
+    if isinstance(picture, Picture):
+        known = picture
+        node = _asked(lambda: _ask_node(known, switch, ovs_run_dir, hostname))
+    else:
+        node = picture
+    return Facts(daemon, switch, _asked(kernel_has_datapath), kube, picture, node)
+
+
+def _ask_node(picture: Picture, switch: SwitchWord, ovs_run_dir: Path, hostname: str) -> NodeFacts:
+    config = picture.needed_config()
+    with connected_switch(ovs_run_dir) as own:
+        reconciler = desired_flows(picture, own, hostname)
+        read = _asked(lambda: own.read_flows(reconciler.book))
+        own.drop_flows_connection()
+    here: Here = reconciler.world.of(HERE)[""].value
+    link = own_link(here, config, "netdev" if switch.datapath == "netdev" else "system")
+    return NodeFacts(
+        world=reconciler.world,
+        here=here,
+        failures=reconciler.failures,
+        delta=read if isinstance(read, K8sOvsError) else reconciler.book.delta(),
+        tun0=_asked(lambda: node_link.deviations(link)),
+        masquerade=_asked(lambda: masquerade.is_there(config.network)),
+        underlay_mtu=_asked(lambda: node_link.underlay_mtu(here.host_ip)),
+    )
+
+
+def _ask_kube() -> str:
+    kube = kube_from_environment()
+    if kube is None:
+        return ""
+    version = kube.get("/version").get("gitVersion", "of unknown version")
+    return f"{kube.settings.server} {version}"
+
+
+def _asked(call: Callable[[], T]) -> T | K8sOvsError:
+    try:
+        return call()
+    except K8sOvsError as error:
+        return error

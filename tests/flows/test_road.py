@@ -1,0 +1,347 @@
+"""Where do packets go? The road's flows, and the answers of a real Open vSwitch.
+
+A claim is a packet and what becomes of it. The last test takes the flows away one at a time, to
+show that for each of them some claim fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+from attrs import evolve, field, frozen
+
+from k8s_ovs.pipeline.tables import CORE_TABLES, NOTE, SERVICE_ZONE, VIRTUAL_MAC
+from k8s_ovs.pipeline.text import flow_text
+from k8s_ovs.pipeline.wire import WireFlow
+from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.reconcile.reconciler import Reconciler
+from k8s_ovs.testing.bridge import TracedBridge
+from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs.testing.trace import Journey
+from k8s_ovs.testing.world import (
+    NODE_PORT,
+    TUNNEL_PORT,
+    sample_config,
+    sample_here,
+    sample_host,
+    sample_pod,
+    sample_world,
+)
+from k8s_ovs_subnet import SingleTenant
+
+pytest_plugins = ["k8s_ovs.testing.fixtures"]
+
+HERE = sample_here()
+A, B = sample_pod(1), sample_pod(2)
+THERE = "172.11.8.7"  # a pod of host 2
+NEIGHBOUR = str(sample_host(2).host_ip)
+STRANGER = "192.168.0.99"
+SERVICE_IP = "10.96.0.10"
+OUTSIDE = "203.0.113.9"
+VXLAN = 4789
+
+
+def packet(protocol: str, **fields: object) -> str:
+    """In ovs-ofctl's syntax."""
+    return ",".join([protocol, *(f"{name}={value}" for name, value in fields.items())])
+
+
+def from_pod(protocol: str, to: object, **fields: object) -> str:
+    """What pod A sends."""
+    return packet(
+        protocol,
+        **{"in_port": A.ofport, "dl_src": A.mac, "nw_src": A.ip, "nw_dst": to} | fields,
+    )
+
+
+def from_node(source: object, to: object, protocol: str = "tcp", **fields: object) -> str:
+    """What comes in by tun0."""
+    return packet(protocol, in_port=NODE_PORT, nw_src=source, nw_dst=to, **fields)
+
+
+def from_tunnel(sender: str, to: object, **fields: object) -> str:
+    tunnel = {"tun_src": sender, "tun_dst": HERE.host_ip, "tun_id": 0}
+    return packet("icmp", in_port=TUNNEL_PORT, **tunnel, nw_src=THERE, nw_dst=to, **fields)
+
+
+def arp_request(port: int, wanted: object, **fields: object) -> str:
+    asks = {"dl_src": A.mac, "arp_op": 1, "arp_spa": A.ip, "arp_sha": A.mac, "arp_tpa": wanted}
+    return packet("arp", in_port=port, **asks | fields)
+
+
+@frozen
+class Claim:
+    """What becomes of a packet: the port it leaves by, or the table that drops it.
+
+    fields: of the packet as it leaves. commits: zones that remember its connection.
+    """
+
+    packet: str
+    end: int | str
+    fields: Mapping[str, object] = field(factory=dict)
+    answer: bool = False
+    commits: tuple[int, ...] = ()
+
+    def holds(self, bridge: TracedBridge) -> bool:
+        return not self.differences(bridge.trace(self.packet, answer=self.answer))
+
+    def differences(self, journey: Journey) -> dict[str, object]:
+        """What was found where something else was claimed."""
+        end = journey.dropped_in if isinstance(self.end, str) else journey.sent_to
+        found: dict[str, object] = {"end": end, "commits": journey.commits}
+        claimed: dict[str, object] = {"end": self.end, "commits": self.commits}
+        for name, value in self.fields.items():
+            found[name], claimed[name] = journey.fields.get(name), str(value)
+        return {name: value for name, value in found.items() if value != claimed[name]}
+
+
+def dropped(table: str, sent: str) -> Claim:
+    return Claim(sent, table)
+
+
+TO_A = {"dl_src": VIRTUAL_MAC, "dl_dst": A.mac, "nw_dst": A.ip}
+TO_B = {"dl_src": VIRTUAL_MAC, "dl_dst": B.mac, "nw_dst": B.ip}
+TO_NODE = {"dl_dst": HERE.mac}
+ANSWERED = {"arp_op": 2, "arp_sha": VIRTUAL_MAC, "dl_src": VIRTUAL_MAC}
+
+CLAIMS: dict[str, Claim] = {
+    # From a pod.
+    "a pod reaches a pod here": Claim(from_pod("icmp", B.ip), B.ofport, TO_B),
+    "a pod reaches a pod there": Claim(
+        from_pod("tcp", THERE), TUNNEL_PORT, {"tun_dst": NEIGHBOUR, "nw_src": A.ip}
+    ),
+    "a pod reaches a pod on a third node": Claim(
+        from_pod("tcp", "172.11.12.9"), TUNNEL_PORT, {"tun_dst": sample_host(3).host_ip}
+    ),
+    "a pod reaches its gateway": Claim(from_pod("icmp", HERE.gateway), NODE_PORT, TO_NODE),
+    "a pod reaches its node": Claim(from_pod("tcp", HERE.host_ip), NODE_PORT, TO_NODE),
+    "a pod reaches the outside": Claim(from_pod("udp", OUTSIDE, udp_dst=53), NODE_PORT, TO_NODE),
+    "a pod reaches a service by way of the node": Claim(
+        from_pod("tcp", SERVICE_IP, tcp_dst=443), NODE_PORT, TO_NODE
+    ),
+    "a service may have the UDP port of VXLAN": Claim(
+        from_pod("udp", SERVICE_IP, udp_dst=VXLAN), NODE_PORT, TO_NODE
+    ),
+    "the other pod here reaches the first one": Claim(
+        from_pod("icmp", A.ip, in_port=B.ofport, dl_src=B.mac, nw_src=B.ip), A.ofport, TO_A
+    ),
+    # Translated by the node, and back.
+    "a translated packet goes to a pod here and is remembered": Claim(
+        from_node(A.ip, B.ip), B.ofport, TO_B, commits=(SERVICE_ZONE,)
+    ),
+    "a translated packet of the other pod here is remembered too": Claim(
+        from_node(B.ip, A.ip), A.ofport, TO_A, commits=(SERVICE_ZONE,)
+    ),
+    "a pod reaches itself through a service": Claim(
+        from_node(A.ip, A.ip), A.ofport, TO_A, commits=(SERVICE_ZONE,)
+    ),
+    "a translated packet goes to a pod there and is remembered": Claim(
+        from_node(A.ip, THERE), TUNNEL_PORT, {"tun_dst": NEIGHBOUR}, commits=(SERVICE_ZONE,)
+    ),
+    "an answer of a pod here goes back through the node": Claim(
+        from_pod("tcp", B.ip, ct_mark=1), NODE_PORT, TO_NODE, answer=True
+    ),
+    "an answer of a pod there goes back through the node": Claim(
+        from_tunnel(NEIGHBOUR, A.ip, ct_mark=1), NODE_PORT, TO_NODE, answer=True
+    ),
+    "an answer to a packet that was not translated goes to its pod": Claim(
+        from_pod("tcp", B.ip), B.ofport, TO_B, answer=True
+    ),
+    "an answer with its translation taken back goes to its pod": Claim(
+        from_node(SERVICE_IP, A.ip, ct_mark=1), A.ofport, TO_A, answer=True
+    ),
+    # From the node and from outside.
+    "the node reaches a pod here": Claim(from_node(HERE.gateway, A.ip), A.ofport, TO_A),
+    "the node reaches a pod there": Claim(
+        from_node(HERE.gateway, THERE), TUNNEL_PORT, {"tun_dst": NEIGHBOUR}
+    ),
+    "the outside reaches a pod": Claim(from_node(OUTSIDE, A.ip), A.ofport, TO_A),
+    # From a tunnel.
+    "a pod there reaches a pod here": Claim(from_tunnel(NEIGHBOUR, A.ip), A.ofport, TO_A),
+    "a pod there reaches this node": Claim(
+        from_tunnel(NEIGHBOUR, HERE.gateway), NODE_PORT, TO_NODE
+    ),
+    "a pod on a third node reaches a pod here": Claim(
+        from_tunnel(str(sample_host(3).host_ip), A.ip), A.ofport, TO_A
+    ),
+    "an unknown host speaks to no pod": dropped("TUNNEL_IN", from_tunnel(STRANGER, A.ip)),
+    "this node's own address is no tunnel's": dropped(
+        "TUNNEL_IN", from_tunnel(str(HERE.host_ip), A.ip)
+    ),
+    "no tunnel leads on to another node": dropped("TUNNEL_IN", from_tunnel(NEIGHBOUR, THERE)),
+    "no tunnel leads to a service": dropped("TUNNEL_IN", from_tunnel(NEIGHBOUR, SERVICE_IP)),
+    "no tunnel leads outside": dropped("TUNNEL_IN", from_tunnel(NEIGHBOUR, OUTSIDE)),
+    "no ARP comes by tunnel": dropped(
+        "CLASSIFY", arp_request(TUNNEL_PORT, A.ip, tun_src=NEIGHBOUR)
+    ),
+    # ARP.
+    "a pod that asks for its gateway is told the virtual MAC": Claim(
+        arp_request(A.ofport, HERE.gateway),
+        A.ofport,
+        ANSWERED | {"arp_spa": HERE.gateway, "arp_tpa": A.ip, "arp_tha": A.mac, "dl_dst": A.mac},
+    ),
+    "a pod that asks for a pod there is told the virtual MAC": Claim(
+        arp_request(A.ofport, THERE), A.ofport, ANSWERED | {"arp_spa": THERE}
+    ),
+    "the other pod here is told the virtual MAC": Claim(
+        arp_request(B.ofport, A.ip, dl_src=B.mac, arp_sha=B.mac, arp_spa=B.ip),
+        B.ofport,
+        ANSWERED | {"arp_spa": A.ip, "arp_tpa": B.ip},
+    ),
+    "the node that asks for a pod there is told the virtual MAC": Claim(
+        arp_request(NODE_PORT, THERE, dl_src=HERE.mac, arp_sha=HERE.mac, arp_spa=HERE.gateway),
+        NODE_PORT,
+        ANSWERED | {"arp_spa": THERE, "dl_dst": HERE.mac, "arp_tha": HERE.mac},
+    ),
+    "nobody answers for an address outside": dropped("ARP", arp_request(A.ofport, OUTSIDE)),
+    "an ARP answer goes nowhere": dropped("ARP", arp_request(A.ofport, B.ip, arp_op=2)),
+    "an ARP request with a forged address is dropped": dropped(
+        "POD_IN", arp_request(A.ofport, B.ip, arp_spa=HERE.gateway)
+    ),
+    "an ARP request with a forged MAC is dropped": dropped(
+        "POD_IN", arp_request(A.ofport, B.ip, arp_sha=B.mac)
+    ),
+    "an ARP request from a forged Ethernet address is dropped": dropped(
+        "POD_IN", arp_request(A.ofport, B.ip, dl_src=B.mac)
+    ),
+    # What a pod must not.
+    "a pod with a forged MAC is dropped": dropped("POD_IN", from_pod("tcp", B.ip, dl_src=B.mac)),
+    "a pod with a forged address is dropped": dropped("POD_IN", from_pod("tcp", B.ip, nw_src=B.ip)),
+    "a pod that speaks as its gateway is dropped": dropped(
+        "POD_IN", from_pod("tcp", B.ip, nw_src=HERE.gateway)
+    ),
+    "a port that is no pod's says nothing": dropped(
+        "POD_IN", from_pod("tcp", B.ip, in_port=A.ofport + 50)
+    ),
+    "a pod's IPv6 is dropped": dropped("CLASSIFY", packet("icmp6", in_port=A.ofport, dl_src=A.mac)),
+    "the node's IPv6 is dropped": dropped("CLASSIFY", packet("icmp6", in_port=NODE_PORT)),
+    "a pod's frames of other protocols are dropped": dropped(
+        "POD_IN", packet("dl_type=0x88cc", in_port=A.ofport, dl_src=A.mac)
+    ),
+    "a pod's VXLAN to its node is dropped": dropped(
+        "EXTERNAL", from_pod("udp", HERE.host_ip, udp_dst=VXLAN)
+    ),
+    "a pod's VXLAN to its gateway is dropped": dropped(
+        "EXTERNAL", from_pod("udp", HERE.gateway, udp_dst=VXLAN)
+    ),
+    "a pod's VXLAN to another node is dropped": dropped(
+        "EXTERNAL", from_pod("udp", NEIGHBOUR, udp_dst=VXLAN)
+    ),
+    "a pod may use that UDP port among pods": Claim(
+        from_pod("udp", B.ip, udp_dst=VXLAN), B.ofport, TO_B
+    ),
+    "a pod's multicast is dropped": dropped("ROUTE", from_pod("udp", "224.0.0.251")),
+    "a pod's broadcast is dropped": dropped("ROUTE", from_pod("udp", "255.255.255.255")),
+    "an address here without a pod is dropped": dropped("POD_OUT", from_pod("tcp", "172.11.5.77")),
+    "a part of the network without a node is dropped": dropped(
+        "REMOTE", from_pod("tcp", "172.11.200.1")
+    ),
+    # What must not pass as the node.
+    "a cluster address from the node that is no pod's here is dropped": dropped(
+        "NODE_IN", from_node("172.11.4.99", B.ip)
+    ),
+    "a pod there does not come in by the node": dropped("NODE_IN", from_node(THERE, B.ip)),
+    "the node sends nothing outside by the bridge": dropped(
+        "NODE_IN", from_node(HERE.gateway, OUTSIDE)
+    ),
+}
+
+MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant()})
+
+
+def road_flows() -> list[WireFlow]:
+    """All flows of the world of these claims."""
+    reconciler = Reconciler(MANAGER, sample_world())
+    reconciler.compute()
+    return [flow for flow, _ in reconciler.book.flows()]
+
+
+def named(flow: WireFlow) -> str:
+    return flow_text(flow.flow, MANAGER.pipeline, human=True).partition(" actions=")[0]
+
+
+def is_last_drop(flow: WireFlow) -> bool:
+    """A table without it drops too, only uncounted."""
+    return flow.flow.priority == 0 and not flow.flow.actions
+
+
+def is_note(flow: WireFlow) -> bool:
+    """No packet comes to it; people read it."""
+    return flow.flow.table is NOTE
+
+
+#: Flows whose absence no packet can tell, and why: the words below each.
+REDUNDANT = (is_last_drop, is_note)
+
+MATTERING = {named(flow): flow for flow in road_flows() if not any(f(flow) for f in REDUNDANT)}
+
+
+@pytest.fixture(scope="module")
+def bridge(ovs_dummy_module: OvsProcess) -> TracedBridge:
+    bridge = TracedBridge(ovs_dummy_module, MANAGER)
+    bridge.show(sample_world())
+    return bridge
+
+
+@pytest.fixture
+def shown(bridge: TracedBridge) -> Iterator[TracedBridge]:
+    """A bridge that the test may change."""
+    yield bridge
+    bridge.show(sample_world())
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_the_road_keeps_its_claims(bridge: TracedBridge, name: str) -> None:
+    claim = CLAIMS[name]
+    journey = bridge.trace(claim.packet, answer=claim.answer)
+    assert claim.differences(journey) == {}, journey.text
+
+
+def test_no_plugin_failed_and_all_tables_end_in_a_drop(bridge: TracedBridge) -> None:
+    assert bridge.failures == []
+    last = {
+        flow.flow.table.name: flow.flow.actions
+        for flow, _ in bridge.reconciler.book.flows()
+        if flow.flow.priority == 0 and not flow.flow.match.terms
+    }
+    assert last == {table.name: () for table in CORE_TABLES}
+
+
+def test_a_node_whose_record_is_gone_is_neither_reached_nor_heard(shown: TracedBridge) -> None:
+    to, back = CLAIMS["a pod reaches a pod there"], CLAIMS["a pod there reaches a pod here"]
+    assert to.holds(shown)
+    assert back.holds(shown)
+    shown.show(sample_world(hosts=[sample_host(1), sample_host(3)]))
+    assert shown.trace(to.packet).dropped_in == "REMOTE"
+    assert shown.trace(back.packet).dropped_in == "TUNNEL_IN"
+    assert CLAIMS["a pod on a third node reaches a pod here"].holds(shown)
+
+
+def test_a_pod_that_is_gone_is_neither_reached_nor_heard(shown: TracedBridge) -> None:
+    shown.show(sample_world(pods=[B]))
+    assert shown.trace(from_node(HERE.gateway, A.ip)).dropped_in == "POD_OUT"
+    assert shown.trace(from_pod("tcp", B.ip)).dropped_in == "POD_IN"
+    assert shown.trace(from_node(A.ip, B.ip)).dropped_in == "NODE_IN"
+
+
+def test_a_host_without_a_subnet_yet_is_no_tunnel(shown: TracedBridge) -> None:
+    waiting = evolve(sample_host(2), subnet=None, assign=True)
+    shown.show(sample_world(hosts=[sample_host(1), waiting]))
+    assert shown.trace(from_tunnel(NEIGHBOUR, A.ip)).dropped_in == "TUNNEL_IN"
+
+
+def test_vxlan_is_barred_on_the_port_that_the_configuration_says(shown: TracedBridge) -> None:
+    shown.show(sample_world(config=sample_config(vxlan_port=8472)))
+    assert shown.trace(from_pod("udp", NEIGHBOUR, udp_dst=8472)).dropped_in == "EXTERNAL"
+    assert shown.trace(from_pod("udp", NEIGHBOUR, udp_dst=VXLAN)).sent_to == NODE_PORT
+
+
+@pytest.mark.parametrize("name", MATTERING, ids=str)
+def test_without_this_flow_some_claim_fails(shown: TracedBridge, name: str) -> None:
+    missing = MATTERING[name].cookie
+    flows = [flow for flow, _ in shown.reconciler.book.flows()]
+    shown.install(flow for flow in flows if flow.cookie != missing)
+    assert not all(claim.holds(shown) for claim in CLAIMS.values())
+    shown.install(flows)
+    assert all(claim.holds(shown) for claim in CLAIMS.values())

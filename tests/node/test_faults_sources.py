@@ -1,0 +1,124 @@
+"""etcd or the API server away, as dead or as hanging: what runs goes on, and pods come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.lab.command import run
+from k8s_ovs.lab.process import await_that
+from k8s_ovs.lab.world import World
+
+WITHIN = 30.0
+
+Away = Callable[[World], AbstractContextManager[None]]
+
+
+@contextmanager
+def etcd_dead(world: World) -> Iterator[None]:
+    world.lab.part("etcd").kill()
+    try:
+        yield
+    finally:
+        world.lab.start_part("etcd")
+
+
+@contextmanager
+def etcd_hangs(world: World) -> Iterator[None]:
+    world.lab.part("etcd").pause()
+    try:
+        yield
+    finally:
+        world.lab.part("etcd").resume()
+
+
+@contextmanager
+def apiserver_hangs(world: World) -> Iterator[None]:
+    world.lab.part("apiserver").pause()
+    try:
+        yield
+    finally:
+        world.lab.part("apiserver").resume()
+
+
+@contextmanager
+def apiserver_refuses(world: World) -> Iterator[None]:
+    """A server that is gone, seen from the nodes; ours itself would forget its objects."""
+    rules = (
+        "table ip refuse {\n chain in {\n  type filter hook input priority filter;\n"
+        "  ip saddr != 192.168.0.1 tcp dport 6443 reject with tcp reset\n }\n}\n"
+    )
+    fabric = world.lab.layout.fabric
+    run(["nft", "-f", "-"], netns=fabric, text=rules)
+    try:
+        yield
+    finally:
+        run(["nft", "delete", "table", "ip", "refuse"], netns=fabric)
+
+
+ETCD = pytest.mark.parametrize("away", [etcd_dead, etcd_hangs])
+API = pytest.mark.parametrize("away", [apiserver_hangs, apiserver_refuses])
+
+
+@ETCD
+def test_etcd_lost_later_is_told_and_everything_known_goes_on(shaken: World, away: Away) -> None:
+    before = flows(shaken)
+    with away(shaken):
+        await_that("it is told", lambda: not shaken.status("node1")["sources"]["etcd"], WITHIN)
+        goes_on(shaken)
+    assert flows(shaken) == before
+
+
+@ETCD
+def test_a_daemon_that_starts_without_etcd_waits_and_says_so(shaken: World, away: Away) -> None:
+    before = flows(shaken)
+    shaken.lab.stop_daemon("node1")
+    with away(shaken):
+        shaken.lab.start_daemon("node1", "--cni-wait=1", wait=False)
+        await_that("it says so", lambda: "http://192.168.0.1:2379" in waits_for(shaken), WITHIN)
+        assert waits_for(shaken).startswith("etcd has not been reached yet")
+        assert shaken.pings("x", shaken.address("y"))
+        with (
+            pytest.raises(K8sOvsError, match=r"waited 1 s for: etcd has not been.*code 11"),
+            shaken.attached("node1", "early"),
+        ):
+            pass
+    await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
+    assert flows(shaken) == before
+
+
+@API
+def test_an_api_server_lost_later_is_told_and_everything_goes_on(shaken: World, away: Away) -> None:
+    with away(shaken):
+        await_that(
+            "it is told", lambda: not shaken.status("node1")["sources"]["kube:nodes"], WITHIN
+        )
+        goes_on(shaken)
+
+
+@API
+def test_a_daemon_that_starts_without_an_api_server_serves(shaken: World, away: Away) -> None:
+    shaken.lab.stop_daemon("node1")
+    with away(shaken):
+        shaken.lab.start_daemon("node1")
+        goes_on(shaken)
+
+
+def goes_on(world: World) -> None:
+    """Packets of pods that run, and a new pod."""
+    assert world.pings("x", world.address("y"))
+    with world.attached("node1", "late") as pod:
+        assert pod.ip is not None
+        assert world.pings("y", pod.ip)
+
+
+def waits_for(world: World) -> str:
+    return str(world.status("node1")["waiting_for"])
+
+
+def flows(world: World) -> set[str]:
+    """The flows of node1, each by its cookie, which is of its content."""
+    return {flow.split(",")[0] for flow in world.flows("node1")}

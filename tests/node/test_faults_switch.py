@@ -1,0 +1,216 @@
+"""Open vSwitch or the daemon ends, hangs, comes back: what it costs in packets, ports and flows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.lab import LabPod
+from k8s_ovs.lab.process import await_that
+from k8s_ovs.lab.underlay import add_namespace, remove_namespaces
+from k8s_ovs.lab.world import World
+from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs.testing.traffic import Pulse
+
+WITHIN = 40.0
+
+
+class TestDaemon:
+    def test_killed_and_started_again_it_costs_no_packet_and_changes_no_flow(
+        self, shaken: World
+    ) -> None:
+        before = counted(shaken)
+        with beating(shaken) as pulses:
+            for node in ("node1", "node2"):
+                shaken.lab.part(f"{node}/daemon").kill()
+            for node in ("node1", "node2"):
+                shaken.lab.start_daemon(node)
+            some_more(pulses)
+            lost = [pulse.stop() for pulse in pulses]
+        assert lost == [0, 0], f"of {[pulse.sent for pulse in pulses]}"
+        after = counted(shaken)
+        assert after.keys() == before.keys()
+        assert all(after[cookie] >= before[cookie] for cookie in before)
+
+    def test_pods_that_went_while_it_was_away_are_gone(self, shaken: World) -> None:
+        ports, flows = pod_ports(shaken), counted(shaken).keys()
+        lost = bare_pod(shaken, "node1", "lost")
+        assert len(pod_ports(shaken)) == len(ports) + 1
+        shaken.lab.stop_daemon("node1")
+        remove_namespaces([lost.netns])
+        shaken.lab.start_daemon("node1")
+        await_that("its port is gone", lambda: pod_ports(shaken) == ports, WITHIN)
+        assert counted(shaken).keys() == flows
+        shaken.cni("DEL", lost)
+
+
+class TestVswitchd:
+    def test_restarted_it_gets_flows_and_devices_back(self, shaken: World) -> None:
+        flows, place = counted(shaken).keys(), own_place(shaken)
+        shaken.lab.restart_ovs("node1")
+        await_that("the same flows", lambda: counted(shaken).keys() == flows, WITHIN)
+        await_that("tun0 as before", lambda: own_place(shaken) == place, WITHIN)
+        goes_on(shaken)
+
+    def test_crashed_it_is_told_and_all_is_back_when_it_is(self, shaken: World) -> None:
+        flows = counted(shaken).keys()
+        ovs = switch(shaken)
+        ovs.kill()
+        await_that("it is told", lambda: "br0" in waits_for(shaken), WITHIN)
+        shaken.lab.restart_ovs("node1")
+        await_that("the same flows", lambda: counted(shaken).keys() == flows, WITHIN)
+        goes_on(shaken)
+
+    def test_while_it_hangs_an_add_is_answered_in_time(self, shaken: World) -> None:
+        switch(shaken).pause()
+        try:
+            with (
+                pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"),
+                shaken.attached("node1", "early"),
+            ):
+                pass
+        finally:
+            switch(shaken).resume()
+        await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
+        goes_on(shaken)
+
+
+class TestOvsdb:
+    def test_restarted_it_costs_no_packet_and_changes_no_flow(self, shaken: World) -> None:
+        before = counted(shaken)
+        with beating(shaken) as pulses:
+            switch(shaken).restart_server()
+            with shaken.attached("node1", "late") as pod:
+                assert pod.ip is not None
+                assert shaken.pings("y", pod.ip)
+            some_more(pulses)
+            lost = [pulse.stop() for pulse in pulses]
+        assert lost == [0, 0], f"of {[pulse.sent for pulse in pulses]}"
+        await_that("no more flows", lambda: counted(shaken).keys() == before.keys(), WITHIN)
+        after = counted(shaken)
+        assert all(after[cookie] >= before[cookie] for cookie in before)
+
+    def test_while_it_hangs_packets_go_on_and_an_add_is_answered_in_time(
+        self, shaken: World
+    ) -> None:
+        switch(shaken).pause("ovsdb-server")
+        try:
+            with (
+                pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"),
+                shaken.attached("node1", "early"),
+            ):
+                pass
+            assert shaken.pings("x", shaken.address("y"))
+        finally:
+            switch(shaken).resume("ovsdb-server")
+        await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
+        goes_on(shaken)
+
+
+class TestStart:
+    def test_without_open_vswitch_the_daemon_waits_and_says_so(self, shaken: World) -> None:
+        shaken.lab.stop_daemon("node1")
+        shaken.lab.stop_ovs("node1")
+        shaken.lab.start_daemon("node1", wait=False)
+        socket = str(shaken.lab.node("node1").ovs_directory / "db.sock")
+        await_that("it says so", lambda: socket in waits_for(shaken), WITHIN)
+        shaken.lab.start_ovs("node1")
+        await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
+        goes_on(shaken)
+
+    def test_after_the_node_was_booted_its_former_pods_are_gone(self, shaken: World) -> None:
+        """OVSDB is on the disk, devices are not."""
+        ports, flows = pod_ports(shaken), counted(shaken).keys()
+        former = [bare_pod(shaken, "node1", name) for name in ("one", "two")]
+        shaken.lab.stop_daemon("node1")
+        shaken.lab.stop_ovs("node1")
+        remove_namespaces([pod.netns for pod in former])
+        shaken.lab.start_ovs("node1")
+        shaken.lab.start_daemon("node1")
+        await_that("their ports are gone", lambda: pod_ports(shaken) == ports, WITHIN)
+        await_that("their flows are gone", lambda: counted(shaken).keys() == flows, WITHIN)
+        assert "error:" not in shaken.lab.exec("node1", ["ovs-vsctl", "show"]).stdout
+        for pod in former:
+            shaken.cni("DEL", pod)
+        goes_on(shaken)
+
+
+@contextmanager
+def beating(world: World) -> Iterator[list[Pulse]]:
+    """A hundred echoes a second between the nodes, both ways."""
+    # Neighbours and caches are warm: what is lost is lost by what is done meanwhile.
+    assert world.pings("x", world.address("y"))
+    ways = (("x", "y"), ("y", "x"))
+    pulses = [Pulse(world.netns(one), world.address(other)) for one, other in ways]
+    try:
+        yield pulses
+    finally:
+        for pulse in pulses:
+            pulse.stop()
+
+
+def some_more(pulses: list[Pulse]) -> None:
+    """Let the pulses go on for half a second after all is over."""
+    wanted = [pulse.sent + 50 for pulse in pulses]
+    await_that(
+        "more echoes",
+        lambda: all(pulse.sent >= number for pulse, number in zip(pulses, wanted, strict=True)),
+        WITHIN,
+    )
+
+
+def counted(world: World) -> dict[str, int]:
+    """Packets by flow of node1; a flow is known by its cookie, which is of its content."""
+    found = {}
+    for flow in world.flows("node1"):
+        match = re.search(r"cookie=(\w+),.* n_packets=(\d+)", flow)
+        assert match is not None
+        found[match[1]] = int(match[2])
+    return found
+
+
+def pod_ports(world: World) -> set[str]:
+    words = ["ovs-vsctl", "list-ports", "br0"]
+    return {port for port in world.lab.exec("node1", words).stdout.split() if port[:4] == "kovs"}
+
+
+def own_place(world: World) -> tuple[str, str]:
+    """Address and routes of the node's own port."""
+    address = world.lab.exec("node1", ["ip", "-brief", "address", "show", "dev", "tun0"]).stdout
+    return address, world.lab.exec("node1", ["ip", "route", "show", "dev", "tun0"]).stdout
+
+
+def switch(world: World) -> OvsProcess:
+    node = world.lab.node("node1")
+    return OvsProcess(node.ovs_directory, node.netns)
+
+
+def waits_for(world: World) -> str:
+    return str(world.status("node1")["waiting_for"])
+
+
+def bare_pod(world: World, node: str, name: str) -> LabPod:
+    """A pod whose end is up to the test."""
+    with world.attached(node, name) as pod:
+        pass
+    add_namespace(pod.netns)
+    world.cni("ADD", pod)
+    return pod
+
+
+def goes_on(world: World) -> None:
+    """Packets both ways, and a new pod."""
+    for client, server in (("x", "y"), ("y", "x"), ("node1", "y"), ("y", "node1")):
+        await_that(
+            f"{client} to {server}",
+            partial(world.pings, client, world.address(server)),
+            WITHIN,
+        )
+    with world.attached("node1", "late") as pod:
+        assert pod.ip is not None
+        assert world.pings("y", pod.ip)

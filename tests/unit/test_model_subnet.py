@@ -1,0 +1,171 @@
+"""Records of hosts' subnets: which can stand, which are free."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations, islice
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.model.codec import decode, encode
+from k8s_ovs.model.subnet import HostSubnet, free_subnets, subnet_problems
+from k8s_ovs.testing.world import sample_config, sample_host
+
+CONFIG = sample_config(network=IPv4Network("172.11.0.0/20"), host_subnet_length=8)
+WRITTEN = b'{"Host":"node1","HostIP":"192.168.0.11","Subnet":"172.11.4.0/22","Assign":false}'
+
+
+def subnets_near(network: IPv4Network) -> st.SearchStrategy[IPv4Network]:
+    """Subnets in and around `network`, of all sizes down to a few addresses."""
+    lowest = int(network.network_address) - network.num_addresses
+    starts = st.integers(lowest, lowest + 3 * network.num_addresses - 1)
+    lengths = st.integers(network.prefixlen - 1, 32)
+    return st.builds(lambda start, length: IPv4Network((start, length), False), starts, lengths)
+
+
+@st.composite
+def record_sets(draw: st.DrawFn) -> dict[str, tuple[HostSubnet, int]]:
+    drawn = draw(st.lists(st.none() | subnets_near(CONFIG.network), max_size=12))
+    revisions = draw(st.permutations(range(1, len(drawn) + 1)))
+    addresses = [str(IPv4Address("192.168.0.10") + number) for number in range(len(drawn))]
+    return {
+        address: (HostSubnet(f"node{address}", IPv4Address(address), subnet), revision)
+        for address, subnet, revision in zip(addresses, drawn, revisions, strict=True)
+    }
+
+
+def test_the_written_form_is_the_one_that_users_know() -> None:
+    record = decode(HostSubnet, "subnets/192.168.0.11", WRITTEN)
+    assert record == HostSubnet(
+        "node1", IPv4Address("192.168.0.11"), IPv4Network("172.11.4.0/22"), assign=False
+    )
+    assert record.gateway == IPv4Address("172.11.4.1")
+    assert encode(record) == WRITTEN
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_a_host_may_have_no_subnet_yet(nothing: str | None) -> None:
+    asked = {"Host": "lb", "HostIP": "192.168.0.50", "Subnet": nothing, "Assign": True}
+    record = decode(HostSubnet, "subnets/192.168.0.50", json.dumps(asked).encode())
+    assert record.subnet is None
+    assert json.loads(encode(record)) == asked | {"Subnet": ""}
+    with pytest.raises(ValueError, match="lb has no subnet yet"):
+        _ = record.gateway
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("Subnet", "172.11.4.9/22", 'found "172.11.4.9/22", host bits are set, expected'),
+        ("Subnet", 0, "found 0, expected an IPv4 CIDR"),
+        ("Subnet", [], "found [], expected an IPv4 CIDR"),
+        ("Subnet", False, "found false, expected an IPv4 CIDR"),
+        ("HostIP", "192.168.0", 'found "192.168.0", expected an IPv4 address such as'),
+        ("HostIP", "192.168.0.011", 'found "192.168.0.011", expected an IPv4 address'),
+        ("HostIP", 3232235531, "found 3232235531, expected an IPv4 address"),
+        ("HostIP", "fd00::1", 'found "fd00::1", expected an IPv4 address'),
+        ("Assign", "false", 'found "false", expected true or false'),
+        ("Assign", 0, "found 0, expected true or false"),
+        ("Host", None, "found null, expected a string"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_refused(field: str, value: object, message: str) -> None:
+    data = json.dumps(json.loads(WRITTEN) | {field: value}).encode()
+    with pytest.raises(InvalidRecord) as refused:
+        decode(HostSubnet, "subnets/192.168.0.11", data)
+    assert str(refused.value).startswith(f"subnets/192.168.0.11: {field}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("key", "record", "problem"),
+    [
+        (
+            "192.168.0.99",
+            sample_host(1),
+            "HostIP: found 192.168.0.11, expected 192.168.0.99 as in the key",
+        ),
+        (
+            "172.11.3.3",
+            evolve(sample_host(1), host_ip=IPv4Address("172.11.3.3")),
+            "HostIP: found 172.11.3.3, expected one outside Network 172.11.0.0/16",
+        ),
+        (
+            "192.168.0.11",
+            evolve(sample_host(1), subnet=IPv4Network("172.12.0.0/22")),
+            "Subnet: found 172.12.0.0/22, expected one inside Network 172.11.0.0/16",
+        ),
+        (
+            "192.168.0.11",
+            evolve(sample_host(1), subnet=IPv4Network("172.0.0.0/8")),
+            "Subnet: found 172.0.0.0/8, expected one inside Network 172.11.0.0/16",
+        ),
+        (
+            "192.168.0.11",
+            evolve(sample_host(1), subnet=IPv4Network("172.11.4.0/31")),
+            "Subnet: found 172.11.4.0/31, expected /30 or wider, as pods need",
+        ),
+    ],
+)
+def test_a_record_that_does_not_fit_the_network_says_why(
+    key: str, record: HostSubnet, problem: str
+) -> None:
+    assert subnet_problems(sample_config(), {key: (record, 1)}) == {key: problem}
+
+
+def test_of_two_that_overlap_the_one_written_later_is_wrong() -> None:
+    first = sample_host(1)
+    second = evolve(sample_host(2), subnet=first.subnet)
+    records = {"192.168.0.12": (second, 7), "192.168.0.11": (first, 5)}
+    assert subnet_problems(sample_config(), records) == {
+        "192.168.0.12": (
+            "Subnet: found 172.11.4.0/22, expected one that does not overlap "
+            "172.11.4.0/22 of 192.168.0.11"
+        )
+    }
+
+
+@given(records=record_sets())
+def test_subnets_that_stand_never_overlap_and_none_is_refused_in_vain(
+    records: dict[str, tuple[HostSubnet, int]],
+) -> None:
+    problems = subnet_problems(CONFIG, records)
+    standing = [
+        record.subnet
+        for key, (record, _) in records.items()
+        if key not in problems and record.subnet is not None
+    ]
+    assert not any(one.overlaps(other) for one, other in combinations(standing, 2))
+    for key in problems:
+        refused = records[key][0].subnet
+        assert refused is not None
+        assert (
+            not refused.subnet_of(CONFIG.network)
+            or refused.prefixlen > 30
+            or any(refused.overlaps(other) for other in standing)
+        )
+
+
+@given(taken=st.lists(subnets_near(CONFIG.network), max_size=8))
+def test_what_is_free_overlaps_nothing_and_all_that_is_free_is_found(
+    taken: list[IPv4Network],
+) -> None:
+    blocks = list(CONFIG.network.subnets(new_prefix=CONFIG.node_prefix))
+    free = list(free_subnets(CONFIG, taken))
+    assert free == [each for each in blocks if not any(each.overlaps(one) for one in taken)]
+
+
+def test_a_huge_network_gives_its_first_subnet_at_once() -> None:
+    huge = sample_config(
+        network=IPv4Network("10.0.0.0/8"),
+        service_network=IPv4Network("172.30.0.0/16"),
+        host_subnet_length=2,
+    )
+    assert list(islice(free_subnets(huge, [IPv4Network("10.0.0.0/30")]), 2)) == [
+        IPv4Network("10.0.0.4/30"),
+        IPv4Network("10.0.0.8/30"),
+    ]

@@ -1,0 +1,356 @@
+"""The running set: hooks are called by name, and a plugin that misbehaves is named, not fatal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from k8s_ovs.errors import InvalidRecord, PluginError
+from k8s_ovs.pipeline.tables import POD_IN, VERDICT
+from k8s_ovs.pipeline.wire import MAX_OWNER
+from k8s_ovs.plugin import (
+    Flow,
+    Goto,
+    Kind,
+    Pod,
+    PodRequest,
+    Refuse,
+    Resource,
+    Table,
+    View,
+    hook,
+    ip,
+)
+from k8s_ovs.plugin.manager import CORE, Failure, PluginManager
+from k8s_ovs.plugin.node_subnets import NODE_SUBNETS
+from k8s_ovs.testing.world import sample_pod, sample_world
+from k8s_ovs_subnet import SingleTenant
+
+REQUEST = PodRequest("default", "web", "uid", "container", "eth0")
+
+
+def manager(*plugins: object) -> PluginManager:
+    """A single-tenant set with plugins acme-0, acme-1.."""
+    named = {f"acme-{number}": plugin for number, plugin in enumerate(plugins)}
+    return PluginManager({"k8s-ovs-subnet": SingleTenant(), **named})
+
+
+def view(of: PluginManager) -> View:
+    return of.view(sample_world())
+
+
+class Auditor:
+    """A well-behaved plugin with a table, flows, records and an opinion."""
+
+    table = Table("AUDIT", "Was this said?", between=("POD_IN", "ROUTE"))
+
+    @hook
+    def tables(self) -> Iterable[Table]:
+        return [self.table]
+
+    @hook
+    def pod_flows(self, view: View, pod: Pod) -> Iterable[Flow]:
+        yield Flow(self.table, 10, ip(ip_src=pod.ip), [Goto("ROUTE")])
+
+    @hook
+    def admit_pod(self, view: View, request: PodRequest) -> Refuse | None:
+        return Refuse("not audited") if request.name == "web" else None
+
+    @hook
+    def status(self, view: View) -> Mapping[str, Any]:
+        return {"audited": len(view.pods())}
+
+
+def test_each_result_carries_its_plugins_name() -> None:
+    running = manager(Auditor())
+    assert running.names == (CORE, NODE_SUBNETS, "k8s-ovs-subnet", "acme-0")
+    plugins = dict(running.pod_flows(view(running), sample_pod(1)))
+    assert plugins.keys() == {CORE, "acme-0"}
+    assert [flow.table.name for flow in plugins["acme-0"]] == ["AUDIT"]  # type: ignore[union-attr]  # no Failure
+    assert running.admit_pod(view(running), REQUEST) == [("acme-0", (Refuse("not audited"),))]
+    assert running.status(view(running)) == [("acme-0", ({"audited": 2},))]
+
+
+def test_the_core_alone_runs_with_any_mode_and_names_no_plugin() -> None:
+    running = PluginManager({"mine": SingleTenant()})
+    assert running.mode == "mine"
+    assert [name for name, _ in running.network_flows(view(running))] == [CORE, "mine"]
+
+
+def test_without_a_mode_no_pod_has_a_tenant() -> None:
+    running = PluginManager({})
+    with pytest.raises(PluginError, match="no mode is loaded"):
+        view(running).tenant_of(sample_pod(1))
+
+
+class Raising:
+    @hook
+    def pod_flows(self, view: View, pod: Pod) -> Iterable[Flow]:
+        yield Flow(VERDICT, 5, ip())
+        raise ValueError("no ink")
+
+    @hook
+    def admit_pod(self, view: View, request: PodRequest) -> None:
+        raise SystemError("no paper")
+
+
+def test_a_hook_that_raises_is_a_failure_and_the_others_go_on() -> None:
+    running = manager(Raising(), Auditor())
+    results = dict(running.pod_flows(view(running), sample_pod(1)))
+    failure = results["acme-0"]
+    assert str(failure) == "plugin acme-0: pod_flows of pod default/pod1: ValueError('no ink')"
+    assert isinstance(results["acme-1"], tuple)
+    assert isinstance(results[CORE], tuple)
+    admitted = dict(running.admit_pod(view(running), REQUEST))
+    assert isinstance(admitted["acme-0"], Failure)
+    assert admitted["acme-1"] == (Refuse("not audited"),)
+
+
+class Promising:
+    """Returns what its hooks do not promise."""
+
+    @hook
+    def network_flows(self, view: View) -> Iterable[Flow]:
+        return ["priority=1 actions=drop"]  # type: ignore[list-item]  # what is tested
+
+    @hook
+    def pod_flows(self, view: View, pod: Pod) -> Iterable[Flow]:
+        return 7  # type: ignore[return-value]  # what is tested
+
+    @hook
+    def admit_pod(self, view: View, request: PodRequest) -> Refuse | None:
+        return "no"  # type: ignore[return-value]  # what is tested
+
+    @hook
+    def status(self, view: View) -> Mapping[str, Any]:
+        return [1, 2]  # type: ignore[return-value]  # what is tested
+
+
+def test_a_hook_that_returns_something_else_is_a_failure() -> None:
+    running = manager(Promising())
+    assert str(dict(running.network_flows(view(running)))["acme-0"]) == (
+        "plugin acme-0: network_flows of the network: "
+        "returned 'priority=1 actions=drop', expected Flow"
+    )
+    assert "returned 7, expected Flow" in str(
+        dict(running.pod_flows(view(running), sample_pod(1)))["acme-0"]
+    )
+    assert "expected k8s_ovs.plugin.spec.Refuse | k8s_ovs.plugin.spec.Wait" in str(
+        dict(running.admit_pod(view(running), REQUEST))["acme-0"]
+    )
+    assert "returned [1, 2], expected Mapping" in str(dict(running.status(view(running)))["acme-0"])
+
+
+class ModeOf:
+    """A mode that says the same of every pod, or raises."""
+
+    def __init__(self, says: object) -> None:
+        self.says = says
+
+    @hook
+    def tenant_of(self, view: View, pod: Pod) -> int | None:
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says  # type: ignore[return-value]  # what is tested
+
+
+@pytest.mark.parametrize("says", [None, 0, 7, 0xFFFFFF])
+def test_a_mode_says_a_tenant_or_that_it_is_not_known_yet(says: int | None) -> None:
+    assert view(PluginManager({"mode": ModeOf(says)})).tenant_of(sample_pod(1)) == says
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        (-1, "plugin mode: tenant_of default/pod1 returned -1, expected 0 to 16777215"),
+        (1 << 24, "returned 16777216, expected 0 to 16777215"),
+        (True, "returned True, expected 0 to 16777215"),
+        ("7", "returned '7', expected 0 to 16777215"),
+        (KeyError("hw1"), r"plugin mode: tenant_of default/pod1: KeyError\('hw1'\)"),
+    ],
+)
+def test_a_mode_that_says_no_tenant_is_named(says: object, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        view(PluginManager({"mode": ModeOf(says)})).tenant_of(sample_pod(1))
+
+
+class UnknownHook:
+    @hook
+    def pods_flow(self, view: View) -> None:
+        """The name is misspelt."""
+
+
+class UnknownArgument:
+    @hook
+    def pod_flows(self, view: View, node: str) -> None:
+        """There is no such argument."""
+
+
+class Unmarked:
+    def pod_flows(self, view: View, pod: Pod) -> None:
+        """Nobody would ever call this."""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "message"),
+    [
+        (UnknownHook(), r"plugin acme-0: unknown hook 'pods_flow'.*; hooks are tables, kinds, "),
+        (UnknownArgument(), "(?s)plugin acme-0: .*hook 'pod_flows'.*node"),
+        (Unmarked(), "plugin acme-0: pod_flows is not marked as a hook, expected @hook above it"),
+    ],
+)
+def test_hooks_that_would_never_be_called_are_refused(plugin: object, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        manager(plugin)
+
+
+class Tabled:
+    def __init__(self, *tables: object) -> None:
+        self.declared = tables
+
+    @hook
+    def tables(self) -> Iterable[Table]:
+        return self.declared  # type: ignore[return-value]  # what is tested
+
+
+def between(name: str, before: str, after: str) -> Table:
+    return Table(name, "Is it?", between=(before, after))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (Table("AUDIT", "Is it?"), "table AUDIT: a plugin's table must say which two it stands"),
+        (between("AUDIT", "POD_IN", "ROUT"), "table AUDIT: no table named ROUT to stand beside"),
+        (between("ROUTE", "POD_IN", "ROUTE"), "table ROUTE: there is one of this name already"),
+        (between("AUDIT", "POD_IN", "REMOTE"), "table AUDIT: no packet goes from POD_IN to REMOTE"),
+        (between("AUDIT", "ROUTE", "POD_IN"), "table AUDIT: no packet goes from ROUTE to POD_IN"),
+        (
+            Table("AUDIT", "Is it?", ("NOWHERE",), ("POD_IN", "ROUTE")),
+            "table AUDIT goes to undeclared table NOWHERE",
+        ),
+        (
+            Table("AUDIT", "Is it?", ("CLASSIFY",), ("POD_IN", "ROUTE")),
+            "table AUDIT goes back to CLASSIFY",
+        ),
+        ("AUDIT", "tables of this plugin: returned 'A', expected Table"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_with_its_plugin(table: object, message: str) -> None:
+    declared = table if isinstance(table, str) else (table,)
+    with pytest.raises(PluginError, match=f"^plugin acme-1: {message}"):
+        manager(Auditor(), Tabled(*declared)) if table == "AUDIT" else PluginManager(
+            {"k8s-ovs-subnet": SingleTenant(), "acme-1": Tabled(*declared)}
+        )
+
+
+def test_tables_between_the_same_two_are_visited_in_the_order_of_their_plugins() -> None:
+    first, second = between("FIRST", "POD_IN", "ROUTE"), between("SECOND", "POD_IN", "ROUTE")
+    pipeline = manager(Tabled(first), Tabled(second)).pipeline
+    assert pipeline.name(pipeline.hop("POD_IN", "ROUTE")) == "FIRST"
+    assert pipeline.name(pipeline.hop("FIRST", "ROUTE")) == "SECOND"
+    assert pipeline.name(pipeline.hop("SECOND", "ROUTE")) == "ROUTE"
+    assert pipeline.name(pipeline.hop("NODE_IN", "ROUTE")) == "ROUTE"
+    order = [table.name for table in pipeline.tables]
+    assert order.index("POD_IN") < order.index("FIRST") < order.index("SECOND")
+    assert order.index("SECOND") < order.index("ROUTE")
+
+
+def test_nine_tables_fit_between_two_neighbours_and_the_tenth_says_so() -> None:
+    nine = [between(f"T{number}", "POD_OUT", "VERDICT") for number in range(9)]
+    assert len(manager(Tabled(*nine)).pipeline.tables) == 13 + 9
+    with pytest.raises(PluginError, match="table T9: no number is free between T8 and VERDICT"):
+        manager(Tabled(*nine, between("T9", "POD_OUT", "VERDICT")))
+
+
+def test_a_flow_of_a_table_that_nobody_declared_is_refused_by_name() -> None:
+    pipeline = manager().pipeline
+    with pytest.raises(ValueError, match="no table named AUDIT is in the pipeline"):
+        pipeline.number("AUDIT")
+    with pytest.raises(ValueError, match="no table named AUDIT is in the pipeline"):
+        pipeline.hop(POD_IN.name, "AUDIT")
+
+
+class Keeping:
+    """A plugin with a kind of record and a resource."""
+
+    def __init__(self, kind: str = "audits", resource: str = "secrets") -> None:
+        self.kind, self.resource = kind, resource
+
+    @hook
+    def kinds(self) -> Iterable[Kind]:
+        return [Kind(self.kind, lambda key, data: {}[key], lambda value: value.nothing)]  # type: ignore[no-any-return]  # raises, as is tested
+
+    @hook
+    def resources(self) -> Iterable[Resource]:
+        return [Resource(self.resource, "/api/v1/secrets", lambda key, found: found["spec"])]
+
+
+@pytest.mark.parametrize("taken", ["subnets", "given", "nodes", "pods", "config", "quarantine"])
+def test_records_are_declared_once(taken: str) -> None:
+    message = f'plugin acme-0: records named "{taken}" are declared already'
+    for plugin in (Keeping(kind=taken), Keeping(resource=taken)):
+        with pytest.raises(PluginError, match=message):
+            manager(plugin)
+    with pytest.raises(PluginError, match='plugin acme-1: records named "audits" are declared'):
+        manager(Keeping(), Keeping(resource="others"))
+
+
+def test_a_plugin_that_cannot_read_its_record_is_named_with_the_key() -> None:
+    running = manager(Keeping())
+    with pytest.raises(InvalidRecord, match=r"^net/audits/a: plugin acme-0 cannot read it: KeyErr"):
+        running.kinds["audits"].decode("net/audits/a", b"{}")
+    with pytest.raises(InvalidRecord, match=r"^a: plugin acme-0 cannot read it: KeyError\('spec"):
+        running.resources["secrets"].decode("a", {})
+    with pytest.raises(PluginError, match="^plugin acme-0: cannot write 'a': AttributeError"):
+        running.kinds["audits"].encode("a")
+
+
+class KindsRaise:
+    @hook
+    def kinds(self) -> Iterable[Kind]:
+        raise RuntimeError("no")
+
+
+def test_a_declaration_that_raises_is_refused_at_once() -> None:
+    with pytest.raises(PluginError, match=r"plugin acme-0: kinds of this plugin: RuntimeError"):
+        manager(KindsRaise())
+
+
+def test_flows_tell_their_plugin() -> None:
+    running = manager(Auditor())
+    owners = {running.owner(name) for name in running.names}
+    assert len(owners) == len(running.names)
+    assert all(0 <= owner <= MAX_OWNER for owner in owners)
+    assert [running.owner_name(running.owner(name)) for name in running.names] == list(
+        running.names
+    )
+    assert running.owner_name(12345) == "unknown"
+    assert manager(Auditor()).owner("acme-0") == running.owner("acme-0")
+
+
+def namesakes() -> tuple[str, str]:
+    """Two names whose hashes agree in 16 bits."""
+    seen: dict[int, str] = {}
+    for number in range(100_000):
+        name = f"n{number}"
+        owner = PluginManager({}).owner(CORE) if number < 0 else _owner(name)
+        if owner in seen:
+            return seen[owner], name
+        seen[owner] = name
+    raise AssertionError("the hash is wider than 16 bits")
+
+
+def _owner(name: str) -> int:
+    from k8s_ovs.plugin.manager import _owners
+
+    return _owners([name])[name]
+
+
+def test_plugins_whose_flows_could_not_be_told_apart_are_refused() -> None:
+    one, other = namesakes()
+    message = f"plugins {one} and {other} have the same flow owner, rename one"
+    with pytest.raises(PluginError, match=message):
+        PluginManager({one: Auditor(), other: Raising()})
