@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -20,12 +21,14 @@ import report
 import steps
 import subjects
 from machine import facts
+from subjects import Subject
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.lab import Lab, LabSettings
 
 _NAME = "bench"
 _PEER = "benchpeer"
+_WARM_UP = 3
 #: 510 pods a node, 128 nodes.
 _CONFIG = {"HostSubnetLength": 9}
 _OUTPUT = Path(__file__).parents[2] / "docs/benchmarks/cni.json"
@@ -34,14 +37,11 @@ _OUTPUT = Path(__file__).parents[2] / "docs/benchmarks/cni.json"
 def main() -> int:
     """Measure, print a table, write the figures as JSON."""
     wanted = _parse()
-    found: dict[str, Any] = {}
+    # An installed program has its bytecode beside it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     lab = Lab.up(LabSettings(name=_NAME, nodes=1, config=_CONFIG), report=_progress)
     try:
-        found["machine"] = facts(lab)
-        if wanted.only != "flows":
-            found |= _measure_cni(lab, wanted)
-        if wanted.only != "cni":
-            found |= flows.measure(lab, _progress)
+        found = {"machine": facts(lab)} | _measure(lab, wanted)
     finally:
         lab.down(_progress)
     report.show(found)
@@ -50,7 +50,7 @@ def main() -> int:
     return 0
 
 
-def _measure_cni(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
+def _measure(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
     count = max(wanted.singles, wanted.burst)
     pods = {role: [f"{_NAME}-{role}-pod{n}" for n in range(count)] for role in ("ours", "peer")}
     every = [*pods["ours"], *pods["peer"], _PEER]
@@ -59,18 +59,28 @@ def _measure_cni(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
             _progress("namespaces of the pods")
             subjects.add_namespaces(every)
             ours = subjects.k8s_ovs(lab, pods["ours"])
-            both = [ours, subjects.bridge(_PEER, Path(directory), pods["peer"])]
-            log = steps.Log(lab)
-            cni.one_by_one(both, 3)
-            log.forget()
-            _progress(f"{wanted.singles} ADDs and DELs, one by one")
-            found: dict[str, Any] = {"one_by_one": cni.one_by_one(both, wanted.singles)}
-            found["steps"] = log.steps(found["one_by_one"])
-            _progress(f"{wanted.rounds} times {wanted.burst} ADDs and DELs, {wanted.at_once} at once")
-            found["burst"] = cni.bursts(both, wanted.burst, wanted.at_once, wanted.rounds)
+            found: dict[str, Any] = {}
+            if wanted.only != "flows":
+                peer = subjects.bridge(_PEER, Path(directory), pods["peer"])
+                found = _measure_cni(lab, (ours, peer), wanted)
+            if wanted.only != "cni":
+                found["flows"] = flows.measure(lab, ours, _progress)
             return found
         finally:
             subjects.remove_namespaces(every)
+
+
+def _measure_cni(
+    lab: Lab, both: tuple[Subject, Subject], wanted: argparse.Namespace
+) -> dict[str, Any]:
+    cni.one_by_one(both, _WARM_UP)
+    log = steps.Log(lab)
+    _progress(f"{wanted.singles} ADDs and DELs, one by one")
+    singles = cni.one_by_one(both, wanted.singles)
+    found = {"one_by_one": singles, "steps": log.steps(singles)}
+    _progress(f"{wanted.rounds} times {wanted.burst} ADDs and DELs, {wanted.at_once} at once")
+    found["burst"] = cni.bursts(both, wanted.burst, wanted.at_once, wanted.rounds)
+    return found
 
 
 def _parse() -> argparse.Namespace:

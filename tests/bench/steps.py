@@ -8,11 +8,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from k8s_ovs.lab import Lab
-from k8s_ovs.lab import servers
+from k8s_ovs.lab import Lab, servers
 
 __all__ = ["Log", "entries"]
 
+#: Steps until the answer: DEL is answered as soon as the database has it.
+_STEPS = {
+    "ADD": ("plan", "links", "ovsdb", "flows", "ports"),
+    "DEL": ("plan", "ovsdb"),
+}
 _FIELD = re.compile(r"(\w+)=(\S+)")
 
 
@@ -34,35 +38,37 @@ class Log:
             return entries(file.read().decode().splitlines(), event)
 
     def steps(self, one_by_one: dict[str, Any]) -> dict[str, Any]:
-        """Median milliseconds of each step of ADD and DEL, in the order in which they happen."""
+        """Median milliseconds of each step of ADD and DEL, in the order in which they happen.
+
+        program: its start and end, and both ways over the socket; wake: from the daemon's reading
+        the request until its turn begins, and the answer's way out; the rest is the turn's steps.
+        """
         turns = self.events("commit")
         found = {}
         for command, kind in (("ADD", "adds"), ("DEL", "removes")):
-            whole = one_by_one[command]["ms"]["k8s-ovs"]["p50"]
-            mine = [turn for turn in turns if turn.get(kind) == "1"]
-            found[command] = {"program": 0.0, "wake": 0.0} | _medians(mine)
+            mine = [turn for turn in turns if turn[kind] == "1"]
+            steps = {
+                name: round(median(float(turn[f"{name}_ms"]) for turn in mine), 2)
+                for name in _STEPS[command]
+            }
             answered = median(
                 float(each["ms"]) for each in self.events("cni") if each["command"] == command
             )
-            found[command]["program"] = round(whole - answered, 1)
-            turn = float(medianX)
-            found[command]["wake"] = round(answered - turn, 2)
+            until = median(sum(float(turn[f"{name}_ms"]) for name in steps) for turn in mine)
+            whole = one_by_one[command]["ms"]["k8s-ovs"]["p50"]
+            outside = {
+                "program": round(whole - answered, 2),
+                "wake": round(answered - until, 2),
+            }
+            found[command] = outside | steps
         return found
 
 
 def entries(lines: Sequence[str], event: str) -> list[dict[str, str]]:
-    """The fields of the log's lines that tell of `event`."""
+    """The fields of the log's lines that tell of `event`, and "time"."""
     found = []
     for line in lines:
-        _, bracket, rest = line.partition("] ")
+        head, bracket, rest = line.partition("] ")
         if bracket and rest.split(None, 1)[:1] == [event]:
-            found.append(dict(_FIELD.findall(rest)))
+            found.append({"time": head.split()[0], **dict(_FIELD.findall(rest))})
     return found
-
-
-def _medians(turns: Sequence[dict[str, str]]) -> dict[str, float]:
-    names = [name for name in turns[0] if name.endswith("_ms") and name != "answered_ms"]
-    return {
-        name.removesuffix("_ms"): round(median(float(turn[name]) for turn in turns), 2)
-        for name in names
-    }

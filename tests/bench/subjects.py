@@ -20,7 +20,15 @@ from k8s_ovs.lab import cni as lab_cni
 from k8s_ovs.lab.command import NETNS, inside, run
 from k8s_ovs.lab.process import await_that
 
-__all__ = ["Subject", "add_namespaces", "bridge", "devices", "k8s_ovs", "remove_namespaces", "settle"]
+__all__ = [
+    "Subject",
+    "add_namespaces",
+    "bridge",
+    "devices",
+    "k8s_ovs",
+    "remove_namespaces",
+    "settle",
+]
 
 _PEERS = Path("/usr/lib/cni")
 _BRIDGE_CONFIG = {

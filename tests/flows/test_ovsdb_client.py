@@ -187,7 +187,8 @@ def test_what_others_change_is_seen(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
 
 
 def test_run_tells_of_a_change_once_even_one_that_commit_took_in(br0: Ovsdb) -> None:
-    wait_until(br0, lambda: all(port.mac_in_use for port in bridge(br0).ports.values()))
+    br0.await_applied()
+    br0.run()
     br0.commit(Change("br0", external_ids={"veth10": {"note": "ours"}}))
     poller = Poller()
     br0.wait(poller)

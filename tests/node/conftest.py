@@ -116,6 +116,9 @@ def _well(world: World) -> bool:
         status = world.status(node)
         if not status.get("ready") or status["problems"] or not all(status["sources"].values()):
             raise K8sOvsError(f"{node}: {status}")
+        # Of one pod by IP and by ARP, and the drop of all others.
+        if len(flows := world.flows(node, "POD_IN")) != 3:
+            raise K8sOvsError(f"{node}: {flows}")
     ways = (("x", "y"), ("y", "x"))
     return all(world.pings(client, world.address(server)) for client, server in ways)
 

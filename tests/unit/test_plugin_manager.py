@@ -235,15 +235,12 @@ def between(name: str, before: str, after: str) -> Table:
             Table("AUDIT", "Is it?", ("CLASSIFY",), ("POD_IN", "ROUTE")),
             "table AUDIT goes back to CLASSIFY",
         ),
-        ("AUDIT", "tables of this plugin: returned 'A', expected Table"),
+        ("AUDIT", "tables of this plugin: returned 'AUDIT', expected Table"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_with_its_plugin(table: object, message: str) -> None:
-    declared = table if isinstance(table, str) else (table,)
     with pytest.raises(PluginError, match=f"^plugin acme-1: {message}"):
-        manager(Auditor(), Tabled(*declared)) if table == "AUDIT" else PluginManager(
-            {"k8s-ovs-subnet": SingleTenant(), "acme-1": Tabled(*declared)}
-        )
+        manager(Raising(), Tabled(table))
 
 
 def test_tables_between_the_same_two_are_visited_in_the_order_of_their_plugins() -> None:
@@ -281,7 +278,7 @@ class Keeping:
 
     @hook
     def kinds(self) -> Iterable[Kind]:
-        return [Kind(self.kind, lambda key, data: {}[key], lambda value: value.nothing)]  # type: ignore[no-any-return]  # raises, as is tested
+        return [Kind(self.kind, lambda key, data: key[999], lambda value: value.nothing)]
 
     @hook
     def resources(self) -> Iterable[Resource]:
@@ -300,11 +297,13 @@ def test_records_are_declared_once(taken: str) -> None:
 
 def test_a_plugin_that_cannot_read_its_record_is_named_with_the_key() -> None:
     running = manager(Keeping())
-    with pytest.raises(InvalidRecord, match=r"^net/audits/a: plugin acme-0 cannot read it: KeyErr"):
+    with pytest.raises(
+        InvalidRecord, match=r"^net/audits/a: plugin acme-0 cannot read it: IndexErr"
+    ):
         running.kinds["audits"].decode("net/audits/a", b"{}")
     with pytest.raises(InvalidRecord, match=r"^a: plugin acme-0 cannot read it: KeyError\('spec"):
         running.resources["secrets"].decode("a", {})
-    with pytest.raises(PluginError, match="^plugin acme-0: cannot write 'a': AttributeError"):
+    with pytest.raises(PluginError, match=r"^plugin acme-0: cannot write 'a': AttributeError"):
         running.kinds["audits"].encode("a")
 
 
@@ -334,19 +333,13 @@ def test_flows_tell_their_plugin() -> None:
 def namesakes() -> tuple[str, str]:
     """Two names whose hashes agree in 16 bits."""
     seen: dict[int, str] = {}
-    for number in range(100_000):
+    for number in range(10_000):
         name = f"n{number}"
-        owner = PluginManager({}).owner(CORE) if number < 0 else _owner(name)
+        owner = PluginManager({name: Auditor()}).owner(name)
         if owner in seen:
             return seen[owner], name
         seen[owner] = name
     raise AssertionError("the hash is wider than 16 bits")
-
-
-def _owner(name: str) -> int:
-    from k8s_ovs.plugin.manager import _owners
-
-    return _owners([name])[name]
 
 
 def test_plugins_whose_flows_could_not_be_told_apart_are_refused() -> None:

@@ -90,19 +90,11 @@ class Allocator:
         """The seat has changed hands."""
         self._wake.set()
 
-    def _run(self) -> None:
-        wait = _IDLE
-        while not self._stopped:
-            self._wake.wait(wait)
-            self._wake.clear()
-            try:
-                wait = _IDLE if self._turn() else _RETRY
-            except K8sOvsError as error:
-                _log.warning("allocation failed, trying again", reason=str(error))
-                wait = _RETRY
+    def turn(self) -> bool:
+        """Write what is wanted now; False: ask again soon. The thread's own doing.
 
-    def _turn(self) -> bool:
-        """Write what is wanted now; False: ask again soon."""
+        Raises Unavailable where etcd is away.
+        """
         token = self._seat.token
         if self._offered is None or token is None:
             self._problems = ()
@@ -125,6 +117,17 @@ class Allocator:
             settled &= self._carry_out(token, manager, plugin, result, problems)
         self._tell_problems(tuple(problems))
         return settled and not problems
+
+    def _run(self) -> None:
+        wait = _IDLE
+        while not self._stopped:
+            self._wake.wait(wait)
+            self._wake.clear()
+            try:
+                wait = _IDLE if self.turn() else _RETRY
+            except K8sOvsError as error:
+                _log.warning("allocation failed, trying again", reason=str(error))
+                wait = _RETRY
 
     def _carry_out(
         self,
@@ -188,15 +191,18 @@ class Allocator:
 
     def _note_deletions(self, world: World) -> None:
         """Hold down what somebody else has deleted since the last picture."""
-        for kind, before in self._seen.kinds.items():
-            for key in before.keys() - world.of(kind).keys():
-                record, _ = self._ours.get((kind, key), (before[key], 0))
-                if record is not None:
-                    self._held[kind, key] = time.monotonic() + self._hold_down
-        # A record that was put back is not deleted any more.
-        back = [key for key in self._held if key[1] in world.of(key[0])]
-        for key in back:
-            del self._held[key]
+        stood = {(kind, key) for kind, records in self._seen.kinds.items() for key in records}
+        for which, (record, revision) in self._ours.items():
+            if record is None:
+                stood.discard(which)
+            elif revision < world.revision:
+                stood.add(which)
+        until = time.monotonic() + self._hold_down
+        self._held |= dict.fromkeys(stood, until)
+        # What stands, or was put back, is not deleted.
+        self._held = {
+            (kind, key): end for (kind, key), end in self._held.items() if key not in world.of(kind)
+        }
         self._seen = world
 
     def _is_held(self, wanted: Allocation) -> bool:

@@ -281,7 +281,7 @@ class Lab:
         servers.stop_ovs(self.node(node))
 
     def start_ovs(self, node: str) -> None:
-        """Start a node's Open vSwitch on its old database, and see that the node has its address."""
+        """Start a node's Open vSwitch on its old database, and give the node its address again."""
         start_switch(self.layout, self.node(node), self.state.datapath)
 
     def _endpoint(self, text: str, namespace: str, port: int) -> tuple[Endpoint, LabPod]:

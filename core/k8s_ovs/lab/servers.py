@@ -124,7 +124,7 @@ def restart_vswitchd(node: LabNode) -> None:
 def environment(layout: Layout, node: LabNode | None) -> dict[str, str]:
     """What the usual tools need to find the lab's programs without options.
 
-    node: whose Open vSwitch, None for none.
+    node: whose Open vSwitch and daemon, None for none.
     """
     program = Path(sys.executable).parent
     found = {
@@ -134,7 +134,10 @@ def environment(layout: Layout, node: LabNode | None) -> dict[str, str]:
         "ETCDCTL_ENDPOINTS": layout.etcd_url,
         "K8S_OVS_ETCD_ENDPOINTS": layout.etcd_url,
     }
-    return found if node is None else {**found, "OVS_RUNDIR": str(node.ovs_directory)}
+    if node is None:
+        return found
+    own = {"OVS_RUNDIR": str(node.ovs_directory), "K8S_OVS_CNI_SOCKET": str(node.cni_socket)}
+    return {**found, **own}
 
 
 def start_etcd(layout: Layout) -> None:

@@ -286,7 +286,7 @@ def _identity(request: CniRequest) -> dict[str, str]:
 
 
 def _outcome(answer: Answer) -> str:
-    return answer.code.name.lower() if isinstance(answer, CniError) else "ok"
+    return str(int(answer.code)) if isinstance(answer, CniError) else "ok"
 
 
 def _log(request: CniRequest, answer: Answer, sent: bool, seconds: float) -> None:

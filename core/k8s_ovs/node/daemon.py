@@ -25,10 +25,11 @@ from k8s_ovs.node.cni_server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.inbox import Inbox
 from k8s_ovs.node.intake import ETCD, KUBE, Intake
+from k8s_ovs.node.metrics import Metrics, Scene
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
-from k8s_ovs.node.status import StatusFile, status_of
+from k8s_ovs.node.status import StatusFile, scene_of, status_of
 from k8s_ovs.node.switch import Switch
 from k8s_ovs.observe.etcd import Etcd
 from k8s_ovs.observe.etcd_watch import PrefixWatch
@@ -64,6 +65,7 @@ class Daemon:
         self._watches: dict[str, ResourceWatch] = {}
         self._allocation: tuple[str, Seat, Allocator] | None = None
         self._status = StatusFile(settings.cni_socket.parent / "status.json")
+        self._metrics = Metrics(self._scene)
         self._stopping = threading.Event()
         self._retry = _FIRST_RETRY
         self._again_at: float | None = None
@@ -73,9 +75,11 @@ class Daemon:
     def run(self) -> None:
         """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
         with ExitStack() as stack:
-            cni = CniServer(self._settings.cni_socket, self._hear)
+            cni = CniServer(self._settings.cni_socket, self._hear, count=self._metrics.cni)
             cni.start()
             stack.callback(cni.stop)
+            if self._settings.metrics:
+                stack.callback(self._metrics.serve(self._settings.metrics))
             stack.callback(self._end_parts)
             watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._inbox.put)
             watch.start()
@@ -88,7 +92,9 @@ class Daemon:
                 socket=str(self._settings.cni_socket),
             )
             while not self._stopping.is_set():
+                begin = time.monotonic()
                 self._turn()
+                self._metrics.turn(time.monotonic() - begin)
                 self._offer()
                 self._wait()
         _log.info("daemon stopped", node=self._settings.hostname)
@@ -168,12 +174,28 @@ class Daemon:
             self._allocation[2].offer(reconciler.world, reconciler.manager)
 
     def _tell_status(self) -> None:
-        problems = self._setup.problems
-        if self._allocation:
-            problems += self._allocation[2].problems
         self._status.write(
             not self._reason,
-            lambda: status_of(self._settings, self._reason, problems, self._setup, self._intake),
+            lambda: status_of(
+                self._settings, self._reason, self._problems(), self._setup, self._intake
+            ),
+        )
+
+    def _problems(self) -> list[str]:
+        allocation = self._allocation
+        return [*self._setup.problems, *(allocation[2].problems if allocation else ())]
+
+    def _scene(self) -> Scene:
+        """What the metrics page shows, asked for in its thread."""
+        allocation = self._allocation
+        seated = allocation is not None and allocation[1].token is not None
+        return scene_of(
+            self._reason,
+            self._problems(),
+            self._setup,
+            self._intake,
+            commits=self._switch.commits,
+            seated=seated,
         )
 
     def _wait(self) -> None:

@@ -10,22 +10,25 @@ import errno
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from attrs import define, frozen
+from attrs import frozen
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     InfoMetricFamily,
-    Metric as Family,
     SummaryMetricFamily,
+)
+from prometheus_client.core import (
+    Metric as Family,
 )
 from prometheus_client.registry import Collector
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
+from k8s_ovs.node.switch import Commits
 from k8s_ovs.plugin.manager import Failure, Results
 from k8s_ovs.plugin.spec import Metric
 
-__all__ = ["Commits", "Metrics", "Scene", "listen_address"]
+__all__ = ["Metrics", "Scene", "listen_address"]
 
 #: Seconds. An ADD takes some milliseconds, and waits for half a minute at most.
 _CNI_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -35,35 +38,23 @@ _TURN_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-@define
-class Commits:
-    """Changes of the bridge's flows since the start. seconds: spent in them in all; last: when the
-    last one was done (time.time()), 0: there was none."""
-
-    count: int = 0
-    added: int = 0
-    deleted: int = 0
-    seconds: float = 0.0
-    last: float = 0.0
-
-
 @frozen
 class Scene:
     """What the daemon knows at one moment.
 
     seated: it has the allocator's seat. sights: whether each source of facts is in sight.
-    plugins: what the plugins' metrics hooks say, None while no plugin runs.
+    plugins: what the plugins' metrics hooks say; None while this node has no place.
     """
 
     version: str
     ready: bool
     seated: bool
     sights: Mapping[str, bool]
-    pods: int
-    flows: int
     problems: int
     commits: Commits
-    plugins: Callable[[], Results[Metric]] | None
+    pods: int = 0
+    flows: int = 0
+    plugins: Callable[[], Results[Metric]] | None = None
 
 
 class Metrics:
@@ -92,7 +83,7 @@ class Metrics:
         self._turns.observe(seconds)
 
     def cni(self, command: str, outcome: str, seconds: float) -> None:
-        """A request has been answered. outcome: ok, or the name of the error's code."""
+        """A request has been answered. outcome: ok, or the number of the CNI's error."""
         self._cni.labels(command, outcome).observe(seconds)
 
     def serve(self, address: str) -> Callable[[], None]:

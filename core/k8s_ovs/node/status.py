@@ -10,15 +10,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import Here
 from k8s_ovs.node.intake import Intake
+from k8s_ovs.node.metrics import Scene
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
+from k8s_ovs.node.switch import Commits
 from k8s_ovs.plugin.manager import Failure
 from k8s_ovs.plugin.view import CONFIG, HERE, PODS, QUARANTINE, World
+from k8s_ovs.reconcile.reconciler import Reconciler
 
-__all__ = ["StatusFile", "status_of"]
+__all__ = ["StatusFile", "scene_of", "status_of"]
 
 _AT_MOST_EVERY = 1.0
 
@@ -70,17 +75,54 @@ def status_of(
         "revision": intake.revision,
         "sources": {name: sight.visible for name, sight in sorted(intake.sight.items())},
     }
-    said = list(problems)
     if reconciler is not None:
         world = reconciler.world
-        said += [record.value for record in world.of(QUARANTINE).values()]
-        said += reconciler.failures
         status["here"] = _here(world)
         status["plugins"] = list(reconciler.manager.names)
         status["pods"] = len(world.of(PODS))
         status["flows"] = len(reconciler.book)
         status["of_plugins"] = _of_plugins(setup)
-    return status | {"problems": said}
+    return status | {"problems": _all_problems(problems, reconciler)}
+
+
+def scene_of(
+    waiting_for: str,
+    problems: Iterable[str],
+    setup: Setup,
+    intake: Intake,
+    *,
+    commits: Commits,
+    seated: bool,
+) -> Scene:
+    """The daemon's state for its metrics page, whose thread asks while the daemon goes on."""
+    reconciler = setup.reconciler
+    scene = Scene(
+        version=version("k8s-ovs"),
+        ready=not waiting_for,
+        seated=seated,
+        sights={source: sight.visible for source, sight in dict(intake.sight).items()},
+        problems=len(_all_problems(problems, reconciler)),
+        commits=commits,
+    )
+    if reconciler is None:
+        return scene
+    manager, world = reconciler.manager, reconciler.world
+    known = world.of(CONFIG) and world.of(HERE)
+    return evolve(
+        scene,
+        pods=len(world.of(PODS)),
+        flows=len(reconciler.book),
+        plugins=(lambda: manager.metrics(manager.view(world))) if known else None,
+    )
+
+
+def _all_problems(problems: Iterable[str], reconciler: Reconciler | None) -> list[str]:
+    """`problems`, records that are set aside, and what plugins failed at."""
+    said = list(problems)
+    if reconciler is not None:
+        said += [record.value for record in reconciler.world.of(QUARANTINE).values()]
+        said += reconciler.failures
+    return said
 
 
 def _here(world: World) -> dict[str, Any]:

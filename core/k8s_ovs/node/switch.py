@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import structlog
+from attrs import define
 
 from k8s_ovs.errors import SwitchError, Unavailable
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import Here
 from k8s_ovs.model.pod import Pod, mac_of, pod_from_ids, pod_ids
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.node.metrics import Commits
 from k8s_ovs.ovs.change import BridgeSettings, Change, PortSettings
 from k8s_ovs.ovs.datapath import Datapath, choose_datapath, kernel_has_datapath
 from k8s_ovs.ovs.openflow import FlowRefused, OpenFlow
@@ -22,7 +22,7 @@ from k8s_ovs.ovs.switch_state import Port
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.reconcile.book import Delta, FlowBook
 
-__all__ = ["BRIDGE", "NODE_PORT", "PODS_FROM", "TUNNEL_PORT", "Switch", "ofport_of"]
+__all__ = ["BRIDGE", "NODE_PORT", "PODS_FROM", "TUNNEL_PORT", "Commits", "Switch", "ofport_of"]
 
 BRIDGE = "br0"
 TUNNEL_PORT = "vxlan0"
@@ -36,6 +36,18 @@ PODS_FROM = 16
 _LAST_OFPORT = 0xFEFF  # OFPP_MAX less the reserved ones, OpenFlow 1.0 section 5.2.1 as OVS has it
 
 _log = structlog.get_logger(__name__)
+
+
+@define
+class Commits:
+    """Changes of the bridge's flows since the start. seconds: spent in them in all; last: when the
+    last one was done (time.time()), 0: there was none."""
+
+    count: int = 0
+    added: int = 0
+    deleted: int = 0
+    seconds: float = 0.0
+    last: float = 0.0
 
 
 class Switch:
@@ -114,12 +126,6 @@ class Switch:
             self._known_pods[name] = before
         return {name: pod for name, (_, pod) in self._known_pods.items() if pod is not None}
 
-    def broken_ports(self) -> dict[str, str]:
-        """Ports of pods that ovs-vswitchd cannot have, with its words."""
-        bridge = self.ovsdb.bridge(BRIDGE)
-        ports = bridge.ports if bridge else {}
-        return {name: port.error for name, port in ports.items() if port.error}
-
     def change_ports(self, add: Iterable[Pod], remove: Iterable[str]) -> None:
         """Ports of pods, all in one transaction. Raises SwitchError, Unavailable."""
         ports = tuple(
@@ -131,12 +137,17 @@ class Switch:
     @property
     def busy(self) -> bool:
         """Whether ovs-vswitchd is still at work on what OVSDB was told."""
-        state = self.ovsdb.switch()
-        return state.cur_cfg < state.next_cfg
+        return not self.ovsdb.applied
 
-    def numbers(self, ports: Iterable[str]) -> Mapping[str, int]:
-        """OpenFlow numbers of ports just added. Raises SwitchError naming the port."""
-        return self.ovsdb.await_ofports(BRIDGE, ports)
+    def broken_ports(self, ports: Iterable[str]) -> dict[str, str]:
+        """Which of the ports just added ovs-vswitchd cannot have, each with the reason.
+
+        Waits until it has made all that it can. Raises Unavailable.
+        """
+        self.ovsdb.await_applied()
+        bridge = self.ovsdb.bridge(BRIDGE)
+        there = bridge.ports if bridge else {}
+        return {name: reason for name in ports if (reason := _trouble(there.get(name)))}
 
     def read_flows(self, book: FlowBook) -> None:
         """Tell `book` what the switch has, over a connection that stands. Raises Unavailable."""
@@ -194,6 +205,14 @@ class Switch:
         except (Unavailable, SwitchError) as error:
             _log.warning("OpenFlow connection ended", bridge=BRIDGE, reason=str(error))
             self.drop_flows_connection()
+
+
+def _trouble(port: Port | None) -> str:
+    if port is None:
+        return "it was taken away by somebody else"
+    if port.error or port.ofport is None:
+        return port.error or "it got no OpenFlow number: see ovs-vswitchd's log"
+    return ""
 
 
 def _tunnel(place: HostSubnet, vxlan_port: int) -> PortSettings:

@@ -56,7 +56,7 @@ class Ovsdb:
         self._idl._session.reconnect.set_probe_interval(_PROBE_MS)
         self._idl._session.reconnect.set_backoff(*_BACKOFF_MS)
         self._values: dict[UUID, Any] = {}
-        self._bridges: dict[str, tuple[int, Bridge]] = {}
+        self._bridges: dict[str, Bridge] = {}
         self._told_seqno = 0
 
     def connect(self) -> None:
@@ -112,15 +112,17 @@ class Ovsdb:
 
     def bridge(self, name: str) -> Bridge | None:
         """The bridge of this name with its ports, None if there is none."""
-        seqno, bridge = self._bridges.get(name, (-1, None))
-        if seqno == self.seqno:
-            return bridge
-        for row in self._known_root().bridges:
-            if row.name == name:
-                bridge = self._read_bridge(row)
-                self._bridges[name] = (self.seqno, bridge)
-                return bridge
-        return None
+        if name not in self._bridges:
+            for row in _value(self._known_root(), "bridges"):
+                if _value(row, "name") == name:
+                    self._bridges[name] = self._read_bridge(row)
+        return self._bridges.get(name)
+
+    @property
+    def applied(self) -> bool:
+        """Whether ovs-vswitchd has carried out all that was committed."""
+        root = self._known_root()
+        return bool(_value(root, "cur_cfg") >= _value(root, "next_cfg"))
 
     def commit(self, change: Change) -> None:
         """Bring the bridge to what `change` says, in one transaction; no write if it is so.
@@ -140,9 +142,9 @@ class Ovsdb:
 
     def await_applied(self) -> None:
         """Wait until ovs-vswitchd has carried out all that was committed. Raises TimedOut."""
-        wanted = self.switch().next_cfg
+        wanted = _value(self._known_root(), "next_cfg")
         self._await(
-            lambda: self._known_root().cur_cfg >= wanted,
+            lambda: _value(self._known_root(), "cur_cfg") >= wanted,
             self._deadline(),
             "ovs-vswitchd has not carried out the change: is it running?",
         )
@@ -224,46 +226,67 @@ class Ovsdb:
 
     def _read_bridge(self, row: Any) -> Bridge:
         ports: dict[str, Port] = {}
-        for port_row in row.ports:
-            for interface in self._cached(port_row, lambda each: each.interfaces):
-                port = self._cached(interface, partial(_read_port, port_row.uuid))
+        for port_row in _references(row, "ports"):
+            for interface in self._cached("Port", port_row, _interfaces):
+                port = self._cached("Interface", interface, partial(_read_port, port_row))
                 ports[port.name] = port
         return Bridge(
-            name=row.name,
-            datapath_type=row.datapath_type,
-            fail_mode=_first(row.fail_mode),
-            other_config=row.other_config,
-            external_ids=row.external_ids,
-            tables={number: _first(table.name) or "" for number, table in row.flow_tables.items()},
+            name=_value(row, "name"),
+            datapath_type=_value(row, "datapath_type"),
+            fail_mode=_first(_value(row, "fail_mode")),
+            other_config=_value(row, "other_config"),
+            external_ids=_value(row, "external_ids"),
+            tables={
+                number: self._cached("Flow_Table", table.uuid, _table_name)
+                for number, table in _value(row, "flow_tables").items()
+            },
             ports=ports,
             row=row.uuid,
         )
 
-    def _cached(self, row: Any, make: Callable[[Any], Any]) -> Any:
-        value = self._values.get(row.uuid)
+    def _cached(self, table: str, uuid: UUID, make: Callable[[Any], Any]) -> Any:
+        value = self._values.get(uuid)
         if value is None:
-            value = self._values[row.uuid] = make(row)
+            value = self._values[uuid] = make(self._idl.tables[table].rows[uuid])
         return value
 
     def _forget(self, _event: str, row: Any, _updates: Any = None) -> None:
         self._values.pop(row.uuid, None)
+        if row._table.name != "Open_vSwitch":
+            self._bridges.clear()
+
+
+def _value(row: Any, column: str) -> Any:
+    """A column. The library's attributes copy a value several times before they give it."""
+    return row._data[column].to_python(row._uuid_to_row)
+
+
+def _references(row: Any, column: str) -> list[UUID]:
+    """The rows that a column names."""
+    return [atom.value for atom in row._data[column].values]
+
+
+def _interfaces(port_row: Any) -> list[UUID]:
+    return _references(port_row, "interfaces")
+
+
+def _table_name(row: Any) -> str:
+    return _first(_value(row, "name")) or ""
 
 
 def _read_port(port_row: UUID, row: Any) -> Port:
-    ofport = _first(row.ofport)
+    ofport = _first(_value(row, "ofport"))
     return Port(
-        name=row.name,
-        type=row.type,
+        name=_value(row, "name"),
+        type=_value(row, "type"),
         # ovs-vswitchd writes -1 where it cannot have the port.
         ofport=ofport if ofport is not None and ofport > 0 else None,
-        ofport_request=_first(row.ofport_request),
-        options=row.options,
-        external_ids=row.external_ids,
-        mac=_first(row.mac),
-        mac_in_use=_first(row.mac_in_use),
-        mtu=_first(row.mtu),
-        mtu_request=_first(row.mtu_request),
-        error=_first(row.error),
+        ofport_request=_first(_value(row, "ofport_request")),
+        options=_value(row, "options"),
+        external_ids=_value(row, "external_ids"),
+        mac=_first(_value(row, "mac")),
+        mtu_request=_first(_value(row, "mtu_request")),
+        error=_first(_value(row, "error")),
         row=row.uuid,
         port_row=port_row,
     )

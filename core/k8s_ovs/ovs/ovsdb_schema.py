@@ -60,8 +60,6 @@ _TABLES: dict[str, dict[str, Any]] = {
         "options": _KEYS,
         "external_ids": _KEYS,
         "mac": _SOME_TEXT,
-        "mac_in_use": _SOME_TEXT,
-        "mtu": _SOME_NUMBER,
         "mtu_request": _SOME_NUMBER,
         "error": _SOME_TEXT,
     },

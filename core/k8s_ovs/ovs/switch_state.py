@@ -15,7 +15,7 @@ class Port:
     """A port of a bridge, with the columns of its Interface row.
 
     ofport: its OpenFlow number, None while ovs-vswitchd has not given it one or cannot.
-    error: why not, in ovs-vswitchd's words. mtu: bytes, as the device has it.
+    error: why not, in ovs-vswitchd's words.
     row, port_row: its rows in the tables Interface and Port.
     """
 
@@ -26,8 +26,6 @@ class Port:
     options: Mapping[str, str]
     external_ids: Mapping[str, str]
     mac: str | None
-    mac_in_use: str | None
-    mtu: int | None
     mtu_request: int | None
     error: str | None
     row: UUID = field(eq=False, repr=False)

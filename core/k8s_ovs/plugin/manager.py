@@ -104,6 +104,7 @@ def load_plugins(plugin_name: str) -> PluginManager:
     names = chosen_plugins(plugin_name, known["plugins"], known["features"])
     _refuse_namesakes(names)
     broken: list[str] = []
+    late: list[str] = []
     found: Any = NamedExtensionManager(
         PLUGINS_GROUP,
         list(names),
@@ -112,16 +113,15 @@ def load_plugins(plugin_name: str) -> PluginManager:
         on_load_failure_callback=lambda _, entry, error: broken.append(
             f'plugin "{entry.name}" ({entry.value}) does not load: {error!r}'
         ),
-        warn_on_missing_entrypoint=False,
+        on_missing_entrypoints_callback=late.extend,
     )
     if broken:
         raise PluginError("; ".join(broken))
-    plugins = {extension.name: extension.obj for extension in found}
-    # stevedore looks once in the life of a process.
-    if late := [name for name in names if name not in plugins]:
+    if late:  # stevedore looks once in the life of a process
         raise PluginError(
-            f"PluginName: {', '.join(late)} came after this program had started, restart it"
+            f"PluginName: {', '.join(sorted(late))} came after this program had started, restart it"
         )
+    plugins = {extension.name: extension.obj for extension in found}
     modes = [name for name, plugin in plugins.items() if hasattr(plugin, "tenant_of")]
     if len(modes) != 1:
         said = f"names {len(modes)} modes ({', '.join(modes)})" if modes else "names no mode"
@@ -272,17 +272,15 @@ class PluginManager:
                 yield plugin, each
 
     def _declare_records(self) -> None:
-        for plugin, kind in self._declared("kinds", Kind):
-            self._refuse_known(plugin, kind.name)
-            self.kinds[kind.name] = evolve(
-                kind,
-                decode=partial(_read, plugin, kind.decode),
-                encode=partial(_written, plugin, kind.encode),
-            )
-        for plugin, resource in self._declared("resources", Resource):
-            self._refuse_known(plugin, resource.name)
-            decode = partial(_read, plugin, resource.decode)
-            self.resources[resource.name] = evolve(resource, decode=decode)
+        declared = [*self._declared("kinds", Kind), *self._declared("resources", Resource)]
+        for plugin, each in sorted(declared, key=lambda pair: self.names.index(pair[0])):
+            self._refuse_known(plugin, each.name)
+            decode = partial(_read, plugin, each.decode)
+            if isinstance(each, Kind):
+                encode = partial(_written, plugin, each.encode)
+                self.kinds[each.name] = evolve(each, decode=decode, encode=encode)
+            else:
+                self.resources[each.name] = evolve(each, decode=decode)
 
     def _refuse_known(self, plugin: str, name: str) -> None:
         if name in RESERVED_KINDS or name in self.kinds or name in self.resources:

@@ -45,24 +45,62 @@ class NodeSubnets:
 
     @hook
     def allocations(self, view: View) -> Iterable[Allocation | Problem]:
-        nodes, problems = _nodes_by_address(view)
-        yield from problems
         given: Mapping[str, Given] = view.all(GIVEN)
-        moving = {record.host: key for key, record in given.items() if key not in nodes}
-        present = {node.name for node in view.nodes().values()}
-        yield from _taken_back(view, given, nodes, present)
+        nodes, problems = _nodes_by_address(view, given)
+        yield from problems
+        owners = _Owners(
+            {key: record.host for key, record in given.items()},
+            {node.name: address for address, node in nodes.items()},
+            frozenset(node.name for node in view.nodes().values()),
+        )
+        yield from _taken_back(view, owners)
+        moves = _moves(view, owners)
+        for group in _groups(moves):
+            yield _moved(view, group)
+        # What moves is in two places until its records have followed.
+        busy = {key for move in moves for key in (move.old, move.new)}
         taken = [each.subnet for each in view.subnets().values() if each.subnet is not None]
         free = free_subnets(view.config, taken)
-        for address, node in sorted(nodes.items(), key=lambda each: each[1].name):
-            yield from _wanted(
-                view, address, node, moving.get(node.name), present=present, free=free
-            )
+        for name, address in sorted(owners.now.items()):
+            if address not in busy:
+                yield from _wanted(view, address, name, owners, free)
 
 
-def _nodes_by_address(view: View) -> tuple[dict[str, KubeNode], list[Problem]]:
+@frozen
+class _Owners:
+    """Whose is which key, and where are they now?
+
+    of: node's name by key. now: address by name, of nodes that can have a subnet. present: names
+    of all nodes.
+    """
+
+    of: Mapping[str, str]
+    now: Mapping[str, str]
+    present: frozenset[str]
+
+    def left(self, key: str) -> bool:
+        """Whether the owner of `key` is gone, or has its subnet under its new address already."""
+        owner = self.of[key]
+        return owner not in self.present or self.of.get(self.now.get(owner, "")) == owner
+
+
+@frozen
+class _Move:
+    """A node whose subnet is to follow it from one address to another."""
+
+    name: str
+    old: str
+    new: str
+    record: HostSubnet
+
+
+def _nodes_by_address(
+    view: View, given: Mapping[str, Given]
+) -> tuple[dict[str, KubeNode], list[Problem]]:
+    """Nodes that can have a subnet; of two at one address the one that has its subnet there."""
     nodes: dict[str, KubeNode] = {}
     problems = []
-    for _, node in sorted(view.nodes().items()):
+    for node in sorted(view.nodes().values(), key=lambda each: _standing(each, given)):
         subject = f"node {node.name}"
         if node.address is None:
             problems.append(Problem(subject, "has no IPv4 InternalIP in its status yet"))
@@ -77,77 +115,103 @@ def _nodes_by_address(view: View) -> tuple[dict[str, KubeNode], list[Problem]]:
     return nodes, problems
 
 
-def _taken_back(
-    view: View, given: Mapping[str, Given], nodes: Mapping[str, KubeNode], present: set[str]
-) -> Iterator[Allocation | Problem]:
+def _standing(node: KubeNode, given: Mapping[str, Given]) -> tuple[bool, str]:
+    here = given.get(str(node.address))
+    return here is None or here.host != node.name, node.name
+
+
+def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
     """Subnets of nodes that are gone: both records go together."""
-    for key, record in given.items():
-        if record.host in present or key in nodes:
+    in_use = set(owners.now.values())
+    for key, name in owners.of.items():
+        if name in owners.present or key in in_use:
             continue
         if unreadable := _unreadable(view, key):
-            yield Problem(f"node {record.host}", f"is gone, its subnet is not free: {unreadable}")
+            yield Problem(f"node {name}", f"is gone, its subnet is not free: {unreadable}")
             continue
         writes = (_delete(view, GIVEN, key), _delete(view, SUBNETS, key))
         existing = tuple(write for write in writes if write.revision)
-        yield Allocation(existing, f"node {record.host} is gone")
+        yield Allocation(existing, f"node {name} is gone")
+
+
+def _moves(view: View, owners: _Owners) -> list[_Move]:
+    """Nodes at another address than their subnet, to which it can follow them."""
+    moves: dict[str, _Move] = {}
+    for old, name in sorted(owners.of.items()):
+        new, record = owners.now.get(name, old), view.subnet(old)
+        if new == old or owners.of.get(new) == name or record is None or record.subnet is None:
+            continue
+        there = view.subnet(new)
+        # A record that a person wrote for the new address counts for more.
+        if new in owners.of or there is None or there.subnet is None:
+            moves[name] = _Move(name, old, new, record)
+    while stuck := [each for each in moves.values() if not _makes_way(each.new, owners, moves)]:
+        for move in stuck:
+            del moves[move.name]
+    return list(moves.values())
+
+
+def _makes_way(key: str, owners: _Owners, moves: Mapping[str, _Move]) -> bool:
+    return key not in owners.of or owners.left(key) or owners.of[key] in moves
+
+
+def _groups(moves: Iterable[_Move]) -> list[list[_Move]]:
+    """Moves that must be made together, since one goes where another one leaves."""
+    groups: list[list[_Move]] = []
+    for move in moves:
+        ends = {move.old, move.new}
+        touching = [each for each in groups if any(ends & {m.old, m.new} for m in each)]
+        groups = [each for each in groups if each not in touching]
+        groups.append([move, *(one for each in touching for one in each)])
+    return groups
+
+
+def _moved(view: View, group: list[_Move]) -> Allocation | Problem:
+    told = ", ".join(f"node {move.name} moved from {move.old} to {move.new}" for move in group)
+    keys = sorted({key for move in group for key in (move.old, move.new)})
+    for key in keys:
+        if unreadable := _unreadable(view, key):
+            return Problem(told, f"and its subnet cannot: {unreadable}")
+    writes = []
+    for move in group:
+        new = move.record.moved(IPv4Address(move.new))
+        writes.append(Write(SUBNETS, move.new, new, view.revision(SUBNETS, move.new)))
+        writes.append(_mark(view, move.new, move.name))
+    for key in keys:
+        if key not in {move.new for move in group}:
+            writes += [_delete(view, SUBNETS, key), _delete(view, GIVEN, key)]
+    return Allocation(tuple(writes), told)
 
 
 def _wanted(
-    view: View,
-    address: str,
-    node: KubeNode,
-    old: str | None,
-    *,
-    present: set[str],
-    free: Iterator[IPv4Network],
+    view: View, address: str, name: str, owners: _Owners, free: Iterator[IPv4Network]
 ) -> Iterator[Allocation | Problem]:
-    """What must be written so that `node`, which had `old` as address, has a subnet."""
-    record = view.subnet(address)
-    given: Given | None = view.get(GIVEN, address)
-    has_subnet = record is not None and record.subnet is not None
-    inherited = given is not None and given.host not in present
-    before = view.subnet(old) if old else None
-    if old and before and before.subnet and (inherited or not has_subnet):
-        yield _moved(view, node, old, address, before)
-    elif has_subnet:
-        if given is None or given.host != node.name:
-            yield Allocation((_mark(view, address, node),), f"node {node.name} has its record")
+    """What must be written so that the node `name`, which does not move, has a subnet."""
+    record, owner = view.subnet(address), owners.of.get(address)
+    if record is not None and record.subnet is not None:
+        if owner is None or (owner != name and owners.left(address)):
+            yield Allocation((_mark(view, address, name),), f"node {name} has its record")
+        elif owner != name:
+            yield Problem(f"node {name}", f"has the address {address}, where node {owner} was")
     elif record is None and (unreadable := _unreadable(view, address)):
-        yield Problem(f"node {node.name}", f"has no subnet: {unreadable}")
+        yield Problem(f"node {name}", f"has no subnet: {unreadable}")
     elif (subnet := next(free, None)) is None:
         full = f"has no subnet: all of Network {view.config.network} are taken"
-        yield Problem(f"node {node.name}", full)
+        yield Problem(f"node {name}", full)
     else:
-        yield _joined(view, node, address, record, subnet)
-
-
-def _moved(
-    view: View, node: KubeNode, old: str, address: str, before: HostSubnet
-) -> Allocation | Problem:
-    for key in (old, address):
-        if unreadable := _unreadable(view, key):
-            moved = f"has moved from {old} to {address}, which its subnet cannot"
-            return Problem(f"node {node.name}", f"{moved}: {unreadable}")
-    new = before.moved(IPv4Address(address))
-    writes = (
-        Write(SUBNETS, address, new, view.revision(SUBNETS, address)),
-        _mark(view, address, node),
-        _delete(view, SUBNETS, old),
-        _delete(view, GIVEN, old),
-    )
-    return Allocation(writes, f"node {node.name} moved from {old} to {address}")
+        yield _joined(view, name, address, record, subnet)
 
 
 def _joined(
-    view: View, node: KubeNode, address: str, record: HostSubnet | None, subnet: IPv4Network
+    view: View, name: str, address: str, record: HostSubnet | None, subnet: IPv4Network
 ) -> Allocation:
-    new = record or HostSubnet(node.name, IPv4Address(address))
+    new = record or HostSubnet(name, IPv4Address(address))
     whole = evolve(new, subnet=subnet, assign=False)
     writes = (
         Write(SUBNETS, address, whole, view.revision(SUBNETS, address)),
-        _mark(view, address, node),
+        _mark(view, address, name),
     )
-    return Allocation(writes, f"node {node.name} joined")
+    return Allocation(writes, f"node {name} joined")
 
 
 def _unreadable(view: View, key: str) -> str | None:
@@ -156,8 +220,8 @@ def _unreadable(view: View, key: str) -> str | None:
     return reason
 
 
-def _mark(view: View, address: str, node: KubeNode) -> Write:
-    return Write(GIVEN, address, Given(node.name), view.revision(GIVEN, address))
+def _mark(view: View, address: str, name: str) -> Write:
+    return Write(GIVEN, address, Given(name), view.revision(GIVEN, address))
 
 
 def _delete(view: View, kind: str, key: str) -> Write:

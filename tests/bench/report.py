@@ -1,0 +1,83 @@
+"""The figures as tables for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["TARGETS", "show"]
+
+#: (what, ratio ours to theirs, whether it is to be at most or at least so).
+TARGETS = {
+    "ADD, p50": (1.2, "at most"),
+    "DEL, p50": (0.6, "at most"),
+    "ADDs a second": (0.9, "at least"),
+}
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print them."""
+    console = Console(width=100)
+    console.print(", ".join(f"{name} {value}" for name, value in found["machine"].items()))
+    if "one_by_one" in found:
+        console.print(_times(found["one_by_one"]), _rates(found["burst"]), _steps(found["steps"]))
+        _targets(console, found)
+    if "flows" in found:
+        _flows(console, found["flows"])
+
+
+def _times(one_by_one: dict[str, Any]) -> Table:
+    table = Table("ms", "p50", "p90", "p99", "ratio of p50", title="One by one", min_width=60)
+    for command, figures in one_by_one.items():
+        for title, each in figures["ms"].items():
+            ratio = str(figures["ratio"]) if title == "k8s-ovs" else ""
+            row = (f"{each[cut]:.1f}" for cut in ("p50", "p90", "p99"))
+            table.add_row(f"{command} {title}", *row, ratio)
+    return table
+
+
+def _rates(burst: dict[str, Any]) -> Table:
+    table = Table("", "a second", "p50 ms", "ratio of rates", title="Many at once", min_width=60)
+    for command, figures in burst.items():
+        for title, rate in figures["per_second"].items():
+            ratios = f"{figures['ratio']} of {figures['ratios']}" if title == "k8s-ovs" else ""
+            p50 = f"{figures['ms'][title]['p50']:.1f}"
+            table.add_row(f"{command} {title}", f"{rate:.1f}", p50, ratios)
+    return table
+
+
+def _steps(steps: dict[str, Any]) -> Table:
+    names = list(steps["ADD"])
+    table = Table("ms, median", *names, title="Where the time goes", min_width=60)
+    for command, figures in steps.items():
+        row = (f"{figures[name]:.2f}" if name in figures else "" for name in names)
+        table.add_row(command, *row)
+    return table
+
+
+def _targets(console: Console, found: dict[str, Any]) -> None:
+    ratios = {
+        "ADD, p50": found["one_by_one"]["ADD"]["ratio"],
+        "DEL, p50": found["one_by_one"]["DEL"]["ratio"],
+        "ADDs a second": found["burst"]["ADD"]["ratio"],
+    }
+    for name, (limit, sense) in TARGETS.items():
+        met = ratios[name] <= limit if sense == "at most" else ratios[name] >= limit
+        said = "[green]met[/green]" if met else "[red]missed[/red]"
+        console.print(f"target {said}: {name}: {ratios[name]} of theirs, {sense} {limit}")
+
+
+def _flows(console: Console, flows: dict[str, Any]) -> None:
+    nodes, restart, again = flows["nodes"], flows["restart"], flows["all_flows"]
+    console.print(
+        f"{nodes['count']} nodes: {nodes['flows']} flows stand {nodes['ms']:.0f} ms after their "
+        f"records are written, {nodes['commit_ms']:.0f} ms of it to compute and commit them"
+    )
+    console.print(
+        f"restart with {restart['pods']} pods: ready after {restart['ready_s']} s, "
+        f"{restart['flows_changed']} of {restart['flows']} flows changed"
+    )
+    console.print(f"all {again['flows']} flows from nothing: {again['ms']:.0f} ms")
+    console.print(f"memory of the daemon: {flows['rss_mib']} MiB")

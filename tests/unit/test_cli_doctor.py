@@ -1,0 +1,177 @@
+"""What the doctor makes of the answers: each wrong one has its line, and a word of advice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from k8s_ovs.cli.doctor_checks import core_checks, plugin_checks
+from k8s_ovs.cli.doctor_facts import Facts, NodeFacts
+from k8s_ovs.cli.picture import Picture
+from k8s_ovs.cli.status import SwitchWord
+from k8s_ovs.cli.this_node import DaemonWord
+from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.plugin import Check, View, hook
+from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.reconcile.book import Delta
+from k8s_ovs.testing.world import sample_config, sample_here, sample_world
+
+PICTURE = Picture(
+    key="/k8s.ovs.com/ovs/network/config",
+    config=sample_config(),
+    manager=PluginManager({}),
+    world=sample_world(),
+    raw={"config": b"{}"},
+    revision_of_config=1,
+    stray=(),
+    problems=(),
+)
+NODE = NodeFacts(
+    world=sample_world(),
+    here=sample_here(),
+    failures=[],
+    delta=Delta(),
+    tun0=[],
+    masquerade=True,
+    underlay_mtu=1500,
+)
+WELL = Facts(
+    daemon=DaemonWord({"pid": os.getpid(), "ready": True}, os.getpid()),
+    switch=SwitchWord("3.1.0", "system", 71),
+    in_kernel=True,
+    kube="https://10.0.0.1:6443 v1.34.2",
+    picture=PICTURE,
+    node=NODE,
+)
+
+
+def wrong(facts: Facts) -> dict[str, Check]:
+    """The checks that are not ok, by name."""
+    return {check.name: check for check in core_checks(facts) if not check.ok}
+
+
+def test_a_node_that_is_well_has_nothing_wrong() -> None:
+    assert wrong(WELL) == {}
+    assert [check.name for check in core_checks(WELL)] == [
+        "Open vSwitch",
+        "datapath",
+        "etcd",
+        "records",
+        "API server",
+        "place",
+        "MTU",
+        "tun0",
+        "nftables",
+        "flows",
+        "daemon",
+    ]
+
+
+CASES: Mapping[str, tuple[Facts, str, str]] = {
+    "no database": (
+        evolve(WELL, switch=SwitchWord(problem="no connection"), node=Unavailable("no connection")),
+        "Open vSwitch",
+        "systemctl start openvswitch-switch",
+    ),
+    "no ovs-vswitchd": (
+        evolve(WELL, switch=SwitchWord("3.1.0", "system", None, "does not answer")),
+        "Open vSwitch",
+        "is ovs-vswitchd running?",
+    ),
+    "no bridge": (
+        evolve(WELL, switch=SwitchWord("3.1.0", None, None, "br0 is not there: ...")),
+        "Open vSwitch",
+        "what the daemon waits for",
+    ),
+    "userspace in vain": (
+        evolve(WELL, switch=SwitchWord("3.1.0", "netdev", 71)),
+        "datapath",
+        "--datapath auto",
+    ),
+    "no etcd": (
+        evolve(WELL, picture=Unavailable("etcd"), node=Unavailable("etcd")),
+        "etcd",
+        "--etcd-endpoints",
+    ),
+    "bad record": (
+        evolve(WELL, picture=evolve(PICTURE, problems=("config: Name: missing",))),
+        "records",
+        "k8s-ovs config check",
+    ),
+    "no API server": (evolve(WELL, kube=Unavailable("refused")), "API server", "KUBECONFIG"),
+    "no place": (evolve(WELL, node=K8sOvsError("no subnet yet")), "place", "subnet list"),
+    "MTU too large": (
+        evolve(WELL, node=evolve(NODE, underlay_mtu=1400)),
+        "MTU",
+        "lower MTU",
+    ),
+    "tun0 touched": (
+        evolve(WELL, node=evolve(NODE, tun0=["set tun0 up"])),
+        "tun0",
+        "restart the daemon",
+    ),
+    "tun0 gone": (
+        evolve(WELL, node=evolve(NODE, tun0=K8sOvsError("device tun0 is not there"))),
+        "tun0",
+        "restart the daemon",
+    ),
+    "no masquerade": (
+        evolve(WELL, node=evolve(NODE, masquerade=False)),
+        "nftables",
+        "restart the daemon",
+    ),
+    "flows touched": (
+        evolve(WELL, node=evolve(NODE, delta=Delta(deletes=(1, 2)))),
+        "flows",
+        "k8s-ovs flows --diff",
+    ),
+    "plugin fails": (
+        evolve(WELL, node=evolve(NODE, failures=["plugin acme: it raised"])),
+        "plugins",
+        "author",
+    ),
+    "no daemon": (evolve(WELL, daemon=DaemonWord({}, None)), "daemon", "k8s-ovs node"),
+    "daemon waits": (
+        evolve(WELL, daemon=DaemonWord({"pid": 7, "waiting_for": "etcd"}, 7)),
+        "daemon",
+        "Its log",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_thing_that_is_wrong_is_one_line_with_advice(case: str) -> None:
+    facts, name, advice = CASES[case]
+    found = wrong(facts)
+    assert list(found) == [name]
+    assert advice in found[name].advice
+
+
+def test_the_userspace_datapath_is_fine_where_the_kernel_has_none() -> None:
+    facts = evolve(WELL, switch=SwitchWord("3.1.0", "netdev", 71), in_kernel=False)
+    assert wrong(facts) == {}
+
+
+class Asks:
+    @hook
+    def doctor_checks(self, view: View) -> list[Check]:
+        return [Check("tenants", len(view.pods()) == 2, "two pods")]
+
+
+class Raises:
+    @hook
+    def doctor_checks(self, view: View) -> list[Check]:
+        raise RuntimeError("ill itself")
+
+
+def test_plugins_look_at_the_same_world_and_one_that_raises_is_named() -> None:
+    plugins: dict[str, Any] = {"acme-good": Asks(), "acme-bad": Raises()}
+    facts = evolve(WELL, picture=evolve(PICTURE, manager=PluginManager(plugins)))
+    good, bad = plugin_checks(facts)
+    assert good == Check("tenants", True, "two pods")
+    assert not bad.ok
+    assert "plugin acme-bad: doctor_checks of the network: RuntimeError('ill itself')" in bad.found

@@ -1,0 +1,122 @@
+"""The command line as a whole: help, completion, errors, and that nothing is loaded in vain."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import Result
+
+from k8s_ovs.cli.main import app
+
+Cli = Callable[..., Result]
+
+GROUPS = ("config", "subnet", "lab")
+COMMANDS = ("node", "config", "subnet", "status", "flows", "doctor", "install-cni", "lab")
+REFERENCE = Path(__file__).parents[2] / "docs" / "cli.md"
+
+
+def leaves() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of the core that does something, with the words that name it."""
+    root: Any = typer.main.get_command(app)
+    context = root.make_context("k8s-ovs", ["config"])
+    for name in COMMANDS:
+        command = root.get_command(context, name)
+        for word, leaf in getattr(command, "commands", {"": command}).items():
+            yield tuple(filter(None, (name, word))), leaf
+
+
+LEAVES = dict(leaves())
+
+
+def test_help_names_every_command(k8s_ovs: Cli) -> None:
+    shown = k8s_ovs("--help")
+    assert shown.exit_code == 0
+    for name in COMMANDS:
+        assert f" {name} " in shown.stdout
+
+
+def test_help_alone_loads_no_command() -> None:
+    program = (
+        "import sys; from k8s_ovs.cli.main import app; app(['--help'], standalone_mode=False); "
+        "print([m for m in sys.modules if m in ('k8s_ovs.lab', 'k8s_ovs.node.daemon', 'grpc')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_the_help_of_each_command_has_examples(words: tuple[str, ...], k8s_ovs: Cli) -> None:
+    shown = k8s_ovs(*words, "--help")
+    assert shown.exit_code == 0
+    assert "Examples:" in shown.stdout
+    assert f"k8s-ovs {' '.join(words)}" in shown.stdout
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_only_the_root_offers_to_install_completion(group: str, k8s_ovs: Cli) -> None:
+    assert "--install-completion" in k8s_ovs("--help").stdout
+    assert "--install-completion" not in k8s_ovs(group, "--help").stdout
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_the_reference_describes_each_command_and_option(words: tuple[str, ...]) -> None:
+    text = REFERENCE.read_text()
+    assert f"k8s-ovs {' '.join(words)}" in text
+    for parameter in LEAVES[words].params:
+        for flag in (flag for flag in parameter.opts if flag.startswith("--")):
+            assert f"`{flag}" in text, f"{' '.join(words)} {flag}"
+
+
+def test_a_mistyped_command_is_guessed(k8s_ovs: Cli) -> None:
+    shown = k8s_ovs("statsu")
+    assert shown.exit_code == 2
+    assert "No such command 'statsu'. Did you mean 'status'?" in shown.stderr
+
+
+def test_what_a_user_can_cause_is_one_line_and_status_1(k8s_ovs: Cli) -> None:
+    shown = k8s_ovs("config", "show", "--etcd-endpoints", "10.0.0.1")
+    assert shown.exit_code == 1
+    assert shown.stdout == ""
+    assert shown.stderr == (
+        "error: --etcd-endpoints: found '10.0.0.1', expected http://HOST:PORT or https://HOST:PORT\n"
+    )
+
+
+def test_a_form_of_output_that_is_none_is_refused(k8s_ovs: Cli) -> None:
+    shown = k8s_ovs("status", "-o", "yaml")
+    assert shown.exit_code == 2
+    assert "Invalid value for '--output'" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("k8s-ovs s", {"subnet", "status"}),
+        ("k8s-ovs config s", {"set", "show"}),
+        ("k8s-ovs flows --des", {"--desired"}),
+    ],
+)
+def test_the_shell_completes(line: str, offered: set[str], k8s_ovs: Cli) -> None:
+    place = str(len(line.split()) - 1)
+    shown = k8s_ovs(_K8S_OVS_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=place)
+    assert set(shown.stdout.split()) == offered
+
+
+def test_the_completion_script_can_be_shown(k8s_ovs: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Otherwise the shell is found out from the process that started us.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    shown = k8s_ovs("--show-completion", "bash")
+    assert shown.exit_code == 0
+    assert "complete -o default -F _k8s_ovs_completion k8s-ovs" in shown.stdout

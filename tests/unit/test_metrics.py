@@ -1,0 +1,173 @@
+"""The metrics page: what it says, and that nothing a plugin does can break it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.request import urlopen
+
+import pytest
+from attrs import evolve
+from prometheus_client.parser import text_string_to_metric_families
+
+from k8s_ovs.errors import InvalidRecord, K8sOvsError
+from k8s_ovs.node.metrics import Metrics, Scene, listen_address
+from k8s_ovs.node.switch import Commits
+from k8s_ovs.plugin import Metric, View, hook
+from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.testing.etcd import free_port
+from k8s_ovs.testing.world import sample_world
+
+SCENE = Scene(
+    version="0.1.0",
+    ready=True,
+    seated=False,
+    sights={"etcd": True, "kube:nodes": False},
+    problems=1,
+    commits=Commits(count=2, added=70, deleted=3, seconds=0.5, last=1e9),
+    pods=3,
+    flows=71,
+)
+
+
+@contextmanager
+def page(metrics: Metrics) -> Iterator[str]:
+    """Where it is served."""
+    port = free_port()
+    stop = metrics.serve(f"127.0.0.1:{port}")
+    try:
+        yield f"http://127.0.0.1:{port}/metrics"
+    finally:
+        stop()
+
+
+def numbers(metrics: Metrics) -> dict[str, float]:
+    """What Prometheus reads from the page: samples by name and labels."""
+    with page(metrics) as url, urlopen(url, timeout=5) as answer:  # noqa: S310 - always http
+        text = answer.read().decode()
+    return {
+        sample.name + "".join(f" {k}={v}" for k, v in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_page_shows_what_the_daemon_knows_now() -> None:
+    shown = numbers(Metrics(lambda: SCENE))
+    expected = {
+        "k8s_ovs_build_info version=0.1.0": 1,
+        "k8s_ovs_ready": 1,
+        "k8s_ovs_allocator_seat": 0,
+        "k8s_ovs_in_sight source=etcd": 1,
+        "k8s_ovs_in_sight source=kube:nodes": 0,
+        "k8s_ovs_problems": 1,
+        "k8s_ovs_pods": 3,
+        "k8s_ovs_flows": 71,
+        "k8s_ovs_commit_seconds_count": 2,
+        "k8s_ovs_commit_seconds_sum": 0.5,
+        "k8s_ovs_flow_changes_total change=added": 70,
+        "k8s_ovs_flow_changes_total change=deleted": 3,
+        "k8s_ovs_last_commit_timestamp_seconds": 1e9,
+    }
+    assert {name: shown.get(name) for name in expected} == expected
+    assert shown["process_resident_memory_bytes"] > 0
+
+
+def test_the_page_is_made_anew_each_time() -> None:
+    scenes = [SCENE, evolve(SCENE, pods=4)]
+    metrics = Metrics(lambda: scenes.pop(0))
+    assert [numbers(metrics)["k8s_ovs_pods"] for _ in range(2)] == [3, 4]
+
+
+def test_turns_and_requests_are_counted_by_command_and_outcome() -> None:
+    metrics = Metrics(lambda: SCENE)
+    metrics.turn(0.003)
+    for outcome in ("ok", "ok", "11"):
+        metrics.cni("ADD", outcome, 0.02)
+    shown = numbers(metrics)
+    assert shown["k8s_ovs_turn_seconds_count"] == 1
+    assert shown["k8s_ovs_turn_seconds_bucket le=0.002"] == 0
+    assert shown["k8s_ovs_turn_seconds_bucket le=0.005"] == 1
+    assert shown["k8s_ovs_cni_request_seconds_count command=ADD outcome=ok"] == 2
+    assert shown["k8s_ovs_cni_request_seconds_count command=ADD outcome=11"] == 1
+
+
+class Counts:
+    @hook
+    def metrics(self, view: View) -> list[Metric]:
+        pods = len(view.pods())
+        return [Metric("pods", "Pods.", pods, {"of": "all"}), Metric("pods", "Pods.", 0)]
+
+
+class Raises:
+    @hook
+    def metrics(self, view: View) -> list[Metric]:
+        raise RuntimeError("lost count")
+
+
+class Misnames:
+    @hook
+    def metrics(self, view: View) -> list[Metric]:
+        return [Metric("two words", "?", 1)]
+
+
+class Mislabels:
+    @hook
+    def metrics(self, view: View) -> list[Metric]:
+        return [Metric("fine", "?", 1, {"a-b": "c"})]
+
+
+def test_plugins_metrics_carry_their_names_and_a_bad_one_spoils_nothing() -> None:
+    plugins = {"good": Counts(), "raises": Raises(), "bad": Misnames(), "worse": Mislabels()}
+    manager, world = PluginManager(plugins), sample_world()
+    scene = evolve(SCENE, plugins=lambda: manager.metrics(manager.view(world)))
+    shown = {
+        name: value
+        for name, value in numbers(Metrics(lambda: scene)).items()
+        if name.startswith("k8s_ovs_plugin_")
+    }
+    assert shown == {
+        "k8s_ovs_plugin_pods of=all plugin=good": 2,
+        "k8s_ovs_plugin_pods plugin=good": 0,
+        "k8s_ovs_plugin_metrics_failed plugin=good": 0,
+        "k8s_ovs_plugin_metrics_failed plugin=raises": 1,
+        "k8s_ovs_plugin_metrics_failed plugin=bad": 1,
+        "k8s_ovs_plugin_metrics_failed plugin=worse": 1,
+    }
+
+
+def test_a_port_in_use_is_an_error_that_names_the_flag() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(K8sOvsError) as error:
+            Metrics(lambda: SCENE).serve(address)
+    assert str(error.value) == (
+        f"--metrics-address {address}: Address already in use; another program listens there: "
+        'give another, or "" for none'
+    )
+
+
+def test_an_address_of_another_host_is_an_error_that_names_the_flag() -> None:
+    with pytest.raises(K8sOvsError, match=r"^--metrics-address 192\.0\.2\.1:9477: Cannot assign"):
+        Metrics(lambda: SCENE).serve("192.0.2.1:9477")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9477", ("127.0.0.1", 9477)),
+        (":9477", ("0.0.0.0", 9477)),  # noqa: S104 - what an empty host means
+        ("[::1]:9477", ("::1", 9477)),
+    ],
+)
+def test_an_address_is_host_and_port(text: str, address: tuple[str, int]) -> None:
+    assert listen_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["9477", "host:", "host:http", "host:65536", "host:-1"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRecord, match=r"^--metrics-address: found .*, expected HOST:PORT"):
+        listen_address(text)

@@ -1,0 +1,59 @@
+"""Which record is this node's?"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+from attrs import evolve
+
+from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.node.place import NoPlace, find_place
+from k8s_ovs.testing.world import sample_host
+
+SUBNETS = {str(sample_host(n).host_ip): sample_host(n) for n in (1, 2, 3)}
+
+
+def addresses(*numbers: int) -> list[IPv4Address]:
+    return [IPv4Address("192.168.0.10") + number for number in numbers]
+
+
+def found(*numbers: int, subnets: dict[str, HostSubnet] | None = None) -> HostSubnet:
+    return find_place(subnets or SUBNETS, addresses(*numbers), "node1", {})
+
+
+def test_it_is_the_one_under_an_address_of_this_machine() -> None:
+    assert found(77, 2) == sample_host(2)
+
+
+def test_of_several_it_is_the_one_with_this_nodes_name() -> None:
+    assert found(3, 2, 1) == sample_host(1)
+
+
+def test_without_its_name_it_is_the_one_of_the_lowest_address() -> None:
+    assert found(3, 2) == sample_host(2)
+
+
+def test_a_record_without_a_subnet_is_no_place() -> None:
+    waiting = evolve(sample_host(1), subnet=None, assign=True)
+    assert found(1, 3, subnets=SUBNETS | {"192.168.0.11": waiting}) == sample_host(3)
+    with pytest.raises(NoPlace, match=r"no record with a subnet under subnets/192.168.0.11"):
+        found(1, subnets={"192.168.0.11": waiting})
+
+
+def test_where_there_is_none_it_says_where_it_looked() -> None:
+    with pytest.raises(NoPlace) as nowhere:
+        found(78, 77)
+    assert str(nowhere.value) == (
+        "node node1 has no subnet yet: no record with a subnet under subnets/192.168.0.87, "
+        "subnets/192.168.0.88; the allocator gives one to each Kubernetes node by its InternalIP"
+    )
+    with pytest.raises(NoPlace, match="under no address"):
+        found()
+
+
+def test_a_record_that_is_set_aside_says_why() -> None:
+    reasons = {"subnets/192.168.0.11": "k8ssdn/subnets/192.168.0.11: Host: found 1"}
+    with pytest.raises(NoPlace, match=r"node node1 has no subnet: k8ssdn/.*: Host: found 1"):
+        find_place({}, addresses(1), "node1", reasons)
+    assert find_place(SUBNETS, addresses(1), "node1", reasons) == sample_host(1)

@@ -1,0 +1,71 @@
+"""What a hook looked up is noted, found or not, and the world itself never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from k8s_ovs.model.pod import Pod
+from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Read, Record, View, World
+from k8s_ovs.testing.world import sample_config, sample_here, sample_host, sample_pod, sample_world
+
+
+def view_of(world: World) -> View:
+    def tenant_of(view: View, pod: Pod) -> int | None:
+        return 7 if view.get("netnamespaces", pod.namespace) else None
+
+    return View(world, tenant_of)
+
+
+@pytest.mark.parametrize(
+    ("look", "found", "read"),
+    [
+        (lambda view: view.config, sample_config(), (CONFIG, "")),
+        (lambda view: view.here, sample_here(), (HERE, "")),
+        (lambda view: view.subnet("192.168.0.12"), sample_host(2), (SUBNETS, "192.168.0.12")),
+        (lambda view: view.subnet("192.168.0.99"), None, (SUBNETS, "192.168.0.99")),
+        (
+            lambda view: view.subnets().keys() - {"192.168.0.11"},
+            {"192.168.0.12", "192.168.0.13"},
+            (SUBNETS, None),
+        ),
+        (lambda view: view.pods()["veth1"], sample_pod(1), (PODS, None)),
+        (lambda view: view.nodes(), {}, ("nodes", None)),
+        (lambda view: view.all("audits"), {"a": "x"}, ("audits", None)),
+        (lambda view: view.get("audits", "a"), "x", ("audits", "a")),
+        (lambda view: view.get("others", "b"), None, ("others", "b")),
+        (lambda view: view.revision("audits", "a"), 1, ("audits", "a")),
+        (lambda view: view.revision("audits", "b"), 0, ("audits", "b")),
+        (lambda view: view.tenant_of(sample_pod(1)), None, ("netnamespaces", "default")),
+    ],
+)
+def test_each_look_is_noted(look: Callable[[View], object], found: object, read: Read) -> None:
+    view = view_of(sample_world(records={"audits": {"a": "x"}}))
+    assert look(view) == found
+    assert view.reads == {read}
+
+
+def test_what_is_not_known_yet_is_noted_and_says_so() -> None:
+    view = view_of(World())
+    with pytest.raises(LookupError, match="config of this network is not known yet"):
+        _ = view.config
+    with pytest.raises(LookupError, match="here of this network is not known yet"):
+        _ = view.here
+    assert view.reads == {(CONFIG, ""), (HERE, "")}
+
+
+def test_a_changed_world_leaves_the_old_one_as_it_was() -> None:
+    old = World({"audits": {"a": Record("x", 1), "b": Record("y", 2)}}, revision=2)
+    new = old.changed({("audits", "a"): Record("z", 3), ("audits", "b"): None}, revision=3)
+    assert new.of("audits") == {"a": Record("z", 3)}
+    assert old.of("audits") == {"a": Record("x", 1), "b": Record("y", 2)}
+    assert (old.revision, new.revision) == (2, 3)
+
+
+def test_taking_out_what_is_not_there_and_going_back_in_time_change_nothing() -> None:
+    world = World({"audits": {"a": Record("x", 1)}}, revision=9)
+    after = world.changed({("audits", "b"): None, ("others", "c"): None}, revision=4)
+    assert after.of("audits") == world.of("audits")
+    assert after.of("others") == {}
+    assert after.revision == 9
