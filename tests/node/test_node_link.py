@@ -11,9 +11,7 @@ from attrs import evolve
 
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.node import (
-    DefaultRoute,
     NodeLink,
-    default_route,
     local_addresses,
     set_up,
     underlay_mtu,
@@ -144,9 +142,3 @@ class TestUnderlay:
     def test_an_address_of_no_device_is_named_with_those_there_are(self, underlay: Any) -> None:
         with pytest.raises(LinkError, match=r"address 192\.168\.0\.99.*192\.168\.0\.11"):
             underlay_mtu(IPv4Address("192.168.0.99"))
-
-    def test_the_default_route_of_the_lowest_metric_counts(self, underlay: Any) -> None:
-        assert default_route() is None
-        underlay.run("ip route add default via 192.168.0.2 metric 200")
-        underlay.run("ip route add default via 192.168.0.1 metric 100")
-        assert default_route() == DefaultRoute("eth0", IPv4Address("192.168.0.1"))

@@ -94,6 +94,14 @@ def test_what_a_user_can_cause_is_one_line_and_status_1(k8s_ovs: Cli) -> None:
     )
 
 
+def test_flags_without_a_command_are_the_daemons(k8s_ovs: Cli) -> None:
+    shown = k8s_ovs("--etcd-endpoints=http://10.0.0.1:2379", "--log-level", "loud")
+    assert shown.exit_code == 1
+    assert shown.stderr == (
+        "error: --log-level: found loud, expected one of debug, info, warning, error\n"
+    )
+
+
 def test_a_form_of_output_that_is_none_is_refused(k8s_ovs: Cli) -> None:
     shown = k8s_ovs("status", "-o", "yaml")
     assert shown.exit_code == 2

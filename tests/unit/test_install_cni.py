@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from k8s_ovs.cli.install_cni import cni_config, install
 from k8s_ovs.errors import K8sOvsError
 

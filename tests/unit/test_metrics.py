@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -171,3 +172,13 @@ def test_an_address_is_host_and_port(text: str, address: tuple[str, int]) -> Non
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidRecord, match=r"^--metrics-address: found .*, expected HOST:PORT"):
         listen_address(text)
+
+
+def test_the_reference_describes_each_metric() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    manager, world = PluginManager({"raises": Raises()}), sample_world()
+    metrics = Metrics(lambda: evolve(SCENE, plugins=lambda: manager.metrics(manager.view(world))))
+    for family in metrics.registry.collect():
+        if family.name.startswith("k8s_ovs_"):
+            suffix = {"info": "_info", "counter": "_total"}.get(family.type, "")
+            assert f"`{family.name}{suffix}" in text

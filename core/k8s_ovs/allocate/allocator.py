@@ -98,7 +98,7 @@ class Allocator:
         token = self._seat.token
         if self._offered is None or token is None:
             self._problems = ()
-            self._seen = World()
+            self._seen, self._ours = World(), {}
             return True
         world, manager = self._offered
         self._note_deletions(world)

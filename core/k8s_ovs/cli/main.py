@@ -54,6 +54,13 @@ class _LazyGroup(TyperGroup):
         }
         self._met_plugins = False
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`k8s-ovs --etcd-endpoints=...` is the daemon: so it was started before it had commands."""
+        own = {flag for parameter in self.get_params(ctx) for flag in parameter.opts}
+        if args and args[0].startswith("--") and args[0].partition("=")[0] not in own:
+            args = ["node", *args]
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: Any) -> list[str]:
         self._meet_plugins(ctx)
         return list(self.commands)

@@ -70,7 +70,8 @@ class World:
         """A node's flows in ovs-ofctl's words, tables by name; of one table or of all."""
         only = [f"table={table}"] if table else []
         words = ["ovs-ofctl", "-OOpenFlow14", "--names", "dump-flows", "br0", *only]
-        return self.lab.exec(node, words).stdout.splitlines()[1:]
+        lines = self.lab.exec(node, words).stdout.splitlines()
+        return [line for line in lines if "cookie=" in line]
 
     def cni(
         self,

@@ -27,7 +27,6 @@ class Route:
     to: IPv4Network
     via: IPv4Address | None
     device: int
-    metric: int
     automatic: bool
 
 
@@ -88,6 +87,5 @@ def _route(message: Any) -> Route:
         to=IPv4Network((message.get("dst") or 0, message["dst_len"])),
         via=IPv4Address(via) if via else None,
         device=message.get("oif"),
-        metric=message.get("priority") or 0,
         automatic=message["proto"] == _BY_KERNEL,
     )

@@ -20,9 +20,7 @@ from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.rtnetlink import Kernel, request, talk
 
 __all__ = [
-    "DefaultRoute",
     "NodeLink",
-    "default_route",
     "deviations",
     "local_addresses",
     "set_up",
@@ -30,7 +28,6 @@ __all__ = [
 ]
 
 _SYSCTL = Path("/proc/sys/net")
-_EVERYWHERE = IPv4Network("0.0.0.0/0")
 
 
 @frozen
@@ -47,14 +44,6 @@ class NodeLink:
     routes: tuple[IPv4Network, ...]
     mtu: int | None = None
     checksum_offload: bool = True
-
-
-@frozen
-class DefaultRoute:
-    """How the node reaches the world; via None: by a point-to-point device."""
-
-    device: str
-    via: IPv4Address | None
 
 
 @frozen
@@ -111,20 +100,6 @@ def underlay_mtu(address: IPv4Address) -> int:
             raise LinkError(f"no device of this node has the address {address}; found {found}")
         (device,) = await kernel.link("get", index=owners[address])
         return int(device.get("mtu"))
-
-    return talk(ask)
-
-
-def default_route() -> DefaultRoute | None:
-    """The default route with the lowest metric; None: there is none. Raises LinkError."""
-
-    async def ask(kernel: Kernel) -> DefaultRoute | None:
-        routes = [route for route in await lookup.routes(kernel) if route.to == _EVERYWHERE]
-        if not routes:
-            return None
-        best = min(routes, key=lambda route: route.metric)
-        (device,) = await kernel.link("get", index=best.device)
-        return DefaultRoute(device.get("ifname"), best.via)
 
     return talk(ask)
 

@@ -1,1 +1,1 @@
-"""The nouns: what users, Kubernetes and this node say, as frozen values. JSON is known only here."""
+"""The nouns: what users, Kubernetes and the node say, as frozen values. Only here is JSON known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from typing import Any
@@ -32,10 +33,8 @@ class Inbox:
 
     def take(self) -> list[Any]:
         """All that has come, oldest first."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._fd)
-        except BlockingIOError:
-            pass
         items = []
         while self._items:
             items.append(self._items.popleft())

@@ -37,6 +37,6 @@ def find_place(
             raise NoPlace(f"node {hostname} has no subnet: {reason}")
     looked = ", ".join(f"subnets/{address}" for address in sorted(addresses)) or "no address"
     raise NoPlace(
-        f"node {hostname} has no subnet yet: no record with a subnet under {looked}; the allocator gives one "
-        "to each Kubernetes node by its InternalIP"
+        f"node {hostname} has no subnet yet: no record with a subnet under {looked}; "
+        "the allocator gives one to each Kubernetes node by its InternalIP"
     )

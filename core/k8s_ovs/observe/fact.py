@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-__all__ = ["Change", "Entry", "Fact", "Sink", "Sight", "Snapshot"]
+__all__ = ["Change", "Entry", "Fact", "Sight", "Sink", "Snapshot"]
 
 
 @frozen
