@@ -51,7 +51,7 @@ def measure(lab: Lab, ours: Subject, progress: Callable[[str], None]) -> dict[st
 def _others_join(lab: Lab, log: Log) -> dict[str, Any]:
     """The records of 99 more nodes come in one etcd transaction: until their flows stand."""
     log.forget()
-    lines = [f"put {key} '{value}'" for key, value in _records()]
+    lines = [f"put {key} {json.dumps(value)}" for key, value in _records()]
     begin = time.time()
     told = "\n" + "\n".join(lines) + "\n\n\n"
     lab.exec("fabric", ["etcdctl", "txn"], text=told)

@@ -19,7 +19,7 @@ TARGETS = {
 
 def show(found: dict[str, Any]) -> None:
     """Print them."""
-    console = Console(width=100)
+    console = Console(width=100, soft_wrap=True)
     console.print(", ".join(f"{name} {value}" for name, value in found["machine"].items()))
     if "one_by_one" in found:
         console.print(_times(found["one_by_one"]), _rates(found["burst"]), _steps(found["steps"]))

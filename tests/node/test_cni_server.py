@@ -325,3 +325,18 @@ class TestSocket:
         assert [client.answer()[1]["code"] for client in (first, second)] == [11, 11]
         assert not reply(None)
         assert not path.exists()
+
+
+def test_each_answer_is_counted_by_command_and_outcome(path: Path, handled: Handled) -> None:
+    counted: list[tuple[str, str, float]] = []
+    server = CniServer(path, handled, (os.getuid(),), count=lambda *each: counted.append(each))
+    server.start()
+    try:
+        for command, answer in (("DEL", None), ("ADD", CniError(Code.TRY_AGAIN_LATER, "soon"))):
+            client = Client(path, request(command))
+            handled.next()[1](answer)
+            client.answer()
+    finally:
+        server.stop()
+    assert [each[:2] for each in counted] == [("DEL", "ok"), ("ADD", "11")]
+    assert all(each[2] >= 0 for each in counted)

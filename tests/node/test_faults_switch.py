@@ -10,9 +10,8 @@ from functools import partial
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab import LabPod
 from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.underlay import add_namespace, remove_namespaces
+from k8s_ovs.lab.underlay import remove_namespaces
 from k8s_ovs.lab.world import World
 from k8s_ovs.testing.ovs import OvsProcess
 from k8s_ovs.testing.traffic import Pulse
@@ -39,7 +38,7 @@ class TestDaemon:
 
     def test_pods_that_went_while_it_was_away_are_gone(self, shaken: World) -> None:
         ports, flows = pod_ports(shaken), counted(shaken).keys()
-        lost = bare_pod(shaken, "node1", "lost")
+        lost = shaken.attach(shaken.bare_pod("node1", "lost"))
         assert len(pod_ports(shaken)) == len(ports) + 1
         shaken.lab.stop_daemon("node1")
         remove_namespaces([lost.netns])
@@ -67,16 +66,15 @@ class TestVswitchd:
         goes_on(shaken)
 
     def test_while_it_hangs_an_add_is_answered_in_time(self, shaken: World) -> None:
+        pod = shaken.bare_pod("node1", "early")
         switch(shaken).pause()
         try:
-            with (
-                pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"),
-                shaken.attached("node1", "early"),
-            ):
-                pass
+            with pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"):
+                shaken.attach(pod)
         finally:
             switch(shaken).resume()
         await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
+        shaken.remove(pod)
         goes_on(shaken)
 
 
@@ -98,17 +96,16 @@ class TestOvsdb:
     def test_while_it_hangs_packets_go_on_and_an_add_is_answered_in_time(
         self, shaken: World
     ) -> None:
+        pod = shaken.bare_pod("node1", "early")
         switch(shaken).pause("ovsdb-server")
         try:
-            with (
-                pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"),
-                shaken.attached("node1", "early"),
-            ):
-                pass
+            with pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"):
+                shaken.attach(pod)
             assert shaken.pings("x", shaken.address("y"))
         finally:
             switch(shaken).resume("ovsdb-server")
         await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
+        shaken.remove(pod)
         goes_on(shaken)
 
 
@@ -126,7 +123,7 @@ class TestStart:
     def test_after_the_node_was_booted_its_former_pods_are_gone(self, shaken: World) -> None:
         """OVSDB is on the disk, devices are not."""
         ports, flows = pod_ports(shaken), counted(shaken).keys()
-        former = [bare_pod(shaken, "node1", name) for name in ("one", "two")]
+        former = [shaken.attach(shaken.bare_pod("node1", name)) for name in ("one", "two")]
         shaken.lab.stop_daemon("node1")
         shaken.lab.stop_ovs("node1")
         remove_namespaces([pod.netns for pod in former])
@@ -192,15 +189,6 @@ def switch(world: World) -> OvsProcess:
 
 def waits_for(world: World) -> str:
     return str(world.status("node1")["waiting_for"])
-
-
-def bare_pod(world: World, node: str, name: str) -> LabPod:
-    """A pod whose end is up to the test."""
-    with world.attached(node, name) as pod:
-        pass
-    add_namespace(pod.netns)
-    world.cni("ADD", pod)
-    return pod
 
 
 def goes_on(world: World) -> None:

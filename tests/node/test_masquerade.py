@@ -169,3 +169,13 @@ class TestTable:
         monkeypatch.setenv("PATH", "/nonexistent")
         with pytest.raises(Unavailable, match="nft is not installed"):
             masquerade.apply(NETWORK, VXLAN)
+
+
+@pytest.mark.usefixtures("node")
+def test_the_table_is_there_when_it_was_made_for_this_network() -> None:
+    assert not masquerade.is_there(NETWORK)
+    masquerade.apply(NETWORK, VXLAN)
+    assert masquerade.is_there(NETWORK)
+    assert not masquerade.is_there(IPv4Network("172.12.0.0/16"))
+    masquerade.remove()
+    assert not masquerade.is_there(NETWORK)

@@ -12,6 +12,7 @@ from attrs import evolve
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.node import (
     NodeLink,
+    deviations,
     local_addresses,
     set_up,
     underlay_mtu,
@@ -142,3 +143,25 @@ class TestUnderlay:
     def test_an_address_of_no_device_is_named_with_those_there_are(self, underlay: Any) -> None:
         with pytest.raises(LinkError, match=r"address 192\.168\.0\.99.*192\.168\.0\.11"):
             underlay_mtu(IPv4Address("192.168.0.99"))
+
+
+def test_deviations_are_what_would_be_done_and_nothing_is(bridge_port: Any) -> None:
+    set_up(TUN0)
+    assert deviations(TUN0) == []
+    bridge_port.run("ip route delete 172.11.0.0/16 dev tun0")
+    bridge_port.run("ip link set tun0 mtu 1400")
+    bridge_port.run("sysctl -qw net.ipv4.ip_forward=0")
+    expected = [
+        "set net/ipv4/ip_forward to 1",
+        "set MTU 1450 of tun0",
+        "set route 172.11.0.0/16 by tun0",
+    ]
+    assert deviations(TUN0) == expected
+    assert deviations(TUN0) == expected
+    assert set_up(TUN0) == expected
+
+
+@pytest.mark.usefixtures("node")
+def test_deviations_of_a_device_that_is_not_there_are_an_error() -> None:
+    with pytest.raises(LinkError, match="device tun0 is not there"):
+        deviations(TUN0)

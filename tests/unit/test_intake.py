@@ -108,7 +108,7 @@ def test_a_malformed_record_is_set_aside_and_its_last_good_value_stays(intake: I
     found = changes(intake, write(path(ONE), b'{"Host":1}', 5), put(THREE, 6))
     reason = f"{path(ONE)}: Host: found 1, expected a string"
     assert found == {
-        (QUARANTINE, f"subnets/{KEY}"): Record(reason),
+        (QUARANTINE, f"subnets/{KEY}"): Record(reason, 5),
         (SUBNETS, "192.168.0.13"): Record(THREE, 6),
     }
     assert changes(intake, write(path(ONE), b'{"Host":1}', 7)) == {}
@@ -139,7 +139,9 @@ def test_of_two_overlapping_subnets_the_one_that_came_second_is_set_aside(intake
         "subnets/192.168.0.13: Subnet: found 172.11.4.0/22, expected one that does not overlap "
         "172.11.4.0/22 of 192.168.0.11"
     )
-    assert changes(intake, put(twin, 5)) == {(QUARANTINE, "subnets/192.168.0.13"): Record(reason)}
+    assert changes(intake, put(twin, 5)) == {
+        (QUARANTINE, "subnets/192.168.0.13"): Record(reason, 5)
+    }
     # Writing the first one again does not make it the later one.
     assert changes(intake, put(ONE, 6)) == {(SUBNETS, KEY): Record(ONE, 6)}
     assert changes(intake, delete(path(ONE), 7)) == {
@@ -271,5 +273,5 @@ def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
     intake.absorb(write("k8ssdn/audits/c", b"{", 2))
     assert intake.changes(CONFIG, kinds, {}) == {
         ("audits", "a/b"): Record({}, 1),
-        (QUARANTINE, "audits/c"): Record("k8ssdn/audits/c: not an audit"),
+        (QUARANTINE, "audits/c"): Record("k8ssdn/audits/c: not an audit", 2),
     }

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
-from k8s_ovs.node.ipam import AddressPool, gateway_of, mac_of
+from k8s_ovs.node.ipam import AddressPool
 
 SUBNET = IPv4Network("172.11.4.0/29")
 PODS = [IPv4Address(f"172.11.4.{number}") for number in range(2, 7)]
@@ -58,14 +58,6 @@ def test_a_full_subnet_is_named_with_its_size_and_has_room_again_after_a_release
 def test_a_subnet_without_room_for_a_pod_is_refused() -> None:
     with pytest.raises(InvalidRecord, match=r"10\.0\.0\.0/31"):
         AddressPool(IPv4Network("10.0.0.0/31"))
-
-
-def test_the_gateway_is_the_first_address() -> None:
-    assert gateway_of(SUBNET) == IPv4Address("172.11.4.1")
-
-
-def test_a_mac_holds_the_address() -> None:
-    assert mac_of(IPv4Address("172.11.4.2")) == "0a:58:ac:0b:04:02"
 
 
 @given(st.lists(st.integers(0, 12), max_size=60))

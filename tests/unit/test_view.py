@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Read, Record, View, World
+from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Read, Record, Tag, View, World
 from k8s_ovs.testing.world import sample_config, sample_here, sample_host, sample_pod, sample_world
 
 
@@ -15,7 +15,19 @@ def view_of(world: World) -> View:
     def tenant_of(view: View, pod: Pod) -> int | None:
         return 7 if view.get("netnamespaces", pod.namespace) else None
 
-    return View(world, tenant_of)
+    return View(world, tenant_of, tenant_of)
+
+
+def test_records_are_found_by_their_tag_and_only_those_are_read() -> None:
+    red, blue = Tag("red"), Tag("blue")
+    world = World().changed({("dye", "a"): Record(1, tag=red), ("dye", "b"): Record(2, tag=red)}, 1)
+    world = world.changed({("dye", "b"): Record(3, tag=blue), ("dye", "c"): None}, 2)
+    view = view_of(world)
+    assert view.having("dye", "red") == {"a": 1}
+    assert view.having("dye", "blue") == {"b": 3}
+    assert view.having("dye", "green") == {}
+    assert view.reads == {("dye", red), ("dye", blue), ("dye", Tag("green"))}
+    assert view_of(world.changed({("dye", "a"): None}, 3)).having("dye", "red") == {}
 
 
 @pytest.mark.parametrize(

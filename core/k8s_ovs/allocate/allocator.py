@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -16,7 +16,7 @@ from k8s_ovs.allocate.seat import Seat, SeatToken
 from k8s_ovs.errors import K8sOvsError, PluginError, Unavailable
 from k8s_ovs.observe.etcd import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
 from k8s_ovs.plugin.manager import Failure, PluginManager
-from k8s_ovs.plugin.spec import Allocation, Problem, Write
+from k8s_ovs.plugin.spec import Allocation, Event, Kind, Problem, Write
 from k8s_ovs.plugin.view import CONFIG, Record, World
 
 __all__ = ["GRACE", "HOLD_DOWN", "Allocator"]
@@ -41,6 +41,7 @@ class Allocator:
     """A thread that writes allocations while the seat is ours.
 
     base: the network's prefix in etcd, `<prefix>/<Name>`. hold_down, grace: seconds.
+    publish: told of each event, once what it speaks of is written; must not raise.
     """
 
     def __init__(
@@ -48,14 +49,17 @@ class Allocator:
         etcd: Etcd,
         base: str,
         seat: Seat,
+        *,
         hold_down: float = HOLD_DOWN,
         grace: float = GRACE,
+        publish: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self._etcd = etcd
         self._base = base
         self._seat = seat
         self._hold_down = hold_down
         self._grace = grace
+        self._publish = publish
         self._term: SeatToken | None = None
         self._term_began = 0.0
         self._offered: tuple[World, PluginManager] | None = None
@@ -165,7 +169,9 @@ class Allocator:
         result = self._etcd.txn(compares, operations)
         if result.succeeded:
             for write in wanted.writes:
-                self._remember(write, result.revision)
+                self._remember(manager.kinds[write.kind], write, result.revision)
+            if wanted.event is not None:
+                self._publish(wanted.event)
         _log.info(
             "allocated" if result.succeeded else "allocation overtaken",
             plugin=plugin,
@@ -176,8 +182,8 @@ class Allocator:
         )
         return result.succeeded
 
-    def _remember(self, write: Write, revision: int) -> None:
-        record = None if write.value is None else Record(write.value, revision)
+    def _remember(self, kind: Kind, write: Write, revision: int) -> None:
+        record = None if write.value is None else kind.record(write.value, revision)
         self._ours[write.kind, write.key] = (record, revision)
 
     def _with_ours(self, world: World) -> World:

@@ -55,15 +55,16 @@ def set_config(
 ) -> None:
     """Check a configuration, show what it changes, and write it; it replaces the old one whole.
 
+    Its fields are Name, Network, HostSubnetLength (host bits of a node's subnet), ServiceNetwork
+    and PluginName; MTU and VXLANPort if wanted.
+
     Refused, until --force is given: plugins that are not installed here (other nodes may have
     them), and a network that does not hold the subnets that hosts have.
 
     \b
     Examples:
-      k8s-ovs config set '{"Name":"k8ssdn","Network":"172.11.0.0/16","HostSubnetLength":10,
-        "ServiceNetwork":"10.96.0.0/12","PluginName":"k8s-ovs-subnet"}'
-      k8s-ovs config show -o json > network.json; vi network.json
       k8s-ovs config set -f network.json --dry-run
+      k8s-ovs config show -o json | jq '.MTU=1400' | k8s-ovs config set -f -
     """
     label, data = _given(text, file)
     new = decode(NetworkConfig, label, data)

@@ -147,7 +147,7 @@ def _tun0(wrong: list[str] | K8sOvsError) -> Check:
 
 def _daemon(daemon: DaemonWord | K8sOvsError) -> Check:
     if isinstance(daemon, K8sOvsError):
-        return Check("daemon", False, str(daemon), "run this command as root on the node")
+        return Check("daemon", False, str(daemon), "check --cni-socket and who may read there")
     if daemon.ready:
         return Check("daemon", True, f"process {daemon.listening} serves the CNI")
     advice = f"{_DAEMON_LOG[0].upper()}{_DAEMON_LOG[1:]}"

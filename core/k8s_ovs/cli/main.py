@@ -55,7 +55,7 @@ class _LazyGroup(TyperGroup):
         self._met_plugins = False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """`k8s-ovs --etcd-endpoints=...` is the daemon: so it was started before it had commands."""
+        """`k8s-ovs --etcd-endpoints=...` starts the daemon, as before there were commands."""
         own = {flag for parameter in self.get_params(ctx) for flag in parameter.opts}
         if args and args[0].startswith("--") and args[0].partition("=")[0] not in own:
             args = ["node", *args]
@@ -113,7 +113,18 @@ def _load(name: str, wanted: _Command) -> Any:
         single.command(name, help=module.run.__doc__)(module.run)
         command = typer.main.get_command(single)
     command.name = name
+    for each in (command, *getattr(command, "commands", {}).values()):
+        each.help = _flowing(each.help or "")
     return command
+
+
+def _flowing(text: str) -> str:
+    """A paragraph is one line, which the terminal wraps; what stands behind \\b stays as it is."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(
+        each if each.lstrip("\n").startswith("\b") else " ".join(each.split())
+        for each in paragraphs
+    )
 
 
 def _output() -> Any:

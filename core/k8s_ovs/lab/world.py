@@ -89,18 +89,30 @@ class World:
         node = self.lab.node(pod.node)
         return cni.call(node, command, environment, f"pod {pod.title}", config)
 
+    def bare_pod(self, node: str, name: str) -> LabPod:
+        """The namespace of a pod that no API server knows and nobody has attached yet."""
+        netns = self.lab.layout.pod_netns(node, "bare", name)
+        add_namespace(netns)
+        return LabPod(node, "bare", name, f"uid-{name}", cni.container_id(), netns)
+
+    def attach(self, pod: LabPod) -> LabPod:
+        """Attach it by the CNI; with its address."""
+        result = self.cni("ADD", pod)
+        return evolve(pod, ip=IPv4Interface(result["ips"][0]["address"]).ip)
+
+    def remove(self, pod: LabPod) -> None:
+        """Detach it by the CNI, and remove its namespace."""
+        self.cni("DEL", pod)
+        remove_namespaces([pod.netns])
+
     @contextmanager
     def attached(self, node: str, name: str) -> Iterator[LabPod]:
-        """Meanwhile a pod that no API server knows, attached by the CNI alone."""
-        netns = self.lab.layout.pod_netns(node, "bare", name)
-        pod = LabPod(node, "bare", name, f"uid-{name}", cni.container_id(), netns)
-        add_namespace(netns)
+        """Meanwhile a bare pod that is attached."""
+        pod = self.bare_pod(node, name)
         try:
-            result = self.cni("ADD", pod)
-            yield evolve(pod, ip=IPv4Interface(result["ips"][0]["address"]).ip)
+            yield self.attach(pod)
         finally:
-            self.cni("DEL", pod)
-            remove_namespaces([netns])
+            self.remove(pod)
 
     def ask(
         self,

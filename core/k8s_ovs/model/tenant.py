@@ -23,12 +23,16 @@ class NetNamespace:
     """A namespace's tenant number, and what a person asks to be done with it.
 
     ``{"NetName":"helloworld1","NetID":300924,"Action":"","Namespace":""}``
+
+    action: join (with namespace), isolate, global; "" once it is answered.
+    reason: why the last action could not be done; None: it could.
     """
 
     net_name: str = named("NetName")
     net_id: int = named("NetID")
     action: str = named("Action", default="")
     namespace: str = named("Namespace", default="")
+    reason: str | None = named("Reason", default=None)
     extra: Mapping[str, Any] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:

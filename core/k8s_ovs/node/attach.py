@@ -176,10 +176,10 @@ def _plan_add(
     pod = network.new_pod(request, address, serial)
     try:
         view = network.manager.view(network.reconciler.world)
-        tenant = view.tenant_of(pod)
+        known = view.tenant_of(pod) is not None and view.vni_of(pod) is not None
     except PluginError as error:
         raise CniError(Code.FAILED, f"pod {pod.identity} has no tenant", str(error)) from error
-    if tenant is None:
+    if not known:
         waiting.reason = f"a tenant for namespace {request.namespace}"
         return None
     return Add(pod, pod_link(network, pod), waiting.reply)

@@ -33,8 +33,9 @@ from k8s_ovs.node.status import StatusFile, scene_of, status_of
 from k8s_ovs.node.switch import Switch
 from k8s_ovs.observe.etcd import Etcd
 from k8s_ovs.observe.etcd_watch import PrefixWatch
-from k8s_ovs.observe.kube import Kube, Resource, ResourceWatch
+from k8s_ovs.observe.kube import Involved, Kube, Resource, ResourceWatch, post_event
 from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.plugin.spec import Event
 
 __all__ = ["Daemon"]
 
@@ -246,10 +247,19 @@ class Daemon:
             ttl=_SEAT_TTL,
             on_change=lambda _: self._inbox.wake(),
         )
-        allocator = Allocator(self._etcd, base, seat)
+        allocator = Allocator(self._etcd, base, seat, publish=self._publish)
         self._allocation = (base, seat, allocator)
         seat.start()
         allocator.start()
+
+    def _publish(self, event: Event) -> None:
+        """An event of an allocation, in the allocator's thread."""
+        if self._kube is not None:
+            about = Involved(event.kind, event.name)
+            host = self._settings.hostname
+            post_event(
+                self._kube, about, event.reason, event.message, severity="Warning", host=host
+            )
 
     def _end_allocation(self) -> None:
         if self._allocation:

@@ -5,10 +5,10 @@ A record that cannot be read is quarantined: reported under QUARANTINE, its last
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import structlog
+from attrs import evolve
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.codec import decode
@@ -105,11 +105,11 @@ class Intake:
             name, _, rest = path.partition("/")
             kind, _, key = rest.partition("/")
             if name == config.name and key and kind in kinds:
-                self._decode(kind, key, path, self._entries[ETCD].get(path), kinds[kind].decode)
+                self._decode(kinds[kind], key, path, self._entries[ETCD].get(path))
                 dirty.add((kind, key))
         for name, resource in resources.items():
             for key in touched.get(KUBE + name, ()):
-                self._decode(name, key, key, self._entries[KUBE + name].get(key), resource.decode)
+                self._decode(resource, key, key, self._entries[KUBE + name].get(key))
                 dirty.add((name, key))
         outcomes = {(kind, key): self._decoded[kind].get(key) for kind, key in dirty}
         if any(kind == SUBNETS for kind, _ in dirty):
@@ -117,22 +117,16 @@ class Intake:
         changes: Changes = {}
         for (kind, key), outcome in outcomes.items():
             self._settle(changes, kind, key, outcome)
+        self._date_quarantine(changes, config)
         return changes
 
-    def _decode(
-        self,
-        kind: str,
-        key: str,
-        path: str,
-        entry: Entry | None,
-        decode_one: Callable[[str, Any], Any],
-    ) -> None:
-        decoded = self._decoded.setdefault(kind, {})
+    def _decode(self, kind: Kind | Resource, key: str, path: str, entry: Entry | None) -> None:
+        decoded = self._decoded.setdefault(kind.name, {})
         if entry is None:
             decoded.pop(key, None)
             return
         try:
-            decoded[key] = Record(decode_one(path, entry.value), entry.revision)
+            decoded[key] = kind.record(kind.decode(path, entry.value), entry.revision)
         except InvalidRecord as error:
             decoded[key] = str(error)
 
@@ -183,6 +177,15 @@ class Intake:
         _log.error("record quarantined", record=f"{kind}/{key}", reason=text, last_good=last_good)
         self._quarantine[kind, key] = text
         changes[QUARANTINE, f"{kind}/{key}"] = Record(text)
+
+    def _date_quarantine(self, changes: Changes, config: NetworkConfig) -> None:
+        """Give what is set aside the revision of the record as etcd has it, so that who mends it
+        can say which one was meant."""
+        entries = self._entries.get(ETCD, {})
+        for (kind, key), record in list(changes.items()):
+            entry = entries.get(f"{config.name}/{key}") if kind == QUARANTINE else None
+            if record is not None and entry is not None:
+                changes[kind, key] = evolve(record, revision=entry.revision)
 
     def _change(self, entries: dict[str, Entry], touched: set[str], fact: Change) -> None:
         if fact.entry is None:

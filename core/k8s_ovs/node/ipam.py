@@ -12,17 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 
-__all__ = ["AddressPool", "gateway_of", "mac_of"]
-
-
-def gateway_of(subnet: IPv4Network) -> IPv4Address:
-    """The node's own address in its subnet: the first one. tun0 has it."""
-    return subnet.network_address + 1
-
-
-def mac_of(address: IPv4Address) -> str:
-    """A pod's MAC: 0a:58, a locally administered prefix, and the four bytes of its address."""
-    return ":".join(f"{byte:02x}" for byte in b"\x0a\x58" + address.packed)
+__all__ = ["AddressPool"]
 
 
 class AddressPool:

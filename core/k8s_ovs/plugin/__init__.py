@@ -59,6 +59,7 @@ from k8s_ovs.pipeline.table import Table
 from k8s_ovs.plugin.spec import (
     Allocation,
     Check,
+    Event,
     Hooks,
     Kind,
     LinkSettings,
@@ -79,6 +80,7 @@ __all__ = [
     "Allocation",
     "Check",
     "Ct",
+    "Event",
     "Field",
     "Flow",
     "Goto",

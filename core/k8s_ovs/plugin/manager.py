@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, TypeAlias, TypeVar
@@ -186,7 +186,7 @@ class PluginManager:
 
     def view(self, world: World) -> View:
         """A view for one hook call."""
-        return View(world, self._tenant_of)
+        return View(world, self._tenant_of, self._vni_of)
 
     def network_flows(self, view: View) -> Results[Flow]:
         return self._flows("network_flows", "the network", view=view)
@@ -227,20 +227,25 @@ class PluginManager:
         return list(self._call(hook, subject, Flow, **arguments))
 
     def _tenant_of(self, view: View, pod: Pod) -> int | None:
+        return self._number_of("tenant_of", view, pod)
+
+    def _vni_of(self, view: View, pod: Pod) -> int | None:
+        hook = "vni_of" if "vni_of" in self._callers else "tenant_of"
+        return self._number_of(hook, view, pod)
+
+    def _number_of(self, hook: str, view: View, pod: Pod) -> int | None:
         """What the mode says. Raises PluginError where it raises or says no tenant's number."""
-        for plugin, caller in self._callers.get("tenant_of", ()):
+        for plugin, caller in self._callers.get(hook, ()):
             try:
-                tenant = caller(view=view, pod=pod)[0:1]
+                number = caller(view=view, pod=pod)[0:1]
             except Exception as error:
-                raise PluginError(
-                    f"plugin {plugin}: tenant_of {pod.identity}: {error!r}"
-                ) from error
-            if not tenant:
+                raise PluginError(f"plugin {plugin}: {hook} {pod.identity}: {error!r}") from error
+            if not number:
                 return None
-            if type(tenant[0]) is int and 0 <= tenant[0] <= MAX_NETID:
-                return tenant[0]
+            if type(number[0]) is int and 0 <= number[0] <= MAX_NETID:
+                return number[0]
             raise PluginError(
-                f"plugin {plugin}: tenant_of {pod.identity} returned {tenant[0]!r}, "
+                f"plugin {plugin}: {hook} {pod.identity} returned {number[0]!r}, "
                 f"expected 0 to {MAX_NETID}"
             )
         raise PluginError("no mode is loaded")
@@ -278,7 +283,8 @@ class PluginManager:
             decode = partial(_read, plugin, each.decode)
             if isinstance(each, Kind):
                 encode = partial(_written, plugin, each.encode)
-                self.kinds[each.name] = evolve(each, decode=decode, encode=encode)
+                index = partial(_indexed, plugin, each.index) if each.index else None
+                self.kinds[each.name] = evolve(each, decode=decode, encode=encode, index=index)
             else:
                 self.resources[each.name] = evolve(each, decode=decode)
 
@@ -309,6 +315,13 @@ def _read(plugin: str, decode: Callable[[str, Any], Any], key: str, found: Any) 
         raise
     except Exception as error:  # a plugin may raise anything; the record is set aside
         raise InvalidRecord(f"{key}: plugin {plugin} cannot read it: {error!r}") from error
+
+
+def _indexed(plugin: str, index: Callable[[Any], Hashable], value: Any) -> Hashable:
+    try:
+        return index(value)
+    except Exception as error:  # a plugin may raise anything; the record is set aside
+        raise InvalidRecord(f"plugin {plugin}: cannot index {value!r}: {error!r}") from error
 
 
 def _written(plugin: str, encode: Callable[[Any], bytes], value: Any) -> bytes:

@@ -119,10 +119,10 @@ class Road:
 
     @hook
     def pod_flows(self, view: View, pod: Pod) -> Iterable[Flow]:
-        tenant = view.tenant_of(pod)
-        if tenant is None:
+        tenant, vni = view.tenant_of(pod), view.vni_of(pod)
+        if tenant is None or vni is None:
             return
-        speaks_as = SetField(_SRC_TENANT, tenant)
+        speaks_as = SetField(_SRC_TENANT, vni)
         yield from _pod_in(pod, speaks_as)
         yield Flow(
             NODE_IN,

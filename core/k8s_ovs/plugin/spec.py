@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -16,12 +16,13 @@ from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Table
-from k8s_ovs.plugin.view import View
+from k8s_ovs.plugin.view import Record, Tag, View
 
 __all__ = [
     "PROJECT",
     "Allocation",
     "Check",
+    "Event",
     "Hooks",
     "Kind",
     "LinkSettings",
@@ -45,11 +46,17 @@ class Kind:
     """A kind of record in etcd, below `<prefix>/<Name>/<name>/`.
 
     decode: (key, bytes) to a value; raises InvalidRecord. encode: the way back.
+    index: what `View.having` finds a value by; None: by nothing.
     """
 
     name: str
     decode: Callable[[str, bytes], Any]
     encode: Callable[[Any], bytes]
+    index: Callable[[Any], Hashable] | None = None
+
+    def record(self, value: Any, revision: int) -> Record:
+        """`value` as a record of the world."""
+        return Record(value, revision, Tag(self.index(value)) if self.index else None)
 
 
 @frozen
@@ -65,6 +72,10 @@ class Resource:
     path: str
     decode: Callable[[str, Mapping[str, Any]], Any]
     here_only: bool = False
+
+    def record(self, value: Any, revision: int) -> Record:
+        """`value` as a record of the world."""
+        return Record(value, revision)
 
 
 @frozen
@@ -117,13 +128,28 @@ class Write:
 
 
 @frozen
+class Event:
+    """A warning on an object of the cluster's own (a Namespace, a Node).
+
+    reason: one word in CamelCase, message: a sentence.
+    """
+
+    kind: str
+    name: str
+    reason: str
+    message: str
+
+
+@frozen
 class Allocation:
     """Records to write together or not at all: only if every revision still stands, and only while
     the writer has the allocator's seat. reason: for the log, such as "node node1 joined".
+    event: what people who look at a Kubernetes object should read there, once this is written.
     """
 
     writes: tuple[Write, ...]
     reason: str
+    event: Event | None = None
 
 
 @frozen
@@ -188,6 +214,11 @@ class Hooks:
     @_spec
     def tenant_of(self, view: View, pod: Pod) -> int | None:
         """The tenant (0 to 16777215) of a pod; None: not known yet. Only a mode says this."""
+
+    @_spec
+    def vni_of(self, view: View, pod: Pod) -> int | None:
+        """The number (0 to 16777215) that a pod's packets carry between nodes, where it is another
+        one than its tenant; None: not known yet. Only a mode says this."""
 
     @_spec
     def pod_link(self, view: View, pod: Pod) -> LinkSettings | None:

@@ -6,7 +6,7 @@ was looked up, found or not, so that the core can call the hook again when one o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -28,6 +28,7 @@ __all__ = [
     "SUBNETS",
     "Read",
     "Record",
+    "Tag",
     "View",
     "World",
 ]
@@ -44,19 +45,29 @@ QUARANTINE = "quarantine"
 #: Kinds that the core itself fills, neither from etcd nor from a resource of Kubernetes.
 RESERVED_KINDS = frozenset({CONFIG, HERE, PODS, QUARANTINE})
 
-#: (kind, key) of a record that was looked up; key None: all of that kind.
-Read = tuple[str, str | None]
+
+@frozen
+class Tag:
+    """What records of a kind are found by, beside their keys (see `Kind.index`)."""
+
+    value: Hashable
+
+
+#: (kind, key) of a record that was looked up; a Tag: all that have it; None: all of that kind.
+Read = tuple[str, str | Tag | None]
 
 
 @frozen
 class Record:
-    """A value and etcd's mod_revision of it; 0 for what is not of etcd."""
+    """A value, etcd's mod_revision of it (0 for what is not of etcd), and its tag if it has one."""
 
     value: Any
     revision: int = 0
+    tag: Tag | None = None
 
 
 _NOTHING: Mapping[str, Record] = MappingProxyType({})
+_NO_KEYS: frozenset[str] = frozenset()
 
 
 @frozen
@@ -64,33 +75,52 @@ class World:
     """All records that this node knows, by kind and key. Invalid ones are not here.
 
     revision: etcd's revision up to which this picture has seen all changes.
+    tagged: keys of records by kind and tag.
     """
 
     kinds: Mapping[str, Mapping[str, Record]] = field(factory=dict)
     revision: int = 0
+    tagged: Mapping[tuple[str, Tag], frozenset[str]] = field(factory=dict, eq=False)
 
     def of(self, kind: str) -> Mapping[str, Record]:
         return self.kinds.get(kind, _NOTHING)
 
+    def keys_of(self, kind: str, tag: Tag) -> frozenset[str]:
+        """Keys of the records of `kind` that have `tag`."""
+        return self.tagged.get((kind, tag), _NO_KEYS)
+
     def changed(self, changes: Mapping[tuple[str, str], Record | None], revision: int) -> World:
         """This world after `changes`; a record None is taken out."""
-        kinds = dict(self.kinds)
-        for kind in {kind for kind, _ in changes}:
-            kinds[kind] = dict(self.of(kind))
+        touched = {kind: dict(self.of(kind)) for kind in {kind for kind, _ in changes}}
+        tagged = dict(self.tagged)
         for (kind, key), record in changes.items():
-            if record is None:
-                kinds[kind].pop(key, None)  # type: ignore[attr-defined]  # made a dict just above
-            else:
-                kinds[kind][key] = record  # type: ignore[index]  # made a dict just above
-        return evolve(self, kinds=kinds, revision=max(revision, self.revision))
+            before = touched[kind].pop(key, None)
+            if before is not None and before.tag is not None:
+                tagged[kind, before.tag] = tagged.get((kind, before.tag), _NO_KEYS) - {key}
+            if record is not None:
+                touched[kind][key] = record
+            if record is not None and record.tag is not None:
+                tagged[kind, record.tag] = tagged.get((kind, record.tag), _NO_KEYS) | {key}
+        return evolve(
+            self,
+            kinds={**self.kinds, **touched},
+            revision=max(revision, self.revision),
+            tagged={which: keys for which, keys in tagged.items() if keys},
+        )
 
 
 class View:
     """A world as one hook call sees it. `reads` says what was looked up."""
 
-    def __init__(self, world: World, tenant_of: Callable[[View, Pod], int | None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        tenant_of: Callable[[View, Pod], int | None],
+        vni_of: Callable[[View, Pod], int | None],
+    ) -> None:
         self._world = world
         self._tenant_of = tenant_of
+        self._vni_of = vni_of
         self.reads: set[Read] = set()
 
     @property
@@ -126,6 +156,10 @@ class View:
         """The tenant that the mode says `pod` is in; None: not known yet."""
         return self._tenant_of(self, pod)
 
+    def vni_of(self, pod: Pod) -> int | None:
+        """The number that the pod's packets carry; None: not known yet."""
+        return self._vni_of(self, pod)
+
     def get(self, kind: str, key: str) -> Any:
         """The record `key` of `kind`, or None."""
         self.reads.add((kind, key))
@@ -142,6 +176,16 @@ class View:
         """All records of `kind`, by key."""
         self.reads.add((kind, None))
         return {key: record.value for key, record in self._world.of(kind).items()}
+
+    def having(self, kind: str, index: Hashable) -> Mapping[str, Any]:
+        """Records of `kind` for which the kind's `index` is this value, by key.
+
+        Only a change among those makes the hook be called again.
+        """
+        tag = Tag(index)
+        self.reads.add((kind, tag))
+        records = self._world.of(kind)
+        return {key: records[key].value for key in self._world.keys_of(kind, tag)}
 
     def _single(self, kind: str) -> Any:
         record = self.get(kind, "")

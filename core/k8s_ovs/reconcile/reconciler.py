@@ -51,11 +51,11 @@ class Reconciler:
         """Take in changed records; None: gone."""
         if not changes and revision <= self.world.revision:
             return
-        self.world = self.world.changed(changes, revision)
-        for kind, key in changes:
+        before, self.world = self.world, self.world.changed(changes, revision)
+        for (kind, key), record in changes.items():
             if kind in _KIND_OF_RECORD:
                 self._dirty.add(Subject(_KIND_OF_RECORD[kind], key))
-            for read in ((kind, key), (kind, None)):
+            for read in _reads_of(kind, key, before.of(kind).get(key), record):
                 self._dirty |= self._readers.get(read, set())
 
     def compute(self) -> list[str]:
@@ -122,7 +122,7 @@ class Reconciler:
 
     def _ask_pod(self, subject: Subject, view: View, pod: Pod) -> Results[Flow]:
         try:
-            tenant = view.tenant_of(pod)
+            tenant = None if view.vni_of(pod) is None else view.tenant_of(pod)
         except PluginError as error:
             mode = self.manager.mode
             return [(mode, Failure(mode, "tenant_of", f"pod {pod.identity}", str(error)))]
@@ -175,3 +175,10 @@ class Reconciler:
             f"a flow has the same table, priority and match as one of {other.plugin} "
             f"for {other.subject.kind} {other.subject.key}: the latter stands"
         )
+
+
+def _reads_of(kind: str, key: str, before: Record | None, after: Record | None) -> list[Read]:
+    """Look-ups whose answer this change may change."""
+    reads: list[Read] = [(kind, key), (kind, None)]
+    reads += [(kind, each.tag) for each in (before, after) if each and each.tag]
+    return reads

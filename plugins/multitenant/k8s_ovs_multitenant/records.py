@@ -1,0 +1,81 @@
+"""The records of tenants in etcd: which virtual network a namespace is in, and its own number.
+
+`netnamespaces/<namespace>` is what people read and write. `vnids/<namespace>` is the number that
+the namespace's packets carry between nodes; it never changes, so that a change of tenant takes
+effect on each node at once and no packet is on its way with an old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from attrs import field, frozen
+
+from k8s_ovs.model.codec import decode, encode, named
+from k8s_ovs.model.tenant import MAX_NETID, NetNamespace
+from k8s_ovs.plugin import InvalidRecord, Kind, Resource
+
+__all__ = [
+    "CURSOR",
+    "FIRST_NETID",
+    "KINDS",
+    "NAMESPACES",
+    "NETNAMESPACES",
+    "VNIDS",
+    "Cursor",
+    "Vnid",
+    "namespaces",
+]
+
+NETNAMESPACES = "netnamespaces"
+VNIDS = "vnids"
+CURSOR = "netids"
+NAMESPACES = "namespaces"
+
+#: Numbers below are kept for the network's own use; 0 is the global tenant.
+FIRST_NETID = 10
+
+
+@frozen
+class Vnid:
+    """The number that a namespace's packets carry (a VXLAN network identifier)."""
+
+    number: int = named("VNID")
+    extra: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class Cursor:
+    """The number that was given last: the next one is sought behind it, so that a number that
+    was given back is not given again for as long as possible."""
+
+    last: int = named("Last")
+    extra: Mapping[str, Any] = field(factory=dict)
+
+
+def _net_namespace(path: str, data: bytes) -> NetNamespace:
+    record = decode(NetNamespace, path, data)
+    if path.rpartition("/")[2] != record.net_name:
+        expected = path.rpartition("/")[2]
+        raise InvalidRecord(
+            f'{path}: NetName: found "{record.net_name}", expected "{expected}" as in the key'
+        )
+    if 0 < record.net_id < FIRST_NETID:
+        raise InvalidRecord(
+            f"{path}: NetID: found {record.net_id}, expected 0 or {FIRST_NETID} to {MAX_NETID}"
+        )
+    return record
+
+
+KINDS = (
+    Kind(NETNAMESPACES, _net_namespace, encode, index=lambda record: record.net_id),
+    Kind(VNIDS, partial(decode, Vnid), encode),
+    Kind(CURSOR, partial(decode, Cursor), encode),
+)
+
+
+def namespaces() -> Resource:
+    """Kubernetes' namespaces; the name is all that matters."""
+    return Resource(NAMESPACES, "/api/v1/namespaces", lambda key, _: key)

@@ -1,0 +1,263 @@
+"""Subnets on a real etcd: whoever writes, however often the seat changes, none is given twice."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+
+import pytest
+from attrs import define, field
+
+from k8s_ovs.allocate.allocator import Allocator
+from k8s_ovs.allocate.seat import Seat, SeatToken
+from k8s_ovs.model.codec import decode
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node import KubeNode
+from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.node.intake import ETCD, Intake
+from k8s_ovs.observe.etcd import Etcd
+from k8s_ovs.observe.etcd_watch import PrefixWatch
+from k8s_ovs.observe.fact import Change, Entry, Fact, Snapshot
+from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.plugin.view import CONFIG, NODES, Record, World
+from k8s_ovs.testing.etcd import EtcdProcess
+from k8s_ovs.testing.world import sample_config
+from k8s_ovs_subnet import SingleTenant
+
+MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant()})
+#: Room for 256 nodes.
+CONFIG_256 = sample_config(host_subnet_length=8)
+PATIENCE = 60.0
+
+MakeClient = Callable[..., Etcd]
+Nodes = dict[str, KubeNode]
+
+
+def nodes(count: int, first: int = 0) -> Nodes:
+    return {
+        f"node{number:03}": KubeNode(f"node{number:03}", IPv4Address("192.168.0.1") + number)
+        for number in range(first, first + count)
+    }
+
+
+def picture(intake: Intake, kube: Nodes, config: NetworkConfig = CONFIG_256) -> World:
+    """The world as these facts and these nodes of Kubernetes make it."""
+    intake.restart()
+    changes = intake.changes(config, MANAGER.kinds, MANAGER.resources)
+    changes[CONFIG, ""] = Record(config)
+    changes |= {(NODES, name): Record(node) for name, node in kube.items()}
+    return World().changed(changes, intake.revision)
+
+
+class Daemon:
+    """As much of a daemon as allocates: it watches etcd, campaigns, and is told of nodes."""
+
+    def __init__(
+        self, etcd: Etcd, prefix: str, name: str, kube: Nodes, hold_down: float = 3600.0
+    ) -> None:
+        base = f"{prefix}/k8ssdn"
+        self.kube = kube
+        self.stopped = False
+        self.facts: queue.SimpleQueue[Fact | None] = queue.SimpleQueue()
+        self.seat = Seat(etcd, f"{base}/allocator", name, 2, lambda _: self.look())
+        self.allocator = Allocator(etcd, base, self.seat, hold_down=hold_down, grace=0.0)
+        self.watch = PrefixWatch(etcd, f"{prefix}/", ETCD, self.facts.put)
+        self.thread = threading.Thread(target=self.follow, daemon=True)
+        self.seat.start()
+        self.allocator.start()
+        self.watch.start()
+        self.thread.start()
+
+    def follow(self) -> None:
+        intake = Intake()
+        while not self.stopped:
+            fact = self.facts.get()
+            while fact is not None:
+                intake.absorb(fact)
+                try:
+                    fact = self.facts.get_nowait()
+                except queue.Empty:
+                    break
+            if intake.seen(ETCD):
+                self.allocator.offer(picture(intake, self.kube), MANAGER)
+
+    def stop(self) -> None:
+        self.stopped = True
+        self.facts.put(None)
+        self.thread.join(10)
+        self.watch.stop()
+        self.allocator.stop()
+        self.seat.stop()
+
+    def look(self) -> None:
+        """Have a look at the nodes of Kubernetes, which have changed."""
+        self.facts.put(None)
+
+
+@define
+class History:
+    """All that etcd ever held below the prefix, change by change."""
+
+    facts: queue.SimpleQueue[Fact] = field(factory=queue.SimpleQueue)
+    subnets: dict[str, HostSubnet] = field(factory=dict)
+    changes: int = 0
+
+    def until(self, done: Callable[[dict[str, HostSubnet]], bool]) -> dict[str, HostSubnet]:
+        """Follow until it is `done`. On the way no two subnets overlap."""
+        while not done(self.subnets):
+            fact = self.facts.get(timeout=PATIENCE)
+            if isinstance(fact, Snapshot):
+                assert not self.subnets, "no gap in the history"
+                for key, entry in fact.entries.items():
+                    self._note(key, entry)
+            elif isinstance(fact, Change):
+                self._note(fact.key, fact.entry)
+        return self.subnets
+
+    def _note(self, path: str, entry: Entry | None) -> None:
+        network, _, rest = path.partition("/")
+        kind, _, key = rest.partition("/")
+        if (network, kind) != ("k8ssdn", "subnets"):
+            return
+        self.changes += 1
+        self.subnets.pop(key, None)
+        if entry is not None:
+            new = decode(HostSubnet, path, entry.value)
+            assert new.subnet is not None
+            for other in self.subnets.values():
+                assert other.subnet != new.subnet, f"{new} has the subnet of {other}"
+            self.subnets[key] = new
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    return f"/{request.node.name}"
+
+
+@pytest.fixture
+def history(shared: EtcdProcess, client: MakeClient, prefix: str) -> Iterator[History]:
+    history = History()
+    watch = PrefixWatch(client(shared.endpoint), f"{prefix}/", "history", history.facts.put)
+    watch.start()
+    yield history
+    watch.stop()
+
+
+@pytest.fixture
+def daemon(shared: EtcdProcess, client: MakeClient, prefix: str) -> Iterator[Callable[..., Daemon]]:
+    made: list[Daemon] = []
+
+    def make(name: str, kube: Nodes, hold_down: float = 3600.0) -> Daemon:
+        made.append(Daemon(client(shared.endpoint), prefix, name, kube, hold_down))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+MakeDaemon = Callable[..., Daemon]
+
+
+def test_two_hundred_nodes_get_two_hundred_subnets_from_two_daemons(
+    daemon: MakeDaemon, history: History
+) -> None:
+    kube = nodes(200)
+    daemon("one", kube)
+    daemon("two", kube)
+    found = history.until(lambda subnets: len(subnets) == 200)
+    assert {record.host for record in found.values()} == set(kube)
+    assert not any(
+        one.subnet.overlaps(other.subnet)
+        for one, other in itertools.combinations(found.values(), 2)
+        if one.subnet and other.subnet
+    )
+    assert history.changes == 200, "each record was written once"
+
+
+def test_the_next_one_in_the_seat_goes_on_where_the_first_one_ended(
+    daemon: MakeDaemon, history: History
+) -> None:
+    kube = nodes(5)
+    first = daemon("one", kube)
+    history.until(lambda subnets: len(subnets) == 5)
+    second = daemon("two", kube)
+    first.stop()
+    kube.update(nodes(5, first=5))
+    del kube["node001"]
+    second.look()
+    found = history.until(lambda subnets: len(subnets) == 9 and "192.168.0.2" not in subnets)
+    assert {record.host for record in found.values()} == set(kube)
+
+
+def test_a_record_that_a_person_deletes_stays_away_and_then_comes_again(
+    daemon: MakeDaemon, history: History, shared: EtcdProcess, prefix: str
+) -> None:
+    kube = nodes(2)
+    daemon("one", kube, hold_down=2.0)
+    history.until(lambda subnets: len(subnets) == 2)
+    shared.ctl("del", f"{prefix}/k8ssdn/subnets/192.168.0.1")
+    history.until(lambda subnets: len(subnets) == 1)
+    found = history.until(lambda subnets: len(subnets) == 2)
+    assert {record.host for record in found.values()} == set(kube)
+
+
+@define
+class Believer:
+    """Thinks that it has the seat, whatever has happened since."""
+
+    token: SeatToken | None = None
+
+
+def test_of_many_who_believe_to_have_the_seat_only_the_last_one_writes(
+    shared: EtcdProcess, client: MakeClient, prefix: str, history: History
+) -> None:
+    """The seat changes hands faster than anybody notices, and all go on writing.
+
+    Each has heard of other nodes, so that without the seat's compare the same subnet would go to
+    different nodes, by transactions that know nothing of each other.
+    """
+    base, kube = f"{prefix}/k8ssdn", nodes(60)
+    believers = [Believer() for _ in range(3)]
+    full = threading.Event()
+
+    def work(number: int) -> None:
+        etcd = client(shared.endpoint)
+        believer = believers[number]
+        allocator = Allocator(etcd, base, believer, hold_down=0.0, grace=PATIENCE)  # type: ignore[arg-type]  # a stand-in
+        heard_of = {name: node for name, node in kube.items() if int(name[4:]) % 3 != number}
+        while not full.is_set():
+            found, revision = etcd.list(f"{prefix}/")
+            intake = Intake()
+            entries = {
+                key.removeprefix(f"{prefix}/"): Entry(each.value, each.mod_revision)
+                for key, each in found.items()
+            }
+            intake.absorb(Snapshot(ETCD, entries, revision))
+            allocator.offer(picture(intake, heard_of), MANAGER)
+            allocator.turn()
+
+    def depose() -> None:
+        etcd = client(shared.endpoint)
+        for believer in itertools.cycle(believers):
+            etcd.delete(f"{base}/allocator")
+            revision = etcd.put(f"{base}/allocator", b"{}")
+            believer.token = SeatToken(f"{base}/allocator", revision)
+            if full.wait(0.01):
+                return
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(3)]
+    threads.append(threading.Thread(target=depose, daemon=True))
+    for thread in threads:
+        thread.start()
+    try:
+        found = history.until(lambda subnets: len(subnets) == len(kube))
+    finally:
+        full.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert {record.host for record in found.values()} == set(kube)
+    assert len({record.subnet for record in found.values()}) == len(kube)
