@@ -36,6 +36,16 @@ def test_the_address_that_was_released_first_is_used_first() -> None:
     assert [pool.take(in_use), pool.take(in_use)] == [PODS[3], PODS[1]]
 
 
+def test_after_a_restart_the_order_goes_on_behind_the_last_one() -> None:
+    pool = AddressPool(SUBNET, last=PODS[2])
+    assert [pool.take(()) for _ in range(5)] == [*PODS[3:], *PODS[:3]]
+
+
+@pytest.mark.parametrize("last", ["172.11.4.1", "172.11.4.7", "10.0.0.1"])
+def test_an_address_that_no_pod_can_have_is_no_place_to_go_on_from(last: str) -> None:
+    assert AddressPool(SUBNET, last=IPv4Address(last)).take(()) == PODS[0]
+
+
 def test_after_a_restart_what_ports_hold_is_left_alone() -> None:
     assert AddressPool(SUBNET).take({PODS[0], PODS[1]}) == PODS[2]
 

@@ -9,7 +9,10 @@ from attrs import field, frozen
 
 from k8s_ovs.model.codec import named
 
-__all__ = ["NodeStatus"]
+__all__ = ["STATUS", "NodeStatus"]
+
+#: Below `<Name>/`.
+STATUS = "status"
 
 
 @frozen

@@ -19,6 +19,7 @@ from k8s_ovs.allocate.allocator import Allocator
 from k8s_ovs.allocate.seat import Seat
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.status import STATUS
 from k8s_ovs.node.attach import Attachments
 from k8s_ovs.node.cni_protocol import CniRequest
 from k8s_ovs.node.cni_server import CniServer, Reply
@@ -27,12 +28,14 @@ from k8s_ovs.node.inbox import Inbox
 from k8s_ovs.node.intake import ETCD, KUBE, Intake
 from k8s_ovs.node.metrics import Metrics, Scene
 from k8s_ovs.node.network import Network
+from k8s_ovs.node.report import Reporter
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
-from k8s_ovs.node.status import StatusFile, scene_of, status_of
+from k8s_ovs.node.status import StatusFile, node_status, scene_of, status_of
 from k8s_ovs.node.switch import Switch
 from k8s_ovs.observe.etcd import Etcd
 from k8s_ovs.observe.etcd_watch import PrefixWatch
+from k8s_ovs.observe.fact import Change, Fact
 from k8s_ovs.observe.kube import Involved, Kube, Resource, ResourceWatch, post_event
 from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.spec import Event
@@ -65,6 +68,8 @@ class Daemon:
         self._kube = Kube(settings.kube) if settings.kube else None
         self._watches: dict[str, ResourceWatch] = {}
         self._allocation: tuple[str, Seat, Allocator] | None = None
+        self._reporter: tuple[str, Reporter] | None = None
+        self._applied = 0
         self._status = StatusFile(settings.cni_socket.parent / "status.json")
         self._metrics = Metrics(self._scene)
         self._stopping = threading.Event()
@@ -82,7 +87,7 @@ class Daemon:
             if self._settings.metrics:
                 stack.callback(self._metrics.serve(self._settings.metrics))
             stack.callback(self._end_parts)
-            watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._inbox.put)
+            watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see)
             watch.start()
             stack.callback(watch.stop)
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -163,6 +168,7 @@ class Daemon:
             _log.info("ready", node=self._settings.hostname, subnet=str(network.here.subnet))
         self._reason = ""
         self._retry = _FIRST_RETRY
+        self._applied = network.reconciler.world.revision
         self._tell_status()
 
     def _offer(self) -> None:
@@ -181,6 +187,12 @@ class Daemon:
                 self._settings, self._reason, self._problems(), self._setup, self._intake
             ),
         )
+        if self._reporter is not None:
+            self._reporter[1].offer(
+                node_status(
+                    self._settings, self._applied, not self._reason, self._problems(), self._setup
+                )
+            )
 
     def _problems(self) -> list[str]:
         allocation = self._allocation
@@ -220,12 +232,21 @@ class Daemon:
         """A CNI request, in the server's thread."""
         self._inbox.put((request, reply))
 
+    def _see(self, fact: Fact) -> None:
+        """What etcd shows, in the watch's thread. What nodes say of themselves is for people: each
+        node would answer it with a new status of its own, and so on for ever."""
+        told_by_node = isinstance(fact, Change) and fact.key.split("/")[1:2] == [STATUS]
+        if not told_by_node:
+            self._inbox.put(fact)
+
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping.set()
         self._inbox.wake()
 
     def _on_config(self, config: NetworkConfig, manager: PluginManager) -> None:
-        """Watch what the plugins need, and campaign for the seat of this network."""
+        """Tell of this node, watch what the plugins need, campaign for this network's seat."""
+        base = f"{self._settings.prefix}/{config.name}"
+        self._report_to(f"{base}/{STATUS}/{self._settings.hostname}")
         if self._kube is None:
             return
         for name, resource in manager.resources.items():
@@ -234,7 +255,20 @@ class Daemon:
                 wanted = Resource(resource.path, KUBE + name, selector)
                 self._watches[name] = ResourceWatch(self._kube, wanted, self._inbox.put)
                 self._watches[name].start()
-        self._campaign(f"{self._settings.prefix}/{config.name}")
+        self._campaign(base)
+
+    def _report_to(self, key: str) -> None:
+        if self._reporter and self._reporter[0] == key:
+            return
+        self._end_report()
+        reporter = Reporter(self._etcd, key)
+        reporter.start()
+        self._reporter = (key, reporter)
+
+    def _end_report(self) -> None:
+        if self._reporter:
+            self._reporter[1].stop()
+            self._reporter = None
 
     def _campaign(self, base: str) -> None:
         if self._allocation and self._allocation[0] == base:
@@ -270,6 +304,7 @@ class Daemon:
 
     def _end_parts(self) -> None:
         self._end_allocation()
+        self._end_report()
         for watch in self._watches.values():
             watch.stop()
         self._committer.close()

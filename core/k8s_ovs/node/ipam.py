@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Container
 from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 
@@ -18,15 +19,18 @@ __all__ = ["AddressPool"]
 class AddressPool:
     """The addresses of a node's subnet for pods: all but network, gateway and broadcast.
 
+    last: the address that was given last before this start; the order goes on behind it.
     Raises InvalidRecord when the subnet has no room for a single pod (longer than /30).
     """
 
-    def __init__(self, subnet: IPv4Network) -> None:
+    def __init__(self, subnet: IPv4Network, last: IPv4Address | None = None) -> None:
         if subnet.num_addresses < 4:
             raise InvalidRecord(f"subnet {subnet}: expected room for a pod, /30 or larger")
         self.subnet = subnet
         first = int(subnet.network_address)
-        self._never_used = iter(range(first + 2, first + subnet.num_addresses - 1))
+        pods = range(first + 2, first + subnet.num_addresses - 1)
+        behind = pods.index(int(last)) + 1 if last and int(last) in pods else 0
+        self._never_used = chain(pods[behind:], pods[:behind])
         self._used: OrderedDict[IPv4Address, None] = OrderedDict()
 
     @property

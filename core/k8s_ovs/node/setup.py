@@ -226,7 +226,7 @@ class Setup:
         if network is not None and network.here.subnet == here.subnet:
             self._network = evolve(network, config=config, here=here, datapath=datapath)
         else:
-            pool = AddressPool(here.subnet)
+            pool = AddressPool(here.subnet, self._switch.last_given)
             manager = reconciler.manager
             self._network = Network(config, manager, reconciler, here, datapath, pool)
         return here

@@ -14,6 +14,7 @@ from attrs import evolve
 
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import Here
+from k8s_ovs.model.status import NodeStatus
 from k8s_ovs.node.intake import Intake
 from k8s_ovs.node.metrics import Scene
 from k8s_ovs.node.settings import NodeSettings
@@ -23,7 +24,7 @@ from k8s_ovs.plugin.manager import Failure
 from k8s_ovs.plugin.view import CONFIG, HERE, PODS, QUARANTINE, World
 from k8s_ovs.reconcile.reconciler import Reconciler
 
-__all__ = ["StatusFile", "scene_of", "status_of"]
+__all__ = ["StatusFile", "node_status", "scene_of", "status_of"]
 
 _AT_MOST_EVERY = 1.0
 
@@ -83,6 +84,24 @@ def status_of(
         status["flows"] = len(reconciler.book)
         status["of_plugins"] = _of_plugins(setup)
     return status | {"problems": _all_problems(problems, reconciler)}
+
+
+def node_status(
+    settings: NodeSettings, applied: int, ready: bool, problems: Iterable[str], setup: Setup
+) -> NodeStatus:
+    """What all may know of this node. applied: etcd's revision that its flows are of."""
+    reconciler = setup.reconciler
+    here = reconciler.world.of(HERE).get("") if reconciler else None
+    return NodeStatus(
+        node=settings.hostname,
+        host_ip=str(here.value.host_ip) if here else "",
+        version=version("k8s-ovs"),
+        revision=applied,
+        ready=ready,
+        pods=len(reconciler.world.of(PODS)) if reconciler else 0,
+        flows=len(reconciler.book) if reconciler else 0,
+        errors=tuple(_all_problems(problems, reconciler)),
+    )
 
 
 def scene_of(

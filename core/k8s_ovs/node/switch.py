@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import structlog
@@ -34,6 +35,9 @@ _NODE_OFPORT = 2
 #: flows are known before ovs-vswitchd has made the port, and are the same after a reboot.
 PODS_FROM = 16
 _LAST_OFPORT = 0xFEFF  # OFPP_MAX less the reserved ones, OpenFlow 1.0 section 5.2.1 as OVS has it
+
+#: Key of br0's external_ids: pods that are gone have no port that would remember their address.
+_LAST_GIVEN = "k8s-ovs-last-given"
 
 _log = structlog.get_logger(__name__)
 
@@ -128,11 +132,27 @@ class Switch:
 
     def change_ports(self, add: Iterable[Pod], remove: Iterable[str]) -> None:
         """Ports of pods, all in one transaction. Raises SwitchError, Unavailable."""
+        pods = tuple(add)
         ports = tuple(
             PortSettings(pod.port, ofport_request=pod.ofport or None, external_ids=pod_ids(pod))
-            for pod in add
+            for pod in pods
         )
-        self.ovsdb.commit(Change(BRIDGE, add_ports=ports, remove_ports=tuple(remove)))
+        bridge = self.ovsdb.bridge(BRIDGE)
+        settings = None
+        if pods and bridge:
+            given = {_LAST_GIVEN: str(max(pods, key=lambda pod: pod.serial).ip)}
+            settings = BridgeSettings(bridge.datapath_type, external_ids=given)
+        self.ovsdb.commit(Change(BRIDGE, settings, ports, tuple(remove)))
+
+    @property
+    def last_given(self) -> IPv4Address | None:
+        """The address that was given to a pod last, also if that pod is gone."""
+        bridge = self.ovsdb.bridge(BRIDGE)
+        text = bridge.external_ids.get(_LAST_GIVEN) if bridge else None
+        try:
+            return IPv4Address(text) if text else None
+        except ValueError:
+            return None  # somebody else's word, and only an order depends on it
 
     @property
     def busy(self) -> bool:

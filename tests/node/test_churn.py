@@ -1,0 +1,66 @@
+"""Pods come and go many at once, again at once, and while Open vSwitch is busy."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from k8s_ovs.lab.process import await_that
+from k8s_ovs.lab.underlay import remove_namespaces
+from k8s_ovs.lab.world import World
+from k8s_ovs.testing.ovs import OvsProcess
+
+WITHIN = 30.0
+
+
+def test_pods_that_come_and_go_together_have_their_packets_and_leave_nothing(
+    shaken: World,
+) -> None:
+    before = matches(shaken)
+    pods = [shaken.bare_pod("node1", f"many{number}") for number in range(8)]
+    with ThreadPoolExecutor(len(pods)) as runtime:
+        attached = list(runtime.map(shaken.attach, pods))
+        assert len({pod.ip for pod in attached}) == len(pods)
+        for pod in attached:
+            assert pod.ip is not None
+            assert shaken.pings("y", pod.ip)
+        list(runtime.map(partial(shaken.cni, "DEL"), attached))
+    remove_namespaces([pod.netns for pod in pods])
+    await_that("their flows are gone", lambda: matches(shaken) == before, WITHIN)
+    await_that("their devices are gone", lambda: len(devices(shaken)) == 1, WITHIN)
+
+
+def test_a_pod_that_comes_again_at_once_keeps_its_new_device(shaken: World) -> None:
+    with shaken.attached("node1", "again") as pod:
+        for _ in range(5):
+            shaken.cni("DEL", pod)
+            pod = shaken.attach(pod)
+        assert pod.ip is not None
+        assert shaken.pings("y", pod.ip)
+        assert len(devices(shaken)) == 2
+
+
+def test_a_pod_can_go_while_ovs_vswitchd_hangs_and_its_flows_follow(shaken: World) -> None:
+    before = matches(shaken)
+    node = shaken.lab.node("node1")
+    vswitchd = OvsProcess(node.ovs_directory, node.netns)
+    pod = shaken.attach(shaken.bare_pod("node1", "leaver"))
+    assert matches(shaken) != before
+    vswitchd.pause()
+    try:
+        shaken.cni("DEL", pod)
+    finally:
+        vswitchd.resume()
+    remove_namespaces([pod.netns])
+    await_that("its flows are gone", lambda: matches(shaken) == before, WITHIN)
+
+
+def matches(world: World) -> set[str]:
+    """The flows of node1, without what they have counted."""
+    return {flow.partition("cookie=")[2].partition(",")[0] for flow in world.flows("node1")}
+
+
+def devices(world: World) -> list[str]:
+    """The pods' devices on node1."""
+    lines = world.lab.exec("node1", ["ip", "-oneline", "link"]).stdout.splitlines()
+    return [line for line in lines if ": kovs" in line]

@@ -1,0 +1,148 @@
+"""A plugin of somebody else: built, installed and named, and nothing of the core knows of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLUGINS = Path(__file__).parent.parent / "plugins"
+TOOLS = Path(sys.executable).parent
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    """What a command prints; its complaint fails the test."""
+    done = subprocess.run(
+        list(map(str, command)),
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the plugin installed from its wheel; this environment is left as it is."""
+    work = tmp_path_factory.mktemp("acme")
+    shutil.copytree(PLUGINS / "acme_audit", work / "source")
+    wheels = work / "wheels"
+    with_hatchling = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels]
+    done = subprocess.run(
+        with_hatchling,
+        cwd=work / "source",
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = wheels.glob("*.whl")
+    into = ["--target", work / "installed", "--python", sys.executable]
+    run(TOOLS / "uv", "pip", "install", "--offline", "--no-deps", *into, wheel)
+    return work / "installed"
+
+
+def probed(installed: Path, plugin_name: str, **environment: str) -> dict[str, Any]:
+    """What a process finds that has the plugin on its path."""
+    with tempfile.TemporaryDirectory(prefix="ovs-") as directory:
+        found = run(
+            *(sys.executable, PLUGINS / "probe.py", directory, plugin_name),
+            PYTHONPATH=str(installed),
+            PYTHONWARNINGS="ignore",
+            # Where stevedore remembers what is installed.
+            XDG_CACHE_HOME=str(Path(directory) / "cache"),
+            **environment,
+        )
+    result: dict[str, Any] = json.loads(found.splitlines()[-1])
+    return result
+
+
+@pytest.fixture(scope="module")
+def running(installed: Path) -> dict[str, Any]:
+    return probed(installed, "k8s-ovs-subnet,acme-audit")
+
+
+@pytest.fixture(scope="module")
+def ill(installed: Path) -> dict[str, Any]:
+    return probed(installed, "k8s-ovs-subnet,acme-audit", ACME_AUDIT_RAISES="1")
+
+
+def owned(found: dict[str, Any], plugin: str) -> list[str]:
+    return [flow.partition(": ")[2] for flow in found["flows"] if flow.startswith(f"{plugin}: ")]
+
+
+def test_it_runs_where_it_is_named(running: dict[str, Any]) -> None:
+    assert running["plugins"] == ["core", "node-subnets", "k8s-ovs-subnet", "acme-audit"]
+    assert running["failures"] == []
+
+
+def test_it_does_not_run_where_it_is_not_named(installed: Path) -> None:
+    found = probed(installed, "k8s-ovs-subnet")
+    assert "acme-audit" not in found["plugins"]
+    assert "AUDIT" not in found["tables"]
+    assert found["journeys"]["silent"] == ["CLASSIFY", "POD_IN", "ROUTE", "REMOTE"]
+
+
+def test_its_table_stands_where_it_says(running: dict[str, Any]) -> None:
+    order = running["tables"]
+    assert order.index("POD_IN") < order.index("AUDIT") < order.index("ROUTE")
+    assert running["journeys"]["default"] == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
+
+
+def test_its_flows_are_in_the_pipeline_under_its_name(running: dict[str, Any]) -> None:
+    assert owned(running, "acme-audit") == [
+        "table=AUDIT,priority=100,ip,in_port=101 actions=goto_table:ROUTE",
+        "table=AUDIT,priority=100,ip,in_port=102 actions=drop",
+    ]
+    assert running["journeys"]["silent"] == ["CLASSIFY", "POD_IN", "AUDIT"]
+
+
+def test_its_records_are_read_and_a_malformed_one_is_set_aside(running: dict[str, Any]) -> None:
+    assert running["records"].keys() == {"silent"}
+    assert "Since" in running["records"]["silent"]
+    assert running["quarantine"] == {
+        "audits/broken": 'k8ssdn/audits/broken: Silent: found "yes", expected true or false'
+    }
+    assert running["status"] == {"acme-audit": [{"silent": ["silent"]}]}
+
+
+def test_when_its_hook_raises_it_is_named(ill: dict[str, Any]) -> None:
+    assert ill["failures"] == [
+        "plugin acme-audit: pod_flows of pod default/pod1: RuntimeError('the auditor is ill')",
+        "plugin acme-audit: pod_flows of pod silent/pod2: RuntimeError('the auditor is ill')",
+    ]
+
+
+def test_when_its_hook_raises_all_else_works(ill: dict[str, Any], running: dict[str, Any]) -> None:
+    for plugin in ("core", "k8s-ovs-subnet"):
+        assert owned(ill, plugin) == owned(running, plugin)
+    assert "table=AUDIT,priority=0 actions=goto_table:ROUTE" in owned(ill, "core")
+    assert owned(ill, "acme-audit") == []
+    for journey in ill["journeys"].values():
+        assert journey == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
+
+
+def test_alone_it_is_told_which_modes_are_installed(installed: Path) -> None:
+    assert probed(installed, "acme-audit") == {
+        "error": (
+            'PluginName: "acme-audit" names no mode, expected exactly one; '
+            "installed modes are k8s-ovs-subnet"
+        )
+    }
+
+
+def test_without_it_on_the_path_its_name_is_unknown() -> None:
+    with tempfile.TemporaryDirectory() as nothing:
+        (error,) = probed(Path(nothing), "k8s-ovs-subnet,acme-audit").values()
+    assert error.startswith('PluginName: no plugin "acme-audit" is installed; installed are ')
