@@ -34,9 +34,9 @@ def test_a_pod_that_comes_again_at_once_keeps_its_new_device(shaken: World) -> N
     with shaken.attached("node1", "again") as pod:
         for _ in range(5):
             shaken.cni("DEL", pod)
-            pod = shaken.attach(pod)
-        assert pod.ip is not None
-        assert shaken.pings("y", pod.ip)
+            again = shaken.attach(pod)
+        assert again.ip is not None
+        assert shaken.pings("y", again.ip)
         assert len(devices(shaken)) == 2
 
 

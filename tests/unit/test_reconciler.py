@@ -15,7 +15,7 @@ from k8s_ovs.pipeline.field import register
 from k8s_ovs.pipeline.tables import EXTERNAL, REMOTE, ROUTE, VERDICT
 from k8s_ovs.plugin import Flow, Goto, Pod, Table, View, any_packet, hook, ip
 from k8s_ovs.plugin.manager import CORE, PluginManager
-from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Record, World
+from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Record, Tag, World
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, Holder, Subject
 from k8s_ovs.testing.world import sample_config, sample_host, sample_pod, sample_world
@@ -79,6 +79,8 @@ class Noting:
         self.calls.append(Subject(TENANT, str(tenant)))
         if view.get(NOTES, f"tenant{tenant}"):
             yield Flow(VERDICT, 200, any_packet(reg1=tenant))
+        for place, _ in enumerate(view.having(NOTES, "10.2.0.0/16")):
+            yield Flow(VERDICT, 300 + place, any_packet(reg1=tenant))
 
 
 def started(
@@ -120,7 +122,7 @@ def host_change(number: int, subnet: str | None) -> Changes:
 
 
 def record_change(kind: str, key: str, value: object) -> Changes:
-    return {(kind, key): Record(value) if value is not None else None}
+    return {(kind, key): Record(value, tag=Tag(value)) if value is not None else None}
 
 
 def config_change(services: str, port: int) -> Changes:
@@ -194,6 +196,10 @@ def test_nothing_new_computes_nothing() -> None:
         ),
         (record_change(NOTES, "nobody", "x"), {Subject(NETWORK, "")}),
         (record_change(NOTES, "tenant7", "x"), {Subject(TENANT, "7"), Subject(NETWORK, "")}),
+        (
+            record_change(NOTES, "nobody", "10.2.0.0/16"),
+            {Subject(TENANT, "7"), Subject(NETWORK, "")},
+        ),
         (record_change(TENANTS, "elsewhere", 9), set()),
         (
             record_change(TENANTS, "default", 9),

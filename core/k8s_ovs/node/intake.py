@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import structlog
-from attrs import evolve
+from attrs import evolve, frozen
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.codec import decode
@@ -16,7 +16,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.subnet import subnet_problems
 from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Snapshot
 from k8s_ovs.plugin.spec import Kind, Resource
-from k8s_ovs.plugin.view import QUARANTINE, SUBNETS, Record
+from k8s_ovs.plugin.view import QUARANTINE, REQUESTS, SUBNETS, Record
 
 __all__ = ["ETCD", "KUBE", "Changes", "Intake"]
 
@@ -31,14 +31,26 @@ Changes = dict[tuple[str, str], Record | None]
 _log = structlog.get_logger(__name__)
 
 
+@frozen
+class _Asked:
+    """A record that asks for something."""
+
+    record: Record
+
+
+#: What an entry comes to: a record, one that asks for something, why it is none; None: it is gone.
+_Outcome = Record | _Asked | str | None
+
+
 class Intake:
     """Keeps the raw entries of every source and says what changes in the world."""
 
     def __init__(self) -> None:
         self._entries: dict[str, dict[str, Entry]] = {}
         self._touched: dict[str, set[str]] = {}
+        self._asked: set[tuple[str, str]] = set()
         self._quarantine: dict[tuple[str, str], str] = {}
-        self._decoded: dict[str, dict[str, Record | str]] = {}
+        self._decoded: dict[str, dict[str, Record | _Asked | str]] = {}
         self._good: dict[str, dict[str, Record]] = {}
         self._config_entry: Entry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
@@ -89,6 +101,7 @@ class Intake:
         self._decoded.clear()
         self._good.clear()
         self._quarantine.clear()
+        self._asked.clear()
         for source, entries in self._entries.items():
             self._touched.setdefault(source, set()).update(entries)
 
@@ -126,11 +139,14 @@ class Intake:
             decoded.pop(key, None)
             return
         try:
-            decoded[key] = kind.record(kind.decode(path, entry.value), entry.revision)
+            value = kind.decode(path, entry.value)
+            record = kind.record(value, entry.revision)
+            asks = isinstance(kind, Kind) and kind.asks is not None and kind.asks(value)
+            decoded[key] = _Asked(record) if asks else record
         except InvalidRecord as error:
             decoded[key] = str(error)
 
-    def _checked_subnets(self, config: NetworkConfig) -> dict[tuple[str, str], Record | str]:
+    def _checked_subnets(self, config: NetworkConfig) -> dict[tuple[str, str], _Outcome]:
         """All subnets, those that contradict an older one as the reason why they cannot stand."""
         decoded = self._decoded.get(SUBNETS, {})
         good = self._good.get(SUBNETS, {})
@@ -152,7 +168,7 @@ class Intake:
             held |= back
             records |= {key: (good[key].value, 0) for key in back}
 
-    def _settle(self, changes: Changes, kind: str, key: str, outcome: Record | str | None) -> None:
+    def _settle(self, changes: Changes, kind: str, key: str, outcome: _Outcome) -> None:
         """What `outcome` (a record, why it is none, or gone) changes in the world."""
         good = self._good.setdefault(kind, {})
         if isinstance(outcome, str):
@@ -161,6 +177,13 @@ class Intake:
         if self._quarantine.pop((kind, key), None) is not None:
             _log.info("record is good again", record=f"{kind}/{key}")
             changes[QUARANTINE, f"{kind}/{key}"] = None
+        if isinstance(outcome, _Asked):
+            self._asked.add((kind, key))
+            changes[REQUESTS, f"{kind}/{key}"] = outcome.record
+            return
+        if (kind, key) in self._asked:
+            self._asked.remove((kind, key))
+            changes[REQUESTS, f"{kind}/{key}"] = None
         if good.get(key) == outcome:
             return
         changes[kind, key] = outcome

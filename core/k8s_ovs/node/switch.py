@@ -65,6 +65,7 @@ class Switch:
         self.openflow: OpenFlow | None = None
         self.commits = Commits()
         self._known_pods: dict[str, tuple[Port, Pod | None]] = {}
+        self._going: set[str] = set()
 
     def connect(self) -> None:
         """Reach ovsdb-server. Raises Unavailable."""
@@ -131,8 +132,20 @@ class Switch:
         return {name: pod for name, (_, pod) in self._known_pods.items() if pod is not None}
 
     def change_ports(self, add: Iterable[Pod], remove: Iterable[str]) -> None:
-        """Ports of pods, all in one transaction. Raises SwitchError, Unavailable."""
-        pods = tuple(add)
+        """Ports of pods, all in one transaction. Raises SwitchError, Unavailable.
+
+        A port that comes again by the name of one that goes is added when that one has gone:
+        ovs-vswitchd would keep the device that it has open, and that one is not there any more.
+        """
+        pods, gone = tuple(add), set(remove)
+        if not self.busy:
+            self._going.clear()
+        self._going |= gone
+        if not self._going.isdisjoint(pod.port for pod in pods):
+            self.ovsdb.commit(Change(BRIDGE, remove_ports=tuple(gone)))
+            self.ovsdb.await_applied()
+            self._going.clear()
+            gone.clear()
         ports = tuple(
             PortSettings(pod.port, ofport_request=pod.ofport or None, external_ids=pod_ids(pod))
             for pod in pods
@@ -142,7 +155,7 @@ class Switch:
         if pods and bridge:
             given = {_LAST_GIVEN: str(max(pods, key=lambda pod: pod.serial).ip)}
             settings = BridgeSettings(bridge.datapath_type, external_ids=given)
-        self.ovsdb.commit(Change(BRIDGE, settings, ports, tuple(remove)))
+        self.ovsdb.commit(Change(BRIDGE, settings, ports, tuple(gone)))
 
     @property
     def last_given(self) -> IPv4Address | None:

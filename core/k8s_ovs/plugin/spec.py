@@ -47,12 +47,15 @@ class Kind:
 
     decode: (key, bytes) to a value; raises InvalidRecord. encode: the way back.
     index: what `View.having` finds a value by; None: by nothing.
+    asks: whether a value asks the allocator for something. It counts for nothing else until it is
+    answered: what stood before goes on to stand, and `View.request` shows what is asked.
     """
 
     name: str
     decode: Callable[[str, bytes], Any]
     encode: Callable[[Any], bytes]
     index: Callable[[Any], Hashable] | None = None
+    asks: Callable[[Any], bool] | None = None
 
     def record(self, value: Any, revision: int) -> Record:
         """`value` as a record of the world."""

@@ -24,6 +24,7 @@ __all__ = [
     "NODES",
     "PODS",
     "QUARANTINE",
+    "REQUESTS",
     "RESERVED_KINDS",
     "SUBNETS",
     "Read",
@@ -41,9 +42,11 @@ SUBNETS = "subnets"
 GIVEN = "given"
 #: Why a record of etcd is not taken: text, under "<kind>/<key>".
 QUARANTINE = "quarantine"
+#: Records that ask for something (see `Kind.asks`) and are not answered: under "<kind>/<key>".
+REQUESTS = "requests"
 
 #: Kinds that the core itself fills, neither from etcd nor from a resource of Kubernetes.
-RESERVED_KINDS = frozenset({CONFIG, HERE, PODS, QUARANTINE})
+RESERVED_KINDS = frozenset({CONFIG, HERE, PODS, QUARANTINE, REQUESTS})
 
 
 @frozen
@@ -176,6 +179,16 @@ class View:
         """All records of `kind`, by key."""
         self.reads.add((kind, None))
         return {key: record.value for key, record in self._world.of(kind).items()}
+
+    def request(self, kind: str, key: str) -> Any:
+        """The record `key` of `kind` as somebody asks for it, not answered yet; or None."""
+        return self.get(REQUESTS, f"{kind}/{key}")
+
+    def written(self, kind: str, key: str) -> int:
+        """etcd's mod_revision of what is under the key now: a good record, one that asks for
+        something, or one that cannot be read; 0: nothing is there."""
+        unsettled = (self.revision(each, f"{kind}/{key}") for each in (QUARANTINE, REQUESTS))
+        return max(*unsettled, self.revision(kind, key))
 
     def having(self, kind: str, index: Hashable) -> Mapping[str, Any]:
         """Records of `kind` for which the kind's `index` is this value, by key.

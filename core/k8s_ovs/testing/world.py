@@ -86,7 +86,7 @@ def sample_world(
 ) -> World:
     """A world of hosts 1 to 3 and pods 1 and 2, or those given.
 
-    records: values of more kinds, by kind and key.
+    records: values of more kinds, by kind and key; `Record`s where their tags matter.
     """
     if hosts is None:
         hosts = map(sample_host, (1, 2, 3))
@@ -99,10 +99,9 @@ def sample_world(
         PODS: {pod.port: pod for pod in pods},
         **(records or {}),
     }
-    return World(
-        {
-            kind: {key: Record(value, revision=1) for key, value in named.items()}
-            for kind, named in values.items()
-        },
-        revision=1,
-    )
+    found = {
+        (kind, key): value if isinstance(value, Record) else Record(value, revision=1)
+        for kind, named in values.items()
+        for key, value in named.items()
+    }
+    return World().changed(found, revision=1)

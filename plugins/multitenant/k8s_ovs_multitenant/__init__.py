@@ -60,7 +60,9 @@ class MultiTenant:
 
     @hook
     def tenant_of(self, view: View, pod: Pod) -> int | None:
-        record: NetNamespace | None = view.get(NETNAMESPACES, pod.namespace)
+        # Until an action is answered the old number stands; after a restart, the one written.
+        settled = view.get(NETNAMESPACES, pod.namespace)
+        record: NetNamespace | None = settled or view.request(NETNAMESPACES, pod.namespace)
         return None if record is None else record.net_id
 
     @hook

@@ -1,7 +1,7 @@
 """What should be written of tenants: numbers for new namespaces, answers to actions.
 
-Pure: the world in, allocations out. Each hands out at most one batch of new numbers, since the
-next one depends on where the cursor is then.
+Pure: the world in, allocations out. Each turn hands out at most one batch of new numbers, since
+the next one depends on where the cursor is then.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from k8s_ovs_multitenant.records import (
     Vnid,
 )
 
-__all__ = ["allocations"]
+__all__ = ["allocations", "global_namespaces"]
 
 #: Namespaces a transaction: etcd takes 128 operations, a namespace needs two.
 _BATCH = 50
@@ -39,154 +39,144 @@ class _Refusal(Exception):
     reason: str
 
 
+@frozen
+class _Tenants:
+    """What is known of tenants: Kubernetes' namespaces, their settled records, their numbers."""
+
+    present: Mapping[str, str]
+    records: dict[str, NetNamespace]
+    vnids: Mapping[str, Vnid]
+
+    def net_id(self, name: str) -> int:
+        """The virtual network that `name` is in now; without a record its own."""
+        record = self.records.get(name)
+        return record.net_id if record else self.vnids[name].number
+
+
 def allocations(view: View) -> Iterator[Allocation]:
     """New namespaces first, then answers, then what is to be removed."""
-    present: Mapping[str, str] = view.all(NAMESPACES)
-    records: Mapping[str, NetNamespace] = view.all(NETNAMESPACES)
-    vnids: Mapping[str, Vnid] = view.all(VNIDS)
-    numbers = _free_numbers(view, records, vnids)
-    used = False
-    new = sorted(name for name in present if name not in records or name not in vnids)
+    known = _Tenants(view.all(NAMESPACES), dict(view.all(NETNAMESPACES)), view.all(VNIDS))
+    numbers = _free_numbers(view, known)
+    new = [name for name in sorted(known.present) if _lacks(view, known, name)]
     if new:
-        yield _given(view, list(islice(new, _BATCH)), records, vnids, numbers)
-        used = True
-    for name, record in sorted(records.items()):
-        spoiled = view.get(QUARANTINE, f"{NETNAMESPACES}/{name}")
-        if spoiled:
-            yield _restored(view, record, spoiled)
-        elif record.action:
-            needs_number = record.action == "isolate"
-            if not (needs_number and used):
-                yield _answered(view, record, records, present, numbers)
-                used = used or needs_number
-    for name in sorted((records.keys() | vnids.keys()) - present.keys()):
+        yield _given(view, known, list(islice(new, _BATCH)), numbers)
+    number_is_free = not new
+    for name in sorted(known.present.keys() & known.vnids.keys()):
+        if spoiled := view.get(QUARANTINE, f"{NETNAMESPACES}/{name}"):
+            yield _restored(view, known, name, spoiled)
+        elif asked := view.request(NETNAMESPACES, name):
+            takes_number = asked.action == "isolate"
+            if not takes_number or number_is_free:
+                answer = _answered(view, known, asked, numbers)
+                yield answer
+                # Two that join each other must not change places.
+                known.records[name] = answer.writes[-1].value
+            number_is_free = number_is_free and not takes_number
+    for name in sorted((known.records.keys() | known.vnids.keys()) - known.present.keys()):
         yield _removed(view, name)
 
 
-def _given(
-    view: View,
-    names: list[str],
-    records: Mapping[str, NetNamespace],
-    vnids: Mapping[str, Vnid],
-    numbers: Iterator[int],
-) -> Allocation:
+def _lacks(view: View, known: _Tenants, name: str) -> bool:
+    """Whether a namespace has no number or no record at all, not even one that cannot be read."""
+    return name not in known.vnids or (
+        name not in known.records and not view.written(NETNAMESPACES, name)
+    )
+
+
+def _given(view: View, known: _Tenants, names: list[str], numbers: Iterator[int]) -> Allocation:
     """A record and a number for each of `names`; what is there of them stays."""
     writes: list[Write] = []
     last = 0
     for name in names:
-        known = vnids.get(name)
-        if known is None:
+        vnid = known.vnids.get(name)
+        if vnid is None:
             last = next(numbers)
-            known = Vnid(last)
-            writes.append(Write(VNIDS, name, known, view.revision(VNIDS, name)))
-        if name not in records:
-            net_id = GLOBAL_TENANT if name in _global_namespaces(view) else known.number
-            record = NetNamespace(name, net_id)
-            writes.append(Write(NETNAMESPACES, name, record, _revision(view, name)))
+            vnid = Vnid(last)
+            writes.append(Write(VNIDS, name, vnid, view.revision(VNIDS, name)))
+        if not view.written(NETNAMESPACES, name):
+            net_id = GLOBAL_TENANT if name in global_namespaces(view) else vnid.number
+            writes.append(Write(NETNAMESPACES, name, NetNamespace(name, net_id), 0))
     if last:
         writes.append(_cursor(view, last))
     return Allocation(tuple(writes), f"{len(names)} new namespaces, {names[0]} first")
 
 
 def _answered(
-    view: View,
-    record: NetNamespace,
-    records: Mapping[str, NetNamespace],
-    present: Mapping[str, str],
-    numbers: Iterator[int],
+    view: View, known: _Tenants, asked: NetNamespace, numbers: Iterator[int]
 ) -> Allocation:
     """The record after its action, or with the reason why that cannot be."""
-    name, action = record.net_name, record.action
-    answer = _ANSWERS.get(action, _unknown)
+    name, action = asked.net_name, asked.action
+    old = known.net_id(name)
     writes: list[Write] = []
     event = None
     try:
-        net_id = answer(record, records, present, numbers)
-        done = evolve(record, net_id=net_id, action="", namespace="", reason=None)
-        reason = f"{action} of {name}: NetID {record.net_id} is {net_id} now"
+        answer = _ANSWERS.get(action, _unknown)
+        new, reason = answer(known, asked, numbers), None
+        told = f"{action} of {name}: NetID {old} is {new} now"
         if action == "isolate":
-            writes.append(_cursor(view, net_id))
+            writes.append(_cursor(view, new))
     except _Refusal as refusal:
-        done = evolve(record, action="", namespace="", reason=refusal.reason)
-        reason = f"{action} of {name} refused: {refusal.reason}"
-        event = Event("Namespace", name, "TenantActionRefused", refusal.reason)
-    writes.append(Write(NETNAMESPACES, name, done, view.revision(NETNAMESPACES, name)))
-    return Allocation(tuple(writes), reason, event)
+        new, reason = old, refusal.reason
+        told = f"{action} of {name} refused: {reason}"
+        event = Event("Namespace", name, "TenantActionRefused", reason)
+    done = evolve(asked, net_id=new, action="", namespace="", reason=reason)
+    writes.append(Write(NETNAMESPACES, name, done, view.written(NETNAMESPACES, name)))
+    return Allocation(tuple(writes), told, event)
 
 
-def _restored(view: View, good: NetNamespace, reason: str) -> Allocation:
+def _restored(view: View, known: _Tenants, name: str, reason: str) -> Allocation:
     """The last good record in place of one that cannot be read, with the reason."""
+    good = known.records.get(name) or NetNamespace(name, known.net_id(name))
     answer = evolve(good, action="", namespace="", reason=reason)
-    write = Write(NETNAMESPACES, good.net_name, answer, _revision(view, good.net_name))
-    event = Event("Namespace", good.net_name, "TenantRecordInvalid", reason)
-    return Allocation((write,), f"{good.net_name}: {reason}", event)
+    write = Write(NETNAMESPACES, name, answer, view.written(NETNAMESPACES, name))
+    event = Event("Namespace", name, "TenantRecordInvalid", reason)
+    return Allocation((write,), f"record of {name} restored: {reason}", event)
 
 
 def _removed(view: View, name: str) -> Allocation:
     writes = tuple(
-        Write(kind, name, None, view.revision(kind, name))
+        Write(kind, name, None, view.written(kind, name))
         for kind in (NETNAMESPACES, VNIDS)
-        if view.revision(kind, name)
+        if view.written(kind, name)
     )
     return Allocation(writes, f"namespace {name} is gone")
 
 
-def _join(
-    record: NetNamespace,
-    records: Mapping[str, NetNamespace],
-    present: Mapping[str, str],
-    _: Iterator[int],
-) -> int:
-    target = record.namespace
+def _join(known: _Tenants, asked: NetNamespace, _: Iterator[int]) -> int:
+    target = asked.namespace
     if not target:
         raise _Refusal("join: Namespace: missing, expected the namespace to join")
-    if target == record.net_name:
+    if target == asked.net_name:
         raise _Refusal(f'join: Namespace: found "{target}", expected another one than itself')
-    if target not in records or target not in present:
+    if target not in known.present or target not in known.vnids:
         raise _Refusal(f'join: Namespace: found "{target}", expected one that exists')
-    return records[target].net_id
+    return known.net_id(target)
 
 
-def _isolate(
-    record: NetNamespace,
-    records: Mapping[str, NetNamespace],
-    present: Mapping[str, str],
-    numbers: Iterator[int],
-) -> int:
+def _isolate(_: _Tenants, asked: NetNamespace, numbers: Iterator[int]) -> int:
     return next(numbers)
 
 
-def _global(
-    record: NetNamespace,
-    records: Mapping[str, NetNamespace],
-    present: Mapping[str, str],
-    numbers: Iterator[int],
-) -> int:
+def _global(_: _Tenants, asked: NetNamespace, numbers: Iterator[int]) -> int:
     return GLOBAL_TENANT
 
 
-def _unknown(
-    record: NetNamespace,
-    records: Mapping[str, NetNamespace],
-    present: Mapping[str, str],
-    numbers: Iterator[int],
-) -> int:
-    raise _Refusal(f'Action: found "{record.action}", expected join, isolate or global')
+def _unknown(_: _Tenants, asked: NetNamespace, numbers: Iterator[int]) -> int:
+    raise _Refusal(f'Action: found "{asked.action}", expected join, isolate or global')
 
 
-_Answer = Callable[
-    [NetNamespace, Mapping[str, NetNamespace], Mapping[str, str], Iterator[int]], int
-]
-_ANSWERS: Mapping[str, _Answer] = {"join": _join, "isolate": _isolate, "global": _global}
+_ANSWERS: Mapping[str, Callable[[_Tenants, NetNamespace, Iterator[int]], int]] = {
+    "join": _join,
+    "isolate": _isolate,
+    "global": _global,
+}
 
 
-def _free_numbers(
-    view: View, records: Mapping[str, NetNamespace], vnids: Mapping[str, Vnid]
-) -> Iterator[int]:
+def _free_numbers(view: View, known: _Tenants) -> Iterator[int]:
     """Numbers that no record has, those behind the cursor first. Never ends: 16 million are more
     than a cluster can have namespaces."""
-    used = {record.net_id for record in records.values()}
-    used |= {vnid.number for vnid in vnids.values()}
+    used = {record.net_id for record in known.records.values()}
+    used |= {vnid.number for vnid in known.vnids.values()}
     cursor: Cursor | None = view.get(CURSOR, _CURSOR_KEY)
     number = cursor.last if cursor else FIRST_NETID - 1
     while True:
@@ -196,15 +186,10 @@ def _free_numbers(
 
 
 def _cursor(view: View, last: int) -> Write:
-    return Write(CURSOR, _CURSOR_KEY, Cursor(last), view.revision(CURSOR, _CURSOR_KEY))
+    return Write(CURSOR, _CURSOR_KEY, Cursor(last), view.written(CURSOR, _CURSOR_KEY))
 
 
-def _revision(view: View, name: str) -> int:
-    """Of the record as etcd has it, whether or not it can be read."""
-    spoiled = view.revision(QUARANTINE, f"{NETNAMESPACES}/{name}")
-    return spoiled or view.revision(NETNAMESPACES, name)
-
-
-def _global_namespaces(view: View) -> tuple[str, ...]:
+def global_namespaces(view: View) -> tuple[str, ...]:
+    """Namespaces that begin as part of the global tenant: the configuration's GlobalNamespaces."""
     found = view.config.extra.get("GlobalNamespaces", _DEFAULT_GLOBAL)
     return tuple(found) if isinstance(found, list | tuple) else _DEFAULT_GLOBAL

@@ -69,8 +69,16 @@ def _net_namespace(path: str, data: bytes) -> NetNamespace:
     return record
 
 
+def _net_id(record: NetNamespace) -> int:
+    return record.net_id
+
+
+def _asks(record: NetNamespace) -> bool:
+    return bool(record.action)
+
+
 KINDS = (
-    Kind(NETNAMESPACES, _net_namespace, encode, index=lambda record: record.net_id),
+    Kind(NETNAMESPACES, _net_namespace, encode, index=_net_id, asks=_asks),
     Kind(VNIDS, partial(decode, Vnid), encode),
     Kind(CURSOR, partial(decode, Cursor), encode),
 )
