@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from k8s_ovs.pipeline.table import Table
 from k8s_ovs.pipeline.tables import CORE_TABLES
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.plugin.manager import PluginManager
@@ -59,13 +60,13 @@ def test_the_walks_visit_every_table_that_packets_meet() -> None:
 
 @pytest.mark.parametrize("table", CORE_TABLES, ids=lambda table: table.name)
 def test_the_flows_that_are_shown_are_flows_of_that_table(
-    bridge: TracedBridge, table: object
+    bridge: TracedBridge, table: Table
 ) -> None:
     real = {
         flow_text(flow.flow, MANAGER.pipeline, human=True)
         for flow, _ in bridge.reconciler.book.flows()
         if flow.flow.table == table
     }
-    shown = shown_flows(section(table.name))  # type: ignore[attr-defined]  # a Table
-    assert shown or table.name == "NOTE"  # type: ignore[attr-defined]  # a Table
+    shown = shown_flows(section(table.name))
+    assert shown or table.name == "NOTE"
     assert set(shown) <= real

@@ -6,6 +6,7 @@ K8S_OVS_TEST_DATAPATH names the datapath: the same claims hold on each.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -75,6 +76,18 @@ class TestEtcd:
             )
             for node in world.lab.nodes
         }
+
+
+def test_the_datapath_is_the_one_that_was_asked_for(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = os.environ.get("K8S_OVS_TEST_DATAPATH", "auto")
+    for node in ("node1", "node2"):
+        words = ["ovs-vsctl", "get", "bridge", "br0", "datapath_type"]
+        found = world.lab.exec(node, words).stdout.strip()
+        assert found == world.lab.state.datapath
+        assert asked in (found, "auto")
+    tell(capsys, f"the packets of this run are on the {found} datapath")
 
 
 class TestWays:
@@ -176,7 +189,7 @@ class TestFigures:
         self, world: World, capsys: pytest.CaptureFixture[str], what: str, client: str, server: str
     ) -> None:
         rate = iperf(world.lab, client, server, world.address(server), 5201)
-        tell(capsys, what, rate)
+        tell(capsys, f"iperf3, TCP, {what}: {rate:.0f} Mbit/s")
         assert rate > 0
 
     def test_iperf3_through_a_service(
@@ -185,7 +198,7 @@ class TestFigures:
         service = world.lab.service("iperf", 5201, ["c"])
         rate = iperf(world.lab, "a", "c", service.address, 5201)
         world.lab.delete_service("iperf")
-        tell(capsys, "through a service, across nodes", rate)
+        tell(capsys, f"iperf3, TCP, through a service, across nodes: {rate:.0f} Mbit/s")
         assert rate > 0
 
 
@@ -215,6 +228,7 @@ def iperf_server(lab: Lab, place: str, port: int) -> Iterator[subprocess.Popen[s
             server.kill()
 
 
-def tell(capsys: pytest.CaptureFixture[str], what: str, rate: float) -> None:
+def tell(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """Say it to who runs the tests, among pytest's dots."""
     with capsys.disabled():
-        print(f"\n  iperf3, TCP, {what}: {rate:.0f} Mbit/s ", end="")
+        print(f"\n  {text} ", end="")

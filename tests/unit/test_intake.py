@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import pytest
@@ -17,8 +17,9 @@ from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.node.intake import ETCD, KUBE, Changes, Intake
 from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Snapshot
+from k8s_ovs.plugin import Kind, hook
 from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.plugin.view import NODES, QUARANTINE, SUBNETS, Record, World
+from k8s_ovs.plugin.view import NODES, QUARANTINE, REQUESTS, SUBNETS, Record, World
 from k8s_ovs.testing.world import sample_config, sample_host
 from k8s_ovs_subnet import SingleTenant
 
@@ -274,4 +275,49 @@ def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
     assert intake.changes(CONFIG, kinds, {}) == {
         ("audits", "a/b"): Record({}, 1),
         (QUARANTINE, "audits/c"): Record("k8ssdn/audits/c: not an audit", 2),
+    }
+
+
+def asking() -> dict[str, Kind]:
+    """A kind whose records may ask for something."""
+    audits = Kind("audits", lambda _, data: int(data), lambda value: b"", asks=lambda v: 1 / v < 0)
+    plugins: dict[str, object] = {"k8s-ovs-subnet": SingleTenant(), "acme": Declaring(audits)}
+    return PluginManager(plugins).kinds
+
+
+class Declaring:
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+    @hook
+    def kinds(self) -> Iterable[Kind]:
+        return [self.kind]
+
+
+def test_a_record_that_asks_counts_for_nothing_else_until_it_is_answered() -> None:
+    intake, kinds = Intake(), asking()
+
+    def told(data: bytes | None, revision: int) -> Changes:
+        entry = None if data is None else Entry(data, revision)
+        intake.absorb(Change(ETCD, "k8ssdn/audits/a", entry, revision))
+        return intake.changes(CONFIG, kinds, {})
+
+    assert told(b"1", 1) == {("audits", "a"): Record(1, 1)}
+    assert told(b"-1", 2) == {(REQUESTS, "audits/a"): Record(-1, 2)}
+    assert told(b"2", 3) == {("audits", "a"): Record(2, 3), (REQUESTS, "audits/a"): None}
+    told(b"-1", 4)
+    spoilt = told(b"?", 5)
+    assert spoilt[REQUESTS, "audits/a"] is None
+    assert spoilt.keys() == {(REQUESTS, "audits/a"), (QUARANTINE, "audits/a")}
+    told(b"-1", 6)
+    assert told(None, 7) == {("audits", "a"): None, (REQUESTS, "audits/a"): None}
+
+
+def test_a_kind_that_raises_on_a_value_sets_the_record_aside() -> None:
+    intake = Intake()
+    intake.absorb(write("k8ssdn/audits/a", b"0", 4))
+    assert intake.changes(CONFIG, asking(), {}) == {
+        (QUARANTINE, "audits/a"): Record(
+            "plugin acme cannot judge 0: ZeroDivisionError('division by zero')", 4
+        )
     }

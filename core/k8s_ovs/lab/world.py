@@ -143,7 +143,7 @@ class World:
 
         The first may be lost: the userspace datapath drops what waits for ARP of the underlay.
         """
-        words = ["ping", "-c3", "-i0.2", "-W2", *options, str(target)]
+        words = ["ping", "-c3", "-i0.1", "-W2", *options, str(target)]
         return (
             re.search("[1-9] received", self.lab.exec(client, words, check=False).stdout)
             is not None

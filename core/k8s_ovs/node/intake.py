@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import structlog
-from attrs import evolve, frozen
+from attrs import frozen
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.codec import decode
@@ -49,7 +49,7 @@ class Intake:
         self._entries: dict[str, dict[str, Entry]] = {}
         self._touched: dict[str, set[str]] = {}
         self._asked: set[tuple[str, str]] = set()
-        self._quarantine: dict[tuple[str, str], str] = {}
+        self._quarantine: dict[tuple[str, str], Record] = {}
         self._decoded: dict[str, dict[str, Record | _Asked | str]] = {}
         self._good: dict[str, dict[str, Record]] = {}
         self._config_entry: Entry | None = None
@@ -128,9 +128,9 @@ class Intake:
         if any(kind == SUBNETS for kind, _ in dirty):
             outcomes |= self._checked_subnets(config)
         changes: Changes = {}
-        for (kind, key), outcome in outcomes.items():
-            self._settle(changes, kind, key, outcome)
-        self._date_quarantine(changes, config)
+        for which, outcome in outcomes.items():
+            entry = self._entries.get(ETCD, {}).get("/".join((config.name, *which)))
+            self._settle(changes, which, outcome, at=entry.revision if entry else 0)
         return changes
 
     def _decode(self, kind: Kind | Resource, key: str, path: str, entry: Entry | None) -> None:
@@ -168,22 +168,24 @@ class Intake:
             held |= back
             records |= {key: (good[key].value, 0) for key in back}
 
-    def _settle(self, changes: Changes, kind: str, key: str, outcome: _Outcome) -> None:
-        """What `outcome` (a record, why it is none, or gone) changes in the world."""
+    def _settle(self, changes: Changes, which: tuple[str, str], outcome: _Outcome, at: int) -> None:
+        """What `outcome` changes in the world. at: the revision of the key as etcd has it, so that
+        who mends a record that is set aside can say which one was meant."""
+        kind, key = which
         good = self._good.setdefault(kind, {})
+        if which in self._asked and not isinstance(outcome, _Asked):
+            self._asked.remove(which)
+            changes[REQUESTS, f"{kind}/{key}"] = None
         if isinstance(outcome, str):
-            self._set_aside(changes, kind, key, outcome, last_good=key in good)
+            self._set_aside(changes, which, Record(outcome, at), last_good=key in good)
             return
-        if self._quarantine.pop((kind, key), None) is not None:
+        if self._quarantine.pop(which, None) is not None:
             _log.info("record is good again", record=f"{kind}/{key}")
             changes[QUARANTINE, f"{kind}/{key}"] = None
         if isinstance(outcome, _Asked):
-            self._asked.add((kind, key))
+            self._asked.add(which)
             changes[REQUESTS, f"{kind}/{key}"] = outcome.record
             return
-        if (kind, key) in self._asked:
-            self._asked.remove((kind, key))
-            changes[REQUESTS, f"{kind}/{key}"] = None
         if good.get(key) == outcome:
             return
         changes[kind, key] = outcome
@@ -193,22 +195,16 @@ class Intake:
             good[key] = outcome
 
     def _set_aside(
-        self, changes: Changes, kind: str, key: str, text: str, *, last_good: bool
+        self, changes: Changes, which: tuple[str, str], aside: Record, *, last_good: bool
     ) -> None:
-        if self._quarantine.get((kind, key)) == text:
+        before = self._quarantine.get(which)
+        if before == aside:
             return
-        _log.error("record quarantined", record=f"{kind}/{key}", reason=text, last_good=last_good)
-        self._quarantine[kind, key] = text
-        changes[QUARANTINE, f"{kind}/{key}"] = Record(text)
-
-    def _date_quarantine(self, changes: Changes, config: NetworkConfig) -> None:
-        """Give what is set aside the revision of the record as etcd has it, so that who mends it
-        can say which one was meant."""
-        entries = self._entries.get(ETCD, {})
-        for (kind, key), record in list(changes.items()):
-            entry = entries.get(f"{config.name}/{key}") if kind == QUARANTINE else None
-            if record is not None and entry is not None:
-                changes[kind, key] = evolve(record, revision=entry.revision)
+        name = "/".join(which)
+        if before is None or before.value != aside.value:
+            _log.error("record quarantined", record=name, reason=aside.value, last_good=last_good)
+        self._quarantine[which] = aside
+        changes[QUARANTINE, name] = aside
 
     def _change(self, entries: dict[str, Entry], touched: set[str], fact: Change) -> None:
         if fact.entry is None:

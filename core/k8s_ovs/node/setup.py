@@ -182,6 +182,7 @@ class Setup:
         mtu = config.mtu or node_link.underlay_mtu(place.host_ip) - VXLAN_OVERHEAD
         if self._place == (place, config, mtu):
             self._report(_OF_PLACE, "")
+            self._mend_link(config)
             return
         if refusal := self._move_refused(place):
             self._report(_OF_PLACE, refusal)
@@ -192,6 +193,13 @@ class Setup:
         self._place = (place, config, mtu)
         self._report(_OF_PLACE, "")
         reconciler.update({(HERE, ""): Record(here)})
+
+    def _mend_link(self, config: NetworkConfig) -> None:
+        """What somebody changed of tun0's address, routes and sysctls is set right again."""
+        if self._network is not None:
+            tun0 = own_link(self._network.here, config, self._network.datapath)
+            if done := node_link.set_up(tun0):
+                _log.warning("tun0 mended", node=self._settings.hostname, done=done)
 
     def _move_refused(self, place: HostSubnet) -> str:
         """Pods keep their addresses, so the node keeps the subnet that these are in."""

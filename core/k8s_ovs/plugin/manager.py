@@ -324,6 +324,13 @@ def _indexed(plugin: str, index: Callable[[Any], Hashable], value: Any) -> Hasha
         raise InvalidRecord(f"plugin {plugin}: cannot index {value!r}: {error!r}") from error
 
 
+def _judged(plugin: str, judge: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return judge(value)
+    except Exception as error:  # a plugin may raise anything; the record is set aside
+        raise InvalidRecord(f"plugin {plugin} cannot judge {value!r}: {error!r}") from error
+
+
 def _written(plugin: str, encode: Callable[[Any], bytes], value: Any) -> bytes:
     try:
         return encode(value)
