@@ -348,7 +348,7 @@ def audit(kind: str, value: object) -> Allocation:
         ),
         (
             (audit("audits", 1),),
-            "plugin acme-0: an audit: plugin acme-0: cannot write 1: "
+            "plugin acme-0: an audit: plugin acme-0 cannot write 1: "
             "TypeError(\"'int' object is not subscriptable\")",
         ),
     ],

@@ -303,7 +303,7 @@ def test_a_plugin_that_cannot_read_its_record_is_named_with_the_key() -> None:
         running.kinds["audits"].decode("net/audits/a", b"{}")
     with pytest.raises(InvalidRecord, match=r"^a: plugin acme-0 cannot read it: KeyError\('spec"):
         running.resources["secrets"].decode("a", {})
-    with pytest.raises(PluginError, match=r"^plugin acme-0: cannot write 'a': AttributeError"):
+    with pytest.raises(PluginError, match=r"^plugin acme-0 cannot write 'a': AttributeError"):
         running.kinds["audits"].encode("a")
 
 

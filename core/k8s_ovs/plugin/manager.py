@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, TypeAlias, TypeVar
 
 import pluggy
-from attrs import evolve, frozen
+from attrs import frozen
 from stevedore.named import NamedExtensionManager
 
-from k8s_ovs.errors import InvalidRecord, PluginError
+from k8s_ovs.errors import PluginError
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import MAX_NETID
@@ -25,6 +24,7 @@ from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Pipeline, PipelineError, Table
 from k8s_ovs.pipeline.tables import CORE_TABLES
 from k8s_ovs.pipeline.wire import MAX_OWNER
+from k8s_ovs.plugin.guarded import guarded_kind, guarded_resource
 from k8s_ovs.plugin.names import chosen_plugins
 from k8s_ovs.plugin.node_subnets import NODE_SUBNETS, NodeSubnets
 from k8s_ovs.plugin.road import Road
@@ -280,13 +280,10 @@ class PluginManager:
         declared = [*self._declared("kinds", Kind), *self._declared("resources", Resource)]
         for plugin, each in sorted(declared, key=lambda pair: self.names.index(pair[0])):
             self._refuse_known(plugin, each.name)
-            decode = partial(_read, plugin, each.decode)
             if isinstance(each, Kind):
-                encode = partial(_written, plugin, each.encode)
-                index = partial(_indexed, plugin, each.index) if each.index else None
-                self.kinds[each.name] = evolve(each, decode=decode, encode=encode, index=index)
+                self.kinds[each.name] = guarded_kind(plugin, each)
             else:
-                self.resources[each.name] = evolve(each, decode=decode)
+                self.resources[each.name] = guarded_resource(plugin, each)
 
     def _refuse_known(self, plugin: str, name: str) -> None:
         if name in RESERVED_KINDS or name in self.kinds or name in self.resources:
@@ -305,37 +302,6 @@ class PluginManager:
                 raise PluginError(f"plugin {plugin}: {error}") from error
         self._core.added_tables = tuple(added)
         return pipeline
-
-
-def _read(plugin: str, decode: Callable[[str, Any], Any], key: str, found: Any) -> Any:
-    """`found` decoded; whatever the plugin raises says that the record makes no sense."""
-    try:
-        return decode(key, found)
-    except InvalidRecord:
-        raise
-    except Exception as error:  # a plugin may raise anything; the record is set aside
-        raise InvalidRecord(f"{key}: plugin {plugin} cannot read it: {error!r}") from error
-
-
-def _indexed(plugin: str, index: Callable[[Any], Hashable], value: Any) -> Hashable:
-    try:
-        return index(value)
-    except Exception as error:  # a plugin may raise anything; the record is set aside
-        raise InvalidRecord(f"plugin {plugin}: cannot index {value!r}: {error!r}") from error
-
-
-def _judged(plugin: str, judge: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return judge(value)
-    except Exception as error:  # a plugin may raise anything; the record is set aside
-        raise InvalidRecord(f"plugin {plugin} cannot judge {value!r}: {error!r}") from error
-
-
-def _written(plugin: str, encode: Callable[[Any], bytes], value: Any) -> bytes:
-    try:
-        return encode(value)
-    except Exception as error:  # a plugin may raise anything; the others go on
-        raise PluginError(f"plugin {plugin}: cannot write {value!r}: {error!r}") from error
 
 
 def _find_callers(plugins: Mapping[str, object]) -> dict[str, list[tuple[str, Any]]]:
