@@ -20,7 +20,7 @@ from k8s_ovs.lab.command import run
 from k8s_ovs.lab.kube_apiserver import ApiServer
 from k8s_ovs.lab.layout import ETCD_PREFIX, ROUTER, LabNode, Layout
 from k8s_ovs.lab.objects import Objects
-from k8s_ovs.lab.process import LabProcess
+from k8s_ovs.lab.process import LabProcess, end_processes
 from k8s_ovs.testing.etcd import EtcdProcess
 from k8s_ovs.testing.ovs import OvsProcess
 
@@ -74,13 +74,16 @@ class _Etcd:
         self._send(signal.SIGCONT)
 
     def kill(self) -> None:
-        self._send(signal.SIGKILL)
+        end_processes([self._pid()], 0)
 
     def _send(self, number: signal.Signals) -> None:
+        os.kill(self._pid(), number)
+
+    def _pid(self) -> int:
         pid = EtcdProcess.running_pid(self.directory)
         if pid is None:
             raise Unavailable(f"etcd of {self.directory} is not running")
-        os.kill(pid, number)
+        return pid
 
 
 def part(layout: Layout, name: str) -> Part:

@@ -290,10 +290,12 @@ def _outcome(answer: Answer) -> str:
 
 
 def _log(request: CniRequest, answer: Answer, sent: bool, seconds: float) -> None:
-    """The one line that each request leaves."""
+    """The one line that each request leaves. Runtimes ask for STATUS every few seconds."""
     took = round(seconds * 1e3, 1)
     said: dict[str, object] = {"ms": took} if sent else {"ms": took, "client": "gone"}
-    if isinstance(answer, CniError):
+    if request.command == "STATUS":
+        log.debug("cni", **_identity(request), **said, reason=str(answer) if answer else "")
+    elif isinstance(answer, CniError):
         log.warning("cni", **_identity(request), **said, code=int(answer.code), reason=str(answer))
     elif isinstance(answer, CniResult):
         log.info("cni", **_identity(request), **said, address=str(answer.address))
