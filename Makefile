@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
 export PYTHONWARNINGS := ignore
+# Programs that start often must find their bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,9 +23,14 @@ test: lint test-fast test-kernel ## Everything: lint, unit, flows, nodes, the ke
 test-fast: .venv/.ready
 	$(PYTHON) -m pytest tests/unit tests/flows tests/kernel tests/node
 
+# What depends on the datapath: packets, and Open vSwitch or the daemon ending and coming back. The
+# other tests of tests/node/ ask what is the same on each datapath, and run on this machine alone.
+KERNEL_TESTS := $(addprefix tests/node/test_,packets.py packets_isolation.py packets_moves.py \
+    churn.py faults_switch.py)
+
 test-kernel: .venv/.ready ## The packets of the lab on the kernel's datapath, in a virtual machine.
 	$(PYTHON) -m tests.kernel.run --limit 1800 -- env K8S_OVS_TEST_DATAPATH=system \
-	    python -m pytest -p no:cacheprovider tests/node/test_packets.py
+	    python -m pytest -p no:cacheprovider --timeout=600 $(KERNEL_TESTS)
 
 lint: .venv/.ready ## Style, types, layers.
 	.venv/bin/ruff check

@@ -6,7 +6,6 @@ Both are started in the same way in a network namespace that plays the node.
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,12 +64,9 @@ class Subject:
 
 
 def k8s_ovs(lab: Lab, pods: Sequence[str]) -> Subject:
-    """The lab's first node. The shim is started as it is installed: by its first line."""
+    """The lab's first node, with the program that users install."""
     node = lab.nodes[0]
-    program = node.directory / "k8s-ovs"
-    shutil.copyfile(lab_cni.shim(), program)
-    program.chmod(0o755)
-    return Subject("k8s-ovs", program, node.netns, node.cni_config, tuple(pods))
+    return Subject("k8s-ovs", node.cni_program, node.netns, node.cni_config, tuple(pods))
 
 
 def bridge(netns: str, directory: Path, pods: Sequence[str]) -> Subject:

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -16,10 +17,12 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.lab import Lab, LabSettings, Layout
 from k8s_ovs.lab.lifecycle import directory_of, tear_down
 from k8s_ovs.lab.process import await_that, last_lines
-from k8s_ovs.lab.world import World
+from k8s_ovs.lab.tenants import Tenants
+from k8s_ovs.lab.world import SERVER_PORT, World
 from k8s_ovs.link.namespace import entered, opened
 
 _numbers = count()
+_REPORTED = "reported"
 
 
 @frozen
@@ -111,6 +114,51 @@ def shaken(shaken_world: World) -> Iterator[World]:
     await_that("all to be well again", lambda: _well(shaken_world), 60)
 
 
+@pytest.fixture(scope="session")
+def tenant_world(lab_of: Callable[..., Lab]) -> World:
+    """Two nodes, each namespace a tenant: red, green and blue with the pods one and two, one a
+    node, and the global kube-system with the pod dns; in front of each one's pods a service."""
+    lab = lab_of("ten", plugin="k8s-ovs-multitenant")
+    pods = {"kube-system": ("dns",)} | dict.fromkeys(("red", "green", "blue"), ("one", "two"))
+    for namespace, names in pods.items():
+        for node, name in zip(("node1", "node2"), names, strict=False):
+            lab.run_pod(node, name, namespace)
+        endpoints = [f"{name}:{SERVER_PORT}" for name in names]
+        lab.service("shop", 80, endpoints, namespace=namespace)
+    return World(lab)
+
+
+@pytest.fixture
+def tenants(tenant_world: World) -> Iterator[Tenants]:
+    """Their records: each in a network of its own, before and after."""
+    tenants = Tenants(tenant_world.lab)
+    texts = {namespace: tenants.text(namespace) for namespace in ("red", "green", "blue")}
+    yield tenants
+    for namespace, text in texts.items():
+        if tenants.text(namespace) != text:
+            tenants.put(namespace, text)
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Tells a line to who runs the tests: it stands in the summary at the end."""
+    return partial(record_property, _REPORTED)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The lines that tests have told."""
+    lines = [
+        text
+        for passed in terminalreporter.getreports("passed")
+        for name, text in passed.user_properties
+        if name == _REPORTED and passed.when == "call"
+    ]
+    if lines:
+        terminalreporter.section("reported")
+    for line in lines:
+        terminalreporter.line(str(line))
+
+
 def _well(world: World) -> bool:
     for node in ("node1", "node2"):
         status = world.status(node)
@@ -130,7 +178,7 @@ def pytest_runtest_makereport(
     """What the daemons of a test's lab said last stands beside its failure."""
     report = yield
     given = getattr(item, "funcargs", {})
-    world = given.get("world") or given.get("shaken")
+    world = next((each for each in given.values() if isinstance(each, World)), None)
     lab = world.lab if isinstance(world, World) else given.get("lab")
     if report.failed and isinstance(lab, Lab):
         for node in lab.nodes:

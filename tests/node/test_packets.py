@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 
@@ -79,7 +79,7 @@ class TestEtcd:
 
 
 def test_the_datapath_is_the_one_that_was_asked_for(
-    world: World, capsys: pytest.CaptureFixture[str]
+    world: World, report: Callable[[str], None]
 ) -> None:
     asked = os.environ.get("K8S_OVS_TEST_DATAPATH", "auto")
     for node in ("node1", "node2"):
@@ -87,7 +87,7 @@ def test_the_datapath_is_the_one_that_was_asked_for(
         found = world.lab.exec(node, words).stdout.strip()
         assert found == world.lab.state.datapath
         assert asked in (found, "auto")
-    tell(capsys, f"the packets of this run are on the {found} datapath")
+    report(f"datapath of the packets: {found}")
 
 
 class TestWays:
@@ -186,19 +186,17 @@ class TestFigures:
         [("on one node", "a", "b"), ("across nodes", "a", "c"), ("to a node", "a", "node2")],
     )
     def test_iperf3(
-        self, world: World, capsys: pytest.CaptureFixture[str], what: str, client: str, server: str
+        self, world: World, report: Callable[[str], None], what: str, client: str, server: str
     ) -> None:
         rate = iperf(world.lab, client, server, world.address(server), 5201)
-        tell(capsys, f"iperf3, TCP, {what}: {rate:.0f} Mbit/s")
+        report(f"iperf3, TCP, {what}: {rate:.0f} Mbit/s")
         assert rate > 0
 
-    def test_iperf3_through_a_service(
-        self, world: World, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_iperf3_through_a_service(self, world: World, report: Callable[[str], None]) -> None:
         service = world.lab.service("iperf", 5201, ["c"])
         rate = iperf(world.lab, "a", "c", service.address, 5201)
         world.lab.delete_service("iperf")
-        tell(capsys, f"iperf3, TCP, through a service, across nodes: {rate:.0f} Mbit/s")
+        report(f"iperf3, TCP, through a service, across nodes: {rate:.0f} Mbit/s")
         assert rate > 0
 
 
@@ -226,9 +224,3 @@ def iperf_server(lab: Lab, place: str, port: int) -> Iterator[subprocess.Popen[s
             yield server
         finally:
             server.kill()
-
-
-def tell(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    """Say it to who runs the tests, among pytest's dots."""
-    with capsys.disabled():
-        print(f"\n  {text} ", end="")

@@ -25,9 +25,9 @@ from k8s_ovs.observe.etcd import (
     Unchanged,
 )
 from k8s_ovs.observe.fact import Entry, Snapshot
-from k8s_ovs.plugin import Allocation, Kind, Problem, View, Write, hook
+from k8s_ovs.plugin import Allocation, Event, Kind, Problem, View, Write, hook
 from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.plugin.view import CONFIG, NODES, SUBNETS, Record, World
+from k8s_ovs.plugin.view import CONFIG, NODES, QUARANTINE, SUBNETS, Record, World
 from k8s_ovs.testing.world import sample_config, sample_host
 from k8s_ovs_subnet import SingleTenant
 
@@ -234,6 +234,39 @@ def test_half_a_transaction_in_the_picture_does_no_harm(office: Office) -> None:
     assert office.turn(after)
     assert office.etcd.transactions == writes
     assert office.subnets() == {"node1": FIRST, "node2": SECOND}
+
+
+class Answering:
+    """A plugin that answers what asks for something, and mends what cannot be read."""
+
+    @hook
+    def kinds(self) -> Iterable[Kind]:
+        return [Kind("audits", lambda _, data: int(data), str.encode, asks=lambda value: value < 0)]
+
+    @hook
+    def allocations(self, view: View) -> Iterable[Allocation]:
+        if view.request("audits", "a") or view.get(QUARANTINE, "audits/a"):
+            write = Write("audits", "a", "7", view.written("audits", "a"))
+            yield Allocation((write,), "an answer", Event("Node", "a", "Answered", "with 7"))
+
+
+@pytest.mark.parametrize("data", [b"-1", b"?"])
+def test_what_was_answered_is_not_answered_again_before_the_picture_shows_it(
+    make_office: MakeOffice, data: bytes
+) -> None:
+    office = make_office(Answering())
+    office.take_seat()
+    office.etcd.put(f"{BASE}/audits/a", data)
+    old = office.picture()
+    assert office.turn(old)
+    written = office.etcd.revision
+    assert office.turn(old)
+    assert office.turn()
+    assert office.etcd.revision == written
+    office.etcd.put(f"{BASE}/audits/a", data)
+    assert office.turn()
+    assert office.etcd.keys[f"{BASE}/audits/a"].value == b"7", "asked anew, answered anew"
+    assert office.etcd.revision == written + 2
 
 
 def test_a_write_that_comes_between_is_not_overwritten(office: Office) -> None:

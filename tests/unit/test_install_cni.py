@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from k8s_ovs.cli.install_cni import cni_config, install
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.node.cni_install import cni_config, install
 
 
 def test_the_plugin_is_executable_and_answers_without_a_daemon(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from k8s_ovs.node.intake import ETCD, KUBE, Changes, Intake
 from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Snapshot
 from k8s_ovs.plugin import Kind, hook
 from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.plugin.view import NODES, QUARANTINE, REQUESTS, SUBNETS, Record, World
+from k8s_ovs.plugin.view import NODES, QUARANTINE, REQUESTS, SUBNETS, Record, View, World
 from k8s_ovs.testing.world import sample_config, sample_host
 from k8s_ovs_subnet import SingleTenant
 
@@ -314,6 +314,44 @@ def test_a_record_that_asks_counts_for_nothing_else_until_it_is_answered() -> No
     assert spoilt.keys() == {(REQUESTS, "audits/a"), (QUARANTINE, "audits/a")}
     told(b"-1", 6)
     assert told(None, 7) == {("audits", "a"): None, (REQUESTS, "audits/a"): None}
+
+
+def test_while_it_is_not_answered_all_that_is_written_counts_by_its_newest_revision() -> None:
+    intake, kinds, world = Intake(), asking(), World()
+
+    def see(fact: Fact) -> View:
+        nonlocal world
+        intake.absorb(fact)
+        world = world.changed(intake.changes(CONFIG, kinds, {}), intake.revision)
+        return MANAGER.view(world)
+
+    view = see(write("k8ssdn/audits/a", b"-1", 1))
+    assert (view.get("audits", "a"), view.request("audits", "a")) == (None, -1)
+    assert view.written("audits", "a") == 1
+    see(write("k8ssdn/audits/a", b"1", 2))
+    view = see(write("k8ssdn/audits/a", b"-2", 3))
+    assert (view.get("audits", "a"), view.request("audits", "a")) == (1, -2)
+    assert view.written("audits", "a") == 3
+    view = see(write("k8ssdn/audits/a", b"?", 4))
+    assert (view.get("audits", "a"), view.request("audits", "a")) == (1, None)
+    assert view.written("audits", "a") == 4
+    # A gap in what is seen: the answer and the next request are seen as one.
+    gap = Snapshot(ETCD, {"k8ssdn/audits/a": Entry(b"-3", 8)}, 9)
+    view = see(gap)
+    assert (view.get("audits", "a"), view.request("audits", "a")) == (1, -3)
+    view = see(Snapshot(ETCD, {}, 10))
+    assert (view.get("audits", "a"), view.request("audits", "a")) == (None, None)
+    assert view.written("audits", "a") == 0
+
+
+def test_after_a_restart_what_asks_is_told_again() -> None:
+    intake, kinds = Intake(), asking()
+    intake.absorb(write("k8ssdn/audits/a", b"1", 1))
+    intake.changes(CONFIG, kinds, {})
+    intake.absorb(write("k8ssdn/audits/a", b"-1", 2))
+    intake.changes(CONFIG, kinds, {})
+    intake.restart()
+    assert intake.changes(CONFIG, kinds, {}) == {(REQUESTS, "audits/a"): Record(-1, 2)}
 
 
 def test_a_kind_that_raises_on_a_value_sets_the_record_aside() -> None:

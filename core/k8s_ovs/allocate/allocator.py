@@ -17,7 +17,7 @@ from k8s_ovs.errors import K8sOvsError, PluginError, Unavailable
 from k8s_ovs.observe.etcd import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
 from k8s_ovs.plugin.manager import Failure, PluginManager
 from k8s_ovs.plugin.spec import Allocation, Event, Kind, Problem, Write
-from k8s_ovs.plugin.view import CONFIG, Record, World
+from k8s_ovs.plugin.view import CONFIG, QUARANTINE, REQUESTS, Record, World
 
 __all__ = ["GRACE", "HOLD_DOWN", "Allocator"]
 
@@ -193,7 +193,12 @@ class Allocator:
             for key, (record, revision) in self._ours.items()
             if revision >= world.revision
         }
-        return world.changed({key: record for key, (record, _) in self._ours.items()}, 0)
+        changes: dict[_Key, Record | None] = {}
+        for (kind, key), (record, _) in self._ours.items():
+            changes[kind, key] = record
+            # What stood there before, asking for something or unreadable, has been dealt with.
+            changes[REQUESTS, f"{kind}/{key}"] = changes[QUARANTINE, f"{kind}/{key}"] = None
+        return world.changed(changes, 0)
 
     def _note_deletions(self, world: World) -> None:
         """Hold down what somebody else has deleted since the last picture."""

@@ -16,14 +16,14 @@ from k8s_ovs.cli.config_change import (
     obstacles,
     unknown_fields,
 )
-from k8s_ovs.cli.options import EtcdPlace, OutputForm, with_etcd
-from k8s_ovs.cli.output import Output, complain, say_columns, say_json
+from k8s_ovs.cli.options import EtcdPlace, with_etcd
 from k8s_ovs.cli.picture import Picture, opened, read_picture
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.observe.etcd import Absent, Put, Unchanged
 from k8s_ovs.plugin.manager import load_plugins
+from k8s_ovs.plugin.output import Output, OutputForm, complain, say_columns, say_json
 from k8s_ovs.plugin.view import SUBNETS
 
 __all__ = ["app"]

@@ -12,11 +12,10 @@ from k8s_ovs.cli.options import (
     OVS_RUN_DIR,
     CniSocket,
     EtcdPlace,
-    OutputForm,
     OvsRunDir,
     with_etcd,
 )
-from k8s_ovs.cli.output import Output, say_json
+from k8s_ovs.plugin.output import Output, OutputForm, say_json
 from k8s_ovs.plugin.spec import Check
 
 __all__ = ["run"]

@@ -22,11 +22,9 @@ from k8s_ovs.cli.options import (
     OVS_RUN_DIR,
     CniSocket,
     EtcdPlace,
-    OutputForm,
     OvsRunDir,
     with_etcd,
 )
-from k8s_ovs.cli.output import Output, complain, say_columns, say_json
 from k8s_ovs.cli.picture import Picture, kube_from_environment, read_picture
 from k8s_ovs.cli.this_node import (
     connected_switch,
@@ -41,6 +39,7 @@ from k8s_ovs.ovs.flow_dump import dump_flows
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import CORE_TABLES
 from k8s_ovs.plugin.manager import known_owners
+from k8s_ovs.plugin.output import Output, OutputForm, complain, say_columns, say_json
 from k8s_ovs.plugin.view import NODES
 
 __all__ = ["run"]

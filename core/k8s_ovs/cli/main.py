@@ -85,7 +85,7 @@ class _LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except K8sOvsError as error:
-            _output().complain("error", str(error))
+            _complain("error", str(error))
             raise typer.Exit(1) from error
 
     def _meet_plugins(self, ctx: Any) -> None:
@@ -94,24 +94,28 @@ class _LazyGroup(TyperGroup):
         self._met_plugins = True
         found = import_module("k8s_ovs.cli.plugin_commands").plugin_commands(frozenset(_COMMANDS))
         for name, group in found.groups.items():
-            self.commands[name] = typer.main.get_group(group)
-            self.commands[name].name = name
-        _output().quiet_logs()
+            self.commands[name] = _named(typer.main.get_group(group), name)
+        _quiet_logs()
         # Completion has no place for words of its own.
         for problem in () if ctx.resilient_parsing else found.problems:
-            _output().complain("warning", problem)
+            _complain("warning", problem)
 
 
 def _load(name: str, wanted: _Command) -> Any:
     module = import_module(wanted.module)
     if not wanted.logs:
-        _output().quiet_logs()
+        _quiet_logs()
     if hasattr(module, "app"):
         command: Any = typer.main.get_group(module.app)
     else:
         single = typer.Typer(add_completion=False)
         single.command(name, help=module.run.__doc__)(module.run)
         command = typer.main.get_command(single)
+    return _named(command, name)
+
+
+def _named(command: Any, name: str) -> Any:
+    """The command under its name, with help that the terminal can wrap."""
     command.name = name
     for each in (command, *getattr(command, "commands", {}).values()):
         each.help = _flowing(each.help or "")
@@ -127,8 +131,12 @@ def _flowing(text: str) -> str:
     )
 
 
-def _output() -> Any:
-    return import_module("k8s_ovs.cli.output")
+def _quiet_logs() -> None:
+    import_module("k8s_ovs.cli.quiet").quiet_logs()
+
+
+def _complain(kind: str, text: str) -> None:
+    import_module("k8s_ovs.plugin.output").complain(kind, text)
 
 
 app = typer.Typer(

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 from attrs import frozen
 
-from k8s_ovs.cli.output import Output
 from k8s_ovs.observe.etcd_settings import EtcdSettings, parse_endpoints
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "Endpoints",
     "EtcdPlace",
     "KeyFile",
-    "OutputForm",
     "OvsRunDir",
     "Password",
     "Prefix",
@@ -77,9 +75,6 @@ CniSocket = Annotated[
 OvsRunDir = Annotated[
     Path,
     typer.Option("--ovs-run-dir", help="Where Open vSwitch has its sockets.", envvar="OVS_RUNDIR"),
-]
-OutputForm = Annotated[
-    Output, typer.Option("--output", "-o", help="table for people, json for programs.")
 ]
 
 

@@ -11,6 +11,7 @@ from attrs import frozen
 from k8s_ovs.cli.options import EtcdPlace
 from k8s_ovs.errors import InvalidRecord, PluginError
 from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.status import STATUS
 from k8s_ovs.node.intake import ETCD, KUBE, Intake
 from k8s_ovs.observe.etcd import Etcd
 from k8s_ovs.observe.fact import Entry, Snapshot
@@ -125,8 +126,8 @@ def _stray(
 ) -> tuple[str, ...]:
     if config is None:
         return ()
-    #: The allocator's seat is no record.
-    known = {*manager.kinds, "allocator"}
+    # The allocator's seat and what nodes say of themselves are no records of the network.
+    known = {*manager.kinds, "allocator", STATUS}
     paths = (path.split("/") for path in entries)
     return tuple(
         "/".join(words) for words in paths if words[0] == config.name and words[1] not in known

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from attrs import frozen
 
+from k8s_ovs.cli.with_cluster import give_clusters
 from k8s_ovs.errors import PluginError
 from k8s_ovs.plugin.manager import PLUGINS_GROUP, Failure, PluginManager
 
@@ -43,6 +44,7 @@ def plugin_commands(taken: frozenset[str]) -> PluginCommands:
                     f"plugin {entry.name}: command {name} is {app!r}, expected a typer application"
                 )
             else:
+                give_clusters(entry.name, app)
                 groups[name] = app
     return PluginCommands(groups, tuple(problems))
 

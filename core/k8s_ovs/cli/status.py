@@ -9,8 +9,7 @@ from typing import Any
 import typer
 from attrs import asdict, frozen
 
-from k8s_ovs.cli.options import CNI_SOCKET, OVS_RUN_DIR, CniSocket, OutputForm, OvsRunDir
-from k8s_ovs.cli.output import Output, as_columns, complain, say_json
+from k8s_ovs.cli.options import CNI_SOCKET, OVS_RUN_DIR, CniSocket, OvsRunDir
 from k8s_ovs.cli.this_node import (
     DaemonWord,
     connected_switch,
@@ -21,6 +20,7 @@ from k8s_ovs.cli.this_node import (
 )
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.ovs.openflow import OpenFlow
+from k8s_ovs.plugin.output import Output, OutputForm, as_columns, complain, say_json
 
 __all__ = ["SwitchWord", "run", "status_rows"]
 

@@ -11,11 +11,11 @@ from typing import Any
 import typer
 from attrs import asdict, frozen
 
-from k8s_ovs.cli.options import EtcdPlace, OutputForm, with_etcd
-from k8s_ovs.cli.output import Output, complain, say_columns, say_json
+from k8s_ovs.cli.options import EtcdPlace, with_etcd
 from k8s_ovs.cli.picture import Picture, read_picture
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
+from k8s_ovs.plugin.output import Output, OutputForm, complain, say_columns, say_json
 from k8s_ovs.plugin.view import GIVEN, QUARANTINE, SUBNETS
 
 __all__ = ["SubnetRow", "app", "subnet_rows"]

@@ -5,44 +5,23 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.lab.command import NETNS, run
 from k8s_ovs.lab.layout import LabNode
+from k8s_ovs.node.cni_install import cni_config, install
 
-__all__ = ["call", "container_id", "pod_environment", "shim", "write_config"]
+__all__ = ["call", "container_id", "install_on", "pod_environment"]
 
 _VERSION = "1.1.0"
 # Seconds; above what the CNI program gives itself.
 _TIMEOUT = 45.0
 
 
-def shim() -> Path:
-    """The CNI program, a file that needs nothing but Python.
-
-    Raises Unavailable if it is not part of this installation.
-    """
-    spec = find_spec("k8s_ovs_cni")
-    places = spec.submodule_search_locations if spec else None
-    path = Path(places[0]) / "shim.py" if places else Path("k8s_ovs_cni/shim.py")
-    if not path.exists():
-        raise Unavailable(f"the CNI program {path} is missing; install k8s-ovs again")
-    return path
-
-
-def write_config(node: LabNode) -> None:
-    """Write what a node has in /etc/cni/net.d."""
-    config = {
-        "cniVersion": _VERSION,
-        "name": "k8s-ovs",
-        "type": "k8s-ovs",
-        "socketPath": str(node.cni_socket),
-    }
-    node.directory.mkdir(parents=True, exist_ok=True)
-    node.cni_config.write_text(json.dumps(config, indent=2) + "\n")
+def install_on(node: LabNode) -> None:
+    """Give the node the very files that `k8s-ovs install-cni` puts on a host."""
+    install(node.directory, node.directory, cni_config(_VERSION, node.cni_socket))
 
 
 def container_id() -> str:
@@ -83,7 +62,7 @@ def call(
     """
     given = json.loads(node.cni_config.read_text()) | dict(config or {})
     done = run(
-        ["/usr/bin/python3", "-IS", str(shim())],
+        [str(node.cni_program)],
         netns=node.netns,
         text=json.dumps(given),
         environment={"CNI_COMMAND": command, "CNI_PATH": "/opt/cni/bin", **environment},

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.node.cni_install import BINARY, CONFIG
 
 __all__ = [
     "ETCD_PREFIX",
@@ -92,9 +93,14 @@ class LabNode:
         return self.directory / "cni-server.sock"
 
     @property
+    def cni_program(self) -> Path:
+        """What a node has in /opt/cni/bin."""
+        return self.directory / BINARY
+
+    @property
     def cni_config(self) -> Path:
         """What a node has in /etc/cni/net.d."""
-        return self.directory / "80-k8s-ovs.conf"
+        return self.directory / CONFIG
 
 
 @frozen

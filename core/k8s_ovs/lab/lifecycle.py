@@ -138,7 +138,7 @@ def _foundation(layout: Layout, settings: LabSettings, report: Report) -> LabSta
     nodes = layout.nodes(settings.nodes)
     wire(layout, nodes)
     for node in nodes:
-        cni.write_config(node)
+        cni.install_on(node)
         if state.datapath == "system":
             address_node(node, "eth0")
     return state

@@ -97,6 +97,18 @@ class Objects:
         """Make a namespace; nothing happens if it exists."""
         self._ensure(f"{_API}/namespaces", _object("Namespace", name))
 
+    def delete_namespace(self, name: str) -> None:
+        """Delete a namespace, which holds nothing any more; nothing happens if it is gone."""
+        self._delete(f"{_API}/namespaces/{name}")
+
+    def events_of(self, kind: str, name: str) -> list[str]:
+        """Messages of the events about an object, oldest first."""
+        return [
+            item["message"]
+            for item in self._items("events")
+            if (item["involvedObject"]["kind"], item["involvedObject"]["name"]) == (kind, name)
+        ]
+
     def services(self) -> tuple[Service, ...]:
         """All services with their endpoints."""
         return services_of(self._items("services"), self._items("endpoints"))

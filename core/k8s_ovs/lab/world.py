@@ -89,11 +89,11 @@ class World:
         node = self.lab.node(pod.node)
         return cni.call(node, command, environment, f"pod {pod.title}", config)
 
-    def bare_pod(self, node: str, name: str) -> LabPod:
+    def bare_pod(self, node: str, name: str, namespace: str = "bare") -> LabPod:
         """The namespace of a pod that no API server knows and nobody has attached yet."""
-        netns = self.lab.layout.pod_netns(node, "bare", name)
+        netns = self.lab.layout.pod_netns(node, namespace, name)
         add_namespace(netns)
-        return LabPod(node, "bare", name, f"uid-{name}", cni.container_id(), netns)
+        return LabPod(node, namespace, name, f"uid-{name}", cni.container_id(), netns)
 
     def attach(self, pod: LabPod) -> LabPod:
         """Attach it by the CNI; with its address."""
@@ -106,9 +106,9 @@ class World:
         remove_namespaces([pod.netns])
 
     @contextmanager
-    def attached(self, node: str, name: str) -> Iterator[LabPod]:
+    def attached(self, node: str, name: str, namespace: str = "bare") -> Iterator[LabPod]:
         """Meanwhile a bare pod that is attached."""
-        pod = self.bare_pod(node, name)
+        pod = self.bare_pod(node, name, namespace)
         try:
             yield self.attach(pod)
         finally:

@@ -8,39 +8,31 @@ node to wait for another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
 
 from k8s_ovs.model.tenant import NetNamespace
-from k8s_ovs.pipeline.tables import VERDICT
 from k8s_ovs.plugin import (
     GLOBAL_TENANT,
     Allocation,
     Flow,
-    Goto,
     Kind,
+    Metric,
     Pod,
     Problem,
     Resource,
-    SetField,
     Table,
     View,
-    any_packet,
     hook,
-    ip,
-    register,
 )
+from k8s_ovs.plugin.view import REQUESTS
 from k8s_ovs_multitenant.allocations import allocations
+from k8s_ovs_multitenant.census import census, metrics
+from k8s_ovs_multitenant.flows import NETWORK_FLOWS, TENANT, member, unwanted, within
 from k8s_ovs_multitenant.records import KINDS, NETNAMESPACES, VNIDS, Vnid, namespaces
 
 __all__ = ["TENANT", "MultiTenant"]
-
-TENANT = Table(
-    "TENANT",
-    "Which virtual network is the sender's namespace in?",
-    between=("POD_OUT", "VERDICT"),
-)
-
-_SRC = register("SRC_TENANT")
 
 
 class MultiTenant:
@@ -73,31 +65,47 @@ class MultiTenant:
     @hook
     def network_flows(self, view: View) -> Iterable[Flow]:
         yield from _members(view, GLOBAL_TENANT)
-        # The node itself, and hosts outside, speak as the global tenant.
-        yield Flow(TENANT, 200, ip(reg0=GLOBAL_TENANT), [Goto("VERDICT")])
-        yield Flow(TENANT, 200, ip(reg1=GLOBAL_TENANT), [Goto("VERDICT")])
-        # Whoever is in none of the virtual networks that have a pod here reaches none of them.
-        yield Flow(TENANT, 1, any_packet())
-        yield Flow(VERDICT, 200, ip(reg0=GLOBAL_TENANT), [Goto("RETURN")])
-        yield Flow(VERDICT, 200, ip(reg1=GLOBAL_TENANT), [Goto("RETURN")])
+        yield from NETWORK_FLOWS
 
     @hook
     def tenant_flows(self, view: View, tenant: int) -> Iterable[Flow]:
         if tenant == GLOBAL_TENANT:
             return
         yield from _members(view, tenant)
-        yield Flow(VERDICT, 100, ip(reg0=tenant, reg1=tenant), [Goto("RETURN")])
-        # Counted: what others wanted of this tenant.
-        yield Flow(VERDICT, 50, ip(reg1=tenant))
+        yield within(tenant)
+        yield unwanted(tenant)
 
     @hook
     def allocations(self, view: View) -> Iterable[Allocation | Problem]:
         return allocations(view)
 
+    @hook
+    def status(self, view: View) -> Mapping[str, Any]:
+        return census(view)
+
+    @hook
+    def metrics(self, view: View) -> Iterable[Metric]:
+        return metrics(view)
+
+    @hook
+    def commands(self) -> Mapping[str, Any]:
+        # Commands are for people; the daemon need not load them.
+        module = import_module("k8s_ovs_multitenant.commands")
+        return {"tenant": module.app}
+
 
 def _members(view: View, tenant: int) -> Iterator[Flow]:
     """For each namespace in the virtual network, its number on the wire becomes the network's."""
-    for name in sorted(view.having(NETNAMESPACES, tenant)):
+    for name in sorted(_names_in(view, tenant)):
         vnid: Vnid | None = view.get(VNIDS, name)
         if vnid is not None:
-            yield Flow(TENANT, 100, ip(reg0=vnid.number), [SetField(_SRC, tenant), Goto("VERDICT")])
+            yield member(vnid.number, tenant)
+
+
+def _names_in(view: View, tenant: int) -> set[str]:
+    """Namespaces in the virtual network, as `tenant_of` says: also those that ask for something
+    and of which this node has seen nothing settled."""
+    asked = (path.partition("/") for path in view.having(REQUESTS, tenant))
+    names = {name for kind, _, name in asked if kind == NETNAMESPACES}
+    unsettled = {name for name in names if view.get(NETNAMESPACES, name) is None}
+    return unsettled | view.having(NETNAMESPACES, tenant).keys()

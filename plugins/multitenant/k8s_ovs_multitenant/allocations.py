@@ -7,13 +7,12 @@ the next one depends on where the cursor is then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_NETID, NetNamespace
 from k8s_ovs.plugin import Allocation, Event, View, Write
-from k8s_ovs.plugin.view import QUARANTINE
+from k8s_ovs.plugin.view import QUARANTINE, REQUESTS
 from k8s_ovs_multitenant.records import (
     CURSOR,
     FIRST_NETID,
@@ -41,72 +40,101 @@ class _Refusal(Exception):
 
 @frozen
 class _Tenants:
-    """What is known of tenants: Kubernetes' namespaces, their settled records, their numbers."""
+    """What is known of tenants: Kubernetes' namespaces, their records (settled, or as asked for
+    where none has been settled yet), their numbers."""
 
     present: Mapping[str, str]
     records: dict[str, NetNamespace]
     vnids: Mapping[str, Vnid]
 
-    def net_id(self, name: str) -> int:
-        """The virtual network that `name` is in now; without a record its own."""
-        record = self.records.get(name)
-        return record.net_id if record else self.vnids[name].number
+
+@define
+class _Numbers:
+    """Free numbers, for one allocation a turn: the next ones depend on where the cursor is then."""
+
+    free: Iterator[int]
+    last: int = 0
+
+    @property
+    def taken(self) -> bool:
+        return self.last != 0
+
+    def take(self) -> int:
+        self.last = next(self.free)
+        return self.last
 
 
 def allocations(view: View) -> Iterator[Allocation]:
-    """New namespaces first, then answers, then what is to be removed."""
-    known = _Tenants(view.all(NAMESPACES), dict(view.all(NETNAMESPACES)), view.all(VNIDS))
-    numbers = _free_numbers(view, known)
-    new = [name for name in sorted(known.present) if _lacks(view, known, name)]
-    if new:
-        yield _given(view, known, list(islice(new, _BATCH)), numbers)
-    number_is_free = not new
-    for name in sorted(known.present.keys() & known.vnids.keys()):
-        if spoiled := view.get(QUARANTINE, f"{NETNAMESPACES}/{name}"):
-            yield _restored(view, known, name, spoiled)
-        elif asked := view.request(NETNAMESPACES, name):
-            takes_number = asked.action == "isolate"
-            if not takes_number or number_is_free:
-                answer = _answered(view, known, asked, numbers)
-                yield answer
-                # Two that join each other must not change places.
-                known.records[name] = answer.writes[-1].value
-            number_is_free = number_is_free and not takes_number
-    for name in sorted((known.records.keys() | known.vnids.keys()) - known.present.keys()):
+    """New namespaces first, then answers, what is to be mended, what is to be removed."""
+    known = _known(view)
+    numbers = _Numbers(_free_numbers(view, known))
+    written = {name for name in known.present if _is_written(view, name)}
+    if new := sorted(known.present.keys() - written):
+        yield _given(view, new[:_BATCH], numbers)
+    yield from _answers(view, known, sorted(written), numbers)
+    yield from _mends(view, known, sorted(written), numbers)
+    for name in sorted(_all_written(view, known) - known.present.keys()):
         yield _removed(view, name)
 
 
-def _lacks(view: View, known: _Tenants, name: str) -> bool:
-    """Whether a namespace has no number or no record at all, not even one that cannot be read."""
-    return name not in known.vnids or (
-        name not in known.records and not view.written(NETNAMESPACES, name)
-    )
+def _known(view: View) -> _Tenants:
+    records = {
+        name: record
+        for path, record in view.all(REQUESTS).items()
+        for kind, _, name in [path.partition("/")]
+        if kind == NETNAMESPACES
+    }
+    records |= view.all(NETNAMESPACES)
+    return _Tenants(view.all(NAMESPACES), records, view.all(VNIDS))
 
 
-def _given(view: View, known: _Tenants, names: list[str], numbers: Iterator[int]) -> Allocation:
-    """A record and a number for each of `names`; what is there of them stays."""
+def _is_written(view: View, name: str) -> bool:
+    return bool(view.written(NETNAMESPACES, name) or view.written(VNIDS, name))
+
+
+def _all_written(view: View, known: _Tenants) -> set[str]:
+    """Namespaces of which anything is written, be it that it cannot be read."""
+    spoiled = (path.partition("/") for path in view.all(QUARANTINE))
+    names = {name for kind, _, name in spoiled if kind in (NETNAMESPACES, VNIDS)}
+    return names | known.records.keys() | known.vnids.keys()
+
+
+def _spoiled(view: View, kind: str, name: str) -> str | None:
+    """Why the record cannot be read; None: it can, or there is none."""
+    reason: str | None = view.get(QUARANTINE, f"{kind}/{name}")
+    return reason
+
+
+def _given(view: View, names: list[str], numbers: _Numbers) -> Allocation:
+    """A record and a number for each of `names`."""
     writes: list[Write] = []
-    last = 0
     for name in names:
-        vnid = known.vnids.get(name)
-        if vnid is None:
-            last = next(numbers)
-            vnid = Vnid(last)
-            writes.append(Write(VNIDS, name, vnid, view.revision(VNIDS, name)))
-        if not view.written(NETNAMESPACES, name):
-            net_id = GLOBAL_TENANT if name in global_namespaces(view) else vnid.number
-            writes.append(Write(NETNAMESPACES, name, NetNamespace(name, net_id), 0))
-    if last:
-        writes.append(_cursor(view, last))
+        vnid = Vnid(numbers.take())
+        record = NetNamespace(name, _begins(view, name, vnid))
+        writes += [Write(VNIDS, name, vnid, 0), Write(NETNAMESPACES, name, record, 0)]
+    writes.append(_cursor(view, numbers.last))
     return Allocation(tuple(writes), f"{len(names)} new namespaces, {names[0]} first")
 
 
-def _answered(
-    view: View, known: _Tenants, asked: NetNamespace, numbers: Iterator[int]
-) -> Allocation:
+def _answers(
+    view: View, known: _Tenants, names: list[str], numbers: _Numbers
+) -> Iterator[Allocation]:
+    for name in names:
+        asked: NetNamespace | None = view.request(NETNAMESPACES, name)
+        if asked is None or (asked.action == "isolate" and numbers.taken):
+            continue
+        if asked.action == "join" and _is_to_be_mended(view, known, asked.namespace):
+            continue
+        answer = _answered(view, known, asked, numbers)
+        yield answer
+        # Two that join each other must not change places.
+        known.records[name] = answer.writes[-1].value
+
+
+def _answered(view: View, known: _Tenants, asked: NetNamespace, numbers: _Numbers) -> Allocation:
     """The record after its action, or with the reason why that cannot be."""
     name, action = asked.net_name, asked.action
-    old = known.net_id(name)
+    old = known.records[name].net_id
     writes: list[Write] = []
     event = None
     try:
@@ -124,13 +152,64 @@ def _answered(
     return Allocation(tuple(writes), told, event)
 
 
-def _restored(view: View, known: _Tenants, name: str, reason: str) -> Allocation:
-    """The last good record in place of one that cannot be read, with the reason."""
-    good = known.records.get(name) or NetNamespace(name, known.net_id(name))
-    answer = evolve(good, action="", namespace="", reason=reason)
-    write = Write(NETNAMESPACES, name, answer, view.written(NETNAMESPACES, name))
-    event = Event("Namespace", name, "TenantRecordInvalid", reason)
-    return Allocation((write,), f"record of {name} restored: {reason}", event)
+def _is_to_be_mended(view: View, known: _Tenants, name: str) -> bool:
+    """Whether the number or the record of a namespace is missing, or cannot be read."""
+    return _is_written(view, name) and (
+        name not in known.vnids
+        or _spoiled(view, VNIDS, name) is not None
+        or name not in known.records
+        or _spoiled(view, NETNAMESPACES, name) is not None
+    )
+
+
+def _mends(
+    view: View, known: _Tenants, names: list[str], numbers: _Numbers
+) -> Iterator[Allocation]:
+    for name in names:
+        if _is_to_be_mended(view, known, name) and not (
+            numbers.taken and _takes_number(view, known, name)
+        ):
+            yield _mended(view, known, name, numbers)
+
+
+def _takes_number(view: View, known: _Tenants, name: str) -> bool:
+    """Whether a namespace that is to be mended needs a new number."""
+    vnid = known.vnids.get(name)
+    return vnid is None or (
+        name not in known.records and _first_net_id(view, known, name, vnid) is None
+    )
+
+
+def _mended(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Allocation:
+    """What is missing or cannot be read of a namespace, as it was when it last could be."""
+    writes: list[Write] = []
+    if _takes_number(view, known, name):
+        writes.append(_cursor(view, numbers.take()))
+    vnid = known.vnids.get(name) or Vnid(numbers.last)
+    if name not in known.vnids or _spoiled(view, VNIDS, name):
+        writes.append(Write(VNIDS, name, vnid, view.written(VNIDS, name)))
+    reason = _spoiled(view, NETNAMESPACES, name)
+    if reason or name not in known.records:
+        first = _first_net_id(view, known, name, vnid)
+        good = known.records.get(name) or NetNamespace(
+            name, numbers.last if first is None else first
+        )
+        record = evolve(good, action="", namespace="", reason=reason)
+        writes.append(Write(NETNAMESPACES, name, record, view.written(NETNAMESPACES, name)))
+    event = Event("Namespace", name, "TenantRecordInvalid", reason) if reason else None
+    return Allocation(tuple(writes), f"record of {name} restored: {reason or 'missing'}", event)
+
+
+def _first_net_id(view: View, known: _Tenants, name: str, vnid: Vnid) -> int | None:
+    """The virtual network that a namespace comes back to: its own. None: others have joined that
+    before, and must not be met there unasked."""
+    first = _begins(view, name, vnid)
+    met = any(record.net_id == first for record in known.records.values())
+    return first
+
+
+def _begins(view: View, name: str, vnid: Vnid) -> int:
+    return GLOBAL_TENANT if name in global_namespaces(view) else vnid.number
 
 
 def _removed(view: View, name: str) -> Allocation:
@@ -142,30 +221,30 @@ def _removed(view: View, name: str) -> Allocation:
     return Allocation(writes, f"namespace {name} is gone")
 
 
-def _join(known: _Tenants, asked: NetNamespace, _: Iterator[int]) -> int:
+def _join(known: _Tenants, asked: NetNamespace, _: _Numbers) -> int:
     target = asked.namespace
     if not target:
         raise _Refusal("join: Namespace: missing, expected the namespace to join")
     if target == asked.net_name:
         raise _Refusal(f'join: Namespace: found "{target}", expected another one than itself')
-    if target not in known.present or target not in known.vnids:
+    if target not in known.present or target not in known.records:
         raise _Refusal(f'join: Namespace: found "{target}", expected one that exists')
-    return known.net_id(target)
+    return known.records[target].net_id
 
 
-def _isolate(_: _Tenants, asked: NetNamespace, numbers: Iterator[int]) -> int:
-    return next(numbers)
+def _isolate(_: _Tenants, asked: NetNamespace, numbers: _Numbers) -> int:
+    return numbers.take()
 
 
-def _global(_: _Tenants, asked: NetNamespace, numbers: Iterator[int]) -> int:
+def _global(_: _Tenants, asked: NetNamespace, numbers: _Numbers) -> int:
     return GLOBAL_TENANT
 
 
-def _unknown(_: _Tenants, asked: NetNamespace, numbers: Iterator[int]) -> int:
+def _unknown(_: _Tenants, asked: NetNamespace, numbers: _Numbers) -> int:
     raise _Refusal(f'Action: found "{asked.action}", expected join, isolate or global')
 
 
-_ANSWERS: Mapping[str, Callable[[_Tenants, NetNamespace, Iterator[int]], int]] = {
+_ANSWERS: Mapping[str, Callable[[_Tenants, NetNamespace, _Numbers], int]] = {
     "join": _join,
     "isolate": _isolate,
     "global": _global,

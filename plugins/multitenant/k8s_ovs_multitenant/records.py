@@ -45,6 +45,11 @@ class Vnid:
     number: int = named("VNID")
     extra: Mapping[str, Any] = field(factory=dict)
 
+    def __attrs_post_init__(self) -> None:
+        """Raises ValueError that names the field, what was found and what was expected."""
+        if not FIRST_NETID <= self.number <= MAX_NETID:
+            raise ValueError(f"VNID: found {self.number}, expected {FIRST_NETID} to {MAX_NETID}")
+
 
 @frozen
 class Cursor:

@@ -1,16 +1,18 @@
-"""How a command says what it found: aligned columns for people, JSON for programs."""
+"""How a command says what it found: aligned columns for people, JSON for programs.
+
+Not imported by `k8s_ovs.plugin` itself, since only commands need it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-import structlog
 import typer
 
-__all__ = ["Output", "as_columns", "complain", "quiet_logs", "say_columns", "say_json"]
+__all__ = ["Output", "OutputForm", "as_columns", "complain", "say_columns", "say_json"]
 
 
 class Output(StrEnum):
@@ -18,6 +20,11 @@ class Output(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+OutputForm = Annotated[
+    Output, typer.Option("--output", "-o", help="table for people, json for programs.")
+]
 
 
 def as_columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -53,12 +60,3 @@ def complain(kind: str, text: str) -> None:
     colour = typer.colors.RED if kind == "error" else typer.colors.YELLOW
     typer.secho(f"{kind}: ", fg=colour, nl=False, err=True)
     typer.echo(text, err=True)
-
-
-def quiet_logs() -> None:
-    """Parts that the daemon shares log what they do; here the command itself says it."""
-    structlog.configure(processors=[_drop])
-
-
-def _drop(_logger: Any, _method: str, _event: Any) -> Any:
-    raise structlog.DropEvent

@@ -1,0 +1,18 @@
+"""Who says what a command does? The command itself, not the log of the parts that it shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+__all__ = ["quiet_logs"]
+
+
+def quiet_logs() -> None:
+    """Parts that the daemon shares log what they do; here the command itself says it."""
+    structlog.configure(processors=[_drop])
+
+
+def _drop(_logger: Any, _method: str, _event: Any) -> Any:
+    raise structlog.DropEvent

@@ -1,0 +1,81 @@
+"""Tenants of a lab: their records in etcd as people write and read them, and who has them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from attrs import frozen
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.lab.lab import Lab
+from k8s_ovs.lab.layout import ETCD_PREFIX
+from k8s_ovs.lab.process import await_that
+
+__all__ = ["Tenants"]
+
+_WITHIN = 30.0
+
+
+@frozen
+class Tenants:
+    """The records below `netnamespaces/`. Methods raise K8sOvsError."""
+
+    lab: Lab
+
+    def text(self, namespace: str) -> str:
+        """A namespace's record as etcd has it; "" if there is none."""
+        return self._read(f"netnamespaces/{namespace}")[0]
+
+    def net_id(self, namespace: str) -> int:
+        """The virtual network that a namespace is in."""
+        return int(json.loads(self.text(namespace))["NetID"])
+
+    def put(self, namespace: str, text: str) -> None:
+        """Write a record as a person does, and wait until its answer is in force everywhere."""
+        self.lab.etcdctl("put", self._key(f"netnamespaces/{namespace}"), text)
+        self.await_settled(namespace)
+
+    def ask(self, namespace: str, action: str, other: str = "") -> None:
+        """Ask for an action by the record, and wait until the answer is in force everywhere."""
+        record = json.loads(self.text(namespace))
+        record.pop("Reason", None)
+        asked = record | {"Action": action, "Namespace": other}
+        self.put(namespace, json.dumps(asked, separators=(",", ":")))
+
+    def await_settled(self, namespace: str) -> None:
+        """Wait until a record asks for nothing, and each node has what it says in its flows."""
+
+        def settled() -> bool:
+            text, revision = self._read(f"netnamespaces/{namespace}")
+            if not _is_answered(text):
+                raise K8sOvsError(f"{namespace}: {text!r} is not answered")
+            behind = [node for node, each in self._applied().items() if each < revision]
+            if behind:
+                raise K8sOvsError(f"{', '.join(behind)}: behind revision {revision}")
+            return True
+
+        await_that(f"the tenant of {namespace} everywhere", settled, _WITHIN)
+
+    def _applied(self) -> dict[str, int]:
+        """The revision that each node of the lab has in its flows; 0: it says nothing."""
+        texts = {node.name: self._read(f"status/{node.name}")[0] for node in self.lab.nodes}
+        return {node: json.loads(text or "{}").get("Revision", 0) for node, text in texts.items()}
+
+    def _read(self, key: str) -> tuple[str, int]:
+        """A key's value and the revision of its last change; ("", 0) if it is not there."""
+        found: Any = json.loads(self.lab.etcdctl("get", "--write-out=json", self._key(key)))
+        for each in found.get("kvs", ()):
+            return base64.b64decode(each["value"]).decode(), int(each["mod_revision"])
+        return "", 0
+
+    def _key(self, key: str) -> str:
+        return f"{ETCD_PREFIX}/{self.lab.state.settings.network_config()['Name']}/{key}"
+
+
+def _is_answered(text: str) -> bool:
+    try:
+        return bool(json.loads(text)["Action"] == "")
+    except (ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,44 @@
+"""What a host needs for the container runtime to find us: the plugin and its configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs_cni.executable import executable
+
+__all__ = ["BINARY", "CONFIG", "SOCKET", "cni_config", "install"]
+
+BINARY = "k8s-ovs"
+CONFIG = "80-k8s-ovs.conf"
+SOCKET = Path("/var/run/k8s-ovs/cni-server.sock")
+
+
+def cni_config(cni_version: str, cni_socket: Path = SOCKET) -> dict[str, Any]:
+    """The network configuration; the socket is named where it is not the usual one."""
+    config = {"cniVersion": cni_version, "name": "k8s-ovs", "type": BINARY}
+    return config if cni_socket == SOCKET else config | {"socketPath": str(cni_socket)}
+
+
+def install(bin_dir: Path, conf_dir: Path, config: dict[str, Any]) -> tuple[Path, Path]:
+    """Write plugin and configuration; returns their paths. Raises K8sOvsError.
+
+    The configuration comes last: with it the runtime says that its network is ready.
+    """
+    binary = _put(bin_dir / BINARY, executable(), 0o755)
+    return binary, _put(conf_dir / CONFIG, json.dumps(config, indent=2) + "\n", 0o644)
+
+
+def _put(path: Path, text: str, mode: int) -> Path:
+    """Replace a file at once: a runtime that starts it meanwhile has the old or the new one."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(text)
+        beside.chmod(mode)
+        beside.replace(path)
+    except OSError as error:
+        raise K8sOvsError(f"cannot install {path}: {error.strerror}") from error
+    return path

@@ -1,0 +1,147 @@
+"""An action from the command line: what it writes, what it waits for, and whom it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+from attrs import define, evolve, field
+
+from k8s_ovs.errors import K8sOvsError, TimedOut
+from k8s_ovs.model.status import NodeStatus
+from k8s_ovs.model.tenant import NetNamespace
+from k8s_ovs.plugin import Flow, View
+from k8s_ovs.plugin.cluster import Counter, Record
+from k8s_ovs_multitenant.action import Deadline, answered, applied, asked
+
+OLD = NetNamespace("hw1", 7000, reason="refused before", extra={"Colour": "red"})
+NOW = Deadline(0)
+
+
+@define
+class OneRecord:
+    """A cluster that has one record and some nodes. then: what happens before each next look."""
+
+    record: Record | None
+    nodes: list[NodeStatus] = field(factory=list)
+    then: list[Callable[[OneRecord], None]] = field(factory=list)
+    puts_fail: bool = False
+
+    def get(self, kind: str, key: str) -> Record | None:
+        self._step()
+        return self.record
+
+    def put(self, kind: str, key: str, value: Any, revision: int) -> int | None:
+        if self.puts_fail:
+            return None
+        assert self.record is not None
+        assert self.record.revision == revision
+        self.record = Record(value, revision + 1)
+        return revision + 1
+
+    def statuses(self) -> Sequence[NodeStatus]:
+        self._step()
+        return self.nodes
+
+    def view(self) -> View:
+        raise NotImplementedError
+
+    def counters(self, flows: Iterable[Flow]) -> Sequence[Counter | None]:
+        raise NotImplementedError
+
+    def _step(self) -> None:
+        if self.then:
+            self.then.pop(0)(self)
+
+
+def node(name: str, revision: int, *errors: str) -> NodeStatus:
+    """What a live node says."""
+    return NodeStatus(name, "192.168.0.11", "1", revision, True, 0, 0, errors)
+
+
+def becoming(record: Record | None) -> Callable[[OneRecord], None]:
+    """Somebody else writes this."""
+
+    def write(cluster: OneRecord) -> None:
+        cluster.record = record
+
+    return write
+
+
+def nodes_become(*nodes: NodeStatus) -> Callable[[OneRecord], None]:
+    """The nodes say this now."""
+
+    def report(cluster: OneRecord) -> None:
+        cluster.nodes = list(nodes)
+
+    return report
+
+
+def test_asking_keeps_all_else_in_the_record_but_an_old_refusal() -> None:
+    cluster = OneRecord(Record(OLD, 5))
+    assert asked(cluster, "hw1", "join", "hw2") == 6
+    assert cluster.record is not None
+    wanted = evolve(OLD, action="join", namespace="hw2", reason=None)
+    assert cluster.record.value == wanted
+
+
+def test_asking_of_an_unknown_namespace_is_refused() -> None:
+    with pytest.raises(K8sOvsError, match="namespace nobody has no record"):
+        asked(OneRecord(None), "nobody", "isolate", "")
+
+
+def test_a_record_that_changed_meanwhile_is_left_alone() -> None:
+    cluster = OneRecord(Record(OLD, 5), puts_fail=True)
+    with pytest.raises(K8sOvsError, match="changed meanwhile"):
+        asked(cluster, "hw1", "isolate", "")
+    assert cluster.record == Record(OLD, 5)
+
+
+def test_the_answer_is_the_first_settled_record_after_the_request() -> None:
+    request, answer = Record(evolve(OLD, action="isolate"), 6), Record(evolve(OLD, net_id=8), 9)
+    cluster = OneRecord(Record(OLD, 5), then=[becoming(request), becoming(answer)])
+    assert answered(cluster, "hw1", 6, Deadline(60)) == answer
+
+
+def test_a_request_that_nobody_answers_says_who_should() -> None:
+    cluster = OneRecord(Record(evolve(OLD, action="isolate"), 6))
+    with pytest.raises(TimedOut, match="not answered within 0 s.*the allocator's seat"):
+        answered(cluster, "hw1", 6, NOW)
+
+
+def test_a_namespace_that_goes_while_it_is_asked_is_told() -> None:
+    with pytest.raises(K8sOvsError, match="hw1 is gone"):
+        answered(OneRecord(None), "hw1", 6, NOW)
+
+
+def test_nodes_are_told_once_each_as_they_follow() -> None:
+    cluster = OneRecord(
+        None,
+        then=[
+            nodes_become(node("node1", 9), node("node2", 3)),
+            nodes_become(node("node1", 9), node("node2", 9)),
+        ],
+    )
+    assert list(applied(cluster, 9, Deadline(60))) == ["node1", "node2"]
+
+
+def test_nodes_that_lag_are_named_with_what_holds_them_up() -> None:
+    cluster = OneRecord(None, [node("node1", 9), node("node2", 3, "old", "OVS is away")])
+    progress = applied(cluster, 9, NOW)
+    assert next(progress) == "node1"
+    with pytest.raises(
+        TimedOut, match=r"within 0 s by node2 \(at revision 3 of 9: OVS is away\); they"
+    ):
+        next(progress)
+
+
+def test_a_node_that_dies_meanwhile_is_not_waited_for() -> None:
+    both = nodes_become(node("node1", 9), node("node2", 3))
+    cluster = OneRecord(None, then=[both, nodes_become(node("node1", 9))])
+    assert list(applied(cluster, 9, Deadline(60))) == ["node1"]
+
+
+def test_where_no_node_lives_nothing_is_applied() -> None:
+    with pytest.raises(K8sOvsError, match="no node is live"):
+        list(applied(OneRecord(None), 9, NOW))

@@ -1,0 +1,116 @@
+"""Whatever people, Kubernetes and crashes do, in whatever order: no number is given twice."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k8s_ovs.model.tenant import GLOBAL_TENANT
+from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.testing.town import Town
+from k8s_ovs_multitenant import MultiTenant
+from k8s_ovs_multitenant.records import NETNAMESPACES, VNIDS
+
+MANAGER = PluginManager({"k8s-ovs-multitenant": MultiTenant()})
+
+NAMES = ("a", "b", "c", "d", "kube-system")
+names = st.sampled_from(NAMES)
+steps = st.one_of(
+    st.tuples(st.just("create"), names),
+    st.tuples(st.just("delete"), names),
+    st.tuples(st.sampled_from(("isolate", "global", "merge")), names),
+    st.tuples(st.just("join"), names, names),
+    st.tuples(st.sampled_from(("spoil", "spoil its number", "remove")), names),
+    st.tuples(st.just("restart")),
+)
+
+
+@define
+class Networks:
+    """Which namespaces are together: each has the token of its network. 0 is the global one."""
+
+    of: dict[str, int] = field(factory=dict)
+    tokens: int = 0
+
+    def alone(self, name: str) -> None:
+        self.tokens += 1
+        self.of[name] = self.tokens
+
+    def first(self, name: str) -> None:
+        if name == "kube-system":
+            self.of[name] = GLOBAL_TENANT
+        else:
+            self.alone(name)
+
+    def asked(self, name: str, action: str, target: str) -> None:
+        if action == "isolate":
+            self.alone(name)
+        elif action == "global":
+            self.of[name] = GLOBAL_TENANT
+        elif action == "join" and target in self.of:
+            self.of[name] = self.of[target]
+
+
+def carry_out(town: Town, networks: Networks, step: tuple[str, ...]) -> None:
+    """One step of a person's, and what should come of it."""
+    verb, name = (*step, "")[:2]
+    if verb == "restart":
+        town.restart()
+    elif verb == "create":
+        if name not in networks.of:
+            networks.first(name)
+        town.create(name)
+    elif name not in networks.of:
+        return
+    elif verb == "delete":
+        town.delete(name)
+        del networks.of[name]
+    elif verb == "remove":
+        town.put(NETNAMESPACES, name, None)
+        networks.first(name)
+    elif verb.startswith("spoil"):
+        town.put(NETNAMESPACES if verb == "spoil" else VNIDS, name, b"?")
+    else:
+        target = (*step, "")[2]
+        town.ask(name, verb, target)
+        networks.asked(name, verb, target)
+
+
+@settings(max_examples=80, deadline=None)
+@given(sequence=st.lists(steps, max_size=20), restarts=st.booleans())
+def test_whatever_happens_two_share_a_network_only_if_they_were_joined(
+    sequence: list[tuple[str, ...]], restarts: bool
+) -> None:
+    town, networks = Town(MANAGER), Networks()
+    for step in sequence:
+        carry_out(town, networks, step)
+        town.settle()
+        if restarts:
+            town.restart()
+        found, vnids = town.net_ids(), town.vnids()
+        assert found.keys() == vnids.keys() == networks.of.keys()
+        assert len(set(vnids.values())) == len(vnids)
+        for one in found:
+            assert (found[one] == GLOBAL_TENANT) == (networks.of[one] == GLOBAL_TENANT)
+            for other in found:
+                together = networks.of[one] == networks.of[other]
+                assert (found[one] == found[other]) == together
+
+
+@settings(max_examples=80, deadline=None)
+@given(sequence=st.lists(st.tuples(steps, st.integers(0, 3)), max_size=20))
+def test_a_daemon_that_dies_between_two_writes_leaves_nothing_that_is_given_twice(
+    sequence: list[tuple[tuple[str, ...], int]],
+) -> None:
+    """After each step only so many writes come about, then another daemon goes on."""
+    town, networks = Town(MANAGER), Networks()
+    for step, writes in sequence:
+        if step[0] in ("create", "delete") or (step[0] == "isolate" and step[1] in town.net_ids()):
+            carry_out(town, networks, step)
+        for each in town.wanted()[:writes]:
+            assert town.write(each)
+        own = [number for number in town.net_ids().values() if number != GLOBAL_TENANT]
+        assert len(own) == len(set(own)), "nobody has joined"
+        assert len(set(town.vnids().values())) == len(town.vnids())
+        town.restart()
