@@ -1,4 +1,4 @@
-"""What cannot be done, what comes too early and what breaks: each is told, and disturbs no other."""
+"""What cannot be done, what comes too early, what breaks: each is told, and disturbs no other."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_what_cannot_be_done_is_answered_with_the_reason_and_changes_nothing(
 ) -> None:
     before = everywhere(tenant_world)
     others = {name: tenants.text(name) for name in ("green", "blue", "kube-system")}
-    net_id = tenants.net_id("red")
+    net_id = tenants.net_ids()["red"]
     tenants.put("red", text)
     answer = json.loads(tenants.text("red"))
     assert reason in answer.pop("Reason")
@@ -117,7 +117,7 @@ def test_pods_go_on_while_the_record_of_their_namespace_makes_no_sense(
     with no_allocator(tenant_world):
         tenant_world.lab.etcdctl("put", key, '{"NetName":"red","NetID":')
         for node in NODES:
-            await_that("it is told", lambda node=node: told(tenant_world, node, "not JSON"), WITHIN)
+            await_told(tenant_world, node, "not JSON", expected=True)
         assert everywhere(tenant_world) == before
         assert tenant_world.pings("red/one", tenant_world.address("red/two"))
         with tenant_world.attached("node2", "new", "red") as pod:
@@ -127,7 +127,7 @@ def test_pods_go_on_while_the_record_of_their_namespace_makes_no_sense(
     tenants.await_settled("red")
     assert "not JSON" in json.loads(tenants.text("red"))["Reason"]
     for node in NODES:
-        await_that("all is well", lambda node=node: not told(tenant_world, node, "red"), WITHIN)
+        await_told(tenant_world, node, "netnamespaces/red", expected=False)
 
 
 def test_a_restart_changes_no_flow_and_loses_no_packet(
@@ -163,11 +163,7 @@ def no_allocator(world: World) -> Iterator[None]:
     apiserver.pause()
     try:
         for node in NODES:
-            await_that(
-                "the API server is out of sight",
-                lambda node=node: not world.status(node)["sources"]["kube:namespaces"],
-                WITHIN,
-            )
+            await_blind(world, node)
         yield
     finally:
         apiserver.resume()
@@ -182,5 +178,19 @@ def everywhere(world: World) -> set[tuple[str, str]]:
     }
 
 
-def told(world: World, node: str, text: str) -> bool:
-    return any(text in problem for problem in world.status(node)["problems"])
+def await_told(world: World, node: str, text: str, *, expected: bool) -> None:
+    """Wait until this is among a node's problems, or no longer."""
+
+    def holds() -> bool:
+        return any(text in problem for problem in world.status(node)["problems"]) is expected
+
+    await_that(f"{node} to tell of {text}: {expected}", holds, WITHIN)
+
+
+def await_blind(world: World, node: str) -> None:
+    """Wait until a node says that it does not see Kubernetes' namespaces."""
+
+    def away() -> bool:
+        return not world.status(node)["sources"]["kube:namespaces"]
+
+    await_that("the API server to be out of sight", away, WITHIN)

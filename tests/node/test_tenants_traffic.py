@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
@@ -21,7 +22,11 @@ WITHIN = 20.0
 
 @pytest.mark.parametrize(("client", "server"), [("red/one", "red/two"), ("red/two", "red/one")])
 def test_no_packet_of_a_tenant_is_lost_while_it_and_others_change(
-    tenant_world: World, tenants: Tenants, client: str, server: str
+    tenant_world: World,
+    tenants: Tenants,
+    report: Callable[[str], None],
+    client: str,
+    server: str,
 ) -> None:
     assert tenant_world.pings(client, tenant_world.address(server))
     pulse = Pulse(tenant_world.netns(client), tenant_world.address(server), MILLISECOND)
@@ -35,9 +40,9 @@ def test_no_packet_of_a_tenant_is_lost_while_it_and_others_change(
         ("green", "global", ""),
     ):
         tenants.ask(namespace, action, other)
-    sent = pulse.sent
     assert pulse.stop() == 0
-    assert sent > 1000
+    assert pulse.sent > 1000
+    report(f"echoes of {client} to {server} through seven changes: {pulse.sent} sent, none lost")
 
 
 @pytest.mark.parametrize(("client", "server"), [("green/one", "red/two"), ("green/two", "red/two")])
@@ -47,16 +52,16 @@ def test_a_flood_from_another_tenant_arrives_only_while_it_is_allowed(
     flood = Flood(tenant_world.netns(client), tenant_world.server(server), MILLISECOND)
     allowed: list[tuple[float, float]] = []
     for namespace, action, other in (("red", "join", "green"), ("green", "global", "")):
+        # It changes nothing of what these two may.
         tenants.ask("blue", "join", "kube-system")
-        heard, begin = len(flood.arrived()), time.monotonic()
+        begin = time.monotonic()
         tenants.ask(namespace, action, other)
-        await_that("the flood", lambda heard=heard: len(flood.arrived()) > heard, WITHIN)
+        await_arrival(flood, begin)
         tenants.ask(namespace, "isolate")
         allowed.append((begin, time.monotonic()))
         tenants.ask("blue", "isolate")
     arrived = flood.stop()
     assert [each for each in arrived if not any(a <= each <= b for a, b in allowed)] == []
-    assert all(any(a <= each <= b for each in arrived) for a, b in allowed)
 
 
 @pytest.mark.parametrize(("client", "server"), [("red/one", "green/one"), ("red/one", "green/two")])
@@ -90,6 +95,15 @@ def test_a_connection_through_a_service_is_cut_too(tenant_world: World, tenants:
         tenants.ask("red", "isolate")
         assert not carries(asks, answers)
         assert not carries(answers, asks)
+
+
+def await_arrival(flood: Flood, since: float) -> None:
+    """Wait until something has arrived that was sent since then (time.monotonic())."""
+
+    def arrived() -> bool:
+        return flood.arrived()[-1:] > [since]
+
+    await_that("the flood to arrive", arrived, WITHIN)
 
 
 def connection(

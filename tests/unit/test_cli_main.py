@@ -16,13 +16,13 @@ from k8s_ovs.cli.main import app
 
 Cli = Callable[..., Result]
 
-GROUPS = ("config", "subnet", "lab")
-COMMANDS = ("node", "config", "subnet", "status", "flows", "doctor", "install-cni", "lab")
+GROUPS = ("config", "subnet", "lab", "tenant")
+COMMANDS = ("node", "config", "subnet", "status", "flows", "doctor", "install-cni", "lab", "tenant")
 REFERENCE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
 def leaves() -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command of the core that does something, with the words that name it."""
+    """Every command that does something, with the words that name it; tenant is a plugin's."""
     root: Any = typer.main.get_command(app)
     context = root.make_context("k8s-ovs", ["config"])
     for name in COMMANDS:

@@ -344,6 +344,23 @@ def test_while_it_is_not_answered_all_that_is_written_counts_by_its_newest_revis
     assert view.written("audits", "a") == 0
 
 
+@pytest.mark.parametrize(("last", "kind"), [(b"-1", REQUESTS), (b"?", QUARANTINE)])
+def test_what_was_good_between_two_looks_is_the_last_good_one(last: bytes, kind: str) -> None:
+    intake, kinds = Intake(), asking()
+    intake.absorb(write("k8ssdn/audits/a", b"1", 1))
+    intake.changes(CONFIG, kinds, {})
+    for data, revision in ((b"-5", 2), (b"2", 3), (last, 4)):
+        intake.absorb(write("k8ssdn/audits/a", data, revision))
+    world = World().changed(intake.changes(CONFIG, kinds, {}), 4)
+    assert world.of("audits") == {"a": Record(2, 3)}
+    assert world.of(kind)["audits/a"].revision == 4
+    for change in (write("k8ssdn/audits/a", b"3", 5), delete("k8ssdn/audits/a", 6)):
+        intake.absorb(change)
+    intake.absorb(write("k8ssdn/audits/a", last, 7))
+    world = world.changed(intake.changes(CONFIG, kinds, {}), 7)
+    assert world.of("audits") == {"a": Record(2, 3)}, "as after a gap: it was not seen to go"
+
+
 def test_after_a_restart_what_asks_is_told_again() -> None:
     intake, kinds = Intake(), asking()
     intake.absorb(write("k8ssdn/audits/a", b"1", 1))

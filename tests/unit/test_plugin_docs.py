@@ -11,6 +11,7 @@ import pytest
 
 import k8s_ovs.plugin
 from k8s_ovs.plugin import Hooks, View
+from k8s_ovs.plugin.cluster import Cluster
 from k8s_ovs.plugin.manager import HOOK_NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,15 @@ def test_what_a_view_offers_is_listed() -> None:
     offered = {name for name in vars(View) if not name.startswith("_")}
     listed = set(re.findall(r"`view\.(\w+)", TEXT))
     assert listed == offered
+
+
+def test_what_a_cluster_offers_is_listed_with_its_arguments() -> None:
+    offered = {
+        f"{name}({', '.join(list(inspect.signature(method).parameters)[1:])})"
+        for name, method in vars(Cluster).items()
+        if not name.startswith("_")
+    }
+    assert set(re.findall(r"^\| `cluster\.(.+?)`", TEXT, re.MULTILINE)) == offered
 
 
 @pytest.mark.parametrize("block", PYTHON)

@@ -106,7 +106,7 @@ def test_the_answer_is_the_first_settled_record_after_the_request() -> None:
 
 def test_a_request_that_nobody_answers_says_who_should() -> None:
     cluster = OneRecord(Record(evolve(OLD, action="isolate"), 6))
-    with pytest.raises(TimedOut, match="not answered within 0 s.*the allocator's seat"):
+    with pytest.raises(TimedOut, match=r"not answered within 0 s.*the allocator's seat"):
         answered(cluster, "hw1", 6, NOW)
 
 

@@ -211,9 +211,7 @@ class Allocator:
         until = time.monotonic() + self._hold_down
         self._held |= dict.fromkeys(stood, until)
         # What stands, or was put back, is not deleted.
-        self._held = {
-            (kind, key): end for (kind, key), end in self._held.items() if key not in world.of(kind)
-        }
+        self._held = {which: end for which, end in self._held.items() if not _is_in(world, *which)}
         self._seen = world
 
     def _is_held(self, wanted: Allocation) -> bool:
@@ -232,6 +230,12 @@ class Allocator:
             if text not in self._problems:
                 _log.error("cannot allocate", reason=text)
         self._problems = problems
+
+
+def _is_in(world: World, kind: str, key: str) -> bool:
+    """Whether anything is under the key: also what asks for something, or cannot be read."""
+    unsettled = (world.of(each) for each in (REQUESTS, QUARANTINE))
+    return key in world.of(kind) or any(f"{kind}/{key}" in each for each in unsettled)
 
 
 def _operation(key: str, write: Write, manager: PluginManager) -> Operation:

@@ -18,6 +18,7 @@ __all__ = ["core_checks", "plugin_checks"]
 
 _DAEMON_LOG = "its log says more (journalctl -u k8s-ovs, or kubectl logs of its pod)"
 _DAEMON_MENDS = f"the daemon mends this within a minute; if it stays, {_DAEMON_LOG}"
+_WITHIN_SECONDS = "a running daemon mends this within 10 s: see whether it is well, and its log"
 _AT_ITS_START = "restart the daemon: it sets this at its start"
 
 
@@ -141,7 +142,7 @@ def _tun0(wrong: list[str] | K8sOvsError) -> Check:
     if isinstance(wrong, K8sOvsError):
         return Check(name, False, str(wrong), _AT_ITS_START)
     if wrong:
-        return Check(name, False, f"to be done: {', '.join(wrong)}", _AT_ITS_START)
+        return Check(name, False, f"to be done: {', '.join(wrong)}", _WITHIN_SECONDS)
     return Check(name, True, "address, route, MTU and sysctls as they should be")
 
 

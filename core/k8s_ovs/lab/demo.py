@@ -28,6 +28,7 @@ __all__ = [
     "Stage",
     "Step",
     "Verdict",
+    "all_of",
     "every_line",
     "lacks",
     "matches",
@@ -147,6 +148,11 @@ def lacks(*texts: str) -> Callable[[str, Facts], bool]:
 def matches(pattern: str) -> Callable[[str, Facts], bool]:
     """The pattern, which holds no facts, is found in the output."""
     return lambda output, _: re.search(pattern, output) is not None
+
+
+def all_of(*predicates: Callable[[str, Facts], bool]) -> Callable[[str, Facts], bool]:
+    """Each of the predicates holds."""
+    return lambda output, facts: all(holds(output, facts) for holds in predicates)
 
 
 def every_line(text: str) -> Callable[[str, Facts], bool]:

@@ -1,4 +1,5 @@
-"""What the demonstration shows: the steps that people take with a network of one tenant."""
+"""What the demonstration shows: the steps that people take with a network of one tenant, and then
+(demo_tenants.py) with one of many."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from k8s_ovs.lab.demo import (
     shows,
 )
 from k8s_ovs.lab.demo_server import PORT
+from k8s_ovs.lab.demo_tenants import tenant_chapters
 from k8s_ovs.lab.layout import ETCD_PREFIX, OUTSIDE, Layout
 
 __all__ = ["script"]
@@ -53,6 +55,7 @@ def script(layout: Layout) -> tuple[Chapter, ...]:
         _nodes(),
         _restart(layout),
         _speed(),
+        *tenant_chapters(layout),
     )
 
 

@@ -26,11 +26,15 @@ class Tenants:
 
     def text(self, namespace: str) -> str:
         """A namespace's record as etcd has it; "" if there is none."""
-        return self._read(f"netnamespaces/{namespace}")[0]
+        return self._read().get(f"netnamespaces/{namespace}", ("", 0))[0]
 
-    def net_id(self, namespace: str) -> int:
-        """The virtual network that a namespace is in."""
-        return int(json.loads(self.text(namespace))["NetID"])
+    def net_ids(self) -> dict[str, int]:
+        """The virtual network that each namespace is in."""
+        return {
+            key.removeprefix("netnamespaces/"): int(json.loads(text)["NetID"])
+            for key, (text, _) in self._read().items()
+            if key.startswith("netnamespaces/")
+        }
 
     def put(self, namespace: str, text: str) -> None:
         """Write a record as a person does, and wait until its answer is in force everywhere."""
@@ -48,30 +52,41 @@ class Tenants:
         """Wait until a record asks for nothing, and each node has what it says in its flows."""
 
         def settled() -> bool:
-            text, revision = self._read(f"netnamespaces/{namespace}")
+            records = self._read()
+            text, revision = records.get(f"netnamespaces/{namespace}", ("", 0))
             if not _is_answered(text):
                 raise K8sOvsError(f"{namespace}: {text!r} is not answered")
-            behind = [node for node, each in self._applied().items() if each < revision]
+            behind = [
+                node.name
+                for node in self.lab.nodes
+                if _applied(records.get(f"status/{node.name}", ("{}", 0))[0]) < revision
+            ]
             if behind:
                 raise K8sOvsError(f"{', '.join(behind)}: behind revision {revision}")
             return True
 
         await_that(f"the tenant of {namespace} everywhere", settled, _WITHIN)
 
-    def _applied(self) -> dict[str, int]:
-        """The revision that each node of the lab has in its flows; 0: it says nothing."""
-        texts = {node.name: self._read(f"status/{node.name}")[0] for node in self.lab.nodes}
-        return {node: json.loads(text or "{}").get("Revision", 0) for node, text in texts.items()}
-
-    def _read(self, key: str) -> tuple[str, int]:
-        """A key's value and the revision of its last change; ("", 0) if it is not there."""
-        found: Any = json.loads(self.lab.etcdctl("get", "--write-out=json", self._key(key)))
-        for each in found.get("kvs", ()):
-            return base64.b64decode(each["value"]).decode(), int(each["mod_revision"])
-        return "", 0
+    def _read(self) -> dict[str, tuple[str, int]]:
+        """All that is below the network's name: values, and revisions of their last changes."""
+        base = self._key("")
+        found: Any = json.loads(self.lab.etcdctl("get", "--prefix", "--write-out=json", base))
+        return {
+            _plain(each["key"]).removeprefix(base): (_plain(each["value"]), each["mod_revision"])
+            for each in found.get("kvs", ())
+        }
 
     def _key(self, key: str) -> str:
         return f"{ETCD_PREFIX}/{self.lab.state.settings.network_config()['Name']}/{key}"
+
+
+def _plain(text: str) -> str:
+    return base64.b64decode(text).decode()
+
+
+def _applied(status: str) -> int:
+    """The revision that a node says it has in its flows; 0: it says nothing."""
+    return int(json.loads(status).get("Revision", 0))
 
 
 def _is_answered(text: str) -> bool:

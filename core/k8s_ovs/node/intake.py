@@ -48,6 +48,8 @@ class Intake:
     def __init__(self) -> None:
         self._entries: dict[str, dict[str, Entry]] = {}
         self._touched: dict[str, set[str]] = {}
+        # Of etcd, what was overwritten since the last `changes`, oldest first.
+        self._passed: dict[str, list[Entry]] = {}
         self._asked: set[tuple[str, str]] = set()
         self._quarantine: dict[tuple[str, str], Record] = {}
         self._decoded: dict[str, dict[str, Record | _Asked | str]] = {}
@@ -78,6 +80,8 @@ class Intake:
                 key for key in entries.keys() | new.keys() if entries.get(key) != new.get(key)
             }
             self._entries[fact.source] = new
+            if fact.source == ETCD:
+                self._passed.clear()
         else:
             self._change(entries, touched, fact)
         if fact.source == ETCD:
@@ -113,11 +117,18 @@ class Intake:
     ) -> Changes:
         """What has changed since the last call."""
         touched, self._touched = self._touched, {}
+        passed, self._passed = self._passed, {}
         dirty: set[tuple[str, str]] = set()
+        changes: Changes = {}
         for path in touched.get(ETCD, ()):
             name, _, rest = path.partition("/")
             kind, _, key = rest.partition("/")
             if name == config.name and key and kind in kinds:
+                # What was good for a moment is the last good one of what asks or cannot be read.
+                for entry in passed.get(path, ()) if kind != SUBNETS else ():
+                    self._decode(kinds[kind], key, path, entry)
+                    earlier = self._decoded[kind][key]
+                    self._settle(changes, (kind, key), earlier, at=entry.revision)
                 self._decode(kinds[kind], key, path, self._entries[ETCD].get(path))
                 dirty.add((kind, key))
         for name, resource in resources.items():
@@ -127,10 +138,9 @@ class Intake:
         outcomes = {(kind, key): self._decoded[kind].get(key) for kind, key in dirty}
         if any(kind == SUBNETS for kind, _ in dirty):
             outcomes |= self._checked_subnets(config)
-        changes: Changes = {}
         for which, outcome in outcomes.items():
-            entry = self._entries.get(ETCD, {}).get("/".join((config.name, *which)))
-            self._settle(changes, which, outcome, at=entry.revision if entry else 0)
+            found = self._entries.get(ETCD, {}).get("/".join((config.name, *which)))
+            self._settle(changes, which, outcome, at=found.revision if found else 0)
         return changes
 
     def _decode(self, kind: Kind | Resource, key: str, path: str, entry: Entry | None) -> None:
@@ -207,8 +217,12 @@ class Intake:
         changes[QUARANTINE, name] = aside
 
     def _change(self, entries: dict[str, Entry], touched: set[str], fact: Change) -> None:
+        before = entries.get(fact.key)
+        if fact.source == ETCD and before is not None and fact.key in touched:
+            self._passed.setdefault(fact.key, []).append(before)
         if fact.entry is None:
             entries.pop(fact.key, None)
+            self._passed.pop(fact.key, None)
         else:
             entries[fact.key] = fact.entry
         touched.add(fact.key)

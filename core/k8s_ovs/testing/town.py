@@ -84,11 +84,18 @@ class Town:
     def restart(self) -> None:
         """Another daemon takes over, which has seen nothing but what is there now."""
         self.intake, self.world = Intake(), World()
-        entries = {f"k8ssdn/{kind}/{key}": Entry(*at) for (kind, key), at in self.keys.items()}
-        self.intake.absorb(Snapshot(ETCD, entries, self.revision))
-        found = {name: Entry({"metadata": {}}) for name in self.namespaces}
-        self.intake.absorb(Snapshot(KUBE + NAMESPACES, found))
+        for fact in self.snapshots():
+            self.intake.absorb(fact)
         self.look()
+
+    def snapshots(self) -> list[Snapshot]:
+        """All that is there now, as observers tell it at their start."""
+        entries = {f"k8ssdn/{kind}/{key}": Entry(*at) for (kind, key), at in self.keys.items()}
+        namespaces = {name: Entry({"metadata": {}}) for name in self.namespaces}
+        return [
+            Snapshot(ETCD, entries, self.revision),
+            Snapshot(KUBE + NAMESPACES, namespaces),
+        ]
 
     def look(self) -> World:
         """The newest picture."""

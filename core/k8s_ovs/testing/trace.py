@@ -17,14 +17,18 @@ from attrs import field, frozen
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
 from k8s_ovs.pipeline.table import Pipeline
 
-__all__ = ["ANSWER", "Hop", "Journey", "parse_trace", "trace"]
+__all__ = ["ANSWER", "Hop", "Journey", "Question", "parse_trace", "trace", "trace_all"]
 
 #: What connection tracking says of an answer, as `--ct-next` takes it.
 ANSWER = "trk,est,rpl"
 
+_AT_ONCE = 32
+
 _HOP = re.compile(r"^\s*(\d+)\. (?:(.*?)(?:, )?priority (\d+), cookie (0x[0-9a-f]+)|No match)")
 _OUTPUT = re.compile(r"^\s+output:(\d+)$")
 _OUTPUT_BY_REGISTER = re.compile(r"^\s+-> output port is (\d+)$")
+_TUNNEL_ID = re.compile(r"^\s+-> NXM_NX_TUN_ID\[0\.\.31\] is now (\w+)")
+_MEANINGLESS = ("    set_field", "    goto_table", "    move", "Megaflow", "Datapath", "---", "===")
 _COMMIT = re.compile(r"^\s+ct\(commit.*?zone=(\d+)")
 _SKIPPED = re.compile(r"skipping output to input port")
 
@@ -87,7 +91,34 @@ def trace(
     words = [bridge, packet]
     for state in ct_next:
         words += ["--ct-next", state]
-    return parse_trace(_ask(str(socket_path), "ofproto/trace", words, timeout), pipeline)
+    (text,) = _ask_all(str(socket_path), "ofproto/trace", [words], timeout)
+    return parse_trace(text, pipeline)
+
+
+@frozen
+class Question:
+    """A packet (ovs-ofctl's syntax) on a bridge; answer: connection tracking knows it as one."""
+
+    bridge: str
+    packet: str
+    answer: bool = False
+
+
+def trace_all(
+    socket_path: Path | str,
+    pipeline: Pipeline,
+    questions: Iterable[Question],
+    *,
+    timeout: float = 10.0,
+) -> list[Journey]:
+    """The ways of many packets, asked over one connection. Raises as `trace` does."""
+    calls = []
+    for each in questions:
+        ct_next = ["--ct-next", ANSWER] if each.answer else []
+        calls.append([each.bridge, each.packet, *ct_next])
+    texts = _ask_all(str(socket_path), "ofproto/trace", calls, timeout)
+    # Open vSwitch traces the next ones while these are read.
+    return [parse_trace(text, pipeline) for text in texts]
 
 
 def parse_trace(text: str, pipeline: Pipeline) -> Journey:
@@ -96,7 +127,10 @@ def parse_trace(text: str, pipeline: Pipeline) -> Journey:
     ports: list[int] = []
     commits: list[int] = []
     fields: dict[str, str] = {}
+    tunnel_id: dict[str, str] = {}
     for line in text.splitlines():
+        if line.startswith(_MEANINGLESS):
+            continue
         if found := _HOP.match(line):
             number, match, _, cookie = found.groups()
             hops.append(Hop(pipeline.name(int(number)), match or "", int(cookie or "0", 16)))
@@ -104,13 +138,16 @@ def parse_trace(text: str, pipeline: Pipeline) -> Journey:
             ports.append(int(found[1]))
         elif line.strip() == "IN_PORT":
             ports.append(int(fields["in_port"]))
+        elif found := _TUNNEL_ID.match(line):
+            # The flow at the end tells it only of packets that came by a tunnel.
+            tunnel_id["tun_id"] = found[1]
         elif found := _COMMIT.match(line):
             commits.append(int(found[1]))
         elif _SKIPPED.search(line):
             ports.pop()
         elif line.startswith(("Flow: ", "Final flow: ")) and not line.endswith(": unchanged"):
             fields = dict(_fields(line.partition(": ")[2]))
-    return Journey(tuple(hops), tuple(ports), tuple(commits), fields, text)
+    return Journey(tuple(hops), tuple(ports), tuple(commits), fields | tunnel_id, text)
 
 
 def _fields(flow: str) -> Iterator[tuple[str, str]]:
@@ -119,31 +156,41 @@ def _fields(flow: str) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _ask(path: str, command: str, words: list[str], timeout: float) -> str:
-    """One call of Open vSwitch's JSON-RPC control protocol, ovs-appctl(8)."""
-    request = json.dumps({"id": 0, "method": command, "params": words}).encode()
+def _ask_all(path: str, command: str, calls: list[list[str]], timeout: float) -> Iterator[str]:
+    """Calls of Open vSwitch's JSON-RPC control protocol, ovs-appctl(8), on one connection."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
             connection.connect(path)
-            connection.sendall(request)
-            answer = _whole_answer(connection, path)
+            answers = _exchange(connection, path, command, calls)
+            for words, answer in zip(calls, answers, strict=True):
+                if answer["error"] is not None:
+                    raise SwitchError(f"{command} {' '.join(words)}: {answer['error']}")
+                yield str(answer["result"])
         except TimeoutError as error:
             raise TimedOut(f"no answer within {timeout:g} s from {path} to {command}") from error
         except OSError as error:
             raise Unavailable(f"ovs-vswitchd at {path}: {error}") from error
-    if answer["error"] is not None:
-        raise SwitchError(f"{command} {' '.join(words)}: {answer['error']}")
-    return str(answer["result"])
 
 
-def _whole_answer(connection: socket.socket, path: str) -> dict[str, str | None]:
-    received = b""
-    while chunk := connection.recv(65536):
-        received += chunk
-        try:
-            answer: dict[str, str | None] = json.loads(received)
-        except ValueError:
-            continue
-        return answer
-    raise Unavailable(f"ovs-vswitchd at {path} hung up in the middle of an answer")
+def _exchange(
+    connection: socket.socket, path: str, command: str, calls: list[list[str]]
+) -> Iterator[dict[str, str | None]]:
+    decoder, received = json.JSONDecoder(), ""
+    # A few at a time: neither side's buffer fills while it waits for the other's.
+    for first in range(0, len(calls), _AT_ONCE):
+        some = calls[first : first + _AT_ONCE]
+        requests = [{"id": n, "method": command, "params": words} for n, words in enumerate(some)]
+        connection.sendall("".join(map(json.dumps, requests)).encode())
+        for _ in some:
+            while True:
+                try:
+                    answer, end = decoder.raw_decode(received)
+                    break
+                except ValueError:
+                    chunk = connection.recv(1 << 18)
+                if not chunk:
+                    raise Unavailable(f"ovs-vswitchd at {path} hung up in the middle of an answer")
+                received += chunk.decode("ascii")
+            received = received[end:].lstrip()
+            yield answer

@@ -205,7 +205,7 @@ def _first_net_id(view: View, known: _Tenants, name: str, vnid: Vnid) -> int | N
     before, and must not be met there unasked."""
     first = _begins(view, name, vnid)
     met = any(record.net_id == first for record in known.records.values())
-    return first
+    return None if met and first != GLOBAL_TENANT else first
 
 
 def _begins(view: View, name: str, vnid: Vnid) -> int:

@@ -1,0 +1,78 @@
+"""As much of a daemon as allocates, as a process of its own: ENDPOINT PREFIX NAME.
+
+What Kubernetes would tell is read from etcd too, below `<PREFIX>-kube/<resource>/<name>`.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+from collections.abc import Callable
+
+from attrs import evolve
+
+from k8s_ovs.allocate.allocator import Allocator
+from k8s_ovs.allocate.seat import Seat
+from k8s_ovs.node.intake import ETCD, KUBE, Intake
+from k8s_ovs.observe.etcd import Etcd, EtcdSettings
+from k8s_ovs.observe.etcd_watch import PrefixWatch
+from k8s_ovs.observe.fact import Change, Entry, Fact, Snapshot
+from k8s_ovs.plugin.manager import load_plugins
+from k8s_ovs.plugin.view import CONFIG, Record, World
+
+CLUSTER = "cluster"
+
+
+def main(endpoint: str, prefix: str, name: str) -> None:
+    etcd = Etcd(EtcdSettings((endpoint,)))
+    facts: queue.SimpleQueue[Fact | None] = queue.SimpleQueue()
+    base = f"{prefix}/k8ssdn"
+    seat = Seat(etcd, f"{base}/allocator", name, 2, lambda _: facts.put(None))
+    allocator = Allocator(etcd, base, seat)
+    watches = [
+        PrefixWatch(etcd, f"{prefix}/", ETCD, facts.put),
+        PrefixWatch(etcd, f"{prefix}-kube/", CLUSTER, tell_as_kubernetes(facts.put)),
+    ]
+    for part in (seat, allocator, *watches):
+        part.start()
+    follow(facts, allocator)
+
+
+def tell_as_kubernetes(sink: Callable[[Fact], None]) -> Callable[[Fact], None]:
+    def tell(fact: Fact) -> None:
+        if isinstance(fact, Change):
+            resource, _, key = fact.key.partition("/")
+            assert fact.entry is not None, "nothing is deleted"
+            sink(Change(KUBE + resource, key, Entry(json.loads(fact.entry.value))))
+        elif isinstance(fact, Snapshot):
+            for resource in ("namespaces", "nodes"):
+                found = {
+                    key.removeprefix(f"{resource}/"): Entry(json.loads(entry.value))
+                    for key, entry in fact.entries.items()
+                    if key.startswith(f"{resource}/")
+                }
+                sink(Snapshot(KUBE + resource, found))
+
+    return tell
+
+
+def follow(facts: queue.SimpleQueue[Fact | None], allocator: Allocator) -> None:
+    """Each picture to the allocator, whatever has come meanwhile folded into one."""
+    intake, world, manager = Intake(), World(), None
+    while True:
+        some = [facts.get(), *(facts.get_nowait() for _ in range(facts.qsize()))]
+        for fact in some:
+            if fact is not None:
+                intake.absorb(fact)
+        config, _ = intake.config()
+        if config is None or not (intake.seen(KUBE + "nodes") and intake.seen(ETCD)):
+            continue
+        manager = manager or load_plugins(config.plugin_name)
+        changes = intake.changes(config, manager.kinds, manager.resources)
+        world = evolve(world).changed({**changes, (CONFIG, ""): Record(config)}, intake.revision)
+        allocator.offer(world, manager)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

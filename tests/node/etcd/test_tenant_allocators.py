@@ -1,0 +1,156 @@
+"""Two who believe to be seated, 2,000 namespaces meanwhile: no number, no subnet is given twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from k8s_ovs.model.codec import encode
+from k8s_ovs.observe.etcd import Etcd, Put
+from k8s_ovs.observe.etcd_watch import PrefixWatch
+from k8s_ovs.observe.fact import Change, Fact, Snapshot
+from k8s_ovs.testing.etcd import EtcdProcess
+from k8s_ovs.testing.world import sample_config
+
+MakeClient = Callable[..., Etcd]
+
+PREFIX = "/two"
+ALLOCATOR = Path(__file__).with_name("allocator_process.py")
+NAMESPACES, NODES = 2000, 200
+#: So often the seated one is paused past its lease, each time among as many new namespaces.
+PAUSES = 3
+PATIENCE = 30.0
+
+
+@define
+class History:
+    """All that etcd ever held below the prefix, change by change. Nothing is deleted but the seat.
+
+    given: who has each number or subnet, by kind.
+    """
+
+    facts: queue.SimpleQueue[Fact] = field(factory=queue.SimpleQueue)
+    given: dict[str, dict[Any, str]] = field(
+        factory=lambda: {"netnamespaces": {}, "vnids": {}, "subnets": {}}
+    )
+    seats: list[str] = field(factory=list)
+
+    def until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            fact = self.facts.get(timeout=PATIENCE)
+            if isinstance(fact, Snapshot):
+                assert not self.seats, "no gap in the history"
+            elif isinstance(fact, Change) and fact.entry is not None:
+                self._note(fact.key, json.loads(fact.entry.value))
+
+    def _note(self, path: str, found: Mapping[str, Any]) -> None:
+        kind, _, key = path.partition("/")[2].partition("/")
+        if kind == "allocator":
+            self.seats.append(found["holder"])
+        numbers = {"netnamespaces": "NetID", "vnids": "VNID", "subnets": "Subnet"}
+        if kind in numbers:
+            number = found[numbers[kind]]
+            assert self.given[kind].setdefault(number, key) == key, f"{path}: {number} given twice"
+
+
+@pytest.fixture
+def history(own: EtcdProcess, client: MakeClient) -> Iterator[History]:
+    history = History()
+    watch = PrefixWatch(client(own.endpoint), f"{PREFIX}/", "history", history.facts.put)
+    watch.start()
+    yield history
+    watch.stop()
+
+
+@pytest.fixture
+def allocators(own: EtcdProcess, tmp_path: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """By name; what they say is in a file of that name."""
+    started: dict[str, subprocess.Popen[bytes]] = {}
+    for name in ("one", "two"):
+        with (tmp_path / name).open("wb") as log:
+            command = [sys.executable, str(ALLOCATOR), own.endpoint, PREFIX, name]
+            started[name] = subprocess.Popen(command, stdout=log, stderr=log)
+    yield started
+    for process in started.values():
+        process.kill()
+        process.wait(5)
+
+
+def create(etcd: Etcd, resource: str, names: Mapping[str, object]) -> None:
+    """Kubernetes' objects come."""
+    puts = [
+        Put(f"{PREFIX}-kube/{resource}/{name}", json.dumps(found).encode())
+        for name, found in names.items()
+    ]
+    for first in range(0, len(puts), 100):
+        etcd.txn((), puts[first : first + 100])
+
+
+def namespaces(first: int, count: int) -> dict[str, object]:
+    return {f"ns{number:04}": {} for number in range(first, first + count)}
+
+
+def nodes(first: int, count: int) -> dict[str, object]:
+    return {
+        f"node{number:03}": {
+            "status": {
+                "addresses": [
+                    {"type": "InternalIP", "address": str(IPv4Address("10.0.0.1") + number)}
+                ]
+            }
+        }
+        for number in range(first, first + count)
+    }
+
+
+def test_a_paused_allocator_that_goes_on_gives_nothing_that_another_one_gave(
+    own: EtcdProcess,
+    client: MakeClient,
+    history: History,
+    allocators: dict[str, subprocess.Popen[bytes]],
+) -> None:
+    etcd = client(own.endpoint)
+    config = sample_config(plugin_name="k8s-ovs-multitenant", host_subnet_length=8)
+    etcd.put(f"{PREFIX}/config", encode(config))
+    part, share = NAMESPACES // (2 * PAUSES + 1), NODES // (2 * PAUSES + 1)
+    records = history.given["netnamespaces"]
+
+    def come(turn: int, *, last: bool = False) -> None:
+        more = part if not last else NAMESPACES - turn * part
+        create(etcd, "namespaces", namespaces(turn * part, more))
+        create(etcd, "nodes", nodes(turn * share, share if not last else NODES - turn * share))
+
+    history.until(lambda: bool(history.seats))
+    for pause in range(PAUSES):
+        seated, terms = history.seats[-1], len(history.seats)
+        come(2 * pause)
+        # In the middle of its work.
+        before = len(records)
+        history.until(lambda before=before: len(records) > before)
+        allocators[seated].send_signal(signal.SIGSTOP)
+        come(2 * pause + 1)
+        history.until(lambda terms=terms: len(history.seats) > terms)
+        assert history.seats[-1] != seated
+        before = len(records)
+        history.until(lambda before=before: len(records) > before)
+        allocators[seated].send_signal(signal.SIGCONT)
+    come(2 * PAUSES, last=True)
+    history.until(lambda: (len(records), len(history.given["subnets"])) == (NAMESPACES, NODES))
+    assert len(history.given["vnids"]) == NAMESPACES
+    subnets = sorted(map(IPv4Network, history.given["subnets"]))
+    assert not any(one.overlaps(other) for one, other in pairwise(subnets))
+    assert [
+        os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOHANG) for each in allocators.values()
+    ] == [None, None]
