@@ -121,6 +121,8 @@ def test_what_check_says_is_what_packets_do(lab: Lab, tenant: Tenant) -> None:
 
 
 def test_packets_of_a_tenant_are_counted_as_judged_and_dropped(lab: Lab, tenant: Tenant) -> None:
+    # New flows, which count from nothing; a node that has applied the second has the first.
+    tenant("isolate", "hw1")
     tenant("isolate", "hw2", "--wait")
     ping = ["ping", "-c3", "-i0.01", "-W1", str(lab.pod("hw2/web").ip)]
     lab.exec("hw1/web", ping, check=False)

@@ -84,8 +84,9 @@ def test_every_record_that_is_wrong_is_a_problem() -> None:
     assert "host bits are set" in found.problems[1]
 
 
-def test_a_key_of_no_kind_is_stray_and_the_allocators_seat_is_not() -> None:
-    found = picture(**{"allocator": {"holder": "node1"}, "subnet/10.0.0.1": {}})
+def test_a_key_of_no_kind_is_stray_and_the_seat_and_the_nodes_status_are_not() -> None:
+    own = {"allocator": {"holder": "node1"}, "status/node1": {"Node": "node1"}}
+    found = picture(**own, **{"subnet/10.0.0.1": {}})
     assert found.stray == ("k8ssdn/subnet/10.0.0.1",)
 
 

@@ -16,7 +16,7 @@ __all__ = ["Flood"]
 class Flood:
     """Datagrams from a place to a server, until `stop`, whoever answers them or not.
 
-    netns: path of the client's network namespace. every: seconds between two.
+    netns: path of the client's network namespace. every: least seconds between two.
     """
 
     def __init__(self, netns: str, server: Server, every: float = 0.001) -> None:
@@ -48,7 +48,7 @@ class Flood:
         due = time.monotonic()
         while not self._ending.is_set():
             self._saying.sendto(struct.pack("!d", time.monotonic()), self._target)
-            due += self._every
+            due = max(due + self._every, time.monotonic())
             self._hear(max(due - time.monotonic(), 0))
 
     def _hear(self, seconds: float) -> None:

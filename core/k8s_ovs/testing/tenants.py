@@ -73,11 +73,12 @@ class Cluster:
     def take(self, step: Step, *, answered: bool = True, behind: int | None = None) -> None:
         """A step of somebody's. answered: the allocator is there; behind: a node that is late."""
         self._answer()
+        # Every node has seen what came before, also what stood for a moment only.
+        self._show_all()
         self.later = self._begin(str(step[0]), *step[1:])
         if answered:
             self._answer()
-        for number in range(self.size):
-            self._show(number, late=number == behind)
+        self._show_all(behind)
 
     def reaches(self, source: Pod, target: Pod) -> bool:
         """The model: the destination's node judges, by what it knows."""
@@ -144,6 +145,10 @@ class Cluster:
         """In its namespace, which comes at the same moment if it is not there."""
         self.pods[node, slot] = pod_at(node, slot, name)
         return self._create(name)
+
+    def _show_all(self, behind: int | None = None) -> None:
+        for number in range(self.size):
+            self._show(number, late=number == behind)
 
     def _show(self, number: int, *, late: bool) -> None:
         node = self.fabric.nodes[number]

@@ -42,6 +42,7 @@ __all__ = [
 _ETH_P_ALL = 0x0003
 _ECHO_REPLY, _ECHO_REQUEST = 0, 8
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 # Seconds. A datagram may be lost (the userspace datapath drops those that wait for ARP of the
 # underlay); who asks by UDP asks again.
 _ASK_AGAIN = 0.5
@@ -186,12 +187,14 @@ class Sniffer:
 class Pulse:
     """Echo requests at a steady rate from one place to another, until `stop`.
 
-    netns: path of the client's network namespace. every: seconds between two.
+    netns: path of the client's network namespace. every: least seconds between two; those that the
+    machine was too busy for are left out, since a burst of them would overflow some queue.
     """
 
     def __init__(self, netns: str, target: str | IPv4Address, every: float = 0.01) -> None:
         self._channel = socket_in(netns, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         self._channel.connect((str(target), 0))
+        self._channel.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 22)
         self._channel.settimeout(every)
         self._every = every
         self._identity = secrets.token_bytes(2)
@@ -222,7 +225,7 @@ class Pulse:
             self._sent += 1
             self._unanswered.add(self._sent)
             self._channel.send(_echo_request(self._identity, self._sent))
-            due += self._every
+            due = max(due + self._every, time.monotonic())
             while not self._ending.is_set() and time.monotonic() < due:
                 self._hear()
 

@@ -1,21 +1,23 @@
 """As much of a daemon as allocates, as a process of its own: ENDPOINT PREFIX NAME.
 
-What Kubernetes would tell is read from etcd too, below `<PREFIX>-kube/<resource>/<name>`.
+SIGUSR1 has it stopped (SIGSTOP) at the worst of moments: when it has decided what to write next,
+and has not written it. What Kubernetes would tell is read from etcd too, below
+`<PREFIX>-kube/<resource>/<name>`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import queue
+import signal
 import sys
-from collections.abc import Callable
-
-from attrs import evolve
+from collections.abc import Callable, Iterable
 
 from k8s_ovs.allocate.allocator import Allocator
 from k8s_ovs.allocate.seat import Seat
 from k8s_ovs.node.intake import ETCD, KUBE, Intake
-from k8s_ovs.observe.etcd import Etcd, EtcdSettings
+from k8s_ovs.observe.etcd import Compare, Etcd, EtcdSettings, Operation, TxnResult
 from k8s_ovs.observe.etcd_watch import PrefixWatch
 from k8s_ovs.observe.fact import Change, Entry, Fact, Snapshot
 from k8s_ovs.plugin.manager import load_plugins
@@ -24,8 +26,31 @@ from k8s_ovs.plugin.view import CONFIG, Record, World
 CLUSTER = "cluster"
 
 
+class PausingEtcd(Etcd):
+    """Stops this process before an allocation is written, once after each SIGUSR1."""
+
+    pause = False
+
+    def txn(
+        self,
+        compares: Iterable[Compare],
+        then: Iterable[Operation],
+        otherwise: Iterable[Operation] = (),
+    ) -> TxnResult:
+        compares = tuple(compares)
+        is_allocation = len(compares) > 1
+        if is_allocation and self.pause:
+            self.pause = False
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return super().txn(compares, then, otherwise)
+
+    def pause_next(self, _number: int, _frame: object) -> None:
+        self.pause = True
+
+
 def main(endpoint: str, prefix: str, name: str) -> None:
-    etcd = Etcd(EtcdSettings((endpoint,)))
+    etcd = PausingEtcd(EtcdSettings((endpoint,)))
+    signal.signal(signal.SIGUSR1, etcd.pause_next)
     facts: queue.SimpleQueue[Fact | None] = queue.SimpleQueue()
     base = f"{prefix}/k8ssdn"
     seat = Seat(etcd, f"{base}/allocator", name, 2, lambda _: facts.put(None))
@@ -34,8 +59,10 @@ def main(endpoint: str, prefix: str, name: str) -> None:
         PrefixWatch(etcd, f"{prefix}/", ETCD, facts.put),
         PrefixWatch(etcd, f"{prefix}-kube/", CLUSTER, tell_as_kubernetes(facts.put)),
     ]
-    for part in (seat, allocator, *watches):
-        part.start()
+    seat.start()
+    allocator.start()
+    for watch in watches:
+        watch.start()
     follow(facts, allocator)
 
 
@@ -70,7 +97,7 @@ def follow(facts: queue.SimpleQueue[Fact | None], allocator: Allocator) -> None:
             continue
         manager = manager or load_plugins(config.plugin_name)
         changes = intake.changes(config, manager.kinds, manager.resources)
-        world = evolve(world).changed({**changes, (CONFIG, ""): Record(config)}, intake.revision)
+        world = world.changed({**changes, (CONFIG, ""): Record(config)}, intake.revision)
         allocator.offer(world, manager)
 
 

@@ -8,7 +8,7 @@ import queue
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from pathlib import Path
@@ -29,9 +29,10 @@ MakeClient = Callable[..., Etcd]
 PREFIX = "/two"
 ALLOCATOR = Path(__file__).with_name("allocator_process.py")
 NAMESPACES, NODES = 2000, 200
-#: So often the seated one is paused past its lease, each time among as many new namespaces.
+#: So often the seated one is paused past its lease, while new namespaces and nodes come.
 PAUSES = 3
 PATIENCE = 30.0
+PAUSE_BEFORE_WRITING = signal.SIGUSR1
 
 
 @define
@@ -45,6 +46,7 @@ class History:
     given: dict[str, dict[Any, str]] = field(
         factory=lambda: {"netnamespaces": {}, "vnids": {}, "subnets": {}}
     )
+    values: dict[tuple[str, str], Any] = field(factory=dict)
     seats: list[str] = field(factory=list)
 
     def until(self, done: Callable[[], bool]) -> None:
@@ -55,6 +57,10 @@ class History:
             elif isinstance(fact, Change) and fact.entry is not None:
                 self._note(fact.key, json.loads(fact.entry.value))
 
+    def until_more(self, of: Sized) -> None:
+        before = len(of)
+        self.until(lambda: len(of) > before)
+
     def _note(self, path: str, found: Mapping[str, Any]) -> None:
         kind, _, key = path.partition("/")[2].partition("/")
         if kind == "allocator":
@@ -63,6 +69,7 @@ class History:
         if kind in numbers:
             number = found[numbers[kind]]
             assert self.given[kind].setdefault(number, key) == key, f"{path}: {number} given twice"
+            assert self.values.setdefault((kind, key), number) == number, f"{path}: given anew"
 
 
 @pytest.fixture
@@ -98,21 +105,23 @@ def create(etcd: Etcd, resource: str, names: Mapping[str, object]) -> None:
         etcd.txn((), puts[first : first + 100])
 
 
-def namespaces(first: int, count: int) -> dict[str, object]:
-    return {f"ns{number:04}": {} for number in range(first, first + count)}
+Object = tuple[str, Mapping[str, object]]
 
 
-def nodes(first: int, count: int) -> dict[str, object]:
-    return {
-        f"node{number:03}": {
-            "status": {
-                "addresses": [
-                    {"type": "InternalIP", "address": str(IPv4Address("10.0.0.1") + number)}
-                ]
-            }
-        }
-        for number in range(first, first + count)
-    }
+def names_of(make: Callable[[int], Object], count: int, parts: int, turn: int) -> dict[str, Any]:
+    """The objects of one turn of so many, from the end."""
+    return dict(
+        make(number) for number in range(count) if number * parts // count == parts - 1 - turn
+    )
+
+
+def namespace(number: int) -> Object:
+    return f"ns{number:04}", {}
+
+
+def node(number: int) -> Object:
+    address = {"type": "InternalIP", "address": str(IPv4Address("10.0.0.1") + number)}
+    return f"node{number:03}", {"status": {"addresses": [address]}}
 
 
 def test_a_paused_allocator_that_goes_on_gives_nothing_that_another_one_gave(
@@ -124,33 +133,28 @@ def test_a_paused_allocator_that_goes_on_gives_nothing_that_another_one_gave(
     etcd = client(own.endpoint)
     config = sample_config(plugin_name="k8s-ovs-multitenant", host_subnet_length=8)
     etcd.put(f"{PREFIX}/config", encode(config))
-    part, share = NAMESPACES // (2 * PAUSES + 1), NODES // (2 * PAUSES + 1)
+    parts = 2 * PAUSES + 1
     records = history.given["netnamespaces"]
 
-    def come(turn: int, *, last: bool = False) -> None:
-        more = part if not last else NAMESPACES - turn * part
-        create(etcd, "namespaces", namespaces(turn * part, more))
-        create(etcd, "nodes", nodes(turn * share, share if not last else NODES - turn * share))
+    def come(turn: int) -> None:
+        # The last ones in order first: what is given to whom depends on who is there.
+        create(etcd, "namespaces", names_of(namespace, NAMESPACES, parts, turn))
+        create(etcd, "nodes", names_of(node, NODES, parts, turn))
 
     history.until(lambda: bool(history.seats))
     for pause in range(PAUSES):
-        seated, terms = history.seats[-1], len(history.seats)
+        seated = allocators[history.seats[-1]]
+        seated.send_signal(PAUSE_BEFORE_WRITING)
         come(2 * pause)
-        # In the middle of its work.
-        before = len(records)
-        history.until(lambda before=before: len(records) > before)
-        allocators[seated].send_signal(signal.SIGSTOP)
+        assert os.waitid(os.P_PID, seated.pid, os.WSTOPPED) is not None
         come(2 * pause + 1)
-        history.until(lambda terms=terms: len(history.seats) > terms)
-        assert history.seats[-1] != seated
-        before = len(records)
-        history.until(lambda before=before: len(records) > before)
-        allocators[seated].send_signal(signal.SIGCONT)
-    come(2 * PAUSES, last=True)
+        history.until_more(history.seats)
+        assert allocators[history.seats[-1]] != seated
+        history.until_more(records)
+        seated.send_signal(signal.SIGCONT)
+    come(2 * PAUSES)
     history.until(lambda: (len(records), len(history.given["subnets"])) == (NAMESPACES, NODES))
     assert len(history.given["vnids"]) == NAMESPACES
     subnets = sorted(map(IPv4Network, history.given["subnets"]))
     assert not any(one.overlaps(other) for one, other in pairwise(subnets))
-    assert [
-        os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOHANG) for each in allocators.values()
-    ] == [None, None]
+    assert [each.poll() for each in allocators.values()] == [None, None], "both are alive"
