@@ -1,6 +1,6 @@
 # What a person types. `make demo` and `make test` install what they need; the second time is quick.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-kernel lint bench lock clean
+.PHONY: help demo test test-fast test-long test-kernel lint bench lock clean
 SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
@@ -20,16 +20,20 @@ demo: .venv/.ready ## Two nodes on this machine: see the network work, step by s
 
 test: lint test-fast test-kernel ## Everything: lint, unit, flows, nodes, the kernel's datapath.
 
-test-fast: .venv/.ready
-	$(PYTHON) -m pytest tests/unit tests/flows tests/kernel tests/node
+test-fast: .venv/.ready ## Without the virtual machine.
+	$(PYTHON) -m pytest -n 2 tests/unit tests/flows tests/kernel
+	$(PYTHON) -m pytest tests/node
 
 # What depends on the datapath: packets, and Open vSwitch or the daemon ending and coming back. The
 # other tests of tests/node/ ask what is the same on each datapath, and run on this machine alone.
 KERNEL_TESTS := $(addprefix tests/node/test_,packets.py packets_isolation.py packets_moves.py \
-    churn.py faults_switch.py)
+    churn.py faults_switch.py tenants.py)
+
+test-long: .venv/.ready ## The model of tenants on a thousand topologies and more.
+	K8S_OVS_LONG=1 $(PYTHON) -m pytest --timeout=3600 tests/flows/test_tenants_model.py
 
 test-kernel: .venv/.ready ## The packets of the lab on the kernel's datapath, in a virtual machine.
-	$(PYTHON) -m tests.kernel.run --limit 1800 -- env K8S_OVS_TEST_DATAPATH=system \
+	$(PYTHON) -m tests.kernel.run --limit 2400 -- env K8S_OVS_TEST_DATAPATH=system \
 	    python -m pytest -p no:cacheprovider --timeout=600 $(KERNEL_TESTS)
 
 lint: .venv/.ready ## Style, types, layers.

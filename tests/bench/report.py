@@ -16,6 +16,9 @@ TARGETS = {
     "ADDs a second": (0.9, "at least"),
 }
 
+#: Milliseconds from the start of etcdctl until a change of tenant is seen by all packets.
+TENANT_P50_MS = 100
+
 
 def show(found: dict[str, Any]) -> None:
     """Print them."""
@@ -26,6 +29,8 @@ def show(found: dict[str, Any]) -> None:
         _targets(console, found)
     if "flows" in found:
         _flows(console, found["flows"])
+    if "tenants" in found:
+        _tenants(console, found["tenants"])
 
 
 def _times(one_by_one: dict[str, Any]) -> Table:
@@ -81,3 +86,20 @@ def _flows(console: Console, flows: dict[str, Any]) -> None:
     )
     console.print(f"all {again['flows']} flows from nothing: {again['ms']:.0f} ms")
     console.print(f"memory of the daemon: {flows['rss_mib']} MiB")
+
+
+def _tenants(console: Console, tenants: dict[str, Any]) -> None:
+    change, many = tenants["change"], tenants["namespaces"]
+    for action, each in change["ms"].items():
+        console.print(
+            f"{action} of a tenant with {change['pods']} pods, from etcdctl's start to the last "
+            f"effect on packets: p50 {each['p50']:.0f} ms, p99 {each['p99']:.0f} ms"
+        )
+    worst = max(each["p50"] for each in change["ms"].values())
+    said = "[green]met[/green]" if worst <= TENANT_P50_MS else "[red]missed[/red]"
+    console.print(f"target {said}: p50 of {worst:.0f} ms, at most {TENANT_P50_MS}")
+    console.print(
+        f"{many['count']} namespaces: the daemon is ready {many['start_s']} s after its start and "
+        f"has {many['rss_mib']} MiB; {many['flows']} flows for {many['pods']} pods of "
+        f"{many['tenants']} tenants"
+    )

@@ -1,6 +1,6 @@
 """How fast is k8s-ovs, beside Debian's bridge and host-local plugins in the same run?
 
-    python tests/bench/run.py [--output FILE] [--only cni|flows]
+    python tests/bench/run.py [--output FILE] [--only cni|flows|tenants]
 
 Ends with status 1 only where something did not work; a missed target is told, not punished.
 """
@@ -20,6 +20,7 @@ import flows
 import report
 import steps
 import subjects
+import tenants
 from machine import facts
 from subjects import Subject
 
@@ -41,9 +42,13 @@ def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     lab = Lab.up(LabSettings(name=_NAME, nodes=1, config=_CONFIG), report=_progress)
     try:
-        found = {"machine": facts(lab)} | _measure(lab, wanted)
+        found = {"machine": facts(lab)}
+        if wanted.only != "tenants":
+            found |= _measure(lab, wanted)
     finally:
         lab.down(_progress)
+    if wanted.only in (None, "tenants"):
+        found["tenants"] = tenants.measure(_progress)
     report.show(found)
     wanted.output.parent.mkdir(parents=True, exist_ok=True)
     wanted.output.write_text(json.dumps(found, indent=2) + "\n")
@@ -86,7 +91,7 @@ def _measure_cni(
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", type=Path, default=_OUTPUT, help="where the figures go (JSON)")
-    parser.add_argument("--only", choices=("cni", "flows"), help="a part of it")
+    parser.add_argument("--only", choices=("cni", "flows", "tenants"), help="a part of it")
     parser.add_argument("--singles", type=int, default=60, help="pods, one by one (60)")
     parser.add_argument("--burst", type=int, default=60, help="pods of a burst (60)")
     parser.add_argument("--at-once", type=int, default=10, help="how many at a time (10)")

@@ -70,7 +70,6 @@ def test_open_vswitch_and_the_model_agree(
     for step, answered, behind in sequence:
         cluster.take(step, answered=answered, behind=behind)
         assert cluster.disagreements() == [], step
-    assert not any(node.reconciler and node.reconciler.failures for node in fabric.nodes[:size])
 
 
 Change = Callable[[Flow], Flow | None]
@@ -169,7 +168,9 @@ def test_of_the_plugin_itself_the_story_shows_no_disagreement(fabric: Fabric) ->
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_noticed(fabric: Fabric, name: str) -> None:
-    assert noticed(fabric, PluginManager({MODE: Mutant(MUTANTS[name])}))
+    found = noticed(fabric, PluginManager({MODE: Mutant(MUTANTS[name])}))
+    assert found
+    assert all("the model says" in text for text in found), "by its packets, not by a failure"
 
 
 def test_a_restart_changes_no_flow(fabric: Fabric) -> None:
@@ -180,3 +181,17 @@ def test_a_restart_changes_no_flow(fabric: Fabric) -> None:
         node.restart()
         here = {pod.port: pod for (at, _), pod in cluster.pods.items() if at == number}
         assert node.show(MANAGER, cluster.town.snapshots(), here) == 0
+
+
+def test_a_node_that_restarts_before_an_action_is_answered_keeps_tenants_as_they_were(
+    fabric: Fabric,
+) -> None:
+    cluster = Cluster(fabric, MANAGER, 2)
+    cluster.take(("pod", 0, 0, "red"))
+    cluster.take(("pod", 1, 0, "red"))
+    cluster.take(("isolate", "red"), answered=False)
+    for node in (0, 1):
+        cluster.take(("restart", node), answered=False)
+        assert cluster.disagreements() == []
+    cluster.take(("restart", 0))
+    assert cluster.disagreements() == []

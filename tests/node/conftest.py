@@ -182,6 +182,6 @@ def pytest_runtest_makereport(
     lab = world.lab if isinstance(world, World) else given.get("lab")
     if report.failed and isinstance(lab, Lab):
         for node in lab.nodes:
-            said = last_lines(node.directory / "daemon.log", 25)
-            report.sections.append((f"daemon of {node.name}", said))
+            for log in (node.directory / "daemon.log", node.ovs_directory / "ovs-vswitchd.log"):
+                report.sections.append((f"{log.stem} of {node.name}", last_lines(log, 25)))
     return report

@@ -49,18 +49,18 @@ def test_no_packet_of_a_tenant_is_lost_while_it_and_others_change(
 def test_a_flood_from_another_tenant_arrives_only_while_it_is_allowed(
     tenant_world: World, tenants: Tenants, client: str, server: str
 ) -> None:
-    flood = Flood(tenant_world.netns(client), tenant_world.server(server), MILLISECOND)
     allowed: list[tuple[float, float]] = []
-    for namespace, action, other in (("red", "join", "green"), ("green", "global", "")):
-        # It changes nothing of what these two may.
-        tenants.ask("blue", "join", "kube-system")
-        begin = time.monotonic()
-        tenants.ask(namespace, action, other)
-        await_arrival(flood, begin)
-        tenants.ask(namespace, "isolate")
-        allowed.append((begin, time.monotonic()))
-        tenants.ask("blue", "isolate")
-    arrived = flood.stop()
+    with Flood(tenant_world.netns(client), tenant_world.server(server), MILLISECOND) as flood:
+        for namespace, action, other in (("red", "join", "green"), ("green", "global", "")):
+            # It changes nothing of what these two may.
+            tenants.ask("blue", "join", "kube-system")
+            begin = time.monotonic()
+            tenants.ask(namespace, action, other)
+            await_arrival(flood, begin)
+            tenants.ask(namespace, "isolate")
+            allowed.append((begin, time.monotonic()))
+            tenants.ask("blue", "isolate")
+        arrived = flood.stop()
     assert [each for each in arrived if not any(a <= each <= b for a, b in allowed)] == []
 
 

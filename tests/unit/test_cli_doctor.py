@@ -112,7 +112,7 @@ CASES: Mapping[str, tuple[Facts, str, str]] = {
     "tun0 touched": (
         evolve(WELL, node=evolve(NODE, tun0=["set tun0 up"])),
         "tun0",
-        "restart the daemon",
+        "mends this within 10 s",
     ),
     "tun0 gone": (
         evolve(WELL, node=evolve(NODE, tun0=K8sOvsError("device tun0 is not there"))),

@@ -26,6 +26,9 @@ from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = ["StatusFile", "node_status", "scene_of", "status_of"]
 
+# Read once: while the package is being upgraded there is none to be found.
+_VERSION = version("k8s-ovs")
+
 _AT_MOST_EVERY = 1.0
 
 
@@ -70,7 +73,7 @@ def status_of(
     status: dict[str, Any] = {
         "node": settings.hostname,
         "pid": os.getpid(),
-        "version": version("k8s-ovs"),
+        "version": _VERSION,
         "ready": not waiting_for,
         "waiting_for": waiting_for,
         "revision": intake.revision,
@@ -95,7 +98,7 @@ def node_status(
     return NodeStatus(
         node=settings.hostname,
         host_ip=str(here.value.host_ip) if here else "",
-        version=version("k8s-ovs"),
+        version=_VERSION,
         revision=applied,
         ready=ready,
         pods=len(reconciler.world.of(PODS)) if reconciler else 0,
@@ -116,7 +119,7 @@ def scene_of(
     """The daemon's state for its metrics page, whose thread asks while the daemon goes on."""
     reconciler = setup.reconciler
     scene = Scene(
-        version=version("k8s-ovs"),
+        version=_VERSION,
         ready=not waiting_for,
         seated=seated,
         sights={source: sight.visible for source, sight in dict(intake.sight).items()},

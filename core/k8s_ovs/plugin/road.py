@@ -56,6 +56,8 @@ from k8s_ovs.plugin.view import NODES, View
 
 __all__ = ["Road"]
 
+# Read once: while the package is being upgraded there is none to be found.
+_VERSION = version("k8s-ovs")
 _SRC_TENANT = register("SRC_TENANT")
 _DST_TENANT = register("DST_TENANT")
 _OUT_PORT = register("OUT_PORT")
@@ -228,4 +230,4 @@ def _to_node(here: Here) -> list[SetField | Output]:
 
 def _note(config: bytes) -> Flow:
     """A flow that no packet meets: people read in a dump what made the flows beside it."""
-    return Flow(NOTE, 100, any_packet(), [Note(f"k8s-ovs {version('k8s-ovs')} ".encode() + config)])
+    return Flow(NOTE, 100, any_packet(), [Note(f"k8s-ovs {_VERSION} ".encode() + config)])

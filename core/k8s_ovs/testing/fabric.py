@@ -84,6 +84,11 @@ class Node:
         self._intake = Intake()
         ovs.vsctl(*_bridge_words(number, slots))
 
+    @property
+    def failures(self) -> list[str]:
+        """What plugins failed at."""
+        return self.reconciler.failures if self.reconciler else []
+
     def restart(self) -> None:
         """The daemon starts anew: it knows nothing but what the switch has."""
         self.reconciler, self._intake = None, Intake()

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from types import TracebackType
 
 from k8s_ovs.testing.traffic import Server, socket_in
 
@@ -31,17 +32,29 @@ class Flood:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    def __enter__(self) -> Flood:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
     def arrived(self) -> list[float]:
         """When each datagram that has arrived so far was sent (time.monotonic())."""
         return list(self._arrived)
 
     def stop(self) -> list[float]:
         """End; when each datagram that arrived was sent."""
-        self._ending.set()
-        self._thread.join()
-        self._hear(0.5)
-        self._hearing.close()
-        self._saying.close()
+        if not self._ending.is_set():
+            self._ending.set()
+            self._thread.join()
+            self._hear(0.5)
+            self._hearing.close()
+            self._saying.close()
         return self._arrived
 
     def _run(self) -> None:

@@ -72,10 +72,14 @@ class Cluster:
 
     def take(self, step: Step, *, answered: bool = True, behind: int | None = None) -> None:
         """A step of somebody's. answered: the allocator is there; behind: a node that is late."""
-        self._answer()
-        # Every node has seen what came before, also what stood for a moment only.
-        self._show_all()
-        self.later = self._begin(str(step[0]), *step[1:])
+        # A restart may meet a request that nobody has answered yet.
+        if step[0] == "restart":
+            self.fabric.nodes[int(step[1]) % self.size].restart()
+        else:
+            self._answer()
+            # Every node has seen what came before, also what stood for a moment only.
+            self._show_all()
+            self.later = self._begin(str(step[0]), *step[1:])
         if answered:
             self._answer()
         self._show_all(behind)
@@ -99,7 +103,10 @@ class Cluster:
         return next(node for (node, _), each in self.pods.items() if each == pod)
 
     def disagreements(self) -> list[str]:
-        """Where the switch and the model differ."""
+        """Where the switch and the model differ; or what plugins failed at, the likely cause."""
+        nodes = self.fabric.nodes[: self.size]
+        if failures := [text for node in nodes for text in node.failures]:
+            return failures
         told = list(claims(self))
         by_port = {(node, pod.ofport): pod for (node, _), pod in self.pods.items()}
         found = self.fabric.send([claim.send for claim in told], by_port)
@@ -120,9 +127,6 @@ class Cluster:
         if verb == "pod":
             node, slot, name = words
             return self._add_pod(int(node) % self.size, int(slot), str(name))
-        if verb == "restart":
-            self.fabric.nodes[int(words[0]) % self.size].restart()
-            return None
         name = str(words[0])
         if verb == "create":
             return self._create(name)

@@ -195,7 +195,6 @@ class Pulse:
         self._channel = socket_in(netns, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         self._channel.connect((str(target), 0))
         self._channel.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 22)
-        self._channel.settimeout(every)
         self._every = every
         self._identity = secrets.token_bytes(2)
         self._sent = 0
@@ -211,6 +210,8 @@ class Pulse:
 
     def stop(self) -> int:
         """End, once the last ones are answered or 2 s are over; how many got no answer."""
+        if self._ending.is_set():
+            return len(self._unanswered)
         self._ending.set()
         self._thread.join()
         deadline = time.monotonic() + 2.0
@@ -231,10 +232,9 @@ class Pulse:
 
     def _hear(self) -> None:
         """Take one answer in, if it comes within the time of one beat."""
-        try:
-            packet = self._channel.recv(2048)
-        except TimeoutError:
+        if not select.select([self._channel], (), (), self._every)[0]:
             return
+        packet = self._channel.recv(2048)
         icmp = packet[(packet[0] & 0x0F) * 4 :]
         if icmp[0] == _ECHO_REPLY and icmp[4:6] == self._identity:
             self._unanswered.discard(int.from_bytes(icmp[8:12], "big"))
