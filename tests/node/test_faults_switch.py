@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -84,7 +85,7 @@ class TestOvsdb:
         with beating(shaken) as pulses:
             switch(shaken).restart_server()
             # It returns when ovs-vswitchd is connected again and has done it.
-            switch(shaken).vsctl("set", "open_vswitch", ".", "external-ids:seen=yes")
+            switch(shaken).vsctl("set", "open_vswitch", ".", f"external-ids:seen={time.time_ns()}")
             some_more(pulses)
             lost = [pulse.stop() for pulse in pulses]
         assert lost == [0, 0], f"of {[pulse.sent for pulse in pulses]}"
