@@ -90,10 +90,6 @@ class Allocator:
         self._offered = (world, manager)
         self._wake.set()
 
-    def wake(self) -> None:
-        """The seat has changed hands."""
-        self._wake.set()
-
     def turn(self) -> bool:
         """Write what is wanted now; False: ask again soon. The thread's own doing.
 
