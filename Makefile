@@ -1,6 +1,7 @@
 # What a person types. `make demo` and `make test` install what they need; the second time is quick.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long test-kernel lint bench lock clean
+.PHONY: help demo test test-fast test-long test-kernel test-cluster cluster cluster-down lint bench \
+    lock clean
 SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
@@ -36,6 +37,18 @@ test-kernel: .venv/.ready ## The packets of the lab on the kernel's datapath, in
 	$(PYTHON) -m tests.kernel.run --limit 2400 -- env K8S_OVS_TEST_DATAPATH=system \
 	    python -m pytest -p no:cacheprovider --timeout=600 $(KERNEL_TESTS)
 
+test-cluster: .venv/.ready ## Installed on a real Kubernetes on this machine, as users do it.
+	@scripts/install cluster
+	$(PYTHON) -m pytest --timeout=1800 tests/cluster
+
+NODES := 2
+cluster: .venv/.ready ## A real Kubernetes on this machine, NODES=2, without a network yet.
+	@scripts/install cluster
+	@$(PYTHON) -m tests.cluster.run up --nodes $(NODES)
+
+cluster-down: .venv/.ready ## Remove it, or what is left of one.
+	@$(PYTHON) -m tests.cluster.run down
+
 lint: .venv/.ready ## Style, types, layers.
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -45,9 +58,13 @@ lint: .venv/.ready ## Style, types, layers.
 bench: .venv/.ready ## How fast, beside Debian's bridge plugin in the same run.
 	$(PYTHON) tests/bench/run.py
 
+LOCK_OF_IMAGE := --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
+    --constraint requirements.lock --custom-compile-command "make lock"
 lock: ## Pin all dependencies anew in requirements.lock.
 	.venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 \
 	    --extra dev --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	.venv/bin/uv pip compile $(LOCK_OF_IMAGE) pyproject.toml --output-file deploy/requirements.lock
+	echo hatchling | .venv/bin/uv pip compile $(LOCK_OF_IMAGE) - --output-file deploy/build.lock
 
 clean: ## Remove what make made here.
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import shaping_report
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +32,8 @@ def show(found: dict[str, Any]) -> None:
         _flows(console, found["flows"])
     if "tenants" in found:
         _tenants(console, found["tenants"])
+    if "shaping" in found:
+        shaping_report.show(console, found["shaping"])
 
 
 def _times(one_by_one: dict[str, Any]) -> Table:

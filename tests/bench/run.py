@@ -1,6 +1,6 @@
 """How fast is k8s-ovs, beside Debian's bridge and host-local plugins in the same run?
 
-    python tests/bench/run.py [--output FILE] [--only cni|flows|tenants]
+    python tests/bench/run.py [--output FILE] [--only cni|flows|tenants|shaping]
 
 Ends with status 1 only where something did not work; a missed target is told, not punished.
 """
@@ -17,7 +17,9 @@ from typing import Any
 
 import cni
 import flows
+import picture
 import report
+import shaping
 import steps
 import subjects
 import tenants
@@ -28,11 +30,11 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.lab import Lab, LabSettings
 
 _NAME = "bench"
-_PEER = "benchpeer"
 _WARM_UP = 3
 #: 510 pods a node, 128 nodes.
 _CONFIG = {"HostSubnetLength": 9}
-_OUTPUT = Path(__file__).parents[2] / "docs/benchmarks/cni.json"
+_PARTS = ("cni", "flows", "tenants", "shaping")
+_FIGURES = Path(__file__).parents[2] / "docs/benchmarks"
 
 
 def main() -> int:
@@ -40,25 +42,55 @@ def main() -> int:
     wanted = _parse()
     # An installed program has its bytecode beside it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    lab = Lab.up(LabSettings(name=_NAME, nodes=1, config=_CONFIG), report=_progress)
+    lab = Lab.up(LabSettings(name=wanted.name, nodes=1, config=_CONFIG), report=_progress)
     try:
         found = {"machine": facts(lab)}
-        if wanted.only != "tenants":
+        if wanted.only in (None, "cni", "flows"):
             found |= _measure(lab, wanted)
+        if wanted.only in (None, "shaping"):
+            asked = shaping.Wanted(wanted.rates, wanted.seconds, wanted.congestion)
+            found["shaping"] = shaping.measure(lab, f"{wanted.name}peer", asked, _progress)
     finally:
         lab.down(_progress)
     if wanted.only in (None, "tenants"):
         found["tenants"] = tenants.measure(_progress)
     report.show(found)
-    wanted.output.parent.mkdir(parents=True, exist_ok=True)
-    wanted.output.write_text(json.dumps(found, indent=2) + "\n")
+    _write(found, wanted.output)
     return 0
+
+
+def _write(found: dict[str, Any], output: Path | None) -> None:
+    """All figures into `output`; None: into the documents' files, of which limits have their own.
+    The picture of a limit that changes lies beside them."""
+    directory = _FIGURES if output is None else output.parent
+    directory.mkdir(parents=True, exist_ok=True)
+    for path, parts in _files(found, output).items():
+        figures = {part: found[part] for part in ("machine", *parts)}
+        path.write_text(json.dumps(figures, indent=2) + "\n")
+    if "shaping" in found:
+        drawn = picture.live_change(found["shaping"]["live"])
+        (directory / "live-change.svg").write_text(drawn)
+
+
+def _files(found: dict[str, Any], output: Path | None) -> dict[Path, list[str]]:
+    """Which file gets which parts of the figures."""
+    parts = [part for part in found if part != "machine"]
+    if output is not None:
+        return {output: parts}
+    files = {
+        _FIGURES / "cni.json": [part for part in parts if part != "shaping"],
+        _FIGURES / "shaping.json": [part for part in parts if part == "shaping"],
+    }
+    return {path: each for path, each in files.items() if each}
 
 
 def _measure(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
     count = max(wanted.singles, wanted.burst)
-    pods = {role: [f"{_NAME}-{role}-pod{n}" for n in range(count)] for role in ("ours", "peer")}
-    every = [*pods["ours"], *pods["peer"], _PEER]
+    pods = {
+        role: [f"{wanted.name}-{role}-pod{n}" for n in range(count)] for role in ("ours", "peer")
+    }
+    peer_node = f"{wanted.name}peer"
+    every = [*pods["ours"], *pods["peer"], peer_node]
     with tempfile.TemporaryDirectory(prefix="k8s-ovs-bench-") as directory:
         try:
             _progress("namespaces of the pods")
@@ -66,7 +98,7 @@ def _measure(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
             ours = subjects.k8s_ovs(lab, pods["ours"])
             found: dict[str, Any] = {}
             if wanted.only != "flows":
-                peer = subjects.bridge(_PEER, Path(directory), pods["peer"])
+                peer = subjects.bridge(peer_node, Path(directory), pods["peer"])
                 found = _measure_cni(lab, (ours, peer), wanted)
             if wanted.only != "cni":
                 found["flows"] = flows.measure(lab, ours, _progress)
@@ -90,13 +122,26 @@ def _measure_cni(
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=_OUTPUT, help="where the figures go (JSON)")
-    parser.add_argument("--only", choices=("cni", "flows", "tenants"), help="a part of it")
+    parser.add_argument("--output", type=Path, help="where the figures go (docs/benchmarks/)")
+    parser.add_argument("--only", choices=_PARTS, help="a part of it")
+    parser.add_argument("--name", default=_NAME, help=f"the lab's name ({_NAME})")
     parser.add_argument("--singles", type=int, default=60, help="pods, one by one (60)")
     parser.add_argument("--burst", type=int, default=60, help="pods of a burst (60)")
     parser.add_argument("--at-once", type=int, default=10, help="how many at a time (10)")
     parser.add_argument("--rounds", type=int, default=5, help="bursts of each kind (5)")
+    rates = ",".join(shaping.RATES)
+    parser.add_argument("--rates", type=_rates, default=_rates(rates), help=f"limits ({rates})")
+    parser.add_argument("--seconds", type=int, default=10, help="of TCP at 10M (10), others: 0.4")
+    parser.add_argument("--congestion", help="TCP's congestion control (the system's)")
     return parser.parse_args()
+
+
+def _rates(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := [name for name in names if name not in shaping.RATES]:
+        known = ", ".join(shaping.RATES)
+        raise argparse.ArgumentTypeError(f"found {', '.join(unknown)}, expected some of {known}")
+    return names
 
 
 def _progress(text: str) -> None:

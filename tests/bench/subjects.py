@@ -14,7 +14,7 @@ from attrs import frozen
 from calls import Call
 
 from k8s_ovs.errors import Unavailable
-from k8s_ovs.lab import Lab
+from k8s_ovs.lab import Lab, servers
 from k8s_ovs.lab import cni as lab_cni
 from k8s_ovs.lab.command import NETNS, inside, run
 from k8s_ovs.lab.process import await_that
@@ -58,14 +58,17 @@ class Subject:
             "CNI_COMMAND": command,
             "CNI_PATH": f"{_PEERS}",
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            **lab_cni.pod_environment(container, pod, "default", pod, f"uid-{number}"),
+            **lab_cni.pod_environment(container, pod, "default", pod, uid=""),
         }
         return Call(self.program, self.netns, environment, self.config)
 
 
 def k8s_ovs(lab: Lab, pods: Sequence[str]) -> Subject:
-    """The lab's first node, with the program that users install."""
+    """The lab's first node, with the program that users install, and an API server that knows the
+    pods, so that no ADD waits for that."""
     node = lab.nodes[0]
+    for pod in pods:
+        servers.objects(lab.layout).create_pod(node, "default", pod, {}, {})
     return Subject("k8s-ovs", node.cni_program, node.netns, node.cni_config, tuple(pods))
 
 

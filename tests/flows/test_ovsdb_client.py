@@ -149,6 +149,88 @@ def test_external_ids_come_back_as_they_were_given(br0: Ovsdb) -> None:
     assert bridge(br0).ports["veth10"].external_ids == {"ip": "10.0.0.10"}
 
 
+def rows(ovs: OvsProcess) -> list[str]:
+    """Types of all rows of the table QoS."""
+    return sorted(ovs.vsctl("--bare", "--columns=type", "list", "QoS").split())
+
+
+def queue_of(ovs: OvsProcess, port: str) -> str:
+    """The type of a port's QoS row; "": it has none."""
+    row = ovs.vsctl("get", "Port", port, "qos").strip()
+    return "" if row == "[]" else ovs.vsctl("get", "QoS", row, "type").strip()
+
+
+def told(ovs: OvsProcess, port: str) -> tuple[str, str]:
+    """All else that a port and its interface have."""
+    columns = "--columns=_uuid,name,interfaces,tag,external_ids,other_config"
+    of_interface = "--columns=_uuid,name,type,options,ofport_request,external_ids"
+    return ovs.vsctl(columns, "list", "Port", port), ovs.vsctl(
+        of_interface, "list", "Interface", port
+    )
+
+
+def test_a_queue_of_somebody_else_is_said_when_the_port_comes(
+    br0: Ovsdb, ovs_dummy: OvsProcess
+) -> None:
+    queued = [PortSettings(name, foreign_queue=True) for name in ("veth20", "veth21")]
+    br0.commit(Change("br0", add_ports=(PortSettings("veth22"), *queued)))
+    br0.await_applied()
+    assert [queue_of(ovs_dummy, f"veth{number}") for number in (20, 21, 22)] == [
+        "linux-noop",
+        "linux-noop",
+        "",
+    ]
+    br0.commit(Change("br0", remove_ports=("veth20",)))
+    assert rows(ovs_dummy) == ["linux-noop"]
+
+
+def test_a_queue_of_somebody_else_is_said_and_taken_back_later(
+    br0: Ovsdb, ovs_dummy: OvsProcess
+) -> None:
+    before, neighbour = told(ovs_dummy, "veth10"), told(ovs_dummy, "veth11")
+    br0.commit(Change("br0", foreign_queues={"veth10": True, "gone": True}))
+    br0.await_applied()
+    assert (queue_of(ovs_dummy, "veth10"), queue_of(ovs_dummy, "veth11")) == ("linux-noop", "")
+    assert rows(ovs_dummy) == ["linux-noop"]
+    br0.commit(Change("br0", foreign_queues={"veth10": True}))
+    assert rows(ovs_dummy) == ["linux-noop"]
+    br0.commit(Change("br0", foreign_queues={"veth10": False, "gone": False}))
+    br0.await_applied()
+    assert queue_of(ovs_dummy, "veth10") == ""
+    assert rows(ovs_dummy) == []
+    assert (told(ovs_dummy, "veth10"), told(ovs_dummy, "veth11")) == (before, neighbour)
+
+
+def test_ports_with_queues_come_while_others_get_and_lose_theirs(
+    br0: Ovsdb, ovs_dummy: OvsProcess
+) -> None:
+    br0.commit(Change("br0", foreign_queues={"veth11": True}))
+    new = (PortSettings("veth20", foreign_queue=True), PortSettings("veth21"))
+    queued = {"veth10": True, "veth11": False, "veth12": True}
+    ids = {"veth10": {"rate": "1000"}}
+    br0.commit(Change("br0", add_ports=new, external_ids=ids, foreign_queues=queued))
+    br0.await_applied()
+    has = [f"veth{n}" for n in (10, 11, 12, 20, 21) if queue_of(ovs_dummy, f"veth{n}")]
+    assert has == ["veth10", "veth12", "veth20"]
+    assert rows(ovs_dummy) == ["linux-noop"] * 3
+    assert bridge(br0).ports["veth10"].external_ids["rate"] == "1000"
+
+
+def test_what_others_say_of_queues_stays(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
+    """Such rows are nobody's by themselves: one that is not ours may be in use elsewhere."""
+    theirs = ("--", "--id=@theirs", "create", "QoS", "type=linux-sfq")
+    ovs_dummy.vsctl("set", "Port", "veth11", "qos=@theirs", *theirs)
+    br0.commit(Change("br0", foreign_queues={"veth10": True}))
+    br0.commit(Change("br0", remove_ports=("veth10", "veth11")))
+    assert rows(ovs_dummy) == ["linux-sfq"]
+
+
+def test_with_its_bridge_go_the_queues_of_its_ports(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
+    br0.commit(Change("br0", foreign_queues={"veth10": True}))
+    br0.delete_bridge("br0")
+    assert rows(ovs_dummy) == []
+
+
 def test_a_port_that_cannot_be_is_named_with_the_switchs_reason(br0: Ovsdb) -> None:
     br0.commit(Change("br0", add_ports=(PortSettings("odd9", "nosuch"),)))
     with pytest.raises(SwitchError, match="port odd9 of bridge br0: could not open"):

@@ -13,7 +13,7 @@ from tests.kernel.host import make_ext4, need, progress, run
 
 from k8s_ovs.errors import K8sOvsError
 
-__all__ = ["Image", "debian_image"]
+__all__ = ["LEAN", "SUITE", "Image", "debian_image", "debian_sources", "transport_settings"]
 
 SUITE = "bookworm"
 BUILD_LIMIT_S = 900
@@ -115,16 +115,16 @@ def _build(directory: Path) -> None:
 
 
 def _mmdebstrap(root: Path, sources: Path) -> list[str]:
-    sources.write_text(_debian_sources())
+    sources.write_text(debian_sources())
     options = ["--quiet", "--mode=root", "--variant=apt", "--format=directory", *LEAN]
-    options += [f"--aptopt={setting}" for setting in _transport_settings()]
+    options += [f"--aptopt={setting}" for setting in transport_settings()]
     options += [f"--include={','.join(PACKAGES)}", SUITE, str(root), str(sources)]
     # Its own process space: all that it started, and the mounts under the root that it fills,
     # are gone with it, so that removing a half-made root never reaches this machine's /dev.
     return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "mmdebstrap", *options]
 
 
-def _debian_sources() -> str:
+def debian_sources() -> str:
     """The mirrors of this machine that carry Debian itself, in the syntax of sources.list."""
     line = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
     chosen = ["Created-By: Packages", "Origin: Debian", "Architecture: amd64"]
@@ -135,7 +135,7 @@ def _debian_sources() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _transport_settings() -> list[str]:
+def transport_settings() -> list[str]:
     """How this machine's apt reaches its mirrors: proxies, certificates, checks of dates."""
     lines = run(["apt-config", "dump"], limit_s=30).splitlines()
     wanted = re.compile(r'Acquire::(https?::|Check-|Retries)\S* "[^"]+";')

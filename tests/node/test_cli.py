@@ -71,6 +71,18 @@ def test_a_configuration_that_was_set_is_shown(
     assert "HostSubnetLength  10\n" in k8s_ovs("config", "show").stdout
 
 
+def test_a_configuration_that_is_there_stays_if_asked(
+    prefix: str, k8s_ovs: Cli, etcd: EtcdProcess
+) -> None:
+    first = k8s_ovs("config", "set", "--if-absent", text())
+    assert (first.exit_code, "is written" in first.stdout) == (0, True)
+    second = k8s_ovs("config", "set", "--if-absent", text(PluginName="k8s-ovs-multitenant"))
+    assert second.exit_code == 0
+    assert second.stdout == f"{prefix}/config is there already and stays (--if-absent)\n"
+    kept = json.loads(etcd.ctl("get", "--print-value-only", f"{prefix}/config"))
+    assert kept == CONFIG
+
+
 def test_setting_the_same_again_writes_nothing(
     prefix: str, k8s_ovs: Cli, etcd: EtcdProcess
 ) -> None:

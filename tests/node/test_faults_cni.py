@@ -183,7 +183,7 @@ def pods(world: World, count: int) -> Iterator[list[LabPod]]:
         try:
             yield list(pool.map(world.attach, bare))
         finally:
-            list(pool.map(lambda pod: world.cni("DEL", pod), bare))
+            list(pool.map(world.remove, bare))
 
 
 def ports(world: World) -> set[str]:

@@ -94,7 +94,7 @@ def test_a_daemon_that_starts_without_etcd_waits_and_says_so(shaken: World, away
 def test_an_api_server_lost_later_is_told_and_everything_goes_on(shaken: World, away: Away) -> None:
     with away(shaken):
         await_that("it is told", lambda: lost(shaken, "kube:nodes"), WITHIN)
-        goes_on(shaken)
+        goes_on(shaken, known=False)
 
 
 @API
@@ -102,13 +102,13 @@ def test_a_daemon_that_starts_without_an_api_server_serves(shaken: World, away: 
     shaken.lab.stop_daemon("node1")
     with away(shaken):
         shaken.lab.start_daemon("node1")
-        goes_on(shaken)
+        goes_on(shaken, known=False)
 
 
-def goes_on(world: World) -> None:
-    """Packets of pods that run, and a new pod."""
+def goes_on(world: World, *, known: bool = True) -> None:
+    """Packets of pods that run, and a new pod. known: to the API server."""
     assert world.pings("x", world.address("y"))
-    with world.attached("node1", "late") as pod:
+    with world.attached("node1", "late", known=known) as pod:
         assert pod.ip is not None
         assert world.pings("y", pod.ip)
 

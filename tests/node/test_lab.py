@@ -77,6 +77,21 @@ def test_a_lab_that_comes_up_is_whole(lab: Lab) -> None:
     ]
 
 
+def test_a_host_that_kubernetes_does_not_know_comes_and_goes(lab: Lab) -> None:
+    before = namespaces(lab.layout)
+    assert cli(lab, "host", "lb1").stdout == "192.168.0.199\n"
+    assert cli(lab, "host", "lb1").stderr == "error: host lb1 is there already\n"
+    nodes = [(node.name, node.external, node.daemon, node.ovs) for node in examine(lab).nodes]
+    assert nodes[2:] == [("lb1", True, True, True)]
+    assert "NotReady, external" in cli(lab, "status").stdout
+    knows = "test -z $KUBECONFIG && ovs-vsctl show && ping -c1 -W5 192.168.0.11"
+    assert cli(lab, "exec", "lb1", "--", "sh", "-c", knows).returncode == 0
+    assert "no external host" in cli(lab, "unhost", "node1").stderr
+    assert cli(lab, "unhost", "lb1").returncode == 0
+    assert namespaces(lab.layout) == before
+    assert lab.hosts == ()
+
+
 def test_up_again_changes_nothing(lab: Lab, directory: Path) -> None:
     pod = lab.run_pod("node1", "web")
     before = {path: path.read_text() for path in directory.rglob("*.pid")}

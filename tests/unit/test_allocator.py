@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from attrs import define, evolve, field
@@ -13,6 +13,7 @@ from k8s_ovs.allocate.seat import SeatToken
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
+from k8s_ovs.model.subnet import HostSubnet, free_subnets
 from k8s_ovs.node.intake import ETCD, Intake
 from k8s_ovs.observe.etcd import (
     Absent,
@@ -29,6 +30,7 @@ from k8s_ovs.plugin import Allocation, Event, Kind, Problem, View, Write, hook
 from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import CONFIG, NODES, QUARANTINE, SUBNETS, Record, World
 from k8s_ovs.testing.world import sample_config, sample_host
+from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_subnet import SingleTenant
 
 PREFIX = "/k8s.ovs.com/ovs/network/"
@@ -346,6 +348,56 @@ def test_one_who_is_new_in_the_seat_gives_but_does_not_take(make_office: MakeOff
     }
     heir.join(2)
     assert heir.turn()
+
+
+class Giving:
+    """A plugin that gives a subnet to a host of its own, once."""
+
+    @hook
+    def allocations(self, view: View) -> Iterable[Allocation]:
+        if view.subnet("192.168.0.99") is None:
+            subnet = next(free_subnets(view.config, view.taken()))
+            host = HostSubnet("acme", IPv4Address("192.168.0.99"), subnet)
+            yield Allocation((Write(SUBNETS, "192.168.0.99", host, 0),), "acme joined")
+
+
+def test_a_plugin_sees_what_was_written_for_the_one_before(make_office: MakeOffice) -> None:
+    office = make_office(Giving())
+    office.take_seat()
+    office.join(1)
+    assert office.turn()
+    assert office.subnets() == {"node1": FIRST, "acme": SECOND}
+    assert office.etcd.transactions == 3, "the seat and one for each host"
+
+
+def test_what_is_asked_for_after_it_was_deleted_is_not_held_down(make_office: MakeOffice) -> None:
+    office = make_office(Answering())
+    office.take_seat()
+    office.etcd.put(f"{BASE}/audits/a", b"7")
+    assert office.turn()
+    office.etcd.delete(f"{BASE}/audits/a")
+    assert office.turn()
+    office.etcd.put(f"{BASE}/audits/a", b"-1")
+    assert office.turn()
+    assert office.etcd.keys[f"{BASE}/audits/a"].value == b"7"
+
+
+def test_an_answer_is_not_held_down_by_another_record_that_was_deleted(
+    make_office: MakeOffice,
+) -> None:
+    office = make_office(ExternalHosts())
+    office.take_seat()
+    host, memory = f"{BASE}/subnets/192.168.0.99", f"{BASE}/external/192.168.0.99"
+    asks = b'{"Host":"lb","HostIP":"192.168.0.99","Subnet":"","Assign":true}'
+    office.etcd.put(host, asks)
+    assert office.turn()
+    office.etcd.delete(host)
+    office.etcd.delete(memory)
+    assert office.turn()
+    office.etcd.put(host, asks)
+    assert office.turn()
+    assert office.subnets() == {"lb": FIRST}
+    assert memory in office.etcd.keys
 
 
 class Careless:

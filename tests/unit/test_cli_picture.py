@@ -98,6 +98,7 @@ def test_the_table_of_subnets_says_who_gave_each_and_what_is_wrong() -> None:
             "subnets/10.0.0.10": host("10.0.0.10", "", Host="balancer", Assign=True),
             "subnets/10.0.0.11": host("10.0.0.11", "172.11.4.0/22", Host="twin"),
             "subnets/10.0.0.12": b"{",
+            "subnets/10.0.0.13": host("10.0.0.13", "", Host="huge", Reason="no /8 is free"),
         }
     )
     rows = subnet_rows(found)
@@ -105,7 +106,9 @@ def test_the_table_of_subnets_says_who_gave_each_and_what_is_wrong() -> None:
         SubnetRow("node1", "10.0.0.9", "172.11.4.0/22", "node", "ok", ""),
         SubnetRow("balancer", "10.0.0.10", "-", "hand", "waiting", ""),
     ]
-    twin, unreadable = rows[2:]
+    reason = "subnets/10.0.0.13: no /8 is free"
+    assert rows[4] == SubnetRow("huge", "10.0.0.13", "-", "hand", "refused", reason)
+    twin, unreadable = rows[2:4]
     assert (twin.host, twin.subnet, twin.state) == ("twin", "172.11.4.0/22", "quarantined")
     assert "does not overlap 172.11.4.0/22 of 10.0.0.9" in twin.problem
     assert (unreadable.host, unreadable.subnet, unreadable.state) == ("?", "-", "quarantined")

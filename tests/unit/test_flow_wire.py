@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 
 from k8s_ovs.pipeline.field import FIELDS, Field, Kind
@@ -18,6 +20,7 @@ from k8s_ovs.pipeline.flow import (
     Goto,
     InPort,
     Match,
+    Meter,
     Move,
     Note,
     Output,
@@ -27,7 +30,7 @@ from k8s_ovs.pipeline.flow import (
     tcp,
 )
 from k8s_ovs.pipeline.table import Pipeline, PipelineError
-from k8s_ovs.pipeline.wire import MAX_OWNER, delete_by_cookie, encode
+from k8s_ovs.pipeline.wire import MAX_OWNER, delete_by_cookie, delete_meter, encode, put_meter
 from k8s_ovs.testing.strategies import SAMPLE_PIPELINE, flows
 
 FIRST, DETOUR, SECOND, THIRD = SAMPLE_PIPELINE.tables
@@ -211,6 +214,76 @@ def test_a_delete_names_one_cookie_and_every_table() -> None:
         ofproto_v1_4.OFPG_ANY,
     )
     assert dict(message.match.items()) == {}
+
+
+meters = st.builds(
+    Meter, st.integers(1, 0xFFFF0000), st.integers(1, 0xFFFFFFFF), st.integers(1, 0xFFFFFFFF)
+)
+
+
+def written_meter(command: int, flags: int, number: int, bands: list[Any]) -> bytes:
+    """What os-ken sends for it."""
+    datapath = SimpleNamespace(ofproto=ofproto_v1_4, ofproto_parser=ofproto_v1_4_parser)
+    mod = ofproto_v1_4_parser.OFPMeterMod(datapath, command, flags, number, bands)
+    mod.set_xid(0)
+    mod.serialize()
+    return bytes(mod.buf)
+
+
+@given(meter=meters, command=st.sampled_from([0, 1]))
+def test_an_independent_encoder_writes_the_same_meter(meter: Meter, command: int) -> None:
+    flags = ofproto_v1_4.OFPMF_KBPS | ofproto_v1_4.OFPMF_BURST | ofproto_v1_4.OFPMF_STATS
+    band = ofproto_v1_4_parser.OFPMeterBandDrop(rate=meter.rate, burst_size=meter.burst)
+    assert put_meter(meter, command) == written_meter(command, flags, meter.number, [band])
+
+
+@given(number=st.integers(1, 0xFFFF0000))
+def test_an_independent_encoder_deletes_the_same_meter(number: int) -> None:
+    assert delete_meter(number) == written_meter(ofproto_v1_4.OFPMC_DELETE, 0, number, [])
+
+
+@given(meter=meters)
+def test_a_meter_is_an_instruction_of_its_own_before_all_others(meter: Meter) -> None:
+    flow = Flow(FIRST, 1, ip(), (meter, Output(1), Goto("THIRD")))
+    wire = encode(flow, 1, SAMPLE_PIPELINE)
+    message = decoded(wire.body)
+    kinds = [
+        ofproto_v1_4.OFPIT_METER,
+        ofproto_v1_4.OFPIT_APPLY_ACTIONS,
+        ofproto_v1_4.OFPIT_GOTO_TABLE,
+    ]
+    assert [each.type for each in message.instructions] == kinds
+    assert message.instructions[0].meter_id == meter.number
+    assert wire.meter == meter
+
+
+@given(one=meters, other=meters)
+def test_another_rate_of_a_meter_makes_another_flow(one: Meter, other: Meter) -> None:
+    cookies = [
+        encode(Flow(FIRST, 1, ip(), (each,)), 1, SAMPLE_PIPELINE).cookie for each in (one, other)
+    ]
+    assert (cookies[0] == cookies[1]) == (one == other)
+
+
+def test_a_meter_stands_before_all_other_actions() -> None:
+    with pytest.raises(PipelineError, match="FIRST: a meter stands behind another action"):
+        Flow(FIRST, 1, ip(), (Output(1), Meter(1, 10, 10)))
+
+
+@pytest.mark.parametrize(
+    ("number", "rate", "burst", "said"),
+    [
+        (0, 1, 1, "meter 0 is not 1 to 4294901760"),
+        (0xFFFF0001, 1, 1, "meter 4294901761 is not 1 to 4294901760"),
+        (1, 0, 1, "meter rate=0 would let nothing through"),
+        (1, 1, 0, "meter burst=0 would let nothing through"),
+        (1, 1 << 32, 1, "meter rate=4294967296 does not fit in 32 bits"),
+        (1, 1, 1 << 32, "meter burst=4294967296 does not fit in 32 bits"),
+    ],
+)
+def test_a_meter_that_cannot_be_is_refused(number: int, rate: int, burst: int, said: str) -> None:
+    with pytest.raises(PipelineError, match=said):
+        Meter(number, rate, burst)
 
 
 @pytest.mark.parametrize("owner", [-1, MAX_OWNER + 1])

@@ -167,13 +167,24 @@ def test_a_subnet_is_not_given_away_while_its_last_good_record_counts(intake: In
     assert changes(intake, put(heir, 8))[SUBNETS, "192.168.0.13"] == Record(heir, 8)
 
 
+def test_a_subnet_is_not_given_away_while_its_host_asks_for_another_one(intake: Intake) -> None:
+    asks, heir = evolve(ONE, subnet=None, assign=True), evolve(THREE, subnet=ONE.subnet)
+    found = changes(intake, put(asks, 5), put(heir, 6))
+    assert found.keys() == {(REQUESTS, f"subnets/{KEY}"), (QUARANTINE, "subnets/192.168.0.13")}
+    answer = evolve(ONE, subnet=THREE.subnet)
+    found = changes(intake, put(answer, 7))
+    assert found[SUBNETS, KEY] == Record(answer, 7)
+    assert found[REQUESTS, f"subnets/{KEY}"] is None
+
+
 etcd_changes = st.one_of(
     st.builds(
-        lambda number, block: evolve(
-            sample_host(number), subnet=sample_host(block).subnet if block else None
+        lambda number, block, assign: evolve(
+            sample_host(number), subnet=sample_host(block).subnet if block else None, assign=assign
         ),
         st.integers(1, 4),
         st.integers(0, 5),
+        st.booleans(),
     ),
     st.builds(path, st.integers(1, 4).map(sample_host)),
     st.builds(lambda host: (path(host), b"{"), st.integers(1, 4).map(sample_host)),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.codec import decode, encode
 from k8s_ovs.model.node import KubeNode, kube_node
-from k8s_ovs.model.pod import mac_of, pod_from_ids, pod_ids
+from k8s_ovs.model.pod import Rates, mac_of, pod_from_ids, pod_ids, rate_ids
 from k8s_ovs.model.tenant import NetNamespace
 from k8s_ovs.testing.world import sample_pod
 
@@ -65,16 +65,41 @@ def test_a_node_with_an_address_that_is_none_is_refused() -> None:
     )
 
 
-@given(name=st.text(min_size=1), serial=st.integers(0), ip=st.integers(0, 2**32 - 1))
+rates = st.builds(Rates, *[st.none() | st.integers(1_000, 10**15)] * 2)
+
+
+@given(name=st.text(min_size=1), serial=st.integers(0), ip=st.integers(0, 2**32 - 1), limits=rates)
 def test_a_pod_is_remembered_whole_in_its_ports_external_ids(
-    name: str, serial: int, ip: int
+    name: str, serial: int, ip: int, limits: Rates
 ) -> None:
-    pod = evolve(sample_pod(1), name=name, serial=serial, ip=IPv4Address(ip))
+    pod = evolve(sample_pod(1), name=name, serial=serial, ip=IPv4Address(ip), rates=limits)
     assert pod_from_ids(pod.port, pod.ofport, pod_ids(pod)) == pod
 
 
+@given(before=rates, after=rates)
+def test_limits_that_change_are_written_over_those_before(before: Rates, after: Rates) -> None:
+    pod = evolve(sample_pod(1), rates=before)
+    written = {**pod_ids(pod), **rate_ids(after)}
+    left = {key: text for key, text in written.items() if text is not None}
+    assert pod_from_ids(pod.port, pod.ofport, left) == evolve(pod, rates=after)
+
+
+def test_a_pod_of_a_daemon_that_knew_no_limits_has_none() -> None:
+    ids = pod_ids(sample_pod(1))
+    assert not [key for key in ids if key.endswith(("to-pod", "from-pod"))]
+    found = pod_from_ids("veth1", 101, ids)
+    assert found is not None
+    assert found.rates == Rates()
+
+
 @pytest.mark.parametrize(
-    "spoilt", [{"k8s-ovs-ip": "172.11.4"}, {"k8s-ovs-serial": "x"}, {"k8s-ovs-uid": None}]
+    "spoilt",
+    [
+        {"k8s-ovs-ip": "172.11.4"},
+        {"k8s-ovs-serial": "x"},
+        {"k8s-ovs-uid": None},
+        {"k8s-ovs-to-pod": "fast"},
+    ],
 )
 def test_a_port_that_does_not_say_all_of_it_is_no_pods(spoilt: dict[str, str | None]) -> None:
     ids: dict[str, str | None] = {**pod_ids(sample_pod(1)), **spoilt}

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.codec import decode, encode
-from k8s_ovs.model.subnet import HostSubnet, free_subnets, subnet_problems
+from k8s_ovs.model.subnet import (
+    HostSubnet,
+    free_subnets,
+    request_problem,
+    subnet_problems,
+)
 from k8s_ovs.testing.world import sample_config, sample_host
 
 CONFIG = sample_config(network=IPv4Network("172.11.0.0/20"), host_subnet_length=8)
@@ -157,6 +162,58 @@ def test_what_is_free_overlaps_nothing_and_all_that_is_free_is_found(
     blocks = list(CONFIG.network.subnets(new_prefix=CONFIG.node_prefix))
     free = list(free_subnets(CONFIG, taken))
     assert free == [each for each in blocks if not any(each.overlaps(one) for one in taken)]
+
+
+@given(
+    taken=st.lists(subnets_near(CONFIG.network), max_size=8),
+    host_bits=st.integers(2, 32 - CONFIG.network.prefixlen),
+)
+def test_free_subnets_of_any_size_are_all_that_overlap_nothing(
+    taken: list[IPv4Network], host_bits: int
+) -> None:
+    blocks = CONFIG.network.subnets(new_prefix=32 - host_bits)
+    free = list(free_subnets(CONFIG, taken, host_bits))
+    assert free == [each for each in blocks if not any(each.overlaps(one) for one in taken)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({}, None),
+        ({"host_subnet_length": 2}, None),
+        ({"host_subnet_length": 12}, None),
+        ({"host_subnet_length": 13}, "HostSubnetLength: found 13, expected 2 to 12"),
+        ({"host_subnet_length": 1}, "HostSubnetLength: found 1, expected 2 to 12"),
+        ({"subnet": IPv4Network("172.11.8.0/24")}, None),
+        (
+            {"subnet": IPv4Network("172.11.4.0/23")},
+            "Subnet: found 172.11.4.0/23, expected one that does not overlap "
+            "172.11.4.0/24 of 192.168.0.11",
+        ),
+        (
+            {"subnet": IPv4Network("172.11.16.0/24")},
+            "Subnet: found 172.11.16.0/24, expected one inside Network 172.11.0.0/20",
+        ),
+        (
+            {"host_ip": IPv4Address("192.168.0.51")},
+            "HostIP: found 192.168.0.51, expected 192.168.0.50 as in the key",
+        ),
+    ],
+)
+def test_a_request_that_cannot_be_answered_says_why(
+    fields: dict[str, object], problem: str | None
+) -> None:
+    asked = evolve(HostSubnet("lb", IPv4Address("192.168.0.50"), assign=True), **fields)
+    taken = {IPv4Network("172.11.4.0/24"): "192.168.0.11"}
+    assert request_problem("192.168.0.50", asked, CONFIG, taken) == problem
+
+
+def test_a_refusal_and_another_size_have_their_fields_and_absent_ones_have_none() -> None:
+    refused = b'{"Host":"lb","HostIP":"192.168.0.50","Subnet":"","Assign":false,"Reason":"why",'
+    refused += b'"HostSubnetLength":4}'
+    record = decode(HostSubnet, "subnets/192.168.0.50", refused)
+    assert (record.reason, record.host_subnet_length) == ("why", 4)
+    assert encode(record) == refused
 
 
 def test_a_huge_network_gives_its_first_subnet_at_once() -> None:

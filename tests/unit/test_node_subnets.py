@@ -48,7 +48,7 @@ def world(
 
 
 def wanted(of: World) -> list[Allocation | Problem]:
-    ((plugin, result),) = MANAGER.allocations(MANAGER.view(of))
+    ((plugin, result),) = MANAGER.allocations(lambda: of)
     assert plugin == NODE_SUBNETS
     assert not isinstance(result, Failure), result
     return list(result)

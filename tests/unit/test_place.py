@@ -46,10 +46,19 @@ def test_where_there_is_none_it_says_where_it_looked() -> None:
         found(78, 77)
     assert str(nowhere.value) == (
         "node node1 has no subnet yet: no record with a subnet under subnets/192.168.0.87, "
-        "subnets/192.168.0.88; the allocator gives one to each Kubernetes node by its InternalIP"
+        "subnets/192.168.0.88; the allocator gives one to each Kubernetes node by its InternalIP, "
+        "and to other hosts that a record asks for"
     )
     with pytest.raises(NoPlace, match="under no address"):
         found()
+
+
+def test_a_record_that_is_refused_says_why() -> None:
+    refused = evolve(sample_host(1), subnet=None, reason="Subnet: no /22 is free")
+    with pytest.raises(
+        NoPlace, match="node1 has no subnet: it was refused: Subnet: no /22 is free"
+    ):
+        found(1, subnets={"192.168.0.11": refused})
 
 
 def test_a_record_that_is_set_aside_says_why() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import pytest
 from attrs import define, evolve, field
@@ -11,9 +10,11 @@ from attrs import define, evolve, field
 from k8s_ovs.errors import K8sOvsError, TimedOut
 from k8s_ovs.model.status import NodeStatus
 from k8s_ovs.model.tenant import NetNamespace
-from k8s_ovs.plugin import Flow, View
+from k8s_ovs.plugin import Flow, View, Write
 from k8s_ovs.plugin.cluster import Counter, Record
-from k8s_ovs_multitenant.action import Deadline, answered, applied, asked
+from k8s_ovs.plugin.following import Deadline, answered, applied
+from k8s_ovs_multitenant.action import asked
+from k8s_ovs_multitenant.records import NETNAMESPACES, asks
 
 OLD = NetNamespace("hw1", 7000, reason="refused before", extra={"Colour": "red"})
 NOW = Deadline(0)
@@ -26,23 +27,27 @@ class OneRecord:
     record: Record | None
     nodes: list[NodeStatus] = field(factory=list)
     then: list[Callable[[OneRecord], None]] = field(factory=list)
-    puts_fail: bool = False
+    writes_fail: bool = False
 
     def get(self, kind: str, key: str) -> Record | None:
         self._step()
         return self.record
 
-    def put(self, kind: str, key: str, value: Any, revision: int) -> int | None:
-        if self.puts_fail:
+    def write(self, *writes: Write) -> int | None:
+        if self.writes_fail:
             return None
+        (write,) = writes
         assert self.record is not None
-        assert self.record.revision == revision
-        self.record = Record(value, revision + 1)
-        return revision + 1
+        assert self.record.revision == write.revision
+        self.record = Record(write.value, write.revision + 1)
+        return self.record.revision
 
     def statuses(self) -> Sequence[NodeStatus]:
         self._step()
         return self.nodes
+
+    def seen(self) -> Sequence[NodeStatus]:
+        raise NotImplementedError
 
     def view(self) -> View:
         raise NotImplementedError
@@ -92,7 +97,7 @@ def test_asking_of_an_unknown_namespace_is_refused() -> None:
 
 
 def test_a_record_that_changed_meanwhile_is_left_alone() -> None:
-    cluster = OneRecord(Record(OLD, 5), puts_fail=True)
+    cluster = OneRecord(Record(OLD, 5), writes_fail=True)
     with pytest.raises(K8sOvsError, match="changed meanwhile"):
         asked(cluster, "hw1", "isolate", "")
     assert cluster.record == Record(OLD, 5)
@@ -101,18 +106,18 @@ def test_a_record_that_changed_meanwhile_is_left_alone() -> None:
 def test_the_answer_is_the_first_settled_record_after_the_request() -> None:
     request, answer = Record(evolve(OLD, action="isolate"), 6), Record(evolve(OLD, net_id=8), 9)
     cluster = OneRecord(Record(OLD, 5), then=[becoming(request), becoming(answer)])
-    assert answered(cluster, "hw1", 6, Deadline(60)) == answer
+    assert answered(cluster, NETNAMESPACES, "hw1", Deadline(60), since=6, asks=asks) == answer
 
 
 def test_a_request_that_nobody_answers_says_who_should() -> None:
     cluster = OneRecord(Record(evolve(OLD, action="isolate"), 6))
     with pytest.raises(TimedOut, match=r"not answered within 0 s.*the allocator's seat"):
-        answered(cluster, "hw1", 6, NOW)
+        answered(cluster, NETNAMESPACES, "hw1", NOW, since=6, asks=asks)
 
 
 def test_a_namespace_that_goes_while_it_is_asked_is_told() -> None:
     with pytest.raises(K8sOvsError, match="hw1 is gone"):
-        answered(OneRecord(None), "hw1", 6, NOW)
+        answered(OneRecord(None), NETNAMESPACES, "hw1", NOW, since=6, asks=asks)
 
 
 def test_nodes_are_told_once_each_as_they_follow() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Network
 
 import pytest
 
 from k8s_ovs.model.pod import Pod
+from k8s_ovs.plugin import Kind, hook
+from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Read, Record, Tag, View, World
 from k8s_ovs.testing.world import sample_config, sample_here, sample_host, sample_pod, sample_world
 
@@ -56,6 +59,27 @@ def test_each_look_is_noted(look: Callable[[View], object], found: object, read:
     view = view_of(sample_world(records={"audits": {"a": "x"}}))
     assert look(view) == found
     assert view.reads == {read}
+
+
+def test_what_records_hold_of_the_network_is_taken() -> None:
+    manager = PluginManager({"acme": Holding()})
+    world = sample_world(records={"leases": {"a": "172.11.128.0/24", "b": ""}})
+    view = manager.view(world)
+    hosts = {host.subnet: str(host.host_ip) for host in map(sample_host, (1, 2, 3))}
+    assert view.taken() == {**hosts, IPv4Network("172.11.128.0/24"): "a"}
+    assert view.reads == {(SUBNETS, None), ("leases", None)}
+    assert view.taken(besides="a") == hosts
+
+
+class Holding:
+    """A plugin whose records keep parts of the network for somebody."""
+
+    @hook
+    def kinds(self) -> Iterable[Kind]:
+        def holds(value: str) -> IPv4Network | None:
+            return IPv4Network(value) if value else None
+
+        return [Kind("leases", lambda _, data: data.decode(), str.encode, holds=holds)]
 
 
 def test_what_is_not_known_yet_is_noted_and_says_so() -> None:

@@ -107,10 +107,9 @@ class Allocator:
             return False
         if self._term != token:
             self._term, self._term_began = token, time.monotonic()
-        view = manager.view(self._with_ours(world))
         problems: list[str] = []
         settled = True
-        for plugin, result in manager.allocations(view):
+        for plugin, result in manager.allocations(lambda: self._with_ours(world)):
             if isinstance(result, Failure):
                 problems.append(str(result))
                 continue
@@ -213,6 +212,10 @@ class Allocator:
     def _is_held(self, wanted: Allocation) -> bool:
         now = time.monotonic()
         self._held = {key: until for key, until in self._held.items() if until > now}
+        requests = self._seen.of(REQUESTS)
+        # Who asks wants to have it, whatever was deleted before.
+        if any(f"{each.kind}/{each.key}" in requests for each in wanted.writes):
+            return False
         return any(
             (each.kind, each.key) in self._held and each.value is not None for each in wanted.writes
         )

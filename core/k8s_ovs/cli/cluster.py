@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from k8s_ovs.cli.options import EtcdPlace
 from k8s_ovs.cli.picture import Picture, opened, read_picture
 from k8s_ovs.cli.this_node import management_socket
 from k8s_ovs.errors import PluginError
 from k8s_ovs.model.codec import decode
-from k8s_ovs.model.status import STATUS, NodeStatus
-from k8s_ovs.observe.etcd import Absent, Etcd, Put, Unchanged
+from k8s_ovs.model.status import SEEN, STATUS, NodeStatus
+from k8s_ovs.observe.etcd import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
 from k8s_ovs.ovs.flow_dump import dump_flows
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.wire import encode
 from k8s_ovs.plugin.cluster import Counter
-from k8s_ovs.plugin.spec import Kind
-from k8s_ovs.plugin.view import Record, View
+from k8s_ovs.plugin.spec import Kind, Write
+from k8s_ovs.plugin.view import CONFIG, Record, View
 
 __all__ = ["EtcdCluster", "opened_cluster"]
 
@@ -44,7 +43,8 @@ class EtcdCluster:
     def view(self) -> View:
         self._picture = picture = read_picture(self._place)
         self._known(picture)
-        return picture.manager.view(picture.world)
+        config = Record(picture.needed_config(), picture.revision_of_config)
+        return picture.manager.view(picture.world.changed({(CONFIG, ""): config}, 0))
 
     def get(self, kind: str, key: str) -> Record | None:
         declared, path = self._record(kind, key)
@@ -53,29 +53,40 @@ class EtcdCluster:
             return None
         return declared.record(declared.decode(path, found.value), found.mod_revision)
 
-    def put(self, kind: str, key: str, value: Any, revision: int) -> int | None:
-        declared, path = self._record(kind, key)
-        full = f"{self._place.prefix}/{path}"
-        compare = Unchanged(full, revision) if revision else Absent(full)
-        result = self._etcd.txn([compare], [Put(full, declared.encode(value))])
+    def write(self, *writes: Write) -> int | None:
+        compares: list[Compare] = []
+        operations: list[Operation] = []
+        for each in writes:
+            declared, path = self._record(each.kind, each.key)
+            full = f"{self._place.prefix}/{path}"
+            compares.append(Unchanged(full, each.revision) if each.revision else Absent(full))
+            gone = each.value is None
+            operations.append(Delete(full) if gone else Put(full, declared.encode(each.value)))
+        result = self._etcd.txn(compares, operations)
         return result.revision if result.succeeded else None
 
     def statuses(self) -> list[NodeStatus]:
-        base = f"{self._place.prefix}/{self._seen().needed_config().name}/{STATUS}/"
-        found, _ = self._etcd.list(base)
-        return [decode(NodeStatus, key, each.value) for key, each in sorted(found.items())]
+        return self._said(STATUS)
+
+    def seen(self) -> list[NodeStatus]:
+        return self._said(SEEN)
 
     def counters(self, flows: Iterable[Flow]) -> list[Counter | None]:
-        manager = self._seen().manager
+        manager = self._known_picture().manager
         owner = manager.owner(self._plugin)
         dumped = dump_flows(management_socket(self._ovs_run_dir))
         by_cookie = {each.cookie: Counter(each.packets, each.bytes) for each in dumped}
         cookies = (encode(flow, owner, manager.pipeline).cookie for flow in flows)
         return [by_cookie.get(cookie) for cookie in cookies]
 
+    def _said(self, kind: str) -> list[NodeStatus]:
+        base = f"{self._place.prefix}/{self._known_picture().needed_config().name}/{kind}/"
+        found, _ = self._etcd.list(base)
+        return [decode(NodeStatus, key, each.value) for key, each in sorted(found.items())]
+
     def _record(self, kind: str, key: str) -> tuple[Kind, str]:
         """The kind, and the record's path below the prefix."""
-        picture = self._seen()
+        picture = self._known_picture()
         if kind not in picture.manager.kinds:
             declared = ", ".join(picture.manager.kinds)
             raise PluginError(
@@ -83,7 +94,7 @@ class EtcdCluster:
             )
         return picture.manager.kinds[kind], f"{picture.needed_config().name}/{kind}/{key}"
 
-    def _seen(self) -> Picture:
+    def _known_picture(self) -> Picture:
         """The picture that says how to read and write records: the last one that was read."""
         if self._picture is None:
             self._picture = read_picture(self._place)

@@ -51,6 +51,9 @@ def set_config(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would change and write nothing.")
     ] = False,
+    if_absent: Annotated[
+        bool, typer.Option("--if-absent", help="Write nothing where there is one already.")
+    ] = False,
     etcd: EtcdPlace,
 ) -> None:
     """Check a configuration, show what it changes, and write it; it replaces the old one whole.
@@ -69,6 +72,10 @@ def set_config(
     label, data = _given(text, file)
     new = decode(NetworkConfig, label, data)
     picture = read_picture(etcd)
+    there = f"{picture.key} is there already and stays (--if-absent)"
+    if if_absent and picture.revision_of_config:
+        typer.echo(there)
+        return
     for problem in _against(picture, new):
         if not force:
             raise K8sOvsError(f"{problem}; to write it all the same, add --force")
@@ -83,9 +90,12 @@ def set_config(
         typer.echo(f"{picture.key} is so already")
     elif dry_run:
         typer.echo("nothing was written (--dry-run)")
-    else:
-        _write(etcd, picture, data)
+    elif _write(etcd, picture, data):
         typer.echo(f"{picture.key} is written; k8s-ovs status says on each node what came of it")
+    elif if_absent:
+        typer.echo(there)
+    else:
+        raise K8sOvsError(f"{picture.key} has been changed meanwhile; look at it and try again")
 
 
 @app.command()
@@ -158,12 +168,10 @@ def _against(picture: Picture, new: NetworkConfig) -> list[str]:
     return said + obstacles(picture.config, new, records)
 
 
-def _write(place: EtcdPlace, picture: Picture, data: bytes) -> None:
-    """As it was given, on one line. Raises K8sOvsError where another one has written meanwhile."""
+def _write(place: EtcdPlace, picture: Picture, data: bytes) -> bool:
+    """As it was given, on one line. False: another one has written meanwhile, and that stays."""
     value = json.dumps(json.loads(data), separators=(",", ":")).encode()
     unchanged = Unchanged(picture.key, picture.revision_of_config)
     compare = unchanged if picture.revision_of_config else Absent(picture.key)
     with opened(place) as etcd:
-        result = etcd.txn([compare], [Put(picture.key, value)])
-    if not result.succeeded:
-        raise K8sOvsError(f"{picture.key} has been changed meanwhile; look at it and try again")
+        return etcd.txn([compare], [Put(picture.key, value)]).succeeded

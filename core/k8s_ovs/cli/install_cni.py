@@ -7,22 +7,19 @@ from typing import Annotated
 
 import typer
 
-from k8s_ovs.node.cni_install import SOCKET, cni_config, install
+from k8s_ovs.node.cni_install import BIN_DIR, CNI_VERSION, CONF_DIR, SOCKET, cni_config, install
 
 __all__ = ["run"]
-
-_BIN_DIR = Path("/opt/cni/bin")
-_CONF_DIR = Path("/etc/cni/net.d")
 
 
 def run(
     *,
-    bin_dir: Annotated[Path, typer.Option(help="Where the runtime finds plugins.")] = _BIN_DIR,
-    conf_dir: Annotated[Path, typer.Option(help="Where it finds networks.")] = _CONF_DIR,
+    bin_dir: Annotated[Path, typer.Option(help="Where the runtime finds plugins.")] = BIN_DIR,
+    conf_dir: Annotated[Path, typer.Option(help="Where it finds networks.")] = CONF_DIR,
     cni_socket: Annotated[Path, typer.Option(help="Where the daemon listens.")] = SOCKET,
     cni_version: Annotated[
         str, typer.Option(help="Version of the CNI specification that the runtime speaks.")
-    ] = "1.0.0",
+    ] = CNI_VERSION,
 ) -> None:
     """Put the CNI plugin and its configuration where the container runtime looks for them.
 

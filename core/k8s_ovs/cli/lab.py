@@ -150,7 +150,9 @@ def delete(
 def execute(
     where: Annotated[
         str,
-        typer.Argument(metavar="WHERE", help="A node, POD, NAMESPACE/POD, outside or fabric."),
+        typer.Argument(
+            metavar="WHERE", help="A node or host, POD, NAMESPACE/POD, outside or fabric."
+        ),
     ],
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...")],
     name: Name = "lab",
@@ -171,6 +173,43 @@ def execute(
         os.execvpe(words[0], words, os.environ | environment)  # noqa: S606 - a list, no shell
     except OSError as error:
         raise K8sOvsError(f"{words[0]}: {error.strerror}") from error
+
+
+@app.command()
+def host(
+    host_name: Annotated[str, typer.Argument(metavar="HOST", help="Name of the host to make.")],
+    name: Name = "lab",
+    state: State = None,
+) -> None:
+    """Make a host that Kubernetes does not know, with a daemon, and print its address.
+
+    It joins the network once it has a record with a subnet.
+
+    \b
+    Examples:
+      k8s-ovs lab host lb1
+      k8s-ovs lab exec node1 -- k8s-ovs external add lb1 192.168.0.199
+      k8s-ovs lab exec lb1 -- k8s-ovs status
+    """
+    lab = Lab.open(name, state)
+    made = lab.add_host(host_name)
+    lab.start_daemon(made.name, wait=False)
+    typer.echo(made.address)
+
+
+@app.command()
+def unhost(
+    host_name: Annotated[str, typer.Argument(metavar="HOST", help="Host to remove.")],
+    name: Name = "lab",
+    state: State = None,
+) -> None:
+    """Remove such a host; its record in etcd stays.
+
+    \b
+    Examples:
+      k8s-ovs lab unhost lb1
+    """
+    Lab.open(name, state).remove_host(host_name)
 
 
 @app.command()

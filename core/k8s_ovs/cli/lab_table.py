@@ -44,6 +44,8 @@ def print_tables(status: LabStatus) -> None:
 
 def _node(node: NodeStatus) -> tuple[str, ...]:
     ready = "Ready" if node.ready and not node.network else "NotReady"
+    if node.external:
+        ready += ", external"
     subnet = str(node.subnet or "-")
     return node.name, str(node.address), subnet, ready, _alive(node.daemon), _alive(node.ovs)
 

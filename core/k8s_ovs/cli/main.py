@@ -32,6 +32,7 @@ _COMMANDS = {
     "config": _Command("k8s_ovs.cli.config", "The network's configuration in etcd."),
     "subnet": _Command("k8s_ovs.cli.subnet", "Which host has which part of the network."),
     "status": _Command("k8s_ovs.cli.status", "How this node and its network are."),
+    "pod": _Command("k8s_ovs.cli.pod", "The pods of this node, and their limits."),
     "flows": _Command("k8s_ovs.cli.flows", "The flows of this node, with names and owners."),
     "doctor": _Command("k8s_ovs.cli.doctor", "What is wrong on this node, and what to do."),
     "install-cni": _Command(

@@ -47,13 +47,20 @@ def run(
     cni_wait: Annotated[
         float, typer.Option(min=0, help="Seconds for which an ADD waits for the network.")
     ] = 30.0,
+    install_cni: Annotated[
+        bool,
+        typer.Option(
+            "--install-cni", help="Once the network is ready, do what k8s-ovs install-cni does."
+        ),
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
 ) -> None:
     """Run the daemon of this node until SIGTERM. Pods and packets go on without it.
 
     The API server is named by KUBECONFIG, KUBERNETES_MASTER (host:port or URL) or the pod's
-    service account; without one, this node has no part in giving subnets to nodes.
+    service account; without one, this host is no Kubernetes node: it joins the network by its
+    record below subnets/, serves no pods, and has no part in giving subnets.
 
     \b
     Examples:
@@ -81,6 +88,7 @@ def run(
         datapath=datapath,
         metrics=metrics_address or None,
         patience=cni_wait,
+        install_cni=install_cni,
     )
     Daemon(settings).run()
 

@@ -11,7 +11,7 @@ from attrs import frozen
 from k8s_ovs.cli.options import EtcdPlace
 from k8s_ovs.errors import InvalidRecord, PluginError
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.status import STATUS
+from k8s_ovs.model.status import SEEN, STATUS
 from k8s_ovs.node.intake import ETCD, KUBE, Intake
 from k8s_ovs.observe.etcd import Etcd
 from k8s_ovs.observe.fact import Entry, Snapshot
@@ -127,7 +127,7 @@ def _stray(
     if config is None:
         return ()
     # The allocator's seat and what nodes say of themselves are no records of the network.
-    known = {*manager.kinds, "allocator", STATUS}
+    known = {*manager.kinds, "allocator", STATUS, SEEN}
     paths = (path.split("/") for path in entries)
     return tuple(
         "/".join(words) for words in paths if words[0] == config.name and words[1] not in known

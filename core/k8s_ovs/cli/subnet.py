@@ -16,7 +16,7 @@ from k8s_ovs.cli.picture import Picture, read_picture
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
 from k8s_ovs.plugin.output import Output, OutputForm, complain, say_columns, say_json
-from k8s_ovs.plugin.view import GIVEN, QUARANTINE, SUBNETS
+from k8s_ovs.plugin.view import GIVEN, QUARANTINE, REQUESTS, SUBNETS
 
 __all__ = ["SubnetRow", "app", "subnet_rows"]
 
@@ -50,8 +50,9 @@ def _group() -> None:
 def list_subnets(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
     """List all hosts with a record: Kubernetes nodes and those that people added by hand.
 
-    STATE is ok, waiting (for the allocator to give a subnet), or quarantined: such a record does
-    not count, its last good value stays where one was seen, and the reason stands below.
+    STATE is ok, waiting (for the allocator to give a subnet), refused (what was asked for), or
+    quarantined: such a record does not count, and its last good value stays where one was seen. The
+    reason stands below.
 
     \b
     Examples:
@@ -75,18 +76,29 @@ def list_subnets(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
 def subnet_rows(picture: Picture) -> list[SubnetRow]:
     """All records below `subnets/`, by address, quarantined ones as far as they can be read."""
     world = picture.world
-    rows = {}
-    for key, record in world.of(SUBNETS).items():
-        host: HostSubnet = record.value
-        state = "ok" if host.subnet else "waiting"
-        subnet = str(host.subnet or "-")
-        rows[key] = SubnetRow(host.host, key, subnet, _given_to(picture, key), state, "")
+    rows = {key: _row(picture, key, record.value) for key, record in world.of(SUBNETS).items()}
     start = f"{SUBNETS}/"
+    for path, record in world.of(REQUESTS).items():
+        if path.startswith(start):
+            key = path.removeprefix(start)
+            asked: HostSubnet = record.value
+            subnet = rows[key].subnet if key in rows else "-"
+            given_to = _given_to(picture, key)
+            rows[key] = SubnetRow(asked.host, key, subnet, given_to, "waiting", "")
     for path, record in world.of(QUARANTINE).items():
         if path.startswith(start):
             key = path.removeprefix(start)
             rows[key] = _quarantined(picture, key, record.value)
     return [rows[key] for key in sorted(rows, key=_by_number)]
+
+
+def _row(picture: Picture, key: str, record: HostSubnet) -> SubnetRow:
+    state = "ok" if record.subnet else "waiting"
+    problem = ""
+    if record.reason is not None:
+        state, problem = "refused", f"{SUBNETS}/{key}: {record.reason}"
+    subnet = str(record.subnet or "-")
+    return SubnetRow(record.host, key, subnet, _given_to(picture, key), state, problem)
 
 
 def _given_to(picture: Picture, key: str) -> str:

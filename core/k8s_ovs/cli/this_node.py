@@ -113,10 +113,10 @@ def own_bridge(switch: Switch) -> Bridge:
     return bridge
 
 
-def own_place(picture: Picture, bridge: Bridge, hostname: str) -> Here:
+def own_place(picture: Picture, bridge: Bridge, hostname: str, meters: int) -> Here:
     """This node's place as it should be, from its record and its ports.
 
-    Raises NoPlace, SwitchError, LinkError.
+    meters: how many br0 can have. Raises NoPlace, SwitchError, LinkError.
     """
     world, config = picture.world, picture.needed_config()
     place = find_place(
@@ -135,6 +135,7 @@ def own_place(picture: Picture, bridge: Bridge, hostname: str) -> Here:
         mtu=config.mtu or underlay_mtu(place.host_ip) - VXLAN_OVERHEAD,
         tunnel_port=tunnel.ofport or 0,
         node_port=node.ofport or 0,
+        meters=meters,
     )
 
 
@@ -144,7 +145,8 @@ def desired_flows(picture: Picture, switch: Switch, hostname: str) -> Reconciler
     Raises InvalidRecord where there is no configuration, and what `own_place` raises.
     """
     config = picture.needed_config()
-    here = own_place(picture, own_bridge(switch), hostname)
+    bridge = own_bridge(switch)
+    here = own_place(picture, bridge, hostname, switch.most_meters())
     pods = {(PODS, port): Record(pod) for port, pod in switch.pods().items()}
     own = {(CONFIG, ""): Record(config), (HERE, ""): Record(here)}
     reconciler = Reconciler(picture.manager, picture.world.changed({**own, **pods}, 0))

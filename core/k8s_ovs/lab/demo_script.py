@@ -1,5 +1,5 @@
-"""What the demonstration shows: the steps that people take with a network of one tenant, and then
-(demo_tenants.py) with one of many."""
+"""What the demonstration shows: the steps that people take with a network of one tenant, then
+(demo_tenants.py) with one of many, and with a host outside (demo_external.py)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from k8s_ovs.lab.demo import (
     matches,
     shows,
 )
+from k8s_ovs.lab.demo_bandwidth import bandwidth_chapters
+from k8s_ovs.lab.demo_external import external_chapters
 from k8s_ovs.lab.demo_server import PORT
 from k8s_ovs.lab.demo_tenants import tenant_chapters
 from k8s_ovs.lab.layout import ETCD_PREFIX, OUTSIDE, Layout
@@ -56,6 +58,8 @@ def script(layout: Layout) -> tuple[Chapter, ...]:
         _restart(layout),
         _speed(),
         *tenant_chapters(layout),
+        *bandwidth_chapters(layout),
+        *external_chapters(layout),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from k8s_ovs.errors import K8sOvsError, TimedOut
 from k8s_ovs.lab import demo_server, servers
 from k8s_ovs.lab.demo import HERE, Outcome
+from k8s_ovs.lab.demo_bandwidth import LIMITED
 from k8s_ovs.lab.lab import Lab
 from k8s_ovs.lab.layout import LabNode, Layout
 from k8s_ovs.lab.process import LabProcess
@@ -35,6 +36,10 @@ class LabStage:
             "delete node3": lambda: self._delete("node3"),
             "delete node2": lambda: self._delete("node2"),
             "restart daemons": self._restart_daemons,
+            "limit 50M": lambda: self._limit("50M"),
+            "limit none": lambda: self._limit(None),
+            "add lb1": lambda: self._add_host("lb1"),
+            "start lb1": lambda: self._lab.start_daemon("lb1"),
         }
 
     def run(self, where: str, command: str, timeout: float, line: Callable[[str], None]) -> Outcome:
@@ -102,6 +107,14 @@ class LabStage:
 
     def _delete(self, node: str) -> None:
         servers.objects(self._layout).delete_node(node)
+
+    def _limit(self, rate: str | None) -> None:
+        keys = ("kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth")
+        pod = self._lab.pod("/".join(LIMITED))
+        servers.objects(self._layout).annotate_pod(pod, dict.fromkeys(keys, rate))
+
+    def _add_host(self, name: str) -> None:
+        self._lab.add_host(name)
 
     def _restart_daemons(self) -> None:
         lab = self._lab

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, Unavailable
 from k8s_ovs.lab import cni, servers
 from k8s_ovs.lab.command import command_in, run
+from k8s_ovs.lab.host import add_host, remove_host
 from k8s_ovs.lab.layout import LabNode, LabSettings, Layout
 from k8s_ovs.lab.lifecycle import (
     Report,
@@ -25,7 +26,7 @@ from k8s_ovs.lab.lifecycle import (
     tear_down,
 )
 from k8s_ovs.lab.service import Endpoint, Service, free_address, install, translation
-from k8s_ovs.lab.state import LabPod, LabState, forget_pod, pods, write_pod
+from k8s_ovs.lab.state import LabPod, LabState, forget_pod, hosts, pods, write_pod
 from k8s_ovs.lab.underlay import add_namespace, remove_namespaces
 
 __all__ = ["Lab"]
@@ -42,7 +43,8 @@ class Lab:
     """A lab that is up.
 
     Its methods raise K8sOvsError with what a person needs to know. `where` names a place:
-    `fabric`, `outside`, a node, or a pod as NAME (in namespace default) or NAMESPACE/NAME.
+    `fabric`, `outside`, a node, an external host, or a pod as NAME (in namespace default) or
+    NAMESPACE/NAME.
     """
 
     layout: Layout
@@ -81,6 +83,11 @@ class Lab:
         return self.layout.nodes(self.state.settings.nodes)
 
     @property
+    def hosts(self) -> tuple[LabNode, ...]:
+        """The hosts that Kubernetes does not know, by address."""
+        return hosts(self.layout)
+
+    @property
     def network(self) -> IPv4Network:
         """The network of all pods, as it was configured when the lab came up."""
         return self._configured("Network")
@@ -90,12 +97,25 @@ class Lab:
         tear_down(self.layout, report)
 
     def node(self, name: str) -> LabNode:
-        """A node by name."""
-        for node in self.nodes:
+        """A node, or an external host, by name."""
+        there = (*self.nodes, *self.hosts)
+        for node in there:
             if node.name == name:
                 return node
-        names = ", ".join(node.name for node in self.nodes)
+        names = ", ".join(node.name for node in there)
         raise K8sOvsError(f"no node {name} in lab {self.layout.name}: there are {names}")
+
+    def add_host(self, name: str) -> LabNode:
+        """Make a host that Kubernetes does not know, with an Open vSwitch and no daemon yet:
+        `start_daemon` starts one that knows no API server."""
+        return add_host(self.layout, self.state, name)
+
+    def remove_host(self, name: str) -> None:
+        """Remove such a host; its record in etcd stays."""
+        host = self.node(name)
+        if not host.external:
+            raise K8sOvsError(f"{name} is a node of lab {self.layout.name}, and no external host")
+        remove_host(self.layout, host)
 
     def pods(self) -> dict[str, LabPod]:
         """All pods by NAMESPACE/NAME."""
@@ -154,7 +174,7 @@ class Lab:
         command = command_in(self.netns(where), argv)
         if where == "fabric":
             return command, servers.environment(self.layout, None)
-        for node in self.nodes:
+        for node in (*self.nodes, *self.hosts):
             if node.name == where:
                 return command, servers.environment(self.layout, node)
         return command, {}
@@ -162,7 +182,7 @@ class Lab:
     def netns(self, where: str) -> str:
         """The name of a place's network namespace."""
         named = {"fabric": self.layout.fabric, "outside": self.layout.outside}
-        named |= {node.name: node.netns for node in self.nodes}
+        named |= {node.name: node.netns for node in (*self.nodes, *self.hosts)}
         return named.get(where) or self.pod(where).netns
 
     def exec(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
-from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.node.cni_install import BINARY, CONFIG
 
 __all__ = [
@@ -28,7 +28,12 @@ ROUTER = IPv4Interface("192.168.0.1/24")
 OUTSIDE_ROUTER = IPv4Interface("203.0.113.1/24")
 OUTSIDE = IPv4Interface("203.0.113.10/24")
 _FIRST_NODE = IPv4Address("192.168.0.11")
-_MOST_NODES = 200
+_MOST_NODES = 180
+_FIRST_HOST = IPv4Address("192.168.0.199")
+_MOST_HOSTS = 50
+
+#: What follows a lab's name in the names of its namespaces.
+_OWN = r"fabric|outside|node\d+(-.+)?|host-[a-z][a-z0-9]*"
 
 _CONFIG: Mapping[str, Any] = {
     "Name": "k8ssdn",
@@ -38,6 +43,8 @@ _CONFIG: Mapping[str, Any] = {
 }
 _DATAPATHS = ("auto", "system", "netdev")
 _NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
+#: What a host cannot be called: other places, and what else the fabric has devices for.
+_PLACES = re.compile(r"fabric|outside|lo|sw\d+|(node|gateway)\d*")
 
 
 @frozen
@@ -75,12 +82,16 @@ class LabSettings:
 
 @frozen
 class LabNode:
-    """One node: its name, its address on the underlay, its namespace, its files."""
+    """One node: its name, its address on the underlay, its namespace, its files.
+
+    external: a host that has all that a node has, and that Kubernetes does not know.
+    """
 
     name: str
     address: IPv4Address
     netns: str
     directory: Path
+    external: bool = False
 
     @property
     def ovs_directory(self) -> Path:
@@ -135,6 +146,24 @@ class Layout:
         """The first nodes, in order."""
         return tuple(self.node(number) for number in range(1, count + 1))
 
+    def host(self, name: str, address: IPv4Address) -> LabNode:
+        """A host that is no node. Raises InvalidRecord for a name that it cannot have."""
+        if not _NAME.fullmatch(name) or _PLACES.fullmatch(name):
+            raise InvalidRecord(
+                f"host {name!r}: expected a small letter, then up to 11 letters or digits, and no "
+                "other place's name"
+            )
+        netns = f"{self.name}-host-{name}"
+        return LabNode(name, address, netns, self.directory / f"host-{name}", external=True)
+
+    def host_address(self, taken: Iterable[IPv4Address]) -> IPv4Address:
+        """The first address for a host that is free. Raises K8sOvsError."""
+        used = set(taken)
+        for number in range(_MOST_HOSTS):
+            if (address := _FIRST_HOST + number) not in used:
+                return address
+        raise K8sOvsError(f"lab {self.name} has {_MOST_HOSTS} hosts already")
+
     def pod_netns(self, node: str, namespace: str, pod: str) -> str:
         """Namespace of a pod. A Kubernetes namespace has no dot, so two pods never share one."""
         return f"{self.name}-{node}-{namespace}.{pod}"
@@ -142,4 +171,4 @@ class Layout:
     def owns(self, netns: str) -> bool:
         """Whether a network namespace of this name is part of the lab."""
         rest = netns.removeprefix(f"{self.name}-")
-        return rest != netns and re.fullmatch(r"fabric|outside|node\d+(-.+)?", rest) is not None
+        return rest != netns and re.fullmatch(_OWN, rest) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -23,7 +24,15 @@ from k8s_ovs.lab.underlay import (
     wire,
 )
 
-__all__ = ["Report", "await_node", "bring_up", "directory_of", "start_switch", "tear_down"]
+__all__ = [
+    "Report",
+    "await_node",
+    "bring_up",
+    "directory_of",
+    "is_ready",
+    "start_switch",
+    "tear_down",
+]
 
 #: Told what is done next, one short line a step.
 Report = Callable[[str], None]
@@ -85,10 +94,25 @@ def await_node(node: LabNode) -> None:
     process = servers.daemon(node)
 
     def answers() -> bool:
+        if node.external:
+            return is_ready(node)
         cni.call(node, "STATUS", {}, "the network")
         return True
 
     await_that(f"the network of {node.name}", answers, _READY_WITHIN, process.log, process)
+
+
+def is_ready(node: LabNode) -> bool:
+    """Whether the daemon that runs says so. Raises Unavailable with what it waits for."""
+    said, pid = node.directory / "status.json", servers.daemon(node).pid()
+    if pid is None:
+        raise Unavailable(f"{node.name}: no daemon runs")
+    status = json.loads(said.read_text()) if said.exists() else {}
+    if status.get("pid") != pid:
+        raise Unavailable(f"{node.name}: the daemon has said nothing yet")
+    if not status["ready"]:
+        raise Unavailable(f"{node.name}: {status['waiting_for']}")
+    return True
 
 
 def tear_down(layout: Layout, report: Report) -> bool:

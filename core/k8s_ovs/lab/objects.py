@@ -89,6 +89,11 @@ class Objects:
         with inside(self.netns):
             self.kube.patch(f"{_pod_path(pod)}/status", {"status": status})
 
+    def annotate_pod(self, pod: LabPod, annotations: Mapping[str, str | None]) -> None:
+        """Set annotations of a pod; those that are None are taken away."""
+        with inside(self.netns):
+            self.kube.patch(_pod_path(pod), {"metadata": {"annotations": dict(annotations)}})
+
     def delete_pod(self, pod: LabPod) -> None:
         """Delete a pod at once; nothing happens if it is gone."""
         self._delete(_pod_path(pod), {"gracePeriodSeconds": "0"})

@@ -42,6 +42,8 @@ __all__ = [
 ]
 
 _CONFIG_KEY = f"{ETCD_PREFIX}/config"
+#: Of a host that is to know no API server, whatever the caller has in its environment.
+_NO_API_SERVER = dict.fromkeys(("KUBECONFIG", "KUBERNETES_MASTER", "KUBERNETES_SERVICE_HOST"), "")
 
 
 class Part(Protocol):
@@ -89,17 +91,19 @@ class _Etcd:
 def part(layout: Layout, name: str) -> Part:
     """A program of the lab by name: `etcd`, `apiserver`, `NODE/daemon` or `NODE/ovs`.
 
-    Raises Unavailable for another name.
+    NODE may be an external host too. Raises Unavailable for another name.
     """
     node, _, what = name.partition("/")
     if name == "etcd":
         return _Etcd(_etcd_directory(layout))
     if name == "apiserver":
         return _api(layout)
+    host = layout.directory / f"host-{node}"
+    directory = host if host.exists() else layout.directory / node
     if what == "daemon":
-        return LabProcess(layout.directory / node, "daemon")
+        return LabProcess(directory, "daemon")
     if what == "ovs":
-        return OvsProcess(layout.directory / node / "ovs", f"{layout.name}-{node}")
+        return OvsProcess(directory / "ovs", f"{layout.name}-{directory.name}")
     raise Unavailable(f"no part {name!r}: expected etcd, apiserver, NODE/daemon or NODE/ovs")
 
 
@@ -140,7 +144,7 @@ def environment(layout: Layout, node: LabNode | None) -> dict[str, str]:
     if node is None:
         return found
     own = {"OVS_RUNDIR": str(node.ovs_directory), "K8S_OVS_CNI_SOCKET": str(node.cni_socket)}
-    return {**found, **own}
+    return {**found, **own, **(_NO_API_SERVER if node.external else {})}
 
 
 def start_etcd(layout: Layout) -> None:
@@ -191,6 +195,7 @@ def daemon(node: LabNode) -> LabProcess:
 
 def start_daemon(layout: Layout, node: LabNode, datapath: str, flags: Sequence[str] = ()) -> None:
     """Start the program that users run on each node. flags: more than a lab's node needs."""
+    kube = _NO_API_SERVER if node.external else {"KUBECONFIG": str(_api(layout).kubeconfig)}
     daemon(node).start(
         [
             *(sys.executable, "-m", "k8s_ovs.cli.main", "node"),
@@ -203,19 +208,20 @@ def start_daemon(layout: Layout, node: LabNode, datapath: str, flags: Sequence[s
             *flags,
         ],
         netns=node.netns,
-        environment={"KUBECONFIG": str(_api(layout).kubeconfig), "PYTHONUNBUFFERED": "1"},
+        environment={**kube, "PYTHONUNBUFFERED": "1"},
     )
 
 
 def stop_servers(layout: Layout) -> None:
     """End every program of the lab, the daemons first: nothing happens for those that ended."""
-    nodes = sorted(path.parent for path in layout.directory.glob("node*/ovs"))
-    for directory in sorted(layout.directory.glob("node*")):
+    nodes = [*layout.directory.glob("node*"), *layout.directory.glob("host-*")]
+    for directory in nodes:
         LabProcess(directory, "daemon").stop()
     _api(layout).stop()
     EtcdProcess.stop_recorded(_etcd_directory(layout))
     for directory in nodes:
-        OvsProcess(directory / "ovs", f"{layout.name}-{directory.name}").stop()
+        if (directory / "ovs").exists():
+            OvsProcess(directory / "ovs", f"{layout.name}-{directory.name}").stop()
 
 
 def _name_control_socket(node: LabNode) -> None:

@@ -1,4 +1,4 @@
-"""What the lab remembers on disk: what was asked for, and the pods that were made."""
+"""What the lab remembers on disk: what was asked for, and the pods and hosts that were made."""
 
 from __future__ import annotations
 
@@ -15,12 +15,24 @@ from pathlib import Path
 from attrs import asdict, field, frozen
 
 from k8s_ovs.errors import InvalidRecord, TimedOut
-from k8s_ovs.lab.layout import LabSettings, Layout
+from k8s_ovs.lab.layout import LabNode, LabSettings, Layout
 
-__all__ = ["LabPod", "LabState", "empty", "forget_pod", "locked", "pods", "write_pod"]
+__all__ = [
+    "LabPod",
+    "LabState",
+    "empty",
+    "forget_host",
+    "forget_pod",
+    "hosts",
+    "locked",
+    "pods",
+    "write_host",
+    "write_pod",
+]
 
 _STATE = "lab.json"
 _PODS = "pods"
+_HOSTS = "hosts"
 
 
 @frozen
@@ -105,6 +117,30 @@ def forget_pod(layout: Layout, pod: LabPod) -> None:
     _pod_file(layout, pod.namespace, pod.name).unlink(missing_ok=True)
 
 
+def write_host(layout: Layout, host: LabNode) -> None:
+    """Remember a host that is no node."""
+    path = _host_file(layout, host.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, json.dumps({"name": host.name, "address": str(host.address)}))
+
+
+def hosts(layout: Layout) -> tuple[LabNode, ...]:
+    """All hosts that are remembered, by address."""
+    found = []
+    for path in (layout.directory / _HOSTS).glob("*.json"):
+        try:
+            record = json.loads(path.read_text())
+        except FileNotFoundError:
+            continue  # removed by another command since the directory was read
+        found.append(layout.host(record["name"], IPv4Address(record["address"])))
+    return tuple(sorted(found, key=lambda host: host.address))
+
+
+def forget_host(layout: Layout, host: LabNode) -> None:
+    """Forget a host; nothing happens if it is not known."""
+    _host_file(layout, host.name).unlink(missing_ok=True)
+
+
 def empty(directory: Path) -> None:
     """Remove all that the lab has on disk; a directory that is not a lab's stays as it is."""
     for path in directory.iterdir() if LabState.exists(directory) else ():
@@ -146,6 +182,10 @@ def _lock(handle: int, directory: Path) -> bool:
 
 def _pod_file(layout: Layout, namespace: str, name: str) -> Path:
     return layout.directory / _PODS / f"{namespace}.{name}.json"
+
+
+def _host_file(layout: Layout, name: str) -> Path:
+    return layout.directory / _HOSTS / f"{name}.json"
 
 
 def _write(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.lab import cni, servers
 from k8s_ovs.lab.lab import Lab
 from k8s_ovs.lab.layout import ETCD_PREFIX, LabNode
+from k8s_ovs.lab.lifecycle import is_ready
 from k8s_ovs.lab.service import Service
 from k8s_ovs.lab.state import LabPod
 
@@ -24,9 +25,11 @@ Answer = TypeVar("Answer")
 
 @frozen
 class NodeStatus:
-    """One node. subnet: as etcd has it, None if it has none. ready: the API server's word.
+    """One node. subnet: as etcd has it, None if it has none. ready: the API server's word, of an
+    external host the daemon's own.
 
-    daemon, ovs: the process is alive. network: empty if the CNI serves, else why it does not.
+    daemon, ovs: the process is alive. network: empty if the CNI serves, or, on an external host,
+    the network is there; else why not.
     """
 
     name: str
@@ -37,6 +40,7 @@ class NodeStatus:
     daemon: bool
     ovs: bool
     network: str
+    external: bool
 
 
 @frozen
@@ -72,7 +76,7 @@ def examine(lab: Lab) -> LabStatus:
     ready = asked(lambda: servers.objects(lab.layout).node_ready(), none_ready)
     nodes = tuple(
         _node(lab, node, subnets.get(str(node.address)), ready.get(node.name, False))
-        for node in lab.nodes
+        for node in (*lab.nodes, *lab.hosts)
     )
     return LabStatus(
         name=lab.layout.name,
@@ -90,7 +94,10 @@ def examine(lab: Lab) -> LabStatus:
 
 def _node(lab: Lab, node: LabNode, subnet: IPv4Network | None, ready: bool) -> NodeStatus:
     try:
-        cni.call(node, "STATUS", {}, "the network")
+        if node.external:
+            ready = is_ready(node)
+        else:
+            cni.call(node, "STATUS", {}, "the network")
         network = ""
     except K8sOvsError as error:
         network = str(error)
@@ -103,6 +110,7 @@ def _node(lab: Lab, node: LabNode, subnet: IPv4Network | None, ready: bool) -> N
         daemon=lab.part(f"{node.name}/daemon").running(),
         ovs=lab.part(f"{node.name}/ovs").running(),
         network=network,
+        external=node.external,
     )
 
 

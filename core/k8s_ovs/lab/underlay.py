@@ -30,6 +30,7 @@ __all__ = [
     "outside_commands",
     "remove_namespaces",
     "wire",
+    "wire_one",
 ]
 
 SWITCH = "sw0"
@@ -47,13 +48,7 @@ def fabric_commands(layout: Layout, nodes: Sequence[LabNode]) -> str:
         f"addr add {OUTSIDE_ROUTER} dev {OUTSIDE_PORT}",
         f"link set {OUTSIDE_PORT} up",
     ]
-    for node in nodes:
-        lines += [
-            f"link add {node.name} type veth peer name eth0 netns {node.netns}",
-            f"link set {node.name} addrgenmode none",
-            f"link set {node.name} master {SWITCH} up",
-        ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(line for node in nodes for line in _cable(node))])
 
 
 def outside_commands() -> str:
@@ -78,6 +73,13 @@ def wire(layout: Layout, nodes: Sequence[LabNode]) -> None:
     run(["tee", "/proc/sys/net/ipv4/ip_forward"], netns=layout.fabric, text="1\n")
     for node in nodes:
         _ip(node.netns, "link set lo up\nlink set eth0 up")
+
+
+def wire_one(layout: Layout, node: LabNode) -> None:
+    """Make one more namespace and its cable to the switch; it has no address yet."""
+    add_namespace(node.netns)
+    _ip(layout.fabric, "\n".join(_cable(node)))
+    _ip(node.netns, "link set lo up\nlink set eth0 up")
 
 
 def address_node(node: LabNode, device: str) -> None:
@@ -134,6 +136,15 @@ def remove_namespaces(names: Iterable[str]) -> None:
     end_processes(_inhabitants(gone), 3.0)
     for name in gone:
         run(["ip", "netns", "delete", name], check=(NETNS / name).exists())
+
+
+def _cable(node: LabNode) -> list[str]:
+    """What `ip -batch` does in the fabric's namespace: a cable from the switch to a node."""
+    return [
+        f"link add {node.name} type veth peer name eth0 netns {node.netns}",
+        f"link set {node.name} addrgenmode none",
+        f"link set {node.name} master {SWITCH} up",
+    ]
 
 
 def _inhabitants(names: Iterable[str]) -> list[int]:

@@ -11,10 +11,11 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from k8s_ovs.lab import cni
+from k8s_ovs.lab import cni, servers
 from k8s_ovs.lab.command import NETNS
 from k8s_ovs.lab.lab import Lab
 from k8s_ovs.lab.layout import ETCD_PREFIX, OUTSIDE, ROUTER
+from k8s_ovs.lab.objects import Objects
 from k8s_ovs.lab.state import LabPod
 from k8s_ovs.lab.underlay import add_namespace, remove_namespaces
 from k8s_ovs.testing.traffic import Heard, Server, Transfer, converse, transfer
@@ -38,7 +39,7 @@ class World:
 
     def address(self, place: str) -> IPv4Address:
         """The address under which a place is known."""
-        named = {node.name: node.address for node in self.lab.nodes}
+        named = {node.name: node.address for node in (*self.lab.nodes, *self.lab.hosts)}
         named |= {"outside": OUTSIDE.ip, "fabric": ROUTER.ip}
         if place in named:
             return named[place]
@@ -73,6 +74,10 @@ class World:
         lines = self.lab.exec(node, words).stdout.splitlines()
         return [line for line in lines if "cookie=" in line]
 
+    @property
+    def _objects(self) -> Objects:
+        return servers.objects(self.lab.layout)
+
     def cni(
         self,
         command: str,
@@ -90,10 +95,19 @@ class World:
         return cni.call(node, command, environment, f"pod {pod.title}", config)
 
     def bare_pod(self, node: str, name: str, namespace: str = "bare") -> LabPod:
-        """The namespace of a pod that no API server knows and nobody has attached yet."""
+        """A pod that the API server knows and nobody has attached yet."""
+        host = self.lab.node(node)
+        uid = self._objects.create_pod(host, namespace, name, {}, {})
+        return evolve(self.stranger(node, name, namespace), uid=uid)
+
+    def stranger(self, node: str, name: str, namespace: str = "bare") -> LabPod:
+        """A pod that no API server knows and nobody has attached yet.
+
+        It says no uid, so it is taken for the one that an object of its name may speak of.
+        """
         netns = self.lab.layout.pod_netns(node, namespace, name)
         add_namespace(netns)
-        return LabPod(node, namespace, name, f"uid-{name}", cni.container_id(), netns)
+        return LabPod(node, namespace, name, "", cni.container_id(), netns)
 
     def attach(self, pod: LabPod) -> LabPod:
         """Attach it by the CNI; with its address."""
@@ -104,11 +118,15 @@ class World:
         """Detach it by the CNI, and remove its namespace."""
         self.cni("DEL", pod)
         remove_namespaces([pod.netns])
+        if pod.uid:
+            self._objects.delete_pod(pod)
 
     @contextmanager
-    def attached(self, node: str, name: str, namespace: str = "bare") -> Iterator[LabPod]:
-        """Meanwhile a bare pod that is attached."""
-        pod = self.bare_pod(node, name, namespace)
+    def attached(
+        self, node: str, name: str, namespace: str = "bare", *, known: bool = True
+    ) -> Iterator[LabPod]:
+        """Meanwhile a pod that is attached. known: to the API server."""
+        pod = (self.bare_pod if known else self.stranger)(node, name, namespace)
         try:
             yield self.attach(pod)
         finally:

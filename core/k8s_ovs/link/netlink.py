@@ -20,13 +20,16 @@ __all__ = [
     "NLM_F_CREATE_EXCL",
     "LinkError",
     "Step",
+    "ask",
     "attribute",
+    "attributes",
     "open_route_socket",
     "perform",
 ]
 
 _NLM_F_REQUEST = 0x1
 _NLM_F_ACK = 0x4
+_NLM_F_ECHO = 0x8
 NLM_F_CREATE_EXCL = 0x600
 _NLM_F_ACK_TLVS = 0x200
 _NLM_F_CAPPED = 0x100
@@ -106,7 +109,31 @@ def perform(channel: socket.socket, steps: Sequence[Step]) -> None:
         raise failed
 
 
-def _attributes(data: bytes) -> dict[int, bytes]:
+def ask(channel: socket.socket, question: Step) -> bytes:
+    """The body of the one message that answers a question; empty: there is nothing to tell.
+
+    Raises LinkError.
+    """
+    # Some questions are answered to all who listen, and to who asks only if it wants an echo.
+    flags = question.flags | _NLM_F_REQUEST | _NLM_F_ACK | _NLM_F_ECHO
+    body = b""
+    try:
+        channel.send(
+            _HEADER.pack(16 + len(question.body), question.type, flags, 1, 0) + question.body
+        )
+        message = channel.recv(_BUFFER, socket.MSG_DONTWAIT)
+        if _HEADER.unpack_from(message)[1] != _NLMSG_ERROR:
+            body = message[_HEADER.size : _HEADER.unpack_from(message)[0]]
+            message = channel.recv(_BUFFER, socket.MSG_DONTWAIT)
+    except OSError as error:
+        raise LinkError(f"cannot {question.what}: netlink: {error.strerror}") from error
+    _, errno, reason = _answer(message)
+    if errno:
+        raise LinkError(f"cannot {question.what}: {reason}", errno)
+    return body
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
     """The attributes of a message (what follows its fixed part), by number."""
     found = {}
     place = 0
@@ -134,5 +161,5 @@ def _answer(message: bytes) -> tuple[int, int, str]:
 def _extended(message: bytes, flags: int) -> str:
     """The kernel's own words about an error (netlink(7), NETLINK_EXT_ACK)."""
     echoed = 16 if flags & _NLM_F_CAPPED else int.from_bytes(message[20:24], sys.byteorder)
-    told = _attributes(message[20 + (echoed + 3 & ~3) :])
+    told = attributes(message[20 + (echoed + 3 & ~3) :])
     return told.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -18,6 +17,7 @@ from k8s_ovs.link.ethtool import disable_tx_checksums
 from k8s_ovs.link.lookup import Device
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.rtnetlink import Kernel, request, talk
+from k8s_ovs.link.sysctl import SYSCTL
 
 __all__ = [
     "NodeLink",
@@ -26,8 +26,6 @@ __all__ = [
     "set_up",
     "underlay_mtu",
 ]
-
-_SYSCTL = Path("/proc/sys/net")
 
 
 @frozen
@@ -175,7 +173,7 @@ def _sysctls(name: str) -> Mapping[str, str]:
         f"ipv6/conf/{name}/disable_ipv6": "1",
     }
     # Without IPv6 in the kernel there is nothing to turn off.
-    return {key: value for key, value in wanted.items() if (_SYSCTL / key).exists()}
+    return {key: value for key, value in wanted.items() if (SYSCTL / key).exists()}
 
 
 def _wrong_sysctls(name: str) -> dict[str, str]:
@@ -186,7 +184,7 @@ def _write_sysctls(wanted: Mapping[str, str]) -> list[str]:
     done = []
     for key, value in wanted.items():
         try:
-            (_SYSCTL / key).write_text(value)
+            (SYSCTL / key).write_text(value)
         except OSError as error:
             raise LinkError(f"cannot set net/{key} to {value}: {error.strerror}") from error
         done.append(f"set net/{key} to {value}")
@@ -195,6 +193,6 @@ def _write_sysctls(wanted: Mapping[str, str]) -> list[str]:
 
 def _read(key: str) -> str:
     try:
-        return (_SYSCTL / key).read_text().strip()
+        return (SYSCTL / key).read_text().strip()
     except OSError as error:
         raise LinkError(f"cannot read net/{key}: {error.strerror}") from error

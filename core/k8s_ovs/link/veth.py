@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from errno import EEXIST, ENODEV
 from functools import cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from pathlib import Path
 
 from attrs import frozen
 
@@ -33,8 +32,18 @@ from k8s_ovs.link.netlink import (
     perform,
 )
 from k8s_ovs.link.rtnetlink import talk
+from k8s_ovs.link.sysctl import SYSCTL
 
-__all__ = ["PREFIX", "PodLink", "check", "create", "delete", "host_links", "host_name_of"]
+__all__ = [
+    "PREFIX",
+    "PodLink",
+    "check",
+    "create",
+    "delete",
+    "host_links",
+    "host_name_of",
+    "index_of",
+]
 
 #: Begins the name of every pod's device on the node, and of no other device.
 PREFIX = "kovs"
@@ -194,7 +203,7 @@ def _set_host_up(node: socket.socket, name: str) -> None:
     ovs-vswitchd reads all routes and devices of the node again before it goes on.
     """
     try:
-        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_bytes(b"1")
+        (SYSCTL / f"ipv6/conf/{name}/disable_ipv6").write_bytes(b"1")
     except FileNotFoundError:
         pass  # there is no IPv6 in this kernel (ipv6.disable=1)
     except OSError as error:
@@ -206,11 +215,11 @@ def _set_host_up(node: socket.socket, name: str) -> None:
 @cache
 def _quiet() -> bytes:
     """Without IPv6 in the kernel (ipv6.disable=1) the setting is refused, and not needed."""
-    return _NO_IPV6_ADDRESS if Path("/proc/sys/net/ipv6").exists() else b""
+    return _NO_IPV6_ADDRESS if (SYSCTL / "ipv6").exists() else b""
 
 
 def _set_up(pod: socket.socket, link: PodLink) -> None:
-    perform(pod, _pod_steps(_index_of(pod, link.ifname), link))
+    perform(pod, _pod_steps(index_of(pod, link.ifname), link))
     if not link.checksum_offload:
         disable_tx_checksums(pod, link.ifname)
 
@@ -246,11 +255,14 @@ def _up(name: str, index: int, netns: str) -> Step:
     return Step(f"set {name} up in {netns}", encode.RTM_NEWLINK, 0, body)
 
 
-def _index_of(pod: socket.socket, ifname: str) -> int:
-    """The number of an interface in the socket's namespace (netdevice(7), SIOCGIFINDEX)."""
+def index_of(channel: socket.socket, ifname: str) -> int:
+    """The number of an interface in the socket's namespace (netdevice(7), SIOCGIFINDEX).
+
+    Raises LinkError.
+    """
     request = struct.pack("16sI20x", ifname.encode(), 0)
     try:
-        answer = fcntl.ioctl(pod.fileno(), _SIOCGIFINDEX, request)
+        answer = fcntl.ioctl(channel.fileno(), _SIOCGIFINDEX, request)
     except OSError as error:
         raise LinkError(f"interface {ifname}: {error.strerror}", error.errno or 0) from error
     return int.from_bytes(answer[16:20], sys.byteorder)

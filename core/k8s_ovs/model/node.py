@@ -26,7 +26,8 @@ class Here:
     """This node: its address on the underlay, its subnet, its own ports on the bridge.
 
     gateway: tun0's address, the first one of the subnet. mac: tun0's. mtu: of pods, bytes.
-    tunnel_port, node_port: OpenFlow numbers of vxlan0 and tun0.
+    tunnel_port, node_port: OpenFlow numbers of vxlan0 and tun0. meters: how many the bridge's
+    datapath can have; 0: it knows none.
     """
 
     host_ip: IPv4Address
@@ -35,6 +36,7 @@ class Here:
     mtu: int
     tunnel_port: int
     node_port: int
+    meters: int = 0
 
     @property
     def gateway(self) -> IPv4Address:

@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from attrs import frozen
+from attrs import field, frozen
 
-__all__ = ["Pod", "mac_of", "pod_from_ids", "pod_ids"]
+__all__ = ["Pod", "Rates", "mac_of", "pod_from_ids", "pod_ids", "rate_ids"]
+
+_TO_POD, _FROM_POD = "k8s-ovs-to-pod", "k8s-ovs-from-pod"
+
+
+@frozen
+class Rates:
+    """How fast a pod's interface may be, in bits a second, counted in Ethernet frames.
+
+    to_pod: what it receives, from_pod: what it sends; None: as fast as it can.
+    """
+
+    to_pod: int | None = None
+    from_pod: int | None = None
 
 
 @frozen
@@ -16,7 +29,8 @@ class Pod:
 
     port: name of its port on br0 (the host's end of its veth). ofport: that port's OpenFlow number.
     container: the sandbox's id, ifname: the interface's name inside, netns: path of the sandbox's
-    network namespace. serial: counts the ADDs of this node, so the youngest is known.
+    network namespace. serial: counts the ADDs of this node, so the youngest is known. rates: the
+    limits that its interface was given last.
     """
 
     port: str
@@ -29,6 +43,7 @@ class Pod:
     uid: str
     ip: IPv4Address
     serial: int = 0
+    rates: Rates = field(factory=Rates)
 
     @property
     def mac(self) -> str:
@@ -59,7 +74,14 @@ def pod_ids(pod: Pod) -> dict[str, str]:
         "k8s-ovs-uid": pod.uid,
         "k8s-ovs-ip": str(pod.ip),
         "k8s-ovs-serial": str(pod.serial),
+        **{key: text for key, text in rate_ids(pod.rates).items() if text is not None},
     }
+
+
+def rate_ids(rates: Rates) -> dict[str, str | None]:
+    """`rates` as external_ids; None: the key is not there."""
+    both = {_TO_POD: rates.to_pod, _FROM_POD: rates.from_pod}
+    return {key: None if rate is None else str(rate) for key, rate in both.items()}
 
 
 def pod_from_ids(port: str, ofport: int, ids: Mapping[str, str]) -> Pod | None:
@@ -76,6 +98,11 @@ def pod_from_ids(port: str, ofport: int, ids: Mapping[str, str]) -> Pod | None:
             uid=ids["k8s-ovs-uid"],
             ip=IPv4Address(ids["k8s-ovs-ip"]),
             serial=int(ids["k8s-ovs-serial"]),
+            rates=Rates(_rate(ids.get(_TO_POD)), _rate(ids.get(_FROM_POD))),
         )
     except (KeyError, ValueError):
         return None
+
+
+def _rate(text: str | None) -> int | None:
+    return None if text is None else int(text)

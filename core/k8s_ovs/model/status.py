@@ -1,4 +1,7 @@
-"""What a node says of itself to all: the records below `<Name>/status/`, each under a lease."""
+"""What a node says of itself to all: the records below `<Name>/status/`, each under a lease.
+
+A host that Kubernetes does not know says the same below `<Name>/seen/`, to be remembered.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,20 @@ from attrs import field, frozen
 
 from k8s_ovs.model.codec import named
 
-__all__ = ["STATUS", "NodeStatus"]
+__all__ = ["SEEN", "STATUS", "NodeStatus"]
 
-#: Below `<Name>/`.
+#: Below `<Name>/`, by the node's name.
 STATUS = "status"
+#: Below `<Name>/`, by the host's address.
+SEEN = "seen"
 
 
 @frozen
 class NodeStatus:
     """A node's state. revision: etcd's, up to which this node has applied all records.
 
-    errors: what it could not apply, newest last.
+    errors: what it could not apply, newest last. seen: when this was said (RFC 3339, UTC), where it
+    is to be remembered.
     """
 
     node: str = named("Node")
@@ -30,4 +36,5 @@ class NodeStatus:
     pods: int = named("Pods")
     flows: int = named("Flows")
     errors: tuple[str, ...] = named("Errors", factory=tuple)
+    seen: str | None = named("Seen", default=None)
     extra: Mapping[str, Any] = field(factory=dict)

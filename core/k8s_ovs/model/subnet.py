@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 from k8s_ovs.model.codec import named
 from k8s_ovs.model.network import NetworkConfig
 
-__all__ = ["HostSubnet", "free_subnets", "subnet_problems"]
+__all__ = ["HostSubnet", "free_subnets", "request_problem", "subnet_problems"]
 
 #: A gateway and one pod at least (RFC 4632 leaves the two ends unused).
 _LONGEST_PREFIX = 30
@@ -22,13 +22,17 @@ _LONGEST_PREFIX = 30
 class HostSubnet:
     """A host's subnet, under its address as key.
 
-    subnet None: none given yet. assign: a person asks for one (for a host that is no node).
+    subnet None: none given yet. assign: a person asks for one (for a host that is no node), or for
+    just this one. reason: why what was asked is refused; None: it is not.
+    host_subnet_length: host bits of the subnet that is asked for; None: as many as nodes get.
     """
 
     host: str = named("Host")
     host_ip: IPv4Address = named("HostIP")
     subnet: IPv4Network | None = named("Subnet", default=None)
     assign: bool = named("Assign", default=False)
+    reason: str | None = named("Reason", default=None)
+    host_subnet_length: int | None = named("HostSubnetLength", default=None)
     extra: Mapping[str, Any] = field(factory=dict)
 
     @property
@@ -51,26 +55,58 @@ def subnet_problems(
     records: (record, etcd's mod_revision) by key. Of two that overlap, the later written is wrong.
     """
     problems: dict[str, str] = {}
-    blocks: dict[int, list[HostSubnet]] = defaultdict(list)
+    # Those that stand overlap nowhere, so just the neighbours of a new one can be in its way.
+    starts: list[int] = []
+    standing: list[HostSubnet] = []
     for key, (record, _) in sorted(records.items(), key=lambda each: (each[1][1], each[0])):
         problem = _own_problem(key, record, config)
         if problem is None and record.subnet is not None:
-            covered = [blocks[number] for number in _blocks(config, record.subnet)]
-            problem = _overlap(record, (other for block in covered for other in block))
+            first = int(record.subnet.network_address)
+            place = bisect_right(starts, first)
+            problem = _overlap(record, standing[max(place - 1, 0) : place + 1])
             if problem is None:
-                for block in covered:
-                    block.append(record)
+                starts.insert(place, first)
+                standing.insert(place, record)
         if problem is not None:
             problems[key] = problem
     return problems
 
 
-def free_subnets(config: NetworkConfig, taken: Iterable[IPv4Network]) -> Iterator[IPv4Network]:
-    """Subnets of a node's size that overlap none of `taken`, lowest first."""
-    used = {number for subnet in taken for number in _blocks(config, subnet)}
-    for number, candidate in enumerate(config.network.subnets(new_prefix=config.node_prefix)):
-        if number not in used:
-            yield candidate
+def free_subnets(
+    config: NetworkConfig, taken: Iterable[IPv4Network], host_bits: int | None = None
+) -> Iterator[IPv4Network]:
+    """Subnets of Network that overlap none of `taken`, lowest first.
+
+    host_bits: their size; None: a node's.
+    """
+    bits = config.host_subnet_length if host_bits is None else host_bits
+    size, at = 1 << bits, int(config.network.network_address)
+    end = at + config.network.num_addresses
+    ranges = sorted((int(each.network_address), each.num_addresses) for each in taken)
+    for first, length in (*ranges, (end, 0)):
+        while at + size <= min(first, end):
+            yield IPv4Network((at, 32 - bits))
+            at += size
+        # The first place behind it where a subnet of this size can begin.
+        at = max(at, -(-(first + length) // size) * size)
+
+
+def request_problem(
+    key: str, asked: HostSubnet, config: NetworkConfig, taken: Mapping[IPv4Network, str]
+) -> str | None:
+    """Why a record under `key` that asks for a subnet cannot be given one; None: it can.
+
+    taken: what others have, with their keys.
+    """
+    if (problem := _own_problem(key, asked, config)) is not None:
+        return problem
+    most, length = 32 - config.network.prefixlen, asked.host_subnet_length
+    if length is not None and not 2 <= length <= most:
+        return f"HostSubnetLength: found {length}, expected 2 to {most}"
+    for other, owner in taken.items():
+        if asked.subnet is not None and other.overlaps(asked.subnet):
+            return _overlaps(asked.subnet, other, owner)
+    return None
 
 
 def _own_problem(key: str, record: HostSubnet, config: NetworkConfig) -> str | None:
@@ -88,16 +124,9 @@ def _own_problem(key: str, record: HostSubnet, config: NetworkConfig) -> str | N
 def _overlap(record: HostSubnet, others: Iterable[HostSubnet]) -> str | None:
     for other in others:
         if other.subnet and record.subnet and other.subnet.overlaps(record.subnet):
-            return (
-                f"Subnet: found {record.subnet}, expected one that does not overlap "
-                f"{other.subnet} of {other.host_ip}"
-            )
+            return _overlaps(record.subnet, other.subnet, str(other.host_ip))
     return None
 
 
-def _blocks(config: NetworkConfig, subnet: IPv4Network) -> range:
-    """Numbers of the node-sized blocks of Network that `subnet` touches."""
-    base = int(config.network.network_address)
-    first = (int(subnet.network_address) - base) >> config.host_subnet_length
-    last = (int(subnet.broadcast_address) - base) >> config.host_subnet_length
-    return range(first, last + 1)
+def _overlaps(found: IPv4Network, other: IPv4Network, owner: str) -> str:
+    return f"Subnet: found {found}, expected one that does not overlap {other} of {owner}"

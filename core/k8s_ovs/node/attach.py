@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from k8s_ovs.errors import K8sOvsError, PluginError
+from k8s_ovs.link.rates import rate_problems
 from k8s_ovs.link.veth import PodLink, check, host_name_of
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.cni_protocol import CniError, CniRequest, Code, valid_attachments
 from k8s_ovs.node.cni_server import Reply
-from k8s_ovs.node.network import Network, pod_link, pod_request
+from k8s_ovs.node.network import Network, link_settings, pod_link, pod_request
+from k8s_ovs.plugin.link_settings import LinkSettings
 from k8s_ovs.plugin.manager import Failure
 from k8s_ovs.plugin.spec import Refuse
 
@@ -32,6 +34,7 @@ class Add:
 
     pod: Pod
     link: PodLink
+    settings: LinkSettings
     reply: Reply
     anew: bool = False
     standing: bool = False
@@ -165,36 +168,58 @@ def _plan_add(
     existing = _find(pods, request)
     if existing is not None:
         return _again(waiting, network, existing)
-    if reason := _admission(network, request):
-        waiting.reason = reason
+    awaited = _admission(network, request)
+    # An address is taken by who can have it now; until then it is the gateway's.
+    pod = network.new_pod(request, network.here.gateway, serial)
+    if not _has_tenant(network, pod):
+        awaited.append(f"a tenant for namespace {request.namespace}")
+    if awaited:
+        waiting.reason = "; ".join(awaited)
         return None
     try:
-        address = network.pool.take(in_use)
+        pod = network.new_pod(request, network.pool.take(in_use), serial)
     except K8sOvsError as error:
         waiting.reason = str(error)
         return None
-    pod = network.new_pod(request, address, serial)
+    settings = _settings(network, pod)
+    pod = evolve(pod, rates=settings.rates)
+    return Add(pod, pod_link(network, pod, settings), settings, waiting.reply)
+
+
+def _has_tenant(network: Network, pod: Pod) -> bool:
     try:
         view = network.manager.view(network.reconciler.world)
-        known = view.tenant_of(pod) is not None and view.vni_of(pod) is not None
+        return view.tenant_of(pod) is not None and view.vni_of(pod) is not None
     except PluginError as error:
         raise CniError(Code.FAILED, f"pod {pod.identity} has no tenant", str(error)) from error
-    if not known:
-        waiting.reason = f"a tenant for namespace {request.namespace}"
-        return None
-    return Add(pod, pod_link(network, pod), waiting.reply)
 
 
 def _again(waiting: _Waiting, network: Network, existing: Pod) -> Add:
     """Asked twice, a pod has one port and one address; what is not right of it is made anew."""
     pod = network.new_pod(waiting.request, existing.ip, existing.serial)
-    link = pod_link(network, pod)
-    standing = existing.netns == pod.netns and not check(link)
-    return Add(pod, link, waiting.reply, anew=not standing, standing=standing)
+    settings = _settings(network, evolve(pod, rates=existing.rates))
+    pod = evolve(pod, rates=settings.rates)
+    link = pod_link(network, pod, settings)
+    standing = existing.netns == pod.netns and not _link_problems(link, settings)
+    return Add(pod, link, settings, waiting.reply, anew=not standing, standing=standing)
 
 
-def _admission(network: Network, request: CniRequest) -> str:
-    """What the plugins make a pod wait for; "": nothing. Raises CniError where one refuses."""
+def _settings(network: Network, pod: Pod) -> LinkSettings:
+    try:
+        return link_settings(network, pod)
+    except PluginError as error:
+        raise CniError(Code.FAILED, f"pod {pod.identity} has no settings", str(error)) from error
+
+
+def _link_problems(link: PodLink, settings: LinkSettings) -> list[str]:
+    problems = check(link)
+    if settings.must_hold and not problems:
+        problems = rate_problems(link, settings.rates)
+    return problems
+
+
+def _admission(network: Network, request: CniRequest) -> list[str]:
+    """What the plugins make a pod wait for. Raises CniError where one refuses."""
     view = network.manager.view(network.reconciler.world)
     reasons = []
     for plugin, result in network.manager.admit_pod(view, pod_request(request)):
@@ -204,7 +229,7 @@ def _admission(network: Network, request: CniRequest) -> str:
             if isinstance(each, Refuse):
                 raise CniError(Code.FAILED, f"plugin {plugin} refuses the pod", each.reason)
             reasons.append(each.reason)
-    return "; ".join(reasons)
+    return reasons
 
 
 def _find(pods: Mapping[str, Pod], request: CniRequest) -> Pod | None:
@@ -225,7 +250,9 @@ def _check(request: CniRequest, network: Network, pods: Mapping[str, Pod]) -> Cn
     who = f"container {request.container_id}, interface {request.ifname}"
     if pod is None:
         return CniError(Code.UNKNOWN_CONTAINER, "no such pod is attached here", who)
-    problems = check(pod_link(network, pod)) + _differs(request, pod)
+    settings = _settings(network, pod)
+    link = pod_link(network, pod, settings)
+    problems = _link_problems(link, settings) + _differs(request, pod)
     if problems:
         return CniError(
             Code.FAILED, f"pod {pod.identity} is not as it should be", "; ".join(problems)

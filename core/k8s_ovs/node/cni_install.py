@@ -9,10 +9,22 @@ from typing import Any
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_cni.executable import executable
 
-__all__ = ["BINARY", "CONFIG", "SOCKET", "cni_config", "install"]
+__all__ = [
+    "BINARY",
+    "BIN_DIR",
+    "CNI_VERSION",
+    "CONFIG",
+    "CONF_DIR",
+    "SOCKET",
+    "cni_config",
+    "install",
+]
 
 BINARY = "k8s-ovs"
 CONFIG = "80-k8s-ovs.conf"
+CNI_VERSION = "1.0.0"
+BIN_DIR = Path("/opt/cni/bin")
+CONF_DIR = Path("/etc/cni/net.d")
 SOCKET = Path("/var/run/k8s-ovs/cni-server.sock")
 
 

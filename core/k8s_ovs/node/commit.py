@@ -16,6 +16,7 @@ from k8s_ovs.link import veth
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.attach import Add, Attachments, Remove
 from k8s_ovs.node.cni_protocol import CniError, Code
+from k8s_ovs.node.limits import Limits
 from k8s_ovs.node.network import Network, pod_result
 from k8s_ovs.node.switch import Switch
 from k8s_ovs.node.turn import Turn
@@ -41,10 +42,21 @@ class Committer:
         self._switch = switch
         self._attachments = attachments
         self._node = node
+        self._limits = Limits(node, switch.note_rates)
         self._leftovers = ThreadPoolExecutor(1, thread_name_prefix="delete-links")
         self._doomed: set[str] = set()
         self._synced = False
         self._put_off_at: float | None = None
+
+    @property
+    def problems(self) -> list[str]:
+        """What is not kept of pods' limits, each with the reason."""
+        return self._limits.problems
+
+    @property
+    def retry_at(self) -> float | None:
+        """When a limit that is not kept is to be tried again (time.monotonic()); None: all are."""
+        return self._limits.retry_at
 
     def close(self) -> None:
         """Devices that are being deleted are finished."""
@@ -69,7 +81,7 @@ class Committer:
         staying = {port: pod for port, pod in pods.items() if port not in leaving}
         planned = self._attachments.plan_adds(network, pods)
         turn.took("plan")
-        adds = self._make_links(planned)
+        adds = self._make_links(network, planned)
         turn.took("links")
         self._attachments.answer_questions(network, staying)
         try:
@@ -90,6 +102,8 @@ class Committer:
         turn.took("reply")
         for pod in (pod for remove in removes for pod in remove.pods):
             network.pool.release(pod.ip)
+        self._limits.follow(network, self._switch.pods())
+        turn.took("limits")
         turn.tell(network.reconciler, len(adds), len(removes))
 
     def sweep(self) -> None:
@@ -102,7 +116,7 @@ class Committer:
         self._switch.change_ports((), gone)
         self._delete_links(links - pods.keys())
 
-    def _make_links(self, adds: tuple[Add, ...]) -> tuple[Add, ...]:
+    def _make_links(self, network: Network, adds: tuple[Add, ...]) -> tuple[Add, ...]:
         """Make the pods' devices; an ADD whose device cannot be made is answered so.
 
         One after the other: the kernel has one lock for all devices, and threads only wait for it.
@@ -114,12 +128,21 @@ class Committer:
         for add in adds:
             try:
                 if not add.standing:
-                    veth.create(add.link)
+                    self._make_link(network, add)
             except K8sOvsError as error:
                 add.reply(CniError(Code.FAILED, f"pod {add.pod.identity}: {error}"))
             else:
                 made.append(add)
         return tuple(made)
+
+    def _make_link(self, network: Network, add: Add) -> None:
+        """Raises LinkError; nothing is left of the device then."""
+        veth.create(add.link)
+        try:
+            self._limits.begin(network, add.pod, add.settings)
+        except K8sOvsError:
+            veth.delete([add.link.host_name])
+            raise
 
     def _change_ports(self, adds: Collection[Add], removes: Iterable[Remove]) -> None:
         ports = [*_ports_of(removes), *(add.pod.port for add in adds if add.anew)]

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Literal
 
 import ovs.poller
 import structlog
@@ -19,9 +19,11 @@ from k8s_ovs.allocate.allocator import Allocator
 from k8s_ovs.allocate.seat import Seat
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.status import STATUS
+from k8s_ovs.model.status import SEEN, STATUS
+from k8s_ovs.node.announce import Announcer
 from k8s_ovs.node.attach import Attachments
-from k8s_ovs.node.cni_protocol import CniRequest
+from k8s_ovs.node.cni_install import BIN_DIR, CNI_VERSION, CONF_DIR, cni_config, install
+from k8s_ovs.node.cni_protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni_server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.inbox import Inbox
@@ -49,6 +51,11 @@ _RESYNC = 60.0
 _FIRST_RETRY, _LAST_RETRY = 0.2, 5.0
 _SEAT_TTL = 10
 
+_OUTSIDE = (
+    "it is no Kubernetes node, as no API server is named "
+    "(KUBECONFIG, KUBERNETES_MASTER, or the pod's service account)"
+)
+
 _Poller: Any = ovs.poller.Poller
 _READABLE = 0x001  # POLLIN
 
@@ -70,6 +77,7 @@ class Daemon:
         self._allocation: tuple[str, Seat, Allocator] | None = None
         self._reporter: tuple[str, Reporter] | None = None
         self._applied = 0
+        self._installed = False
         self._status = StatusFile(settings.cni_socket.parent / "status.json")
         self._metrics = Metrics(self._scene)
         self._stopping = threading.Event()
@@ -77,6 +85,7 @@ class Daemon:
         self._again_at: float | None = None
         self._resync_at = 0.0
         self._reason = "the daemon is starting"
+        self._announcer = Announcer(self._announce)
 
     def run(self) -> None:
         """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
@@ -90,6 +99,9 @@ class Daemon:
             watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see)
             watch.start()
             stack.callback(watch.stop)
+            if self._kube is not None:
+                self._announcer.start()
+                stack.callback(self._announcer.stop)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
             _log.info(
@@ -97,6 +109,8 @@ class Daemon:
                 node=self._settings.hostname,
                 socket=str(self._settings.cni_socket),
             )
+            if self._kube is None:
+                _log.info("this host serves no pods", node=self._settings.hostname, reason=_OUTSIDE)
             while not self._stopping.is_set():
                 begin = time.monotonic()
                 self._turn()
@@ -122,10 +136,19 @@ class Daemon:
                 self._committer.sweep()
                 self._setup.fresh = False
             self._committer.commit(network)
+            self._install_cni()
         except K8sOvsError as error:
             self._without_network(error)
             return
         self._succeed(network)
+
+    def _install_cni(self) -> None:
+        """With it the container runtime says that its network is ready, so pods work by now."""
+        if self._settings.install_cni and not self._installed:
+            config = cni_config(CNI_VERSION, self._settings.cni_socket)
+            for path in install(BIN_DIR, CONF_DIR, config):
+                _log.info("installed", node=self._settings.hostname, path=str(path))
+            self._installed = True
 
     def _take_in(self) -> None:
         for item in self._inbox.take():
@@ -181,6 +204,7 @@ class Daemon:
             self._allocation[2].offer(reconciler.world, reconciler.manager)
 
     def _tell_status(self) -> None:
+        self._announcer.offer(self._reason)
         self._status.write(
             not self._reason,
             lambda: status_of(
@@ -196,7 +220,8 @@ class Daemon:
 
     def _problems(self) -> list[str]:
         allocation = self._allocation
-        return [*self._setup.problems, *(allocation[2].problems if allocation else ())]
+        allocated = allocation[2].problems if allocation else ()
+        return [*self._setup.problems, *self._committer.problems, *allocated]
 
     def _scene(self) -> Scene:
         """What the metrics page shows, asked for in its thread."""
@@ -223,19 +248,24 @@ class Daemon:
             self._again_at,
             self._attachments.next_deadline,
             self._status.due_at,
+            # A turn that succeeds sets a new one; one that fails is taken again in any case.
+            None if self._reason else self._committer.retry_at,
         ]
         soonest = min(each for each in deadlines if each is not None)
         poller.timer_wait(max(0, int((soonest - time.monotonic()) * 1000) + 1))
         poller.block()
 
     def _hear(self, request: CniRequest, reply: Reply) -> None:
-        """A CNI request, in the server's thread."""
-        self._inbox.put((request, reply))
+        """A CNI request, in the server's thread. A host outside lets go of pods, but takes none."""
+        if self._kube is None and request.command not in ("DEL", "GC"):
+            reply(CniError(Code.NOT_AVAILABLE, "this host serves no pods", _OUTSIDE))
+        else:
+            self._inbox.put((request, reply))
 
     def _see(self, fact: Fact) -> None:
         """What etcd shows, in the watch's thread. What nodes say of themselves is for people: each
         node would answer it with a new status of its own, and so on for ever."""
-        told_by_node = isinstance(fact, Change) and fact.key.split("/")[1:2] == [STATUS]
+        told_by_node = isinstance(fact, Change) and fact.key.split("/")[1:2] in ([STATUS], [SEEN])
         if not told_by_node:
             self._inbox.put(fact)
 
@@ -246,7 +276,7 @@ class Daemon:
     def _on_config(self, config: NetworkConfig, manager: PluginManager) -> None:
         """Tell of this node, watch what the plugins need, campaign for this network's seat."""
         base = f"{self._settings.prefix}/{config.name}"
-        self._report_to(f"{base}/{STATUS}/{self._settings.hostname}")
+        self._report_to(base)
         if self._kube is None:
             return
         for name, resource in manager.resources.items():
@@ -257,13 +287,14 @@ class Daemon:
                 self._watches[name].start()
         self._campaign(base)
 
-    def _report_to(self, key: str) -> None:
-        if self._reporter and self._reporter[0] == key:
+    def _report_to(self, base: str) -> None:
+        if self._reporter and self._reporter[0] == base:
             return
         self._end_report()
-        reporter = Reporter(self._etcd, key)
+        hostname, outside = self._settings.hostname, self._kube is None
+        reporter = Reporter(self._etcd, base, hostname, outside=outside)
         reporter.start()
-        self._reporter = (key, reporter)
+        self._reporter = (base, reporter)
 
     def _end_report(self) -> None:
         if self._reporter:
@@ -293,6 +324,15 @@ class Daemon:
             host = self._settings.hostname
             post_event(
                 self._kube, about, event.reason, event.message, severity="Warning", host=host
+            )
+
+    def _announce(self, reason: str, message: str, warning: bool) -> None:
+        """An event of this node, in the announcer's thread."""
+        if self._kube is not None:
+            host = self._settings.hostname
+            severity: Literal["Warning", "Normal"] = "Warning" if warning else "Normal"
+            post_event(
+                self._kube, Involved("Node", host), reason, message, severity=severity, host=host
             )
 
     def _end_allocation(self) -> None:

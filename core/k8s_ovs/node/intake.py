@@ -16,7 +16,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.subnet import subnet_problems
 from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Snapshot
 from k8s_ovs.plugin.spec import Kind, Resource
-from k8s_ovs.plugin.view import QUARANTINE, REQUESTS, SUBNETS, Record
+from k8s_ovs.plugin.view import QUARANTINE, REQUESTS, SIGHTS, SUBNETS, Record
 
 __all__ = ["ETCD", "KUBE", "Changes", "Intake"]
 
@@ -58,6 +58,7 @@ class Intake:
         self._config: tuple[NetworkConfig | None, str] = (None, "")
         self.revision = 0
         self.sight: dict[str, Sight] = {}
+        self._told_sights: dict[str, bool] = {}
 
     def seen(self, source: str) -> bool:
         """Whether this source has told its whole picture at least once."""
@@ -106,6 +107,7 @@ class Intake:
         self._good.clear()
         self._quarantine.clear()
         self._asked.clear()
+        self._told_sights.clear()
         for source, entries in self._entries.items():
             self._touched.setdefault(source, set()).update(entries)
 
@@ -138,9 +140,20 @@ class Intake:
         outcomes = {(kind, key): self._decoded[kind].get(key) for kind, key in dirty}
         if any(kind == SUBNETS for kind, _ in dirty):
             outcomes |= self._checked_subnets(config)
+        changes |= self._seen_anew(resources)
         for which, outcome in outcomes.items():
             found = self._entries.get(ETCD, {}).get("/".join((config.name, *which)))
             self._settle(changes, which, outcome, at=found.revision if found else 0)
+        return changes
+
+    def _seen_anew(self, resources: Mapping[str, Resource]) -> Changes:
+        """Of which resources the API server was lost or found since the last call."""
+        changes: Changes = {}
+        for name in resources:
+            sight = self.sight.get(KUBE + name)
+            if sight is not None and self._told_sights.get(name) != sight.visible:
+                self._told_sights[name] = sight.visible
+                changes[SIGHTS, name] = Record(sight.visible)
         return changes
 
     def _decode(self, kind: Kind | Resource, key: str, path: str, entry: Entry | None) -> None:
@@ -166,6 +179,12 @@ class Intake:
             key: (each.value, 0 if _stands(good.get(key), each) else each.revision)
             for key, each in decoded.items()
             if isinstance(each, Record)
+        }
+        # What stands under a key that asks for something goes on to stand.
+        records |= {
+            key: (good[key].value, 0)
+            for key, each in decoded.items()
+            if isinstance(each, _Asked) and key in good
         }
         held: set[str] = set()
         while True:

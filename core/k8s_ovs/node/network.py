@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from attrs import define
 
+from k8s_ovs.errors import PluginError
 from k8s_ovs.link.veth import PodLink, host_name_of
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import Here
@@ -14,11 +15,12 @@ from k8s_ovs.node.cni_protocol import CniRequest, CniResult
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.switch import ofport_of
 from k8s_ovs.ovs.datapath import Datapath
+from k8s_ovs.plugin.link_settings import LinkSettings, merged
 from k8s_ovs.plugin.manager import Failure, PluginManager
 from k8s_ovs.plugin.spec import PodRequest
 from k8s_ovs.reconcile.reconciler import Reconciler
 
-__all__ = ["Network", "pod_link", "pod_request", "pod_result"]
+__all__ = ["Network", "link_settings", "pod_link", "pod_request", "pod_result"]
 
 _ANYWHERE = IPv4Network("0.0.0.0/0")
 
@@ -57,17 +59,20 @@ def pod_request(request: CniRequest) -> PodRequest:
     )
 
 
-def pod_link(network: Network, pod: Pod) -> PodLink:
-    """The pod's interface as network and plugins want it. The first plugin with an MTU wins."""
-    mtu: int | None = None
-    routes = [_ANYWHERE]
+def link_settings(network: Network, pod: Pod) -> LinkSettings:
+    """What the plugins want of the interface of a pod that comes. Raises PluginError where one
+    fails: what it would have wanted is not known, and may be a limit."""
     view = network.manager.view(network.reconciler.world)
+    wanted: list[LinkSettings] = []
     for _, result in network.manager.pod_link(view, pod):
         if isinstance(result, Failure):
-            continue
-        for settings in result:
-            mtu = mtu or settings.mtu
-            routes.extend(settings.routes)
+            raise PluginError(str(result))
+        wanted.extend(result)
+    return merged(wanted)
+
+
+def pod_link(network: Network, pod: Pod, settings: LinkSettings) -> PodLink:
+    """The pod's interface as network and plugins want it."""
     here = network.here
     return PodLink(
         host_name=pod.port,
@@ -76,8 +81,8 @@ def pod_link(network: Network, pod: Pod) -> PodLink:
         mac=pod.mac,
         address=IPv4Interface(f"{pod.ip}/{here.subnet.prefixlen}"),
         gateway=here.gateway,
-        mtu=mtu or here.mtu,
-        routes=tuple((route, here.gateway) for route in routes),
+        mtu=settings.mtu or here.mtu,
+        routes=tuple((route, here.gateway) for route in (_ANYWHERE, *settings.routes)),
         checksum_offload=network.datapath == "system",
     )
 

@@ -32,11 +32,15 @@ def find_place(
             return record
     if given:
         return given[0]
+    for record in ours:
+        if record.reason is not None:
+            raise NoPlace(f"node {hostname} has no subnet: it was refused: {record.reason}")
     for address in sorted(addresses):
         if reason := quarantined.get(f"subnets/{address}"):
             raise NoPlace(f"node {hostname} has no subnet: {reason}")
     looked = ", ".join(f"subnets/{address}" for address in sorted(addresses)) or "no address"
     raise NoPlace(
         f"node {hostname} has no subnet yet: no record with a subnet under {looked}; "
-        "the allocator gives one to each Kubernetes node by its InternalIP"
+        "the allocator gives one to each Kubernetes node by its InternalIP, and to other hosts "
+        "that a record asks for"
     )

@@ -1,15 +1,21 @@
-"""This node's status in etcd, under a lease: it goes when the node does."""
+"""This node's status in etcd, under a lease: it goes when the node does.
+
+Of a host that Kubernetes does not know nobody else says when it was last seen, so it says that too,
+under a lease that outlives it.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 
 import structlog
+from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.model.codec import encode
-from k8s_ovs.model.status import NodeStatus
+from k8s_ovs.model.status import SEEN, STATUS, NodeStatus
 from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd import Etcd, Put
 
@@ -20,14 +26,25 @@ _log = structlog.get_logger(__name__)
 #: Seconds after which the record of a node that is not heard of is gone.
 _TTL = 15
 _AT_MOST_EVERY = 1.0
+#: Seconds between two notes of when a host was seen, and for which the last one is kept.
+_NOTE_EVERY = 30.0
+_NOTE_TTL = 30 * 24 * 3600
 
 
 class Reporter:
-    """A thread that keeps `key` at the newest status, written at most once a second."""
+    """A thread that keeps the status of `host` at the newest, written at most once a second.
 
-    def __init__(self, etcd: Etcd, key: str) -> None:
+    base: the network's prefix in etcd, `<prefix>/<Name>`. outside: Kubernetes does not know the
+    host, so it is noted when it was seen.
+    """
+
+    def __init__(self, etcd: Etcd, base: str, host: str, *, outside: bool) -> None:
         self._etcd = etcd
-        self._key = key
+        self._base = base
+        self._key = f"{base}/{STATUS}/{host}"
+        self._outside = outside
+        self._lasting = 0
+        self._note_at = 0.0
         self._wanted: NodeStatus | None = None
         self._written: NodeStatus | None = None
         self._lease = 0
@@ -60,7 +77,7 @@ class Reporter:
                 pause = _AT_MOST_EVERY
             except K8sOvsError as error:
                 _log.warning("status not written", key=self._key, reason=str(error))
-                self._lease, pause = 0, backoff.wait()
+                self._lease, self._note_at, pause = 0, 0.0, backoff.wait()
             self._pause(pause)
         self._end()
 
@@ -80,9 +97,31 @@ class Reporter:
         if now >= self._renew_at or self._written is None:
             self._renew_at = now + _TTL / 3
         wanted = self._wanted
-        if wanted is not None and wanted != self._written:
-            self._etcd.txn((), [Put(self._key, encode(wanted), self._lease)])
+        if wanted is not None and (wanted != self._written or self._is_to_be_noted(now)):
+            said = [Put(self._key, encode(wanted), self._lease)]
+            if self._outside and wanted.host_ip:
+                said.append(self._note(wanted, now))
+            self._etcd.txn((), said)
             self._written = wanted
+
+    def _is_to_be_noted(self, now: float) -> bool:
+        return self._outside and now >= self._note_at
+
+    def _note(self, status: NodeStatus, now: float) -> Put:
+        """That the host has been seen, for the time when it is not any more."""
+        key = f"{self._base}/{SEEN}/{status.host_ip}"
+        if self._is_to_be_noted(now):
+            self._note_at = now + _NOTE_EVERY
+            self._lasting = self._kept_lease(key)
+        seen = evolve(status, seen=datetime.now(UTC).isoformat(timespec="seconds"))
+        return Put(key, encode(seen), self._lasting)
+
+    def _kept_lease(self, key: str) -> int:
+        """The lease that the last note is under, renewed: daemons that come and go need but one."""
+        found = self._etcd.get(key)
+        if found is not None and found.lease and self._etcd.keep_alive(found.lease):
+            return found.lease
+        return self._etcd.lease(_NOTE_TTL)
 
     def _end(self) -> None:
         if not self._lease:

@@ -15,9 +15,11 @@ __all__ = ["NodeSettings"]
 @frozen
 class NodeSettings:
     """hostname: the Kubernetes node's name. network: the Name that the configuration must have,
-    None: any. datapath: auto, system or netdev. kube: None: no API server, then this node does not
-    campaign for the allocator's seat. metrics: HOST:PORT, None: no metrics page.
-    patience: seconds for which a CNI ADD waits for what it needs.
+    None: any. datapath: auto, system or netdev. kube: None: no API server, then this host is no
+    Kubernetes node: it serves no pods and does not campaign for the allocator's seat.
+    metrics: HOST:PORT, None: no metrics page. patience: seconds for which a CNI ADD waits for what
+    it needs. install_cni: put plugin and configuration where the container runtime looks for them,
+    as soon as the network is ready.
     """
 
     etcd: EtcdSettings
@@ -30,3 +32,4 @@ class NodeSettings:
     datapath: str = "auto"
     metrics: str | None = None
     patience: float = 30.0
+    install_cni: bool = False

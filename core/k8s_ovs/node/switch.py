@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from attrs import define
 from k8s_ovs.errors import SwitchError, Unavailable
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import Here
-from k8s_ovs.model.pod import Pod, mac_of, pod_from_ids, pod_ids
+from k8s_ovs.model.pod import Pod, Rates, mac_of, pod_from_ids, pod_ids, rate_ids
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.ovs.change import BridgeSettings, Change, PortSettings
 from k8s_ovs.ovs.datapath import Datapath, choose_datapath, kernel_has_datapath
@@ -114,7 +115,13 @@ class Switch:
             mtu=mtu,
             tunnel_port=numbers[TUNNEL_PORT],
             node_port=numbers[NODE_PORT],
+            meters=self.most_meters(),
         )
+
+    def most_meters(self) -> int:
+        """How many meters br0 can have; 0: its datapath knows none. Raises Unavailable."""
+        with closing(self._connection()) as openflow:
+            return openflow.most_meters()
 
     def pods(self) -> dict[str, Pod]:
         """The pods that OVSDB remembers, by port."""
@@ -147,7 +154,12 @@ class Switch:
             self._going.clear()
             gone.clear()
         ports = tuple(
-            PortSettings(pod.port, ofport_request=pod.ofport or None, external_ids=pod_ids(pod))
+            PortSettings(
+                pod.port,
+                ofport_request=pod.ofport or None,
+                external_ids=pod_ids(pod),
+                foreign_queue=pod.rates.to_pod is not None,
+            )
             for pod in pods
         )
         bridge = self.ovsdb.bridge(BRIDGE)
@@ -156,6 +168,12 @@ class Switch:
             given = {_LAST_GIVEN: str(max(pods, key=lambda pod: pod.serial).ip)}
             settings = BridgeSettings(bridge.datapath_type, external_ids=given)
         self.ovsdb.commit(Change(BRIDGE, settings, ports, tuple(gone)))
+
+    def note_rates(self, rates: Mapping[str, Rates]) -> None:
+        """Remember the limits that pods' interfaces have now, by port. Raises Unavailable."""
+        keys = {port: rate_ids(each) for port, each in rates.items()}
+        queued = {port: each.to_pod is not None for port, each in rates.items()}
+        self.ovsdb.commit(Change(BRIDGE, external_ids=keys, foreign_queues=queued))
 
     @property
     def last_given(self) -> IPv4Address | None:
@@ -185,13 +203,15 @@ class Switch:
     def read_flows(self, book: FlowBook) -> None:
         """Tell `book` what the switch has, over a connection that stands. Raises Unavailable."""
         if self.openflow is None:
-            path = str(self._run_dir / f"{BRIDGE}.mgmt")
-            self.openflow = OpenFlow.connect(path, self._timeout)
+            self.openflow = self._connection()
         try:
-            book.found(flow.cookie for flow in self.openflow.dump())
+            book.found((flow.cookie for flow in self.openflow.dump()), self.openflow.meters())
         except Unavailable:
             self.drop_flows_connection()
             raise
+
+    def _connection(self) -> OpenFlow:
+        return OpenFlow.connect(str(self._run_dir / f"{BRIDGE}.mgmt"), self._timeout)
 
     def commit_flows(self, book: FlowBook) -> tuple[int, int]:
         """Bring the flows to what `book` wants, in one bundle; how many were (added, deleted).
@@ -203,7 +223,12 @@ class Switch:
         while delta := book.delta():
             begin = time.monotonic()
             try:
+                refused = self.openflow.put_meters(delta.new_meters, delta.other_meters)
+                book.metered(delta, refused)
+                if refused:
+                    continue
                 self.openflow.commit(delta.adds, delta.deletes)
+                self.openflow.delete_meters(delta.old_meters)
             except FlowRefused as error:
                 if not error.cookies:
                     raise

@@ -6,7 +6,7 @@ gives nothing. The form of its operations is that of RFC 7047 section 5.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +22,9 @@ Keys = Mapping[str, str | None]
 Operation = dict[str, Any]
 
 _NOTHING: Keys = {}
+
+#: Key in external_ids of a row of QoS: the name of the port that it was made for.
+_QUEUE_OF = "k8s-ovs-port"
 
 
 @frozen
@@ -44,7 +47,7 @@ class PortSettings:
 
     type: "" is a network device of this name, "internal" one that OVS makes, or "vxlan".
     options are set as a whole. None in ofport_request, mtu_request (bytes) and mac leaves to
-    OVS what it has.
+    OVS what it has. foreign_queue: a new port's queueing discipline is somebody else's work.
     """
 
     name: str
@@ -54,6 +57,7 @@ class PortSettings:
     external_ids: Keys = _NOTHING
     mtu_request: int | None = None
     mac: str | None = None
+    foreign_queue: bool = False
 
 
 @frozen
@@ -62,7 +66,8 @@ class Change:
 
     settings: of the bridge itself, None leaves it as it is. remove_ports: names; those that are
     not there are no error, and one that is in add_ports too is made anew.
-    external_ids: keys of ports by the port's name; ports that are not there are passed over.
+    external_ids: keys of ports by the port's name; foreign_queues: whether the queueing discipline
+    of a port that is there is somebody else's work. Ports that are not there are passed over.
     """
 
     bridge: str
@@ -70,6 +75,7 @@ class Change:
     add_ports: tuple[PortSettings, ...] = ()
     remove_ports: tuple[str, ...] = ()
     external_ids: Mapping[str, Keys] = {}
+    foreign_queues: Mapping[str, bool] = {}
 
 
 def operations(change: Change, root: UUID, bridge: Bridge | None) -> list[Operation]:
@@ -86,7 +92,8 @@ def deletion(bridge: Bridge | None, root: UUID) -> list[Operation]:
     if bridge is None:
         return []
     gone = ["bridges", "delete", _uuid(bridge.row)]
-    return [_mutate("Open_vSwitch", root, [gone]), _next_cfg(root)]
+    without = _without_queues(bridge.ports.values())
+    return [*without, _mutate("Open_vSwitch", root, [gone]), _next_cfg(root)]
 
 
 def _make_bridge(change: Change, root: UUID) -> list[Operation]:
@@ -117,21 +124,25 @@ def _make_bridge(change: Change, root: UUID) -> list[Operation]:
 
 def _bring_bridge(change: Change, bridge: Bridge) -> list[Operation]:
     there = {name: port for name, port in bridge.ports.items() if name not in change.remove_ports}
-    gone = [port.port_row for name, port in bridge.ports.items() if name not in there]
+    gone = [port for name, port in bridge.ports.items() if name not in there]
     new = [port for port in change.add_ports if port.name not in there]
     made = [] if change.settings is None else _bring_settings(change.settings, bridge)
+    made += _without_queues(gone)
     for settings in change.add_ports:
         if settings.name in there:
             made += _bring_port(settings, there[settings.name])
     for name, keys in change.external_ids.items():
         if name in there:
             made += _bring_keys("Interface", there[name].row, external_ids=(there[name], keys))
+    for place, (name, foreign) in enumerate(change.foreign_queues.items(), len(new)):
+        if name in there:
+            made += _bring_queue(there[name], place, foreign=foreign)
     for place, settings in enumerate(new):
         made += _insert_port(settings, place)
     # Only what comes and goes is named: the cost does not grow with the ports that stay.
     mutations: list[Any] = []
     if gone:
-        mutations.append(["ports", "delete", _set([_uuid(row) for row in gone])])
+        mutations.append(["ports", "delete", _set([_uuid(port.port_row) for port in gone])])
     if new:
         named = [_named("port", place) for place in range(len(new))]
         mutations.append(["ports", "insert", _set(named)])
@@ -175,7 +186,10 @@ def _insert_port(settings: PortSettings, place: int) -> list[Operation]:
         "external_ids": _map(_kept(settings.external_ids)),
     }
     port = {"name": settings.name, "interfaces": _named("interface", place)}
+    if settings.foreign_queue:
+        port["qos"] = _named("qos", place)
     return [
+        *(_foreign_queue(settings.name, place) if settings.foreign_queue else []),
         {
             "op": "insert",
             "table": "Interface",
@@ -184,6 +198,39 @@ def _insert_port(settings: PortSettings, place: int) -> list[Operation]:
         },
         {"op": "insert", "table": "Port", "uuid-name": f"port{place}", "row": port},
     ]
+
+
+def _bring_queue(port: Port, place: int, *, foreign: bool) -> list[Operation]:
+    if not foreign:
+        return _without_queues([port])
+    made = _foreign_queue(port.name, place)
+    return [*made, *_update("Port", port.port_row, {"qos": _named("qos", place)})]
+
+
+def _foreign_queue(port: str, place: int) -> list[Operation]:
+    """Without it ovs-vswitchd takes away what it finds at a device (ovs-vswitchd.conf.db(5), QoS,
+    linux-noop)."""
+    row = {"type": "linux-noop", "external_ids": _map({_QUEUE_OF: port})}
+    insert = {"op": "insert", "table": "QoS", "uuid-name": f"qos{place}", "row": row}
+    return [_forget_queue(port), insert]
+
+
+def _without_queues(ports: Iterable[Port]) -> list[Operation]:
+    return [
+        operation
+        for port in ports
+        for operation in (
+            *_update("Port", port.port_row, {"qos": _set([])}),
+            _forget_queue(port.name),
+        )
+    ]
+
+
+def _forget_queue(port: str) -> Operation:
+    """Unlike ports, rows of this table stay until somebody deletes them, and one that a port still
+    refers to afterwards cannot be deleted."""
+    where = [["external_ids", "includes", _map({_QUEUE_OF: port})]]
+    return {"op": "delete", "table": "QoS", "where": where}
 
 
 def _columns(settings: PortSettings) -> dict[str, Any]:

@@ -20,11 +20,14 @@ from k8s_ovs.errors import SwitchError
 
 __all__ = [
     "HEADER",
+    "MULTIPART",
     "VERSION",
     "Bundle",
     "InstalledFlow",
     "Message",
+    "Multipart",
     "Type",
+    "barrier",
     "bundle_add",
     "bundle_control",
     "echo_reply",
@@ -32,10 +35,12 @@ __all__ = [
     "has_more",
     "hello",
     "installed_flows",
+    "multipart_request",
     "port_numbers",
     "port_request",
     "take_messages",
     "versions_offered",
+    "with_xid",
 ]
 
 VERSION = 0x05
@@ -43,7 +48,7 @@ VERSION = 0x05
 HEADER = Struct("!BBHI")
 _BUNDLE = Struct("!IHH")
 _HELLO_BITMAP = Struct("!HHI")
-_MULTIPART = Struct("!HH4x")
+MULTIPART = Struct("!HH4x")
 _FLOW_REQUEST = Struct("!B3xII4xQQHH4x")
 # length, table_id, seconds, nanoseconds, priority, idle, hard, flags, importance, cookie, packets,
 # bytes, match's type and length
@@ -51,7 +56,6 @@ _FLOW_STATS = Struct("!HBx8xH8x2xQQQHH")
 _MATCH_OFFSET = 48
 _PORT = Struct("!IH2x6s2x16s8x")
 
-_MULTIPART_FLOW, _MULTIPART_PORT_DESC = 1, 13
 _REPLY_MORE = 1
 _ATOMIC_ORDERED = 0b11
 _ALL_TABLES, _ANY = 0xFF, 0xFFFFFFFF
@@ -66,8 +70,20 @@ class Type(IntEnum):
     ECHO_REPLY = 3
     MULTIPART_REQUEST = 18
     MULTIPART_REPLY = 19
+    BARRIER_REQUEST = 20
+    BARRIER_REPLY = 21
     BUNDLE_CONTROL = 33
     BUNDLE_ADD_MESSAGE = 34
+
+
+class Multipart(IntEnum):
+    """What can be asked in parts, section 7.3.5."""
+
+    FLOW = 1
+    METER = 9
+    METER_CONFIG = 10
+    METER_FEATURES = 11
+    PORT_DESC = 13
 
 
 class Bundle(IntEnum):
@@ -116,6 +132,11 @@ def echo_reply(request: Message) -> bytes:
     return _message(Type.ECHO_REPLY, request.xid, request.body)
 
 
+def barrier(xid: int) -> bytes:
+    """Ask for an answer when all before it is done."""
+    return _message(Type.BARRIER_REQUEST, xid, b"")
+
+
 def bundle_control(bundle: int, what: Bundle, xid: int) -> bytes:
     """Open, close, commit or discard the atomic and ordered bundle of that number."""
     return _message(Type.BUNDLE_CONTROL, xid, _BUNDLE.pack(bundle, what, _ATOMIC_ORDERED))
@@ -123,20 +144,30 @@ def bundle_control(bundle: int, what: Bundle, xid: int) -> bytes:
 
 def bundle_add(bundle: int, flow_mod: bytes, xid: int) -> bytes:
     """Put a flow-mod into the bundle; it gets the same transaction id, as section 7.3.9.4 asks."""
-    inner = flow_mod[:4] + xid.to_bytes(4, "big") + flow_mod[8:]
-    return _message(Type.BUNDLE_ADD_MESSAGE, xid, _BUNDLE.pack(bundle, 0, _ATOMIC_ORDERED) + inner)
+    inner = _BUNDLE.pack(bundle, 0, _ATOMIC_ORDERED) + with_xid(flow_mod, xid)
+    return _message(Type.BUNDLE_ADD_MESSAGE, xid, inner)
+
+
+def with_xid(whole: bytes, xid: int) -> bytes:
+    """A message with this transaction id."""
+    return whole[:4] + xid.to_bytes(4, "big") + whole[8:]
+
+
+def multipart_request(what: Multipart, xid: int, body: bytes = b"") -> bytes:
+    """A question of section 7.3.5, with its body."""
+    return _message(Type.MULTIPART_REQUEST, xid, MULTIPART.pack(what, 0) + body)
 
 
 def flow_request(xid: int) -> bytes:
     """Ask for every flow of every table."""
     # The match that stands for every packet: no fields, padded.
     body = _FLOW_REQUEST.pack(_ALL_TABLES, _ANY, _ANY, 0, 0, 1, 4)
-    return _message(Type.MULTIPART_REQUEST, xid, _MULTIPART.pack(_MULTIPART_FLOW, 0) + body)
+    return multipart_request(Multipart.FLOW, xid, body)
 
 
 def port_request(xid: int) -> bytes:
     """Ask for every port."""
-    return _message(Type.MULTIPART_REQUEST, xid, _MULTIPART.pack(_MULTIPART_PORT_DESC, 0))
+    return multipart_request(Multipart.PORT_DESC, xid)
 
 
 def take_messages(buffer: bytearray) -> Iterator[Message]:
@@ -156,7 +187,7 @@ def has_more(message: Message) -> bool:
     """Whether it is a part of an answer that goes on in a further message."""
     if message.kind != Type.MULTIPART_REPLY:
         return False
-    flags: int = _MULTIPART.unpack_from(message.body)[1]
+    flags: int = MULTIPART.unpack_from(message.body)[1]
     return bool(flags & _REPLY_MORE)
 
 
@@ -172,7 +203,7 @@ def versions_offered(greeting: Message) -> frozenset[int]:
 
 def installed_flows(reply: Message) -> Iterator[InstalledFlow]:
     """The flows in one part of the answer to `flow_request`."""
-    body, offset = reply.body, _MULTIPART.size
+    body, offset = reply.body, MULTIPART.size
     try:
         while offset < len(body):
             length, table, priority, cookie, packets, octets, _, matched = _FLOW_STATS.unpack_from(
@@ -188,7 +219,7 @@ def installed_flows(reply: Message) -> Iterator[InstalledFlow]:
 
 def port_numbers(reply: Message) -> Iterator[tuple[str, int]]:
     """(name, OpenFlow port number) of the ports in one part of the answer to `port_request`."""
-    body, offset = reply.body, _MULTIPART.size
+    body, offset = reply.body, MULTIPART.size
     try:
         while offset < len(body):
             number, length, _, name = _PORT.unpack_from(body, offset)

@@ -12,17 +12,25 @@ import time
 from collections.abc import Callable, Sequence
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
-from k8s_ovs.ovs import message
+from k8s_ovs.ovs import message, meter
 from k8s_ovs.ovs.message import Bundle, InstalledFlow, Message, Type
+from k8s_ovs.ovs.meter import Metered
 from k8s_ovs.ovs.openflow_error import error_name
+from k8s_ovs.pipeline.flow import Meter
 from k8s_ovs.pipeline.text import flow_text
-from k8s_ovs.pipeline.wire import WireFlow, delete_by_cookie
+from k8s_ovs.pipeline.wire import WireFlow, delete_by_cookie, delete_meter, put_meter
 
 __all__ = ["FlowRefused", "InstalledFlow", "OpenFlow"]
 
 _CHUNK = 256 * 1024
 _LAST_XID = 0xFFFF0000
-_ANSWERS = (Type.HELLO, Type.ERROR, Type.BUNDLE_CONTROL, Type.MULTIPART_REPLY)
+_ANSWERS = (
+    Type.HELLO,
+    Type.ERROR,
+    Type.BUNDLE_CONTROL,
+    Type.MULTIPART_REPLY,
+    Type.BARRIER_REPLY,
+)
 _TOLD_AT_MOST = 5
 
 
@@ -104,6 +112,51 @@ class OpenFlow:
         xid = self._new_xids(1)
         replies = self._answers(message.flow_request(xid), xid, "reading its flows")
         return [flow for reply in replies for flow in message.installed_flows(reply)]
+
+    def meters(self) -> dict[int, Meter]:
+        """The bridge's meters, by number."""
+        xid = self._new_xids(1)
+        request = meter.configuration_request(xid)
+        return meter.configured_meters(self._answers(request, xid, "reading its meters"))
+
+    def meter_counts(self) -> dict[int, Metered]:
+        """What each meter has counted, by its number."""
+        xid = self._new_xids(1)
+        return meter.meter_counts(
+            self._answers(meter.counts_request(xid), xid, "reading its meters")
+        )
+
+    def most_meters(self) -> int:
+        """How many meters the bridge's datapath can have; 0: it has none."""
+        xid = self._new_xids(1)
+        return meter.most_meters(
+            self._answers(meter.features_request(xid), xid, "asking for its meters")
+        )
+
+    def put_meters(self, add: Sequence[Meter], change: Sequence[Meter]) -> dict[int, str]:
+        """Meters that are new, and those that get another rate. Bundles take none: put them before
+        the flows that name them. Those that the bridge refuses by number, with the reason."""
+        return self._mod_meters(
+            [*(put_meter(each, 0) for each in add), *(put_meter(each, 1) for each in change)],
+            [each.number for each in (*add, *change)],
+        )
+
+    def delete_meters(self, numbers: Sequence[int]) -> None:
+        """Delete meters, and flows that still name them. One that is not there is no error."""
+        self._mod_meters([delete_meter(number) for number in numbers], numbers)
+
+    def _mod_meters(self, mods: Sequence[bytes], numbers: Sequence[int]) -> dict[int, str]:
+        if not mods:
+            return {}
+        first = self._new_xids(len(mods) + 1)
+        last = first + len(mods)
+        sent = [message.with_xid(mod, first + place) for place, mod in enumerate(mods)]
+        replies = self._ask(b"".join(sent) + message.barrier(last), last)
+        return {
+            numbers[error.xid - first]: f"meter: {error_name(error.body)}"
+            for error in _errors(replies)
+            if 0 <= error.xid - first < len(numbers)
+        }
 
     def ports(self) -> dict[str, int]:
         """Names of the bridge's ports and their OpenFlow numbers, its own port included.

@@ -104,6 +104,23 @@ _NAMES: dict[int, tuple[str, tuple[str, ...]]] = {
             "BAD_FLAGS",
         ),
     ),
+    12: (
+        "OFPMMFC",
+        (
+            "UNKNOWN",
+            "METER_EXISTS",
+            "INVALID_METER",
+            "UNKNOWN_METER",
+            "BAD_COMMAND",
+            "BAD_FLAGS",
+            "BAD_RATE",
+            "BAD_BURST",
+            "BAD_BAND",
+            "BAD_BAND_VALUE",
+            "OUT_OF_METERS",
+            "OUT_OF_BANDS",
+        ),
+    ),
     17: (
         "OFPBFC",
         (

@@ -21,6 +21,7 @@ __all__ = [
     "Goto",
     "InPort",
     "Match",
+    "Meter",
     "Move",
     "Note",
     "Output",
@@ -31,6 +32,7 @@ __all__ = [
     "icmp",
     "ip",
     "ipv6",
+    "meter_of",
     "tcp",
     "udp",
 ]
@@ -146,13 +148,36 @@ class Ct:
 
 
 @frozen
+class Meter:
+    """Let so much through and drop the rest, counted. Always the first action.
+
+    number: of the bridge's meter, 1 to 0xFFFF0000; who has it is up to the flows: the rate of one
+    number is the same in all flows, and so is what they let through together. For one port, its
+    OpenFlow number. rate: kilobits a second, burst: kilobits. OpenFlow 1.4 section 5.7.
+    Raises PipelineError for numbers that do not fit.
+    """
+
+    number: int
+    rate: int
+    burst: int
+
+    def __attrs_post_init__(self) -> None:
+        if not 1 <= self.number <= 0xFFFF0000:
+            raise PipelineError(f"meter {self.number} is not 1 to {0xFFFF0000}")
+        for name, value in (("rate", self.rate), ("burst", self.burst)):
+            _refuse_too_wide(f"meter {name}", value, 32)
+            if value < 1:
+                raise PipelineError(f"meter {name}={value} would let nothing through")
+
+
+@frozen
 class Note:
     """Does nothing; carries bytes for a reader of the flow table."""
 
     data: bytes
 
 
-Action = Output | InPort | SetField | Move | Goto | Ct | Note
+Action = Output | InPort | SetField | Move | Goto | Ct | Meter | Note
 
 
 def _as_tuple(actions: Iterable[Action]) -> tuple[Action, ...]:
@@ -178,10 +203,18 @@ class Flow:
             target = action.table if isinstance(action, Goto | Ct) else None
             if isinstance(action, Goto) and place != len(self.actions) - 1:
                 raise PipelineError(f"{self.table.name}: an action stands behind a goto")
+            if isinstance(action, Meter) and place != 0:
+                raise PipelineError(f"{self.table.name}: a meter stands behind another action")
             if target is None or self.table.allows(target):
                 continue
             if not (isinstance(action, Ct) and target == self.table.name):
                 raise PipelineError(f"table {self.table.name} does not declare a hop to {target}")
+
+
+def meter_of(flow: Flow) -> Meter | None:
+    """The meter that a flow's packets pass."""
+    first = flow.actions[0] if flow.actions else None
+    return first if isinstance(first, Meter) else None
 
 
 def any_packet(**fields: Value) -> Match:

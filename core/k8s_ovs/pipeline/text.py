@@ -20,6 +20,7 @@ from k8s_ovs.pipeline.flow import (
     Goto,
     InPort,
     Match,
+    Meter,
     Move,
     Note,
     Output,
@@ -166,6 +167,8 @@ def _action(action: Action, names: _Names) -> str:
             text = "IN_PORT"
         case Goto():
             text = f"goto_table:{names.hop(action.table)}"
+        case Meter():
+            text = f"meter:{action.number}"
         case Ct():
             text = f"ct({','.join(_ct_arguments(action, names))})"
         case Note():

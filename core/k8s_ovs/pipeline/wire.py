@@ -21,15 +21,17 @@ from k8s_ovs.pipeline.flow import (
     Goto,
     InPort,
     Match,
+    Meter,
     Move,
     Note,
     Output,
     SetField,
     Term,
+    meter_of,
 )
 from k8s_ovs.pipeline.table import Pipeline, PipelineError
 
-__all__ = ["MAX_OWNER", "WireFlow", "delete_by_cookie", "encode"]
+__all__ = ["MAX_OWNER", "WireFlow", "delete_by_cookie", "delete_meter", "encode", "put_meter"]
 
 #: Owners are 16 bits; all ones is left out, so that no cookie equals the wildcard -1.
 MAX_OWNER = 0xFFFE
@@ -50,7 +52,11 @@ _KEY_HEAD = Struct("!BH")
 _TYPE_LENGTH = Struct("!HH")
 _APPLY_ACTIONS = Struct("!HH4x")
 _GOTO_TABLE = Struct("!HHB3x")
+_METER = Struct("!HHI")
 _OUTPUT = Struct("!HHIH6x")
+_METER_MOD = Struct("!BBHI HHI")
+_DROP_BAND = Struct("!HHII4x")
+_KBPS_BURST_STATS = 0b1101
 # Nicira actions: type 0xffff, length, vendor, subtype, then their own.
 _REG_MOVE = Struct("!HHIH HHHII")
 _OUTPUT_REG = Struct("!HHIH HIH6x")
@@ -74,12 +80,14 @@ class WireFlow:
 
     body: the whole flow-mod that adds it, transaction id zero. key: what the switch tells flows
     apart by: two flows of one key replace each other. flow: what was encoded, for messages.
+    meter: the one that its packets pass, which has to be there before.
     """
 
     cookie: int
     body: bytes
     key: bytes
     flow: Flow = field(eq=False, repr=False)
+    meter: Meter | None = None
 
 
 def encode(flow: Flow, owner: int, pipeline: Pipeline) -> WireFlow:
@@ -93,11 +101,14 @@ def encode(flow: Flow, owner: int, pipeline: Pipeline) -> WireFlow:
     table = pipeline.number(flow.table.name)
     match, instructions = _match(flow.match), _instructions(flow, pipeline)
     key = _KEY_HEAD.pack(table, flow.priority) + match
-    content = blake2b(key + instructions, digest_size=6).digest()
+    meter = meter_of(flow)
+    # Flows name a meter by its number; that its rate is another one makes it another flow.
+    rates = b"" if meter is None else put_meter(meter, 0)
+    content = blake2b(key + instructions + rates, digest_size=6).digest()
     cookie = owner << 48 | int.from_bytes(content, "big")
     length = _fitting(flow, _FLOW_MOD_HEAD.size + len(match) + len(instructions))
     head = _flow_mod_head(_ADD, length, cookie, table=table, priority=flow.priority)
-    return WireFlow(cookie, head + match + instructions, key, flow)
+    return WireFlow(cookie, head + match + instructions, key, flow, meter)
 
 
 def delete_by_cookie(cookie: int) -> bytes:
@@ -105,6 +116,25 @@ def delete_by_cookie(cookie: int) -> bytes:
     match = _match(Match())
     length = _FLOW_MOD_HEAD.size + len(match)
     return _flow_mod_head(_DELETE, length, cookie, table=_ALL_TABLES, priority=0) + match
+
+
+def put_meter(meter: Meter, command: int) -> bytes:
+    """The meter-mod that adds a meter (command 0) or changes it (1), transaction id zero.
+
+    OpenFlow 1.4 section 7.3.4.4: rates in kilobits, with a burst, with statistics; one drop band.
+    """
+    band = _DROP_BAND.pack(1, _DROP_BAND.size, meter.rate, meter.burst)
+    return _meter_mod(command, _KBPS_BURST_STATS, meter.number, band)
+
+
+def delete_meter(number: int) -> bytes:
+    """The meter-mod that deletes a meter; flows that name it would go with it."""
+    return _meter_mod(2, 0, number, b"")
+
+
+def _meter_mod(command: int, flags: int, number: int, bands: bytes) -> bytes:
+    length = _METER_MOD.size + len(bands)
+    return _METER_MOD.pack(_VERSION, 29, length, 0, command, flags, number) + bands
 
 
 def _flow_mod_head(command: int, length: int, cookie: int, table: int, priority: int) -> bytes:
@@ -143,9 +173,11 @@ def _assigned(of: Field, value: int) -> bytes:
 
 
 def _instructions(flow: Flow, pipeline: Pipeline) -> bytes:
-    source, actions, goto = flow.table.name, b"", b""
+    source, meter, actions, goto = flow.table.name, b"", b"", b""
     for action in flow.actions:
-        if isinstance(action, Goto):
+        if isinstance(action, Meter):
+            meter = _METER.pack(6, _METER.size, action.number)
+        elif isinstance(action, Goto):
             goto = _GOTO_TABLE.pack(1, _GOTO_TABLE.size, pipeline.hop(source, action.table))
         elif isinstance(action, Ct):
             back = _CT_NO_TABLE if action.table is None else pipeline.hop(source, action.table)
@@ -153,9 +185,9 @@ def _instructions(flow: Flow, pipeline: Pipeline) -> bytes:
         else:
             actions += _action(action)
     if not actions:
-        return goto
+        return meter + goto
     length = _fitting(flow, _APPLY_ACTIONS.size + len(actions))
-    return _APPLY_ACTIONS.pack(4, length) + actions + goto
+    return meter + _APPLY_ACTIONS.pack(4, length) + actions + goto
 
 
 def _fitting(flow: Flow, length: int) -> int:

@@ -33,7 +33,7 @@ with every mode, until ``-name`` takes them out.
 from k8s_ovs.errors import InvalidRecord, PluginError
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import Here, KubeNode
-from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.pod import Pod, Rates
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import GLOBAL_TENANT, NetNamespace
 from k8s_ovs.pipeline.field import FIELDS, Field, register
@@ -43,6 +43,7 @@ from k8s_ovs.pipeline.flow import (
     Goto,
     InPort,
     Match,
+    Meter,
     Move,
     Note,
     Output,
@@ -93,6 +94,7 @@ __all__ = [
     "KubeNode",
     "LinkSettings",
     "Match",
+    "Meter",
     "Metric",
     "Move",
     "NetNamespace",
@@ -103,6 +105,7 @@ __all__ = [
     "Pod",
     "PodRequest",
     "Problem",
+    "Rates",
     "Refuse",
     "Resource",
     "SetField",

@@ -10,12 +10,13 @@ options that say where the cluster is (`--etcd-endpoints` and so on)::
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from attrs import frozen
 
 from k8s_ovs.model.status import NodeStatus
 from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.plugin.spec import Write
 from k8s_ovs.plugin.view import Record, View
 
 __all__ = ["Cluster", "Counter", "NodeStatus", "Record"]
@@ -41,12 +42,16 @@ class Cluster(Protocol):
     def get(self, kind: str, key: str) -> Record | None:
         """One record as it is in etcd now, be it settled or a request; None: there is none."""
 
-    def put(self, kind: str, key: str, value: Any, revision: int) -> int | None:
-        """Write a record if its mod_revision is still `revision` (0: if it is not there); the new
-        revision, None: it is another one now, and nothing was written."""
+    def write(self, *writes: Write) -> int | None:
+        """Make all writes if every record still has the revision that its write was decided on;
+        the new revision, None: one has another one now, and nothing was written."""
 
     def statuses(self) -> Sequence[NodeStatus]:
         """What the nodes that live say of themselves, by name."""
+
+    def seen(self) -> Sequence[NodeStatus]:
+        """What hosts that Kubernetes does not know have said of themselves last, and when, be it
+        that they live no more; by address."""
 
     def counters(self, flows: Iterable[Flow]) -> Sequence[Counter | None]:
         """What each of the plugin's flows has met on this machine; None: it does not stand here.

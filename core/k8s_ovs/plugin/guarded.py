@@ -25,6 +25,7 @@ def guarded_kind(plugin: str, kind: Kind) -> Kind:
         encode=partial(_write, plugin, kind.encode),
         index=kind.index and partial(_judge, plugin, kind.index),
         asks=kind.asks and partial(_judge, plugin, kind.asks),
+        holds=kind.holds and partial(_judge, plugin, kind.holds),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, TypeAlias, TypeVar
 
@@ -172,6 +172,7 @@ class PluginManager:
         self.kinds: dict[str, Kind] = {}
         self.resources: dict[str, Resource] = {}
         self._declare_records()
+        self._holders = {each.name: each.holds for each in self.kinds.values() if each.holds}
 
     def owner(self, plugin: str) -> int:
         """The 16 bits that mark the flows of `plugin`."""
@@ -186,7 +187,7 @@ class PluginManager:
 
     def view(self, world: World) -> View:
         """A view for one hook call."""
-        return View(world, self._tenant_of, self._vni_of)
+        return View(world, self._tenant_of, self._vni_of, self._holders)
 
     def network_flows(self, view: View) -> Results[Flow]:
         return self._flows("network_flows", "the network", view=view)
@@ -208,8 +209,15 @@ class PluginManager:
         subject = f"pod {request.namespace}/{request.name}"
         return list(self._call("admit_pod", subject, Refuse | Wait, view=view, request=request))
 
-    def allocations(self, view: View) -> Results[Allocation | Problem]:
-        return list(self._call("allocations", "the network", Allocation | Problem, view=view))
+    def allocations(
+        self, look: Callable[[], World]
+    ) -> Iterator[tuple[str, tuple[Allocation | Problem, ...] | Failure]]:
+        """look: the world as it is when a plugin's turn comes, so that none gives away again what
+        was written for the one before."""
+        wanted: Any = Allocation | Problem
+        for plugin, caller in self._callers.get("allocations", ()):
+            view = self.view(look())
+            yield plugin, _asked(plugin, caller, "allocations", "the network", wanted, view=view)
 
     def status(self, view: View) -> Results[Mapping[str, Any]]:
         return list(self._call("status", "the network", Mapping, one=True, view=view))
@@ -255,18 +263,7 @@ class PluginManager:
     ) -> Iterator[tuple[str, Any]]:
         """(plugin, tuple of its results or Failure) for each plugin that has the hook."""
         for plugin, caller in self._callers.get(hook, ()):
-            try:
-                answers = caller(**arguments)
-                found = _flat(answers, one=one)
-            except Exception as error:  # a plugin may raise anything; the others go on
-                yield plugin, Failure(plugin, hook, subject, repr(error))
-                continue
-            wrong = next((each for each in found if not isinstance(each, kind)), None)
-            if wrong is None:
-                yield plugin, found
-            else:
-                text = f"returned {wrong!r}, expected {getattr(kind, '__name__', kind)}"
-                yield plugin, Failure(plugin, hook, subject, text)
+            yield plugin, _asked(plugin, caller, hook, subject, kind, one=one, **arguments)
 
     def _declared(self, hook: str, kind: Any) -> Iterator[tuple[str, Any]]:
         """(plugin, what it declares), one at a time; raises PluginError where one raises."""
@@ -337,6 +334,21 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager) -> None:
     except pluggy.PluginValidationError as error:
         name = manager.get_name(error.plugin)
         raise PluginError(f"plugin {name}: {error}; hooks are {', '.join(HOOK_NAMES)}") from error
+
+
+def _asked(
+    plugin: str, caller: Any, hook: str, subject: str, kind: Any, *, one: bool = False, **words: Any
+) -> tuple[Any, ...] | Failure:
+    """A plugin's results. words: the hook's arguments."""
+    try:
+        found = _flat(caller(**words), one=one)
+    except Exception as error:  # a plugin may raise anything; the others go on
+        return Failure(plugin, hook, subject, repr(error))
+    wrong = next((each for each in found if not isinstance(each, kind)), None)
+    if wrong is None:
+        return found
+    text = f"returned {wrong!r}, expected {getattr(kind, '__name__', kind)}"
+    return Failure(plugin, hook, subject, text)
 
 
 def _flat(answers: list[Any], *, one: bool) -> tuple[Any, ...]:

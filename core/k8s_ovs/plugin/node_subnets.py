@@ -1,7 +1,9 @@
 """The core's own allocations: each Kubernetes node has a subnet as long as it is there.
 
 A record below `given/` says that a subnet was given to a Kubernetes node, so it is taken back when
-the node is gone. Records that people write for other hosts have none and are left alone.
+the node is gone. Records that people write for other hosts have none and are left alone. One that
+asks for a subnet (Assign) is a plugin's to answer, if any does, but where a node is: what the node
+has stands.
 """
 
 from __future__ import annotations
@@ -39,7 +41,13 @@ class NodeSubnets:
     @hook
     def kinds(self) -> Iterable[Kind]:
         return [
-            Kind(SUBNETS, partial(decode, HostSubnet), encode),
+            Kind(
+                SUBNETS,
+                partial(decode, HostSubnet),
+                encode,
+                asks=lambda record: record.assign,
+                holds=lambda record: record.subnet,
+            ),
             Kind(GIVEN, partial(decode, Given), encode),
         ]
 
@@ -59,11 +67,13 @@ class NodeSubnets:
             yield _moved(view, group)
         # What moves is in two places until its records have followed.
         busy = {key for move in moves for key in (move.old, move.new)}
-        taken = [each.subnet for each in view.subnets().values() if each.subnet is not None]
-        free = free_subnets(view.config, taken)
+        free = free_subnets(view.config, view.taken())
         for name, address in sorted(owners.now.items()):
             if address not in busy:
                 yield from _wanted(view, address, name, owners, free)
+        for key, name in sorted(owners.places().items()):
+            if key not in busy:
+                yield from _answered(view, key, name)
 
 
 @frozen
@@ -77,6 +87,11 @@ class _Owners:
     of: Mapping[str, str]
     now: Mapping[str, str]
     present: frozenset[str]
+
+    def places(self) -> dict[str, str]:
+        """Nodes by the keys that are theirs: their addresses now, and where they were given one."""
+        given = {key: name for key, name in self.of.items() if name in self.present}
+        return given | {address: name for name, address in self.now.items()}
 
     def left(self, key: str) -> bool:
         """Whether the owner of `key` is gone, or has its subnet under its new address already."""
@@ -129,7 +144,9 @@ def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
         if unreadable := _unreadable(view, key):
             yield Problem(f"node {name}", f"is gone, its subnet is not free: {unreadable}")
             continue
-        writes = (_delete(view, GIVEN, key), _delete(view, SUBNETS, key))
+        # Whoever asks for something there already, now that the node is gone, is to be answered.
+        kinds = [GIVEN] if view.request(SUBNETS, key) else [GIVEN, SUBNETS]
+        writes = [_delete(view, kind, key) for kind in kinds]
         existing = tuple(write for write in writes if write.revision)
         yield Allocation(existing, f"node {name} is gone")
 
@@ -175,7 +192,7 @@ def _moved(view: View, group: list[_Move]) -> Allocation | Problem:
     writes = []
     for move in group:
         new = move.record.moved(IPv4Address(move.new))
-        writes.append(Write(SUBNETS, move.new, new, view.revision(SUBNETS, move.new)))
+        writes.append(Write(SUBNETS, move.new, new, view.written(SUBNETS, move.new)))
         writes.append(_mark(view, move.new, move.name))
     for key in keys:
         if key not in {move.new for move in group}:
@@ -205,13 +222,37 @@ def _wanted(
 def _joined(
     view: View, name: str, address: str, record: HostSubnet | None, subnet: IPv4Network
 ) -> Allocation:
-    new = record or HostSubnet(name, IPv4Address(address))
-    whole = evolve(new, subnet=subnet, assign=False)
+    asked: HostSubnet | None = view.request(SUBNETS, address)
+    new = asked or record or HostSubnet(name, IPv4Address(address))
+    # Nodes have subnets of one size, from the lowest one up.
+    refused = asked is not None and (asked.subnet or asked.host_subnet_length) is not None
+    whole = evolve(
+        new,
+        host_ip=IPv4Address(address),
+        subnet=subnet,
+        assign=False,
+        reason=_is_nodes(address, name) if refused else None,
+    )
     writes = (
-        Write(SUBNETS, address, whole, view.revision(SUBNETS, address)),
+        Write(SUBNETS, address, whole, view.written(SUBNETS, address)),
         _mark(view, address, name),
     )
     return Allocation(writes, f"node {name} joined")
+
+
+def _answered(view: View, key: str, name: str) -> Iterator[Allocation]:
+    """The refusal of what is asked for under a key of the node `name`, which has its subnet."""
+    record = view.subnet(key)
+    if view.request(SUBNETS, key) is None or record is None or record.subnet is None:
+        return
+    reason = _is_nodes(key, name)
+    answer = evolve(record, assign=False, reason=reason)
+    write = Write(SUBNETS, key, answer, view.written(SUBNETS, key))
+    yield Allocation((write,), f"subnet for {key} refused: {reason}")
+
+
+def _is_nodes(address: str, name: str) -> str:
+    return f"{address} is the address of node {name}"
 
 
 def _unreadable(view: View, key: str) -> str | None:
@@ -225,4 +266,4 @@ def _mark(view: View, address: str, name: str) -> Write:
 
 
 def _delete(view: View, kind: str, key: str) -> Write:
-    return Write(kind, key, None, view.revision(kind, key))
+    return Write(kind, key, None, view.written(kind, key))

@@ -16,6 +16,7 @@ from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Table
+from k8s_ovs.plugin.link_settings import LinkSettings
 from k8s_ovs.plugin.view import Record, Tag, View
 
 __all__ = [
@@ -49,6 +50,7 @@ class Kind:
     index: what `View.having` finds a value by; None: by nothing.
     asks: whether a value asks the allocator for something. It counts for nothing else until it is
     answered: what stood before goes on to stand, and `View.request` shows what is asked.
+    holds: the part of Network that a value keeps for somebody, or None; see `View.taken`.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Kind:
     encode: Callable[[Any], bytes]
     index: Callable[[Any], Hashable] | None = None
     asks: Callable[[Any], bool] | None = None
+    holds: Callable[[Any], IPv4Network | None] | None = None
 
     def record(self, value: Any, revision: int) -> Record:
         """`value` as a record of the world."""
@@ -104,17 +107,6 @@ class Wait:
     """This pod cannot be attached yet. When the deadline comes, kubelet shows the reason."""
 
     reason: str
-
-
-@frozen
-class LinkSettings:
-    """What a plugin wants of a pod's interface.
-
-    mtu: bytes; None: the network's. routes: more routes, through the gateway.
-    """
-
-    mtu: int | None = None
-    routes: tuple[IPv4Network, ...] = ()
 
 
 @frozen

@@ -7,6 +7,7 @@ was looked up, found or not, so that the core can call the hook again when one o
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from ipaddress import IPv4Network
 from types import MappingProxyType
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "QUARANTINE",
     "REQUESTS",
     "RESERVED_KINDS",
+    "SIGHTS",
     "SUBNETS",
     "Read",
     "Record",
@@ -44,9 +46,11 @@ GIVEN = "given"
 QUARANTINE = "quarantine"
 #: Records that ask for something (see `Kind.asks`) and are not answered: under "<kind>/<key>".
 REQUESTS = "requests"
+#: Whether the API server is heard now, of each resource by its name.
+SIGHTS = "sights"
 
 #: Kinds that the core itself fills, neither from etcd nor from a resource of Kubernetes.
-RESERVED_KINDS = frozenset({CONFIG, HERE, PODS, QUARANTINE, REQUESTS})
+RESERVED_KINDS = frozenset({CONFIG, HERE, PODS, QUARANTINE, REQUESTS, SIGHTS})
 
 
 @frozen
@@ -113,17 +117,22 @@ class World:
 
 
 class View:
-    """A world as one hook call sees it. `reads` says what was looked up."""
+    """A world as one hook call sees it. `reads` says what was looked up.
+
+    holders: of kinds whose records keep parts of Network (see `Kind.holds`), what each keeps.
+    """
 
     def __init__(
         self,
         world: World,
         tenant_of: Callable[[View, Pod], int | None],
         vni_of: Callable[[View, Pod], int | None],
+        holders: Mapping[str, Callable[[Any], IPv4Network | None]] = MappingProxyType({}),
     ) -> None:
         self._world = world
         self._tenant_of = tenant_of
         self._vni_of = vni_of
+        self._holders = holders
         self.reads: set[Read] = set()
 
     @property
@@ -146,6 +155,18 @@ class View:
     def subnets(self) -> Mapping[str, HostSubnet]:
         """All hosts' records, by address."""
         return self.all(SUBNETS)
+
+    def taken(self, besides: str = "") -> Mapping[IPv4Network, str]:
+        """Parts of Network that are not free, and the keys of the records that hold them.
+
+        besides: a key whose own records do not count.
+        """
+        return {
+            held: key
+            for kind, holds in self._holders.items()
+            for key, value in self.all(kind).items()
+            if key != besides and (held := holds(value)) is not None
+        }
 
     def nodes(self) -> Mapping[str, KubeNode]:
         """Kubernetes' nodes, by name."""
@@ -189,6 +210,17 @@ class View:
         something, or one that cannot be read; 0: nothing is there."""
         unsettled = (self.revision(each, f"{kind}/{key}") for each in (QUARANTINE, REQUESTS))
         return max(*unsettled, self.revision(kind, key))
+
+    def problem(self, kind: str, key: str) -> str | None:
+        """Why what is written under the key cannot be read, and is not taken; None: it can."""
+        found: str | None = self.get(QUARANTINE, f"{kind}/{key}")
+        return found
+
+    def in_sight(self, resource: str) -> bool | None:
+        """Whether records of this resource of Kubernetes are up to date: False while the API server
+        is away, None until it is known."""
+        seen: bool | None = self.get(SIGHTS, resource)
+        return seen
 
     def having(self, kind: str, index: Hashable) -> Mapping[str, Any]:
         """Records of `kind` for which the kind's `index` is this value, by key.

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen, mutable
 
+from k8s_ovs.pipeline.flow import Meter
 from k8s_ovs.pipeline.wire import WireFlow
 from k8s_ovs.reconcile.subject import Holder
 
@@ -18,22 +19,30 @@ __all__ = ["Conflict", "Delta", "FlowBook"]
 
 @frozen
 class Conflict:
-    """A flow that could not be taken: another one has the same table, priority and match."""
+    """A flow that could not be taken. same: what another one has that only one can have."""
 
     holder: Holder
     other: Holder
     flow: WireFlow
+    same: str = "table, priority and match"
 
 
 @frozen
 class Delta:
-    """One bundle: flows to add, cookies of flows to delete."""
+    """One bundle: flows to add, cookies of flows to delete.
+
+    new_meters, other_meters: to add and to change before; old_meters: numbers to delete after it.
+    """
 
     adds: tuple[WireFlow, ...] = ()
     deletes: tuple[int, ...] = ()
+    new_meters: tuple[Meter, ...] = ()
+    other_meters: tuple[Meter, ...] = ()
+    old_meters: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.adds or self.deletes)
+        flows = self.adds or self.deletes
+        return bool(flows or self.new_meters or self.other_meters or self.old_meters)
 
 
 @mutable
@@ -51,7 +60,10 @@ class FlowBook:
         self._held: dict[Holder, tuple[WireFlow, ...]] = {}
         self._stands: dict[int, _Stand] = {}
         self._by_key: dict[bytes, int] = {}
+        # By number: the meter, and cookies of the flows that name it.
+        self._meters: dict[int, tuple[Meter, set[int]]] = {}
         self._installed: set[int] = set()
+        self._installed_meters: dict[int, Meter] = {}
         self._touched: set[int] = set()
         self._refused: dict[Holder, str] = {}
 
@@ -83,16 +95,34 @@ class FlowBook:
                 self._held[holder] = taken
         return conflicts
 
-    def found(self, cookies: Iterable[int]) -> None:
-        """The switch was read: it has the flows with these cookies and no others."""
+    def found(self, cookies: Iterable[int], meters: Mapping[int, Meter] | None = None) -> None:
+        """The switch was read: it has the flows with these cookies, these meters, and no others."""
         self._installed = set(cookies)
+        self._installed_meters = dict(meters or {})
         self._touched = self._installed ^ self._stands.keys()
 
     def delta(self) -> Delta:
         """What has to change on the switch."""
         adds = [c for c in self._touched if c in self._stands and c not in self._installed]
         deletes = [c for c in self._touched if c not in self._stands and c in self._installed]
-        return Delta(tuple(self._stands[cookie].flow for cookie in adds), tuple(deletes))
+        wanted = [meter for meter, _ in self._meters.values()]
+        there = self._installed_meters
+        return Delta(
+            tuple(self._stands[cookie].flow for cookie in adds),
+            tuple(deletes),
+            new_meters=tuple(each for each in wanted if each.number not in there),
+            other_meters=tuple(e for e in wanted if there.get(e.number, e) != e),
+            old_meters=tuple(there.keys() - self._meters.keys()),
+        )
+
+    def metered(self, delta: Delta, refused: Mapping[int, str]) -> None:
+        """The meters of `delta` are on the switch now, but for those that it refused, by number
+        with its words: the flows that name them are forgotten."""
+        put = {each.number: each for each in (*delta.new_meters, *delta.other_meters)}
+        self._installed_meters |= {n: each for n, each in put.items() if n not in refused}
+        for number, reason in refused.items():
+            if number in self._meters:
+                self.refuse(tuple(self._meters[number][1]), reason)
 
     def refuse(self, cookies: Iterable[int], reason: str) -> None:
         """The switch does not take these flows: forget them. `take_refused` tells whose."""
@@ -112,6 +142,8 @@ class FlowBook:
         """`delta` is on the switch now."""
         self._installed.update(flow.cookie for flow in delta.adds)
         self._installed.difference_update(delta.deletes)
+        for number in delta.old_meters:
+            self._installed_meters.pop(number, None)
         self._touched.clear()
 
     def _release(self, holder: Holder, flow: WireFlow) -> None:
@@ -121,6 +153,22 @@ class FlowBook:
             del self._stands[flow.cookie]
             del self._by_key[flow.key]
             self._touched.add(flow.cookie)
+            if flow.meter is not None:
+                self._release_meter(flow.meter.number, flow.cookie)
+
+    def _release_meter(self, number: int, cookie: int) -> None:
+        cookies = self._meters[number][1]
+        cookies.discard(cookie)
+        if not cookies:
+            del self._meters[number]
+
+    def _take_meter(self, meter: Meter, cookie: int) -> Holder | None:
+        """Have the meter stand; None: it does. Else who has its number with another rate."""
+        standing, cookies = self._meters.setdefault(meter.number, (meter, set()))
+        if standing != meter:
+            return next(iter(self._stands[next(iter(cookies))].holders))
+        cookies.add(cookie)
+        return None
 
     def _take(self, holder: Holder, flow: WireFlow, conflicts: list[Conflict]) -> bool:
         cookie = self._by_key.setdefault(flow.key, flow.cookie)
@@ -129,6 +177,12 @@ class FlowBook:
             conflicts.append(Conflict(holder, other, flow))
             return False
         stand = self._stands.get(cookie)
+        if stand is None and flow.meter is not None:
+            metering = self._take_meter(flow.meter, cookie)
+            if metering is not None:
+                del self._by_key[flow.key]
+                conflicts.append(Conflict(holder, metering, flow, same="meter"))
+                return False
         if stand is None:
             stand = self._stands[cookie] = _Stand(flow)
             self._touched.add(cookie)

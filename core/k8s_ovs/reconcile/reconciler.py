@@ -17,6 +17,7 @@ from k8s_ovs.pipeline.wire import WireFlow, encode
 from k8s_ovs.plugin.manager import Failure, PluginManager, Results
 from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Read, Record, View, World
 from k8s_ovs.reconcile.book import Conflict, FlowBook
+from k8s_ovs.reconcile.links import PodLinks
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, Holder, Subject
 
 __all__ = ["Reconciler"]
@@ -31,6 +32,7 @@ class Reconciler:
         self.manager = manager
         self.world = World()
         self.book = FlowBook()
+        self.links = PodLinks()
         self._readers: dict[Read, set[Subject]] = defaultdict(set)
         self._reads: dict[Subject, set[Read]] = {}
         self._dirty: set[Subject] = {Subject(NETWORK, "")}
@@ -93,9 +95,11 @@ class Reconciler:
         """New flows of each plugin for `subject`; a plugin that fails keeps its last good ones."""
         view = self.manager.view(self.world)
         results = self._ask(subject, view)
+        failed = self._ask_link(subject, view)
         self._remember_reads(subject, view.reads)
         for name in self.manager.names:
             self._failures.pop((name, subject), None)
+        self._failures |= {(each.plugin, subject): str(each) for each in failed}
         if results is None:
             self._forget(subject)
             return {Holder(name, subject): () for name in self.manager.names}
@@ -119,6 +123,11 @@ class Reconciler:
             return None if node is None else self.manager.node_flows(view, node)
         pod: Pod | None = view.get(PODS, subject.key)
         return None if pod is None else self._ask_pod(subject, view, pod)
+
+    def _ask_link(self, subject: Subject, view: View) -> list[Failure]:
+        """Have the plugins say what a pod's interface should be like; those that failed."""
+        pod: Pod | None = view.get(PODS, subject.key) if subject.kind == POD else None
+        return [] if pod is None else self.links.ask(self.manager, view, pod)
 
     def _ask_pod(self, subject: Subject, view: View, pod: Pod) -> Results[Flow]:
         try:
@@ -164,6 +173,7 @@ class Reconciler:
     def _forget(self, subject: Subject) -> None:
         if subject.kind == POD:
             self._tenants.pop(subject.key, None)
+            self.links.forget(subject.key)
         self._remember_reads(subject, set())
         for name in self.manager.names:
             self._failures.pop((name, subject), None)
@@ -172,7 +182,7 @@ class Reconciler:
         holder, other = conflict.holder, conflict.other
         self._failures[holder.plugin, holder.subject] = (
             f"plugin {holder.plugin}: {holder.subject.kind} {holder.subject.key}: "
-            f"a flow has the same table, priority and match as one of {other.plugin} "
+            f"a flow has the same {conflict.same} as one of {other.plugin} "
             f"for {other.subject.kind} {other.subject.key}: the latter stands"
         )
 

@@ -50,11 +50,18 @@ class TracedBridge:
         self.install(flow for flow, _ in self.reconciler.book.flows())
 
     def install(self, flows: Iterable[WireFlow]) -> None:
-        """Have just these flows."""
+        """Have just these flows, and the meters that they name."""
         wanted = {flow.cookie: flow for flow in flows}
         with closing(OpenFlow.connect(self._ovs.mgmt(self._name))) as connection:
             adds = [flow for cookie, flow in wanted.items() if cookie not in self._cookies]
+            meters = {flow.meter.number: flow.meter for flow in wanted.values() if flow.meter}
+            there = connection.meters()
+            connection.put_meters(
+                [meters[number] for number in meters.keys() - there.keys()],
+                [meters[number] for number in meters.keys() & there.keys()],
+            )
             connection.commit(adds, sorted(self._cookies - wanted.keys()))
+            connection.delete_meters(sorted(there.keys() - meters.keys()))
         self._cookies = set(wanted)
 
     def trace(self, packet: str, *, answer: bool = False) -> Journey:

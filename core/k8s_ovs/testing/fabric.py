@@ -16,6 +16,7 @@ from ipaddress import IPv4Address
 
 from attrs import evolve, field, frozen
 
+from k8s_ovs.errors import SwitchError
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.node.intake import Intake
@@ -117,7 +118,12 @@ class Node:
         known.compute()
         delta = known.book.delta()
         with closing(OpenFlow.connect(self._mgmt)) as connection:
+            refused = connection.put_meters(delta.new_meters, delta.other_meters)
+            if refused:
+                raise SwitchError(f"meters are refused: {refused}")
+            known.book.metered(delta, refused)
             connection.commit(delta.adds, delta.deletes)
+            connection.delete_meters(delta.old_meters)
         known.book.committed(delta)
         return len(delta.adds) + len(delta.deletes)
 

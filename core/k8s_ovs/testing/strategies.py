@@ -1,4 +1,5 @@
-"""Hypothesis strategies for flows that Open vSwitch accepts: every field, every action.
+"""Hypothesis strategies for flows that Open vSwitch accepts: every field, and every action but
+Meter, whose flow is refused where its meter is not there.
 
 `flows(pipeline)` draws flows for the tables of a pipeline; prerequisites hold, masks leave out no
 bit that is set, and only fields that may be written are written.

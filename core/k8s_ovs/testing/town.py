@@ -1,7 +1,7 @@
-"""A cluster of a dictionary: what a mode's allocations come to, without etcd and Kubernetes.
+"""A cluster of a dictionary: what allocations come to, without etcd and Kubernetes.
 
-Namespaces come and go, people write records, and etcd's keys change by what the mode asks for,
-each by compare-and-swap::
+Namespaces and nodes come and go, people write records, and etcd's keys change by what the plugins
+ask for, each by compare-and-swap::
 
     town = Town(manager)
     town.create("red", "blue")
@@ -14,7 +14,7 @@ each by compare-and-swap::
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import define, evolve, field
@@ -24,7 +24,7 @@ from k8s_ovs.node.intake import ETCD, KUBE, Intake
 from k8s_ovs.observe.fact import Change, Entry, Snapshot
 from k8s_ovs.plugin import Allocation, Event, Problem
 from k8s_ovs.plugin.manager import Failure, PluginManager
-from k8s_ovs.plugin.view import CONFIG, Record, World
+from k8s_ovs.plugin.view import CONFIG, NODES, Record, World
 from k8s_ovs.testing.world import sample_config
 
 __all__ = ["Town"]
@@ -39,13 +39,14 @@ _TURNS = 200
 class Town:
     """etcd's keys, (value, mod_revision) by (kind, key), and the daemon's picture of them.
 
-    manager: with the mode whose allocations are written. namespaces: Kubernetes'. extra: more
-    fields of the configuration. events: what was published.
+    manager: with the plugins whose allocations are written. namespaces, nodes: Kubernetes', the
+    latter with addresses. extra: more fields of the configuration. events: what was published.
     """
 
     manager: PluginManager
     keys: dict[tuple[str, str], tuple[bytes, int]] = field(factory=dict)
     namespaces: set[str] = field(factory=set)
+    nodes: dict[str, str] = field(factory=dict)
     extra: Mapping[str, Any] = field(factory=dict)
     revision: int = 0
     intake: Intake = field(factory=Intake)
@@ -53,8 +54,8 @@ class Town:
     events: list[Event] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.intake.absorb(Snapshot(ETCD))
-        self.intake.absorb(Snapshot(KUBE + NAMESPACES))
+        for fact in self.snapshots():
+            self.intake.absorb(fact)
 
     def create(self, *names: str) -> None:
         """Namespaces of Kubernetes come."""
@@ -66,6 +67,16 @@ class Town:
         """A namespace of Kubernetes goes."""
         self.namespaces.discard(name)
         self.intake.absorb(Change(KUBE + NAMESPACES, name, None))
+
+    def join(self, name: str, address: str) -> None:
+        """A node of Kubernetes comes, or gets another address."""
+        self.nodes[name] = address
+        self.intake.absorb(Change(KUBE + NODES, name, _node(address)))
+
+    def leave(self, name: str) -> None:
+        """A node of Kubernetes goes."""
+        del self.nodes[name]
+        self.intake.absorb(Change(KUBE + NODES, name, None))
 
     def put(self, kind: str, key: str, value: bytes | None) -> None:
         """Somebody writes a key; None: deletes it."""
@@ -92,9 +103,11 @@ class Town:
         """All that is there now, as observers tell it at their start."""
         entries = {f"k8ssdn/{kind}/{key}": Entry(*at) for (kind, key), at in self.keys.items()}
         namespaces = {name: Entry({"metadata": {}}) for name in self.namespaces}
+        nodes = {name: _node(address) for name, address in self.nodes.items()}
         return [
             Snapshot(ETCD, entries, self.revision),
             Snapshot(KUBE + NAMESPACES, namespaces),
+            Snapshot(KUBE + NODES, nodes),
         ]
 
     def look(self) -> World:
@@ -106,11 +119,7 @@ class Town:
 
     def wanted(self) -> list[Allocation]:
         """What should be written now."""
-        results = dict(self.manager.allocations(self.manager.view(self.look())))
-        found = results[self.manager.mode]
-        if isinstance(found, Failure):
-            raise PluginError(str(found))
-        return [each for each in found if not isinstance(each, Problem)]
+        return [each for wanted in self._asked() for each in wanted]
 
     def write(self, wanted: Allocation) -> bool:
         """One transaction; False: a record is not as it was when this was decided."""
@@ -129,13 +138,10 @@ class Town:
     def settle(self) -> int:
         """Write until nothing more is wanted; the number of turns that it took."""
         for turn in range(_TURNS):
-            wanted = self.wanted()
-            if not wanted:
+            written = [each for wanted in self._asked() for each in wanted if self._written(each)]
+            if not written:
                 return turn
-            for each in wanted:
-                if not self.write(each):
-                    raise K8sOvsError(f"{each.reason}: was decided on another revision")
-        raise K8sOvsError(f"not settled after {_TURNS} turns: {wanted[0].reason}")
+        raise K8sOvsError(f"not settled after {_TURNS} turns: {written[0].reason}")
 
     def record(self, name: str) -> dict[str, Any]:
         """A namespace's record as it is in etcd."""
@@ -150,9 +156,26 @@ class Town:
         """The number on the wire of each namespace."""
         return self._numbers("vnids", "VNID")
 
+    def _asked(self) -> Iterator[list[Allocation]]:
+        """What each plugin wants once the one before it has been served."""
+        for _, found in self.manager.allocations(self.look):
+            if isinstance(found, Failure):
+                raise PluginError(str(found))
+            yield [each for each in found if not isinstance(each, Problem)]
+
+    def _written(self, wanted: Allocation) -> bool:
+        if not self.write(wanted):
+            raise K8sOvsError(f"{wanted.reason}: was decided on another revision")
+        return True
+
     def _numbers(self, wanted: str, field_name: str) -> dict[str, int]:
         return {
             key: json.loads(value)[field_name]
             for (kind, key), (value, _) in self.keys.items()
             if kind == wanted
         }
+
+
+def _node(address: str) -> Entry:
+    """A Node of the API."""
+    return Entry({"status": {"addresses": [{"type": "InternalIP", "address": address}]}})

@@ -11,9 +11,10 @@ from attrs import asdict
 from k8s_ovs.errors import InvalidRecord, Unavailable
 from k8s_ovs.model.codec import encode
 from k8s_ovs.plugin.cluster import Cluster, Counter
+from k8s_ovs.plugin.following import Deadline, answered, say_applied
 from k8s_ovs.plugin.output import Output, OutputForm, as_columns, complain, say_columns, say_json
-from k8s_ovs_multitenant.action import Deadline, answered, applied, asked
-from k8s_ovs_multitenant.records import NETNAMESPACES
+from k8s_ovs_multitenant.action import asked
+from k8s_ovs_multitenant.records import NETNAMESPACES, asks
 from k8s_ovs_multitenant.table import (
     HEAD,
     Tenant,
@@ -178,18 +179,14 @@ def _act(
 ) -> None:
     """Ask, tell the answer and, if wanted, how the nodes follow."""
     revision = asked(cluster, namespace, action, other)
-    record = answered(cluster, namespace, revision, deadline)
+    record = answered(cluster, NETNAMESPACES, namespace, deadline, since=revision, asks=asks)
     answer = record.value
     if answer.reason is not None:
         complain("error", f"{action} of {namespace} is refused: {answer.reason}")
         raise typer.Exit(1)
     typer.echo(f"{namespace}: NetID {answer.net_id}")
     if wait:
-        count = 0
-        for node in applied(cluster, record.revision, deadline):
-            count += 1
-            typer.echo(f"{node} has applied it")
-        typer.echo(f"that is all live nodes ({count})")
+        say_applied(cluster, record.revision, deadline)
 
 
 def _record(cluster: Cluster, namespace: str) -> str | None:

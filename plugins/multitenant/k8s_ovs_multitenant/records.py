@@ -26,6 +26,7 @@ __all__ = [
     "VNIDS",
     "Cursor",
     "Vnid",
+    "asks",
     "namespaces",
 ]
 
@@ -78,12 +79,13 @@ def _net_id(record: NetNamespace) -> int:
     return record.net_id
 
 
-def _asks(record: NetNamespace) -> bool:
+def asks(record: NetNamespace) -> bool:
+    """Whether a record asks for an action that is not answered yet."""
     return bool(record.action)
 
 
 KINDS = (
-    Kind(NETNAMESPACES, _net_namespace, encode, index=_net_id, asks=_asks),
+    Kind(NETNAMESPACES, _net_namespace, encode, index=_net_id, asks=asks),
     Kind(VNIDS, partial(decode, Vnid), encode),
     Kind(CURSOR, partial(decode, Cursor), encode),
 )

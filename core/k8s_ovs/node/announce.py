@@ -1,0 +1,60 @@
+"""Does the cluster know that this node's network is not ready? An event of the node says why."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+__all__ = ["Announcer", "Post"]
+
+#: Posts an event: its reason (one word), its message, and whether it is a warning.
+Post = Callable[[str, str, bool], object]
+
+#: Seconds that a reason must last: what passes by itself while a daemon starts is no news.
+_LASTS = 10.0
+
+
+class Announcer:
+    """A thread that tells what has kept the network from being ready for `lasts` seconds, each
+    reason once, and then that it is ready. It talks to the API server, so nobody waits for it.
+    """
+
+    def __init__(self, post: Post, lasts: float = _LASTS) -> None:
+        self._post = post
+        self._lasts = lasts
+        self._wanted = ""
+        self._told = ""
+        self._changed = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="announce", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def offer(self, waiting_for: str) -> None:
+        """Why the network is not ready, "": it is. From any thread."""
+        if waiting_for != self._wanted:
+            self._wanted = waiting_for
+            self._changed.set()
+
+    def stop(self) -> None:
+        """End without a word. An event that is on its way is not waited for."""
+        self._stopped = True
+        self._changed.set()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._changed.wait()
+            self._changed.clear()
+            # Another change within that time begins the wait anew.
+            if not self._changed.wait(self._lasts):
+                self._tell(self._wanted)
+
+    def _tell(self, waiting_for: str) -> None:
+        if waiting_for == self._told:
+            return
+        self._told = waiting_for
+        if waiting_for:
+            self._post("NetworkNotReady", f"k8s-ovs waits for: {waiting_for}", True)
+        else:
+            self._post("NetworkReady", "k8s-ovs serves pods on this node", False)

@@ -1,0 +1,35 @@
+"""Hosts outside the cluster: a server that is no Kubernetes node gets a part of the network.
+
+Its record is one below `subnets/` like those of nodes, so the road is the core's, and it speaks as
+the global tenant, as a node does itself. Here is what gives it a subnet, and what people type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+from k8s_ovs.plugin import Allocation, Kind, Problem, View, hook
+from k8s_ovs_extlb.allocations import allocations
+from k8s_ovs_extlb.records import KINDS
+
+__all__ = ["ExternalHosts"]
+
+
+class ExternalHosts:
+    """A feature: hosts that people write records for are given subnets."""
+
+    @hook
+    def kinds(self) -> Iterable[Kind]:
+        return KINDS
+
+    @hook
+    def allocations(self, view: View) -> Iterable[Allocation | Problem]:
+        return allocations(view)
+
+    @hook
+    def commands(self) -> Mapping[str, Any]:
+        # Commands are for people; the daemon need not load them.
+        module = import_module("k8s_ovs_extlb.commands")
+        return {"external": module.app}

@@ -1,0 +1,135 @@
+"""What should be written of hosts outside: answers to those who ask, and what is remembered.
+
+Pure: the world in, allocations out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+
+from attrs import evolve, frozen
+
+from k8s_ovs.model.subnet import HostSubnet, free_subnets, request_problem
+from k8s_ovs.plugin import Allocation, View, Write
+from k8s_ovs.plugin.view import GIVEN, QUARANTINE, REQUESTS, SUBNETS
+from k8s_ovs_extlb.records import EXTERNAL, External
+
+__all__ = ["allocations"]
+
+
+@frozen
+class _Refusal(Exception):
+    """What is asked for cannot be given, with the reason."""
+
+    reason: str
+
+
+def allocations(view: View) -> Iterator[Allocation]:
+    """Answers first, then what is to be remembered of those that stand, and forgotten."""
+    of_nodes = _of_nodes(view)
+    asked = _asked(view)
+    now: dict[IPv4Network, str] = {}
+    for key in sorted(asked.keys() - of_nodes):
+        yield _answer(view, key, asked[key], now)
+    standing = {
+        key: (record.host, record.subnet)
+        for key, record in view.subnets().items()
+        if record.subnet is not None and key not in of_nodes
+    }
+    known: Mapping[str, External] = view.all(EXTERNAL)
+    for key in sorted(standing.keys() - asked.keys()):
+        host, subnet = standing[key]
+        if key not in known or (known[key].host, known[key].subnet) != (host, subnet):
+            write = _remember(view, key, host, subnet)
+            yield Allocation((write,), f"host {host} at {key} has {subnet} by hand")
+    for key in sorted(known.keys() - standing.keys()):
+        if key in of_nodes or not (key in asked or _unreadable(view, key)):
+            write = Write(EXTERNAL, key, None, view.written(EXTERNAL, key))
+            yield Allocation((write,), f"host {known[key].host} is gone from {key}")
+
+
+def _of_nodes(view: View) -> set[str]:
+    """Keys that belong to nodes of Kubernetes: the core gives, moves and answers there."""
+    return {str(node.address) for node in view.nodes().values()} | set(view.all(GIVEN))
+
+
+def _asked(view: View) -> dict[str, HostSubnet]:
+    """Records that ask for a subnet, by address."""
+    requests = ((path.partition("/"), record) for path, record in view.all(REQUESTS).items())
+    return {key: record for (kind, _, key), record in requests if kind == SUBNETS}
+
+
+def _unreadable(view: View, key: str) -> bool:
+    return view.get(QUARANTINE, f"{SUBNETS}/{key}") is not None
+
+
+def _answer(view: View, key: str, asked: HostSubnet, now: dict[IPv4Network, str]) -> Allocation:
+    """The record with its subnet, or with the reason why it gets none.
+
+    now: what was given since `view`, with the keys; noted here.
+    """
+    taken = {**view.taken(besides=key), **now}
+    stood = _stood(view, key, asked, taken)
+    try:
+        subnet = _fitting(view, key, asked, stood, taken)
+    except _Refusal as refusal:
+        kept = stood or evolve(asked, subnet=None)
+        answer = evolve(kept, assign=False, reason=refusal.reason)
+        told = f"subnet for {asked.host} at {key} refused: {refusal.reason}"
+        return Allocation((_answered(view, key, answer),), told)
+    now[subnet] = key
+    answer = evolve(asked, subnet=subnet, assign=False, reason=None)
+    writes = (_answered(view, key, answer), _remember(view, key, asked.host, subnet))
+    return Allocation(writes, f"host {asked.host} at {key} has {subnet}")
+
+
+def _fitting(
+    view: View,
+    key: str,
+    asked: HostSubnet,
+    stood: HostSubnet | None,
+    taken: Mapping[IPv4Network, str],
+) -> IPv4Network:
+    """The subnet for a host: what it asks for by hand, what it had, or the first that is free.
+
+    Raises _Refusal.
+    """
+    if reason := request_problem(key, asked, view.config, taken):
+        raise _Refusal(reason)
+    if asked.subnet is not None:
+        return asked.subnet
+    length = asked.host_subnet_length
+    had = stood.subnet if stood else None
+    if had is not None and length in (None, 32 - had.prefixlen):
+        return had
+    free = next(free_subnets(view.config, taken, length), None)
+    if free is None:
+        size = view.config.node_prefix if length is None else 32 - length
+        raise _Refusal(f"Subnet: no /{size} of Network {view.config.network} is free")
+    return free
+
+
+def _stood(
+    view: View, key: str, asked: HostSubnet, taken: Mapping[IPv4Network, str]
+) -> HostSubnet | None:
+    """The host's record as it was before it asked; None: it had no subnet, or none that is left."""
+    stood = view.subnet(key)
+    known: External | None = view.get(EXTERNAL, key)
+    if known is not None and (stood is None or stood.subnet is None):
+        host_ip = IPv4Address(key)
+        stood = evolve(asked, host=known.host, host_ip=host_ip, subnet=known.subnet)
+    if stood is None or stood.subnet is None:
+        return None
+    stood = evolve(stood, host_subnet_length=None)
+    return None if request_problem(key, stood, view.config, taken) else stood
+
+
+def _answered(view: View, key: str, answer: HostSubnet) -> Write:
+    return Write(SUBNETS, key, answer, view.written(SUBNETS, key))
+
+
+def _remember(view: View, key: str, host: str, subnet: IPv4Network) -> Write:
+    known: External = view.get(EXTERNAL, key) or External(host, subnet)
+    record = evolve(known, host=host, subnet=subnet)
+    return Write(EXTERNAL, key, record, view.written(EXTERNAL, key))

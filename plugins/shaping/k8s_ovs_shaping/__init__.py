@@ -1,0 +1,96 @@
+"""Bandwidth: limits of pods, as their annotations say, changed while they run.
+
+What is too fast waits in a queue, on both ways, and is not dropped: a pod's own programs feel that
+when they send, and TCP settles at the limit. Behind that stands a meter in Open vSwitch, a little
+above the limit, for pods that may change their own interface (NET_ADMIN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from k8s_ovs.plugin import (
+    Check,
+    Flow,
+    LinkSettings,
+    Pod,
+    PodRequest,
+    Rates,
+    Refuse,
+    Resource,
+    Table,
+    View,
+    Wait,
+    hook,
+)
+from k8s_ovs_shaping.bandwidth import BANDWIDTHS, Bandwidth, pods, rates_of
+from k8s_ovs_shaping.flows import POLICE, policed
+
+__all__ = ["POLICE", "Shaping"]
+
+#: Field of the configuration: what becomes of a pod whose limit this node's kernel cannot keep.
+UNENFORCED = "BandwidthUnenforced"
+
+
+class Shaping:
+    """A feature that holds pods to the bandwidth of their annotations."""
+
+    @hook
+    def tables(self) -> Iterable[Table]:
+        return [POLICE]
+
+    @hook
+    def resources(self) -> Iterable[Resource]:
+        return [pods()]
+
+    @hook
+    def admit_pod(self, view: View, request: PodRequest) -> Refuse | Wait | None:
+        key = f"{request.namespace}/{request.name}"
+        if problem := view.problem(BANDWIDTHS, key):
+            return Refuse(problem)
+        record: Bandwidth | None = view.get(BANDWIDTHS, key)
+        known = record is not None and record.is_of(request.uid)
+        # While the API server is away pods start all the same; their limits come with it.
+        if known or view.in_sight(BANDWIDTHS) is False:
+            return None
+        return Wait(f"pod {key} as the API server has it")
+
+    @hook
+    def pod_link(self, view: View, pod: Pod) -> LinkSettings | None:
+        return LinkSettings(rates=_rates(view, pod), must_hold=_must_hold(view))
+
+    @hook
+    def pod_flows(self, view: View, pod: Pod) -> Iterable[Flow]:
+        rate = _rates(view, pod).from_pod
+        if rate is not None and 0 < pod.ofport <= view.here.meters:
+            flow = policed(pod, rate)
+            return [] if flow is None else [flow]
+        return []
+
+    @hook
+    def status(self, view: View) -> Mapping[str, Any]:
+        limited = [pod for pod in view.pods().values() if _rates(view, pod) != Rates()]
+        return {"limited_pods": len(limited)}
+
+    @hook
+    def doctor_checks(self, view: View) -> Iterable[Check]:
+        yield Check(
+            "limits of pods",
+            view.here.meters > 0,
+            "meters stand behind them" if view.here.meters else "this datapath has no meters",
+            "a pod with NET_ADMIN can lift its own egress limit: take a kernel from 4.15 on",
+        )
+
+
+def _rates(view: View, pod: Pod) -> Rates:
+    record: Bandwidth | None = view.get(BANDWIDTHS, pod.identity)
+    return rates_of(record, pod)
+
+
+def _must_hold(view: View) -> bool:
+    """Raises ValueError for what the field cannot be."""
+    found = view.config.extra.get(UNENFORCED, "refuse")
+    if found not in ("refuse", "warn"):
+        raise ValueError(f'{UNENFORCED}: found {found!r}, expected "refuse" or "warn"')
+    return bool(found == "refuse")

@@ -1,0 +1,78 @@
+"""Which limits does a pod's object in the API server ask for?
+
+The annotations are Kubernetes' own: kubernetes.io/ingress-bandwidth (to the pod) and
+kubernetes.io/egress-bandwidth (from it), in bits a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from k8s_ovs.plugin import InvalidRecord, Pod, Rates, Resource
+from k8s_ovs_shaping.quantity import parse_quantity
+
+__all__ = ["BANDWIDTHS", "EGRESS", "INGRESS", "Bandwidth", "bandwidth_of", "pods"]
+
+#: Records by "namespace/name" of the pods of this node.
+BANDWIDTHS = "bandwidths"
+
+INGRESS = "kubernetes.io/ingress-bandwidth"
+EGRESS = "kubernetes.io/egress-bandwidth"
+
+#: Bits a second that Kubernetes accepts (its pkg/util/bandwidth): 1k to 1P.
+_LEAST, _MOST = 10**3, 10**15
+
+#: A static pod has another uid in the API server than kubelet gives it; this annotation has that.
+_STATIC = "kubernetes.io/config.hash"
+
+
+@frozen
+class Bandwidth:
+    """What a pod asks for. uids: the pod's uid, and of a static pod also kubelet's own."""
+
+    uids: frozenset[str]
+    rates: Rates
+
+    def is_of(self, uid: str) -> bool:
+        """Whether this is said of the pod with this uid; "": the runtime told none."""
+        return not uid or uid in self.uids
+
+
+def pods() -> Resource:
+    """The pods of this node in the API server."""
+    return Resource(BANDWIDTHS, "/api/v1/pods", bandwidth_of, here_only=True)
+
+
+def bandwidth_of(key: str, found: Mapping[str, Any]) -> Bandwidth:
+    """A Pod object of the API (core/v1) as a Bandwidth.
+
+    Raises InvalidRecord that names pod, annotation, value, and what is accepted.
+    """
+    metadata = found.get("metadata", {})
+    annotations = metadata.get("annotations") or {}
+    uids = {metadata.get("uid", ""), annotations.get(_STATIC, "")} - {""}
+    return Bandwidth(
+        frozenset(uids), Rates(_rate(key, annotations, INGRESS), _rate(key, annotations, EGRESS))
+    )
+
+
+def _rate(key: str, annotations: Mapping[str, Any], name: str) -> int | None:
+    text = annotations.get(name)
+    if text is None:
+        return None
+    try:
+        rate = parse_quantity(str(text))
+    except ValueError as error:
+        raise InvalidRecord(f'pod {key}: {name}: found "{text}", {error}') from None
+    if not _LEAST <= rate <= _MOST:
+        raise InvalidRecord(f'pod {key}: {name}: found "{text}", expected 1k to 1P bits a second')
+    return rate
+
+
+def rates_of(record: Bandwidth | None, pod: Pod) -> Rates:
+    """The limits of a pod; those that it was given last while nothing is known of it: after a
+    start, until the API server has been heard, and when its object was deleted before it."""
+    return record.rates if record is not None and record.is_of(pod.uid) else pod.rates

@@ -1,0 +1,141 @@
+"""Figures of limits as tables for people, and which targets they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from attrs import frozen
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from shaping import RATES
+
+__all__ = ["show"]
+
+_Run = dict[str, Any]
+
+_OURS = "k8s-ovs"
+_ECHO_RATE = "10M"
+
+
+@frozen
+class _Target:
+    """what: in words. concerns: whether a run is judged by it. figure: of a run, None: there is
+    none. holds: whether a figure is well."""
+
+    what: str
+    concerns: Callable[[_Run], bool]
+    figure: Callable[[_Run], float | None]
+    holds: Callable[[float], bool]
+
+
+def _is_tcp(run: _Run) -> bool:
+    return bool(run["protocol"] == "tcp")
+
+
+def _share(run: _Run, name: str) -> float:
+    """A figure in bits a second as a part of the limit."""
+    return float(run[name] / RATES[run["rate"]])
+
+
+def _of_ceiling(run: _Run) -> float:
+    return _share(run, "bits_per_second") / float(run["ceiling"])
+
+
+_TARGETS = (
+    _Target(
+        "goodput of TCP within 2 % of what full frames allow",
+        _is_tcp,
+        lambda run: round(_of_ceiling(run), 3),
+        lambda found: abs(found - 1) <= 0.02,
+    ),
+    _Target(
+        "the first second of TCP at most 1.1 of the rate",
+        _is_tcp,
+        lambda run: round(_share(run, "first_second"), 3),
+        lambda found: found <= 1.1,
+    ),
+    _Target(
+        f"retransmits below 50 at {_ECHO_RATE}",
+        lambda run: _is_tcp(run) and run["rate"] == _ECHO_RATE,
+        lambda run: run["retransmits"],
+        lambda found: found < 50,
+    ),
+    _Target(
+        f"p50 of ping at most 15 ms at {_ECHO_RATE}",
+        lambda run: bool(run["rate"] == _ECHO_RATE),
+        lambda run: run["ping_ms"]["p50"],
+        lambda found: found <= 15,
+    ),
+)
+
+
+def show(console: Console, found: dict[str, Any]) -> None:
+    """Print them."""
+    runs = found["runs"]
+    control = next(run["congestion_control"] for run in runs if _is_tcp(run))
+    queue = "a queue for each connection (fq)" if found["fair_queue"] else "one queue for all"
+    console.print(f"TCP's congestion control: {control}; below the limit: {queue}")
+    for title, rates in found["unlimited"].items():
+        said = ", ".join(f"{rate / 1e6:.0f} Mbit/s with {n}" for n, rate in rates.items())
+        console.print(f"{title} without a limit, by streams: {said}")
+    console.print(_table(runs))
+    for line in _judged(found):
+        console.print(line)
+    for change in found["live"]["changes"]:
+        after = "none" if change["after"] is None else f"{change['after']}M"
+        console.print(
+            f"limit {change['before']}M to {after}: felt {change['felt_ms']} ms after the request "
+            f"to the API server, which answered after {change['answered_ms']} ms"
+        )
+
+
+def _table(runs: Sequence[_Run]) -> Table:
+    names = ("goodput", "1st s", "resent/refused", "lost", "ping p50", "p99")
+    title = "Limits of pods: % of the rate, ms"
+    table = Table("", "", *names, title=title, box=SIMPLE, padding=(0, 1, 0, 0))
+    for run in sorted(runs, key=_place):
+        what = f"{run['rate']} {run['direction']}, {run['protocol']} {run['streams']}"
+        table.add_row(what, run["subject"], *_cells(run))
+    return table
+
+
+def _place(run: _Run) -> tuple[Any, ...]:
+    return (RATES[run["rate"]], run["direction"], run["protocol"], run["streams"])
+
+
+def _cells(run: _Run) -> Iterator[str]:
+    yield f"{100 * _share(run, 'bits_per_second'):.1f}"
+    yield f"{100 * _share(run, 'first_second'):.0f}"
+    yield f"{run['retransmits']}/{run['refused']}" if _is_tcp(run) else ""
+    yield f"{run['lost_percent']} %" if "lost_percent" in run else ""
+    for cut in ("p50", "p99"):
+        each = run["ping_ms"][cut]
+        yield "lost" if each is None else f"{each:.1f}"
+
+
+def _judged(found: dict[str, Any]) -> Iterator[str]:
+    """A line a target, with the runs that miss it."""
+    ours = [run for run in found["runs"] if run["subject"] == _OURS]
+    most = found["unlimited"][_OURS]
+    reachable = [run for run in ours if RATES[run["rate"]] <= most[str(run["streams"])]]
+    beyond = {(run["rate"], run["streams"]) for run in ours if run not in reachable}
+    for target in _TARGETS:
+        if runs := [run for run in reachable if target.concerns(run)]:
+            yield _said(target, runs)
+    for rate, streams in sorted(beyond):
+        without = f"{most[str(streams)] / 1e6:.0f} Mbit/s without a limit"
+        yield f"not judged: {rate} with {streams} at once, which have {without}"
+
+
+def _said(target: _Target, runs: Sequence[_Run]) -> str:
+    figures = [(run, target.figure(run)) for run in runs]
+    missed = [(run, each) for run, each in figures if each is None or not target.holds(each)]
+    if not missed:
+        return f"target [green]met[/green]: {target.what}, {len(runs)} of {len(runs)} runs"
+    listed = "; ".join(
+        f"{run['rate']} {run['direction']}, {run['protocol']} {run['streams']}: {each}"
+        for run, each in missed
+    )
+    return f"target [red]missed[/red]: {target.what}, in {len(missed)} of {len(runs)}: {listed}"

@@ -1,0 +1,160 @@
+"""What does a person at this cluster do? kubectl, etcdctl, pods on nodes, commands in pods."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from tests.cluster import control_plane
+from tests.cluster.images import TOOLS
+from tests.cluster.place import Place
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.lab.command import run
+from k8s_ovs.lab.process import await_that
+from k8s_ovs.lab.servers import etcdctl
+
+__all__ = ["MANIFEST", "Cluster"]
+
+MANIFEST = Path(__file__).resolve().parents[2] / "deploy" / "k8s-ovs.yaml"
+READY_WITHIN_S = 120.0
+SYSTEM = "kube-system"
+
+
+@frozen
+class Cluster:
+    """A cluster that is up. Methods raise K8sOvsError with the complaint of what failed."""
+
+    place: Place
+
+    def kubectl(self, *words: str, text: str | None = None, timeout: float = 30.0) -> str:
+        """What `kubectl WORDS` prints."""
+        return control_plane.kubectl(self.place, *words, text=text, timeout=timeout)
+
+    def get(self, kind: str, name: str = "", namespace: str = "default") -> Any:
+        """An object as the API server has it, or the list of all of its kind."""
+        words = [name] if name else []
+        found = json.loads(self.kubectl("get", kind, *words, "-n", namespace, "-o", "json"))
+        return found if name else found["items"]
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Make the objects, or make them so."""
+        listed = {"apiVersion": "v1", "kind": "List", "items": objects}
+        self.kubectl("apply", "-f", "-", text=json.dumps(listed))
+
+    def etcdctl(self, *words: str) -> str:
+        """What `etcdctl WORDS` prints."""
+        return etcdctl(self.place.layout, *words)
+
+    def ready(self, node: str) -> tuple[str, str]:
+        """Whether a node is ready (True, False or Unknown), and in kubelet's words why not."""
+        conditions = self.get("node", node)["status"]["conditions"]
+        (found,) = (each for each in conditions if each["type"] == "Ready")
+        return found["status"], found["message"]
+
+    def install(self, manifest: str) -> None:
+        """Apply the manifest; wait until the DaemonSet runs on all nodes and these are ready."""
+        self.kubectl("apply", "-f", "-", text=manifest)
+        self.await_rollout("daemonset/k8s-ovs")
+        everywhere = ["--all", "--for=condition=Ready", f"--timeout={READY_WITHIN_S:.0f}s"]
+        self.kubectl("wait", "node", *everywhere, timeout=READY_WITHIN_S + 10)
+
+    def await_rollout(self, what: str, namespace: str = SYSTEM) -> None:
+        """Wait until all of a DaemonSet or Deployment is new and available."""
+        words = ["rollout", "status", what, "-n", namespace, f"--timeout={READY_WITHIN_S:.0f}s"]
+        self.kubectl(*words, timeout=READY_WITHIN_S + 10)
+
+    def daemon_on(self, node: str) -> str:
+        """The name of the daemon's pod on a node."""
+        pods = self.get("pods", namespace=SYSTEM)
+        (found,) = (
+            pod["metadata"]["name"]
+            for pod in pods
+            if pod["spec"].get("nodeName") == node
+            and pod["metadata"]["labels"].get("app.kubernetes.io/name") == "k8s-ovs"
+        )
+        return str(found)
+
+    def run_pod(
+        self,
+        node: str,
+        name: str,
+        namespace: str = "default",
+        *,
+        command: Sequence[str] = ("sleep", "infinity"),
+        annotations: dict[str, str] | None = None,
+    ) -> str:
+        """A pod with the tools, on this node, labelled app=NAME; its address when it is ready."""
+        container = {"name": "tools", "image": TOOLS, "imagePullPolicy": "Never"}
+        metadata = {"name": name, "namespace": namespace, "labels": {"app": name}}
+        self.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": metadata | {"annotations": annotations or {}},
+                "spec": {
+                    "nodeSelector": {"kubernetes.io/hostname": node},
+                    "terminationGracePeriodSeconds": 0,
+                    "containers": [container | {"command": [*command]}],
+                },
+            }
+        )
+        wanted = ["--for=condition=Ready", f"--timeout={READY_WITHIN_S:.0f}s"]
+        self.kubectl("wait", f"pod/{name}", "-n", namespace, *wanted, timeout=READY_WITHIN_S + 10)
+        return str(self.get("pod", name, namespace)["status"]["podIP"])
+
+    def service(self, name: str, app: str, namespace: str = "default", *, port: int = 80) -> None:
+        """A service in front of the pods that are labelled app=APP and listen at port 8080."""
+        ports = [{"port": port, "targetPort": 8080}]
+        self.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"selector": {"app": app}, "ports": ports},
+            }
+        )
+
+    def exec(
+        self, pod: str, *command: str, namespace: str = "default", timeout: float = 30.0
+    ) -> str:
+        """What the command prints in the pod."""
+        return self.kubectl("exec", pod, "-n", namespace, "--", *command, timeout=timeout)
+
+    def reaches(self, pod: str, address: str, namespace: str = "default") -> bool:
+        """Whether one of five pings is answered; the first may be lost while OVS looks around."""
+        command = ["ping", "-c", "5", "-i", "0.2", "-W", "1", "-q", address]
+        words = ["exec", pod, "-n", namespace, "--", *command]
+        done = run([str(self.place.kubectl), *words], timeout=30, check=False)
+        if "packets transmitted" not in done.stdout:
+            raise K8sOvsError(f"ping in pod {namespace}/{pod}: {done.stderr.strip()}")
+        return done.returncode == 0
+
+    def spawn(self, pod: str, *command: str, namespace: str = "default") -> subprocess.Popen[str]:
+        """Start a command in a pod; the caller reads its output and ends it."""
+        return subprocess.Popen(
+            [str(self.place.kubectl), "exec", pod, "-n", namespace, "--", *command],
+            env=os.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def await_event(self, kind: str, name: str, reason: str) -> str:
+        """Wait for an event of this reason about the object; its message."""
+        selector = f"involvedObject.kind={kind},involvedObject.name={name},reason={reason}"
+        words = ["get", "events", "-A", f"--field-selector={selector}", "-o", "json"]
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            found[:] = json.loads(self.kubectl(*words))["items"]
+            return bool(found)
+
+        await_that(f"an event {reason} of {kind} {name}", is_there, READY_WITHIN_S)
+        return str(found[-1]["message"])

@@ -1,0 +1,144 @@
+"""How does the cluster come up, and go away without a trace?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.cluster.binaries import kubernetes
+from tests.cluster.cgroups import remove_cgroups
+from tests.cluster.control_plane import kubectl, start_control_plane
+from tests.cluster.credentials import Authority
+from tests.cluster.images import COREDNS_IMAGE, PAUSE, all_images
+from tests.cluster.node import box, import_image, open_box, start_node
+from tests.cluster.place import CLUSTER_DNS, DOMAIN, Place
+from tests.cluster.progress import progress
+from tests.kernel.host import need
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.lab.layout import LabNode
+from k8s_ovs.lab.process import await_that
+from k8s_ovs.lab.servers import start_ovs
+from k8s_ovs.lab.state import locked
+from k8s_ovs.lab.underlay import address_node, bridge_node, namespaces, remove_namespaces, wire
+from k8s_ovs.ovs.datapath import choose_datapath, kernel_has_datapath
+from k8s_ovs.testing.etcd import EtcdProcess
+from k8s_ovs.testing.ovs import OvsProcess
+
+__all__ = ["is_up", "tear_down", "up"]
+
+REGISTERED_WITHIN_S = 90.0
+DNS_MANIFEST = Path(__file__).with_name("coredns.yaml")
+# SWITCH_OFFERS: what Debian's ovs-vswitchd is built with; it is not running yet.
+SWITCH_OFFERS = ("system", "netdev")
+# WHOLE: written when all is up; without it what is there is half a cluster.
+WHOLE = "is-whole"
+PROGRAMS = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "etcd": "etcd-server",
+    "iptables": "iptables",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
+    "ovs-vswitchd": "openvswitch-switch",
+}
+
+
+def up(place: Place) -> None:
+    """Bring the cluster up, without a network: nodes are not ready. What is whole stays.
+
+    What an interrupted run left is removed first. Raises K8sOvsError with what failed.
+    """
+    _check_machine()
+    programs, images = kubernetes(), all_images()
+    with locked(place.directory):
+        if is_up(place):
+            progress(f"{place.name} is up already")
+            return
+        if any(place.directory.iterdir()) or namespaces(place.layout):
+            progress("removing what an earlier run left")
+            _remove(place)
+        _bring_up(place, programs, images)
+        (place.directory / WHOLE).write_text(f"{place.count}\n")
+
+
+def is_up(place: Place) -> bool:
+    """Whether a whole cluster of so many nodes is there, and each of its nodes runs."""
+    whole = place.directory / WHOLE
+    counted = whole.read_text().strip() if whole.exists() else ""
+    return counted == str(place.count) and all(box(node).running() for node in place.nodes)
+
+
+def tear_down(place: Place) -> bool:
+    """Remove the cluster, or what is left of one; False: there was nothing."""
+    with locked(place.directory):
+        found = any(place.directory.iterdir()) or bool(namespaces(place.layout))
+        if found:
+            _remove(place)
+        place.directory.rmdir()
+    return found
+
+
+def _bring_up(place: Place, programs: Path, images: dict[str, Path]) -> None:
+    datapath = choose_datapath("auto", kernel_has_datapath(), SWITCH_OFFERS)
+    progress(f"{place.count} nodes as namespaces, {datapath} datapath")
+    wire(place.layout, place.nodes)
+    authority = Authority(place.directory / "certificates")
+    authority.create()
+    for node in place.nodes:
+        open_box(node, programs)
+        ovs = start_ovs(node)
+        if datapath == "netdev":
+            bridge_node(place.layout, node, ovs)
+        else:
+            address_node(node, "eth0")
+    progress("etcd, API server, controllers, scheduler")
+    start_control_plane(place, authority, programs)
+    for node in place.nodes:
+        progress(f"containerd, kubelet and kube-proxy of {node.name}")
+        start_node(place, node, authority, PAUSE)
+    progress(f"images: {', '.join(images)}")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda node: _import_all(node, images), place.nodes))
+    progress("nodes, and DNS as a Deployment")
+    manifest = DNS_MANIFEST.read_text()
+    for word, meaning in (("IMAGE", COREDNS_IMAGE), ("ADDRESS", CLUSTER_DNS), ("DOMAIN", DOMAIN)):
+        manifest = manifest.replace(f"${word}", meaning)
+    kubectl(place, "apply", "-f", "-", text=manifest)
+    await_that("nodes, and a pod for DNS", lambda: _registered(place), REGISTERED_WITHIN_S)
+
+
+def _import_all(node: LabNode, images: dict[str, Path]) -> None:
+    for archive in images.values():
+        import_image(node, archive)
+
+
+def _registered(place: Place) -> bool:
+    nodes = kubectl(place, "get", "nodes", "-o", "name").split()
+    pods = kubectl(place, "get", "pods", "-n", "kube-system", "-o", "name")
+    return nodes == [f"node/{node.name}" for node in place.nodes] and "pod/coredns" in pods
+
+
+def _remove(place: Place) -> None:
+    """The nodes go first and at once: with its first process a box loses all others, and mounts."""
+    for path in sorted(place.directory.glob("node*")):
+        number = int(path.name.removeprefix("node"))
+        node = place.layout.node(number)
+        box(node).kill()
+        OvsProcess(node.ovs_directory, node.netns).stop()
+    EtcdProcess.stop_recorded(place.directory / "etcd")
+    remove_namespaces(namespaces(place.layout))
+    remove_cgroups(f"/k8s-ovs-{place.name}-node")
+    for path in place.directory.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _check_machine() -> None:
+    if os.geteuid() != 0:
+        raise K8sOvsError(
+            f"the cluster's nodes are namespaces: run as root, found uid {os.geteuid()}"
+        )
+    for program, package in PROGRAMS.items():
+        need(program, package)

@@ -1,0 +1,84 @@
+"""`kubectl apply -f deploy/k8s-ovs.yaml`: nodes turn ready, and pods, services and DNS work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from tests.cluster.cluster import MANIFEST, SYSTEM, Cluster
+from tests.cluster.conftest import Installed
+from tests.cluster.node import in_box
+
+from k8s_ovs.lab.command import run
+
+HELLO = (
+    "sh",
+    "-c",
+    "echo started; exec socat TCP-LISTEN:8080,reuseaddr,fork SYSTEM:'cat /etc/hostname'",
+)
+
+
+def test_a_node_without_open_vswitch_says_so(bare_cluster: Cluster) -> None:
+    manifest = MANIFEST.read_text()
+    elsewhere = manifest.replace("path: /var/run/openvswitch", "path: /var/run/no-openvswitch")
+    assert elsewhere != manifest
+    bare_cluster.kubectl("apply", "-f", "-", text=elsewhere)
+    message = bare_cluster.await_event("Node", "node1", "NetworkNotReady")
+    assert "openvswitch" in message
+    assert bare_cluster.ready("node1")[0] == "False"
+
+
+def test_nodes_turn_ready_when_the_network_is_installed(installed: Installed) -> None:
+    for node, (ready, why) in installed.bare.items():
+        assert ready == "False"
+        assert "cni plugin not initialized" in why
+        assert installed.cluster.ready(node)[0] == "True"
+
+
+def test_what_the_runtime_needs_is_on_the_node(installed: Installed) -> None:
+    for node in installed.cluster.place.nodes:
+        config = run(in_box(node, ["cat", "/etc/cni/net.d/80-k8s-ovs.conf"])).stdout
+        assert json.loads(config)["type"] == "k8s-ovs"
+        run(in_box(node, ["test", "-x", "/opt/cni/bin/k8s-ovs"]))
+
+
+def test_the_daemon_has_no_more_rights_than_it_was_given(installed: Installed) -> None:
+    pod = installed.cluster.daemon_on("node1")
+    status = installed.cluster.exec(pod, "cat", "/proc/1/status", namespace=SYSTEM)
+    (effective,) = (line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    net_admin, sys_admin = 12, 21  # capability.h
+    assert int(effective, 16) == 1 << net_admin | 1 << sys_admin
+
+
+@pytest.fixture(scope="module")
+def pair(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Addresses of the pods `near` on node1 and `far` on node2, which serves its name as `web`."""
+    near = cluster.run_pod("node1", "near")
+    far = cluster.run_pod("node2", "far", command=HELLO)
+    cluster.service("web", "far")
+    yield near, far
+    cluster.kubectl("delete", "pod/near", "pod/far", "service/web")
+
+
+def test_pods_on_two_nodes_ping_each_other(cluster: Cluster, pair: tuple[str, str]) -> None:
+    near, far = pair
+    assert cluster.reaches("near", far)
+    assert cluster.reaches("far", near)
+
+
+def test_a_service_is_reached_by_its_name(cluster: Cluster, pair: tuple[str, str]) -> None:
+    for name in ("web", "web.default.svc.cluster.local"):
+        assert cluster.exec("near", "socat", "-T5", "-", f"TCP:{name}:80") == "far\n"
+
+
+def test_a_pod_reaches_the_api_server(cluster: Cluster, pair: tuple[str, str]) -> None:
+    ca = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+    url = "https://kubernetes.default.svc/version"
+    said = cluster.exec("near", "curl", "-sS", "-m", "10", "--cacert", ca, url)
+    assert json.loads(said)["major"] == "1"
+
+
+def test_logs_and_exec_work(cluster: Cluster, pair: tuple[str, str]) -> None:
+    assert cluster.kubectl("logs", "far") == "started\n"
+    assert cluster.exec("far", "hostname") == "far\n"

@@ -1,0 +1,113 @@
+"""A host outside, as a real Open vSwitch has it: heard and reached while its record stands.
+
+Node 0 is a node of Kubernetes with a pod of each of three namespaces, node 1 the host outside.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from k8s_ovs.model.codec import encode
+from k8s_ovs.model.pod import Pod
+from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.plugin.view import SUBNETS
+from k8s_ovs.testing.fabric import Fabric, Send, pod_at
+from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs.testing.town import Town
+from k8s_ovs.testing.world import NODE_PORT, TUNNEL_PORT, sample_host
+from k8s_ovs_extlb import ExternalHosts
+from k8s_ovs_multitenant import MultiTenant
+from k8s_ovs_subnet import SingleTenant
+
+pytest_plugins = ["k8s_ovs.testing.fixtures"]
+
+NODE, OUTSIDE = sample_host(1), sample_host(2)
+KEY = str(OUTSIDE.host_ip)
+NAMESPACES = ("red", "green", "kube-system")
+PODS = [pod_at(0, slot, name) for slot, name in enumerate(NAMESPACES)]
+MODES = {
+    "k8s-ovs-subnet": SingleTenant,
+    "k8s-ovs-multitenant": MultiTenant,
+}
+
+
+@pytest.fixture(params=MODES)
+def town(request: pytest.FixtureRequest) -> Town:
+    """Node 0 has its subnet; nobody knows of the host outside."""
+    mode = request.param
+    town = Town(PluginManager({mode: MODES[mode](), "k8s-ovs-extlb": ExternalHosts()}))
+    town.create(*NAMESPACES)
+    town.join(NODE.host, str(NODE.host_ip))
+    town.put(SUBNETS, str(NODE.host_ip), encode(NODE))
+    town.settle()
+    return town
+
+
+@pytest.fixture
+def fabric(ovs_dummy: OvsProcess, town: Town) -> Fabric:
+    return Fabric(ovs_dummy, town.manager.pipeline, nodes=2, slots=len(PODS))
+
+
+def ask(town: Town) -> None:
+    """The host outside asks for its subnet, and is answered."""
+    record = {"Host": "lb1", "HostIP": KEY, "Subnet": str(OUTSIDE.subnet), "Assign": True}
+    town.put(SUBNETS, KEY, json.dumps(record).encode())
+    town.settle()
+
+
+def ends(fabric: Fabric, town: Town) -> tuple[list[str], list[str]]:
+    """Where packets of the host to each pod end, and of each pod to the host."""
+    here = ({pod.port: pod for pod in PODS}, {})
+    for node, pods in zip(fabric.nodes, here, strict=True):
+        node.show(town.manager, town.snapshots(), pods)
+        assert node.failures == []
+    known = {(0, pod.ofport): pod for pod in PODS}
+    return fabric.send(list(map(to_pod, PODS)), known), fabric.send(list(map(to_host, PODS)), known)
+
+
+def to_pod(pod: Pod) -> Send:
+    """What the host outside sends to a pod."""
+    packet = {"in_port": NODE_PORT, "nw_src": OUTSIDE.gateway, "nw_dst": pod.ip}
+    return Send(1, "icmp", packet)
+
+
+def to_host(pod: Pod) -> Send:
+    """What a pod sends to the host outside."""
+    packet = {"in_port": pod.ofport, "dl_src": pod.mac, "nw_src": pod.ip}
+    return Send(0, "icmp", packet | {"nw_dst": OUTSIDE.gateway})
+
+
+REACHED = [f"pod {pod.identity}" for pod in PODS], ["node 1"] * len(PODS)
+CUT = ["nowhere"] * len(PODS), ["nowhere"] * len(PODS)
+
+
+def test_it_reaches_the_pods_of_every_namespace_and_they_reach_it_while_its_record_stands(
+    fabric: Fabric, town: Town
+) -> None:
+    ask(town)
+    assert ends(fabric, town) == REACHED
+    # Asked again and not answered yet: what stood stands.
+    town.put(SUBNETS, KEY, town.keys[SUBNETS, KEY][0].replace(b"false", b"true"))
+    assert ends(fabric, town) == REACHED
+    town.put(SUBNETS, KEY, None)
+    town.settle()
+    assert ends(fabric, town) == CUT
+
+
+def test_a_node_hears_no_tunnel_of_a_host_whose_record_only_asks(
+    fabric: Fabric, town: Town
+) -> None:
+    record = {"Host": "lb1", "HostIP": KEY, "Subnet": str(OUTSIDE.subnet), "Assign": True}
+    town.put(SUBNETS, KEY, json.dumps(record).encode())
+    fabric.nodes[0].show(town.manager, town.snapshots(), {pod.port: pod for pod in PODS})
+    tunnel = {"in_port": TUNNEL_PORT, "tun_src": KEY, "tun_id": 0}
+    packets = [
+        Send(0, "icmp", tunnel | {"nw_src": OUTSIDE.gateway, "nw_dst": pod.ip}) for pod in PODS
+    ]
+    assert fabric.send(packets, {}) == ["nowhere"] * len(PODS)
+    town.settle()
+    fabric.nodes[0].show(town.manager, town.snapshots(), {pod.port: pod for pod in PODS})
+    known = {(0, pod.ofport): pod for pod in PODS}
+    assert fabric.send(packets, known) == REACHED[0]

@@ -1,0 +1,241 @@
+"""Limits of a pod's pair of devices in real namespaces; iproute2 says what the kernel has."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from k8s_ovs.link.netlink import LinkError, open_route_socket
+from k8s_ovs.link.rates import PodQueues, hold, queues, rate_problems
+from k8s_ovs.link.shape import Queue, Shaped, queue_of, shape
+from k8s_ovs.link.veth import PodLink, check, create, host_name_of, index_of
+from k8s_ovs.model.pod import Rates
+from k8s_ovs.testing.traffic import send_frames
+
+LIMITS = Rates(to_pod=10_000_000, from_pod=20_000_000)
+FRAME = bytes.fromhex("02000000000202000000000188b5") + bytes(986)
+
+
+@pytest.fixture
+def pod(new_netns: Callable[[str], Any], node: Any) -> Any:
+    # After `node`: the test leaves the node's namespace before the pod's is deleted.
+    return new_netns("pod")
+
+
+@pytest.fixture
+def link(pod: Any) -> PodLink:
+    """A pod's interface as it is made, without limits."""
+    link = PodLink(
+        host_name=host_name_of(pod.path, "eth0"),
+        netns=pod.path,
+        ifname="eth0",
+        mac="0a:58:ac:0b:04:02",
+        address=IPv4Interface("172.11.4.2/22"),
+        gateway=IPv4Address("172.11.4.1"),
+        mtu=1450,
+        routes=(),
+    )
+    create(link)
+    return link
+
+
+@pytest.fixture
+def channel(node: Any) -> Iterator[socket.socket]:
+    with closing(open_route_socket()) as channel:
+        yield channel
+
+
+@pytest.fixture
+def device(node: Any, channel: socket.socket) -> Shaped:
+    """A device of the node's, whose frames go nowhere, and that says nothing by itself."""
+    node.run("sysctl -w net.ipv6.conf.default.disable_ipv6=1")
+    node.run("ip link add one type veth peer name other")
+    node.run("ip link set one up")
+    node.run("ip link set other up")
+    return Shaped(index_of(channel, "one"), "one", 1500, queue_ms=200)
+
+
+def disciplines(place: Any, name: str) -> list[dict[str, Any]]:
+    """Queueing disciplines of a device, the root's first; rates in bytes a second."""
+    shown = json.loads(place.run(f"tc -json -statistics qdisc show dev {name}"))
+    return sorted(shown, key=lambda each: not each.get("root", False))
+
+
+def kinds(place: Any, name: str) -> list[str]:
+    return [each["kind"] for each in disciplines(place, name)]
+
+
+def rate(place: Any, name: str) -> int:
+    """Bits a second, as iproute2 reads them."""
+    (root, *_) = disciplines(place, name)
+    assert root["kind"] == "tbf"
+    return int(root["options"]["rate"]) * 8
+
+
+class TestDevice:
+    @pytest.mark.parametrize(
+        "wanted",
+        [1_000, 1_500_000, 34_359_738_352, 34_359_738_368, 100_000_000_000, 10**15],
+        ids=["1k", "1.5M", "the last of 32 bits", "the first of 64", "100G", "1P"],
+    )
+    def test_it_is_held_to_a_rate_and_reads_it_back(
+        self, node: Any, channel: socket.socket, device: Shaped, wanted: int
+    ) -> None:
+        assert shape(channel, device, wanted)
+        assert queue_of(channel, device.index) == Queue(wanted)
+        assert rate(node, "one") == wanted
+        assert not shape(channel, device, wanted)
+
+    def test_of_a_rate_that_is_no_whole_number_of_bytes_the_rest_is_no_change(
+        self, channel: socket.socket, device: Shaped
+    ) -> None:
+        shape(channel, device, 10_000_007)
+        assert queue_of(channel, device.index) == Queue(10_000_000)
+        assert not shape(channel, device, 10_000_001)
+
+    def test_changed_it_is_the_same_queue_and_what_waits_in_it_stays(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        shape(channel, device, 8_000)
+        send_frames(node.path, "one", [FRAME] * 12)
+        before = disciplines(node, "one")[0]
+        assert before["qlen"] >= 8
+        shape(channel, device, 16_000)
+        after = disciplines(node, "one")[0]
+        assert (rate(node, "one"), after["handle"]) == (16_000, before["handle"])
+        # Of 1000 bytes, few can have left since then; a new queue would be empty.
+        assert before["qlen"] >= after["qlen"] >= before["qlen"] // 2
+        assert after["packets"] >= before["packets"] > 0
+
+    def test_cleared_it_is_as_it_was_before(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        before = disciplines(node, "one")
+        assert [each["kind"] for each in before] == ["noqueue"]
+        shape(channel, device, 10_000_000)
+        assert shape(channel, device, None)
+        assert kinds(node, "one") == ["noqueue"]
+        assert queue_of(channel, device.index) is None
+        assert not shape(channel, device, None)
+
+    @pytest.mark.parametrize(
+        "foreign",
+        [
+            "root htb",
+            "root handle 1: htb",
+            "root handle 8001: htb",
+            "root pfifo limit 10",
+            "root handle 2: tbf rate 1mbit burst 10k latency 50ms",
+            "root handle 1: tbf rate 1mbit burst 10k latency 50ms",
+        ],
+    )
+    def test_what_somebody_else_put_there_is_replaced(
+        self, node: Any, channel: socket.socket, device: Shaped, foreign: str
+    ) -> None:
+        node.run(f"tc qdisc add dev one {foreign}")
+        assert shape(channel, device, 10_000_000)
+        assert queue_of(channel, device.index) == Queue(10_000_000)
+
+    def test_without_a_limit_what_somebody_else_put_there_stays(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        node.run("tc qdisc add dev one root handle 1: htb")
+        assert not shape(channel, device, None)
+        assert kinds(node, "one") == ["htb"]
+
+    def test_what_went_through_and_what_found_it_full_is_counted(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        shape(channel, device, 8_000)
+        send_frames(node.path, "one", [FRAME] * 2)
+        queue = queue_of(channel, device.index)
+        assert queue == Queue(8_000, sent_bytes=2_000, sent_packets=2)
+
+    def test_a_device_that_is_not_there_is_named(
+        self, channel: socket.socket, device: Shaped
+    ) -> None:
+        gone = evolve(device, index=device.index + 1000, name="kovsgone")
+        with pytest.raises(LinkError, match=rf"the queue of device {gone.index}: No such device"):
+            shape(channel, gone, 10_000_000)
+
+
+class TestPod:
+    def test_both_directions_are_held_each_at_its_own_end(
+        self, node: Any, pod: Any, link: PodLink
+    ) -> None:
+        assert hold(link, LIMITS)
+        assert (rate(node, link.host_name), rate(pod, "eth0")) == (10_000_000, 20_000_000)
+        found = queues(link.host_name, link.netns, link.ifname)
+        assert found == PodQueues(Queue(10_000_000), Queue(20_000_000))
+        assert not hold(link, LIMITS)
+        assert (check(link), rate_problems(link, LIMITS)) == ([], [])
+
+    @pytest.mark.parametrize(
+        ("rates", "found"),
+        [
+            (Rates(to_pod=1_000_000), ("tbf", "noqueue")),
+            (Rates(from_pod=1_000_000), ("noqueue", "tbf")),
+            (Rates(), ("noqueue", "noqueue")),
+        ],
+    )
+    def test_a_direction_without_a_limit_has_no_queue(
+        self, node: Any, pod: Any, link: PodLink, rates: Rates, found: tuple[str, str]
+    ) -> None:
+        hold(link, LIMITS)
+        assert hold(link, rates)
+        assert (kinds(node, link.host_name)[0], kinds(pod, "eth0")[0]) == found
+        assert rate_problems(link, rates) == []
+
+    def test_a_change_in_one_direction_leaves_the_other_alone(
+        self, pod: Any, link: PodLink
+    ) -> None:
+        hold(link, LIMITS)
+        before = disciplines(pod, "eth0")
+        assert hold(link, evolve(LIMITS, to_pod=5_000_000))
+        assert disciplines(pod, "eth0") == before
+
+    def test_what_is_not_kept_is_told(self, node: Any, pod: Any, link: PodLink) -> None:
+        hold(link, LIMITS)
+        pod.run("tc qdisc del dev eth0 root")
+        assert rate_problems(link, LIMITS) == ["eth0 is held to no rate, expected 20000000 bit/s"]
+        hold(link, evolve(LIMITS, to_pod=5_000_000))
+        assert rate_problems(link, LIMITS) == [
+            f"{link.host_name} is held to 5000000 bit/s, expected 10000000 bit/s"
+        ]
+        assert rate_problems(link, Rates()) == [
+            f"{link.host_name} is held to 5000000 bit/s, expected no rate",
+            "eth0 is held to 20000000 bit/s, expected no rate",
+        ]
+
+    def test_a_device_that_is_not_there_is_named(self, pod: Any, link: PodLink) -> None:
+        with pytest.raises(LinkError, match="interface kovsgone: No such device"):
+            hold(evolve(link, host_name="kovsgone"), LIMITS)
+        pod.run("ip link delete eth0")
+        for ask in (lambda: hold(link, LIMITS), lambda: queues(link.host_name, link.netns, "eth0")):
+            with pytest.raises(LinkError, match=r"interface .*: No such device"):
+                ask()
+        (problem,) = rate_problems(link, LIMITS)
+        assert "No such device" in problem
+
+    def test_a_namespace_that_is_gone_is_named(self, node: Any, link: PodLink) -> None:
+        gone = evolve(link, netns="/run/netns/kovst-gone")
+        with pytest.raises(LinkError, match="/run/netns/kovst-gone: No such file"):
+            hold(gone, LIMITS)
+        (problem,) = rate_problems(gone, LIMITS)
+        assert "/run/netns/kovst-gone" in problem
+
+    def test_sockets_that_were_used_are_closed(self, pod: Any, link: PodLink) -> None:
+        before = os.listdir("/proc/self/fd")
+        hold(link, LIMITS)
+        with pytest.raises(LinkError):
+            hold(evolve(link, ifname="absent"), LIMITS)
+        queues(link.host_name, link.netns, link.ifname)
+        assert os.listdir("/proc/self/fd") == before

@@ -1,0 +1,397 @@
+"""Limits of pods on two nodes: kept from the start, changed while they run, kept over restarts.
+
+On node1 the pod held has limits and the pod free has none; the pod peer is on node2.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from attrs import evolve, frozen
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.lab import Lab, LabPod
+from k8s_ovs.lab.command import NETNS, inside
+from k8s_ovs.lab.process import await_that
+from k8s_ovs.lab.servers import objects
+from k8s_ovs.lab.world import World
+from k8s_ovs.link.rates import PodQueues, queues
+from k8s_ovs.link.veth import host_name_of
+from k8s_ovs.model.pod import Rates
+from k8s_ovs.ovs.meter import Metered
+from k8s_ovs.ovs.openflow import OpenFlow
+from k8s_ovs.testing.goodput import flooded, received
+
+INGRESS, EGRESS = "kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"
+LIMITS = Rates(to_pod=2_000_000, from_pod=2_000_000)
+OTHERS = Rates(to_pod=30_000_000, from_pod=20_000_000)
+WITHIN = 20.0
+#: Seconds for which it is measured how fast a pod is.
+SECONDS = 3.0
+
+
+@frozen
+class Kept:
+    """What there is of a pod's limits: the kernel's queues and the meter behind them, in bits a
+    second; what its port remembers, and whether its queue is said to be ours there."""
+
+    to_pod: int | None
+    from_pod: int | None
+    meter: int | None
+    noted: Rates
+    queue_is_ours: bool
+
+
+def expected(rates: Rates) -> Kept:
+    meter = None if rates.from_pod is None else rates.from_pod * 105 // 100
+    return Kept(rates.to_pod, rates.from_pod, meter, rates, rates.to_pod is not None)
+
+
+@pytest.fixture(scope="module")
+def world(lab_of: Callable[..., Lab]) -> World:
+    lab = lab_of("sht")
+    lab.run_pod("node1", "held", annotations=annotations(LIMITS))
+    lab.run_pod("node1", "free")
+    lab.run_pod("node2", "peer")
+    return World(lab)
+
+
+@pytest.fixture
+def held(world: World) -> Iterator[LabPod]:
+    """The pod with limits, which has them before and after."""
+    yield world.lab.pod("held")
+    limit(world, LIMITS)
+
+
+def annotations(rates: Rates) -> dict[str, str]:
+    both = {INGRESS: rates.to_pod, EGRESS: rates.from_pod}
+    return {key: str(rate) for key, rate in both.items() if rate is not None}
+
+
+def annotate(world: World, given: dict[str, str | None]) -> None:
+    """Change annotations of held, as a person does."""
+    objects(world.lab.layout).annotate_pod(world.lab.pod("held"), given)
+
+
+def limit(world: World, rates: Rates) -> None:
+    """Ask for these limits of held, and wait until they are kept."""
+    annotate(world, {INGRESS: None, EGRESS: None, **annotations(rates)})
+    await_kept(world, rates)
+
+
+def await_kept(world: World, rates: Rates) -> None:
+    def as_expected() -> bool:
+        found = kept(world, world.lab.pod("held"))
+        if found != expected(rates):
+            raise K8sOvsError(f"found {found}")
+        return True
+
+    await_that(f"held is held to {rates}", as_expected, WITHIN)
+
+
+def port_of(pod: LabPod) -> str:
+    return host_name_of(pod.container, "eth0")
+
+
+def queues_of(world: World, pod: LabPod) -> PodQueues:
+    with inside(world.lab.node(pod.node).netns):
+        return queues(port_of(pod), str(NETNS / pod.netns), "eth0")
+
+
+def vsctl(world: World, *words: str) -> list[str]:
+    return world.lab.exec("node1", ["ovs-vsctl", *words]).stdout.splitlines()
+
+
+def ofport(world: World, pod: LabPod) -> int:
+    return int(vsctl(world, "get", "Interface", port_of(pod), "ofport")[0])
+
+
+def kept(world: World, pod: LabPod) -> Kept:
+    found, port = queues_of(world, pod), port_of(pod)
+    (ids,) = vsctl(world, "--columns=external_ids", "--bare", "list", "Interface", port)
+    noted = {key: int(rate) for key, rate in re.findall(r"k8s-ovs-(\w+)-pod=(\d+)", ids)}
+    with OpenFlowTo(world) as openflow:
+        meter = openflow.meters().get(ofport(world, pod))
+    return Kept(
+        found.to_pod and found.to_pod.rate,
+        found.from_pod and found.from_pod.rate,
+        meter and meter.rate * 1000,
+        Rates(noted.get("to"), noted.get("from")),
+        port in queue_rows(world),
+    )
+
+
+def queue_rows(world: World) -> list[str]:
+    """Ports for which node1's OVSDB has a row in QoS."""
+    said = vsctl(world, "--bare", "--columns=external_ids", "list", "QoS")
+    return sorted(re.findall(r"k8s-ovs-port=(\S+)", " ".join(said)))
+
+
+class OpenFlowTo:
+    """Node1's bridge, for a while."""
+
+    def __init__(self, world: World) -> None:
+        path = world.lab.node("node1").ovs_directory / "br0.mgmt"
+        self._openflow = OpenFlow.connect(str(path))
+
+    def __enter__(self) -> OpenFlow:
+        return self._openflow
+
+    def __exit__(self, *_: object) -> None:
+        self._openflow.close()
+
+
+def counted(world: World) -> dict[int, Metered]:
+    with OpenFlowTo(world) as openflow:
+        return openflow.meter_counts()
+
+
+def packets(world: World) -> dict[str, int]:
+    """Packets by flow of node1; a flow is known by its cookie, which is of its content."""
+    found = (re.search(r"cookie=(\w+),.* n_packets=(\d+)", each) for each in world.flows("node1"))
+    return {each[1]: int(each[2]) for each in found if each}
+
+
+def besides(world: World, pod: LabPod) -> tuple[set[str], str]:
+    """Node1's flows that do not speak of a pod, and all of OVSDB that is not of its port."""
+    own = (f"in_port={ofport(world, pod)}", f"in_port={port_of(pod)}", f"={pod.ip}")
+    flows = {
+        re.sub(r"duration=\S+ |n_packets=\S+ |n_bytes=\S+ |idle_age=\S+ ", "", flow)
+        for flow in world.flows("node1")
+        if not any(f"{word}{end}" in flow for word in own for end in " ,")
+    }
+    columns = "--columns=_uuid,name,external_ids,ofport_request,mac,type,options"
+    rows = [vsctl(world, columns, "list", "Interface", name) for name in names(world, pod)]
+    queued = [vsctl(world, "get", "Port", name, "qos") for name in names(world, pod)]
+    return flows, json.dumps([rows, queued])
+
+
+def names(world: World, pod: LabPod) -> list[str]:
+    return [name for name in vsctl(world, "list-ports", "br0") if name != port_of(pod)]
+
+
+def remains(world: World) -> tuple[set[str], set[str], set[int]]:
+    """Of pods on node1: ports, devices, meters."""
+    ports = {name for name in vsctl(world, "list-ports", "br0") if name[:4] == "kovs"}
+    links = world.lab.exec("node1", ["ip", "-oneline", "link"]).stdout
+    return ports, set(re.findall(r"kovs\w+", links)), set(counted(world))
+
+
+def with_annotations(world: World, name: str, given: dict[str, str]) -> LabPod:
+    """A pod on node1 that nobody has attached yet."""
+    uid = objects(world.lab.layout).create_pod(world.lab.node("node1"), "bare", name, given, {})
+    return evolve(world.stranger("node1", name), uid=uid)
+
+
+class TestAdd:
+    def test_a_pod_is_held_to_its_limits_before_its_add_is_answered(self, world: World) -> None:
+        before = remains(world), queue_rows(world)
+        pod = world.attach(with_annotations(world, "new", annotations(OTHERS)))
+        assert kept(world, pod) == expected(OTHERS)
+        world.remove(pod)
+        await_that("nothing of it", lambda: (remains(world), queue_rows(world)) == before, WITHIN)
+
+    def test_annotations_that_make_no_sense_are_refused_and_nothing_remains(
+        self, world: World
+    ) -> None:
+        before, used = remains(world), world.status("node1")["pods"]
+        pod = with_annotations(world, "wrong", {INGRESS: "10M", EGRESS: "10X"})
+        refused = (
+            r"k8s-ovs-shaping refuses the pod: pod bare/wrong: kubernetes\.io/egress-bandwidth: "
+            r'found "10X", expected a number such as 500k, 10M.*code 100'
+        )
+        with pytest.raises(K8sOvsError, match=refused):
+            world.attach(pod)
+        assert remains(world) == before
+        assert world.status("node1")["pods"] == used
+        world.remove(pod)
+
+    def test_asked_again_what_is_not_kept_is_made_anew(self, world: World, held: LabPod) -> None:
+        world.lab.exec("held", ["tc", "qdisc", "del", "dev", "eth0", "root"])
+        told = r"default/held is not as it should be: eth0 is held to no rate, expected 2000000 "
+        with pytest.raises(K8sOvsError, match=told):
+            world.cni("CHECK", held)
+        world.cni("ADD", held)
+        assert kept(world, held) == expected(LIMITS)
+        assert world.cni("CHECK", held) is None
+        assert world.pings("peer", world.address("held"))
+
+
+class TestChange:
+    def test_a_running_pod_gets_its_new_limits_and_no_other_is_touched(
+        self, world: World, held: LabPod
+    ) -> None:
+        assert world.pings("held", world.address("peer"))
+        before, others = queues_of(world, held), besides(world, held)
+        limit(world, OTHERS)
+        after = queues_of(world, held)
+        assert besides(world, held) == others
+        assert kept(world, world.lab.pod("free")) == expected(Rates())
+        for old, new in ((before.to_pod, after.to_pod), (before.from_pod, after.from_pod)):
+            # A queue that was made anew would have counted nothing.
+            assert old is not None
+            assert new is not None
+            assert new.sent_packets >= old.sent_packets > 0
+
+    @pytest.mark.parametrize(
+        "rates", [Rates(), Rates(to_pod=5_000_000), Rates(from_pod=5_000_000)], ids=str
+    )
+    def test_a_limit_that_is_taken_out_leaves_nothing(
+        self, world: World, held: LabPod, rates: Rates
+    ) -> None:
+        limit(world, rates)
+        with inside(world.lab.node("node1").netns):
+            found = queues_of(world, held)
+        assert (found.to_pod is None, found.from_pod is None) == (
+            rates.to_pod is None,
+            rates.from_pod is None,
+        )
+        assert (port_of(held) in queue_rows(world)) == (rates.to_pod is not None)
+        assert (ofport(world, held) in counted(world)) == (rates.from_pod is not None)
+        assert world.pings("held", world.address("peer"))
+
+    def test_a_change_that_makes_no_sense_is_told_and_the_last_good_limits_stay(
+        self, world: World, held: LabPod
+    ) -> None:
+        said = f'pod default/held: {EGRESS}: found "fast", expected a number such as'
+        annotate(world, {EGRESS: "fast"})
+        await_that("it is told", lambda: said in str(world.status("node1")["problems"]), WITHIN)
+        assert kept(world, held) == expected(LIMITS)
+        limit(world, OTHERS)
+        await_that("all is well", lambda: world.status("node1")["problems"] == [], WITHIN)
+
+
+class TestRestart:
+    def test_of_the_daemon_changes_nothing(self, world: World, held: LabPod) -> None:
+        assert world.pings("held", world.address("peer"))
+        before = queues_of(world, held), counted(world), packets(world), queue_rows(world)
+        world.lab.part("node1/daemon").kill()
+        world.lab.start_daemon("node1")
+        assert kept(world, held) == expected(LIMITS)
+        goes_on_from(world, held, *before[:2])
+        after = packets(world)
+        assert after.keys() == before[2].keys()
+        assert all(after[cookie] >= count for cookie, count in before[2].items())
+        assert queue_rows(world) == before[3]
+
+    def test_of_open_vswitch_leaves_queues_and_brings_meters_and_flows_back(
+        self, world: World, held: LabPod
+    ) -> None:
+        assert world.pings("held", world.address("peer"))
+        before, flows = queues_of(world, held), packets(world).keys()
+        world.lab.restart_ovs("node1")
+        await_kept(world, LIMITS)
+        await_that("the same flows", lambda: packets(world).keys() == flows, WITHIN)
+        goes_on_from(world, held, before, {})
+        await_that("packets go on", lambda: world.pings("held", world.address("peer")), WITHIN)
+
+    def test_limits_that_changed_while_no_daemon_ran_are_kept_after_its_start(
+        self, world: World, held: LabPod
+    ) -> None:
+        world.lab.stop_daemon("node1")
+        annotate(world, annotations(OTHERS) | {INGRESS: None})
+        assert kept(world, held) == expected(LIMITS)
+        world.lab.start_daemon("node1")
+        await_kept(world, evolve(OTHERS, to_pod=None))
+
+    def test_without_the_api_server_limits_stay_and_those_of_new_pods_come_with_it(
+        self, world: World, held: LabPod
+    ) -> None:
+        before = queues_of(world, held), counted(world)
+        late = with_annotations(world, "late", annotations(OTHERS))
+        world.lab.part("apiserver").pause()
+        try:
+            world.lab.stop_daemon("node1")
+            world.lab.start_daemon("node1")
+            assert kept(world, held) == expected(LIMITS)
+            goes_on_from(world, held, *before)
+            assert world.pings("held", world.address("peer"))
+            world.attach(late)
+            assert kept(world, late) == expected(Rates())
+        finally:
+            world.lab.part("apiserver").resume()
+        await_that("its limits", lambda: kept(world, late) == expected(OTHERS), WITHIN)
+        assert kept(world, held) == expected(LIMITS)
+        world.remove(late)
+
+
+def goes_on_from(world: World, pod: LabPod, before: PodQueues, meters: dict[int, Metered]) -> None:
+    """The pod's queues and meters have gone on counting: they were not made anew."""
+    after = queues_of(world, pod)
+    for old, new in ((before.to_pod, after.to_pod), (before.from_pod, after.from_pod)):
+        assert old is not None
+        assert new is not None
+        assert new.sent_packets >= old.sent_packets
+    counts = counted(world)
+    assert all(counts[number].packets >= old.packets for number, old in meters.items())
+
+
+class TestRate:
+    @pytest.mark.parametrize(("client", "server"), [("held", "peer"), ("peer", "held")])
+    def test_tcp_settles_at_the_limit(
+        self, world: World, held: LabPod, client: str, server: str
+    ) -> None:
+        bits = received(world.netns(client), world.server(server), SECONDS)
+        assert 1_000_000 * SECONDS <= bits <= 2_500_000 * SECONDS
+
+    def test_a_pod_that_lifts_its_own_limit_is_held_by_the_meter(
+        self, world: World, held: LabPod
+    ) -> None:
+        limit(world, OTHERS)
+        assert OTHERS.from_pod is not None
+        world.lab.exec("held", ["tc", "qdisc", "del", "dev", "eth0", "root"])
+        before = counted(world)[ofport(world, held)]
+        bits = flooded(world.netns("held"), world.server("peer"), SECONDS)
+        after = counted(world)[ofport(world, held)]
+        assert 0 < bits <= 1.25 * OTHERS.from_pod * SECONDS
+        assert after.dropped_packets > before.dropped_packets
+        world.cni("ADD", held)
+
+
+class TestWithout:
+    @pytest.fixture(autouse=True)
+    def configured(self, world: World, held: LabPod) -> Iterator[None]:
+        """The network as before, afterwards; and held may have its limits again."""
+        yield
+        put_config(world, "k8s-ovs-subnet")
+
+    def test_where_the_feature_is_taken_out_annotations_mean_nothing(
+        self, world: World, held: LabPod
+    ) -> None:
+        put_config(world, "k8s-ovs-subnet,-k8s-ovs-shaping")
+        await_kept(world, Rates())
+        assert not [flow for flow in world.flows("node1") if "POLICE" in flow]
+        assert (queue_rows(world), counted(world)) == ([], {})
+        world.lab.restart_daemon("node1")
+        assert "kube:bandwidths" not in world.status("node1")["sources"]
+        pod = world.attach(with_annotations(world, "any", {EGRESS: "10X"}))
+        assert kept(world, pod) == expected(Rates())
+        world.remove(pod)
+
+    def test_with_tenants_limits_are_kept_and_changed_the_same(
+        self, world: World, held: LabPod
+    ) -> None:
+        put_config(world, "k8s-ovs-multitenant")
+        await_kept(world, LIMITS)
+        limit(world, OTHERS)
+        await_that("packets go on", lambda: world.pings("held", world.address("peer")), WITHIN)
+
+
+def put_config(world: World, plugins: str) -> None:
+    """Configure the network, and wait until both nodes have taken it over."""
+    config: dict[str, Any] = world.lab.state.settings.network_config()
+    config = {**config, "PluginName": plugins}
+    world.lab.etcdctl("put", "/k8s.ovs.com/ovs/network/config", json.dumps(config))
+    mode, *taken_out = plugins.split(",")
+
+    def taken() -> bool:
+        running = [world.status(node)["plugins"] for node in ("node1", "node2")]
+        return all(
+            mode in each and ("k8s-ovs-shaping" in each) != bool(taken_out) for each in running
+        )
+
+    await_that("the configuration on both nodes", taken, WITHIN)

@@ -1,0 +1,273 @@
+"""A host outside asks for a subnet: what is answered, remembered, refused and forgotten."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.plugin.view import GIVEN, REQUESTS, SUBNETS
+from k8s_ovs.testing.town import Town
+from k8s_ovs_extlb import ExternalHosts
+from k8s_ovs_extlb.records import EXTERNAL
+from k8s_ovs_subnet import SingleTenant
+
+MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant(), "k8s-ovs-extlb": ExternalHosts()})
+LB1, LB2, NODE1 = "192.168.0.199", "192.168.0.200", "192.168.0.11"
+
+
+@pytest.fixture
+def town() -> Town:
+    """With a node that has the first /22."""
+    town = Town(MANAGER)
+    town.join("node1", NODE1)
+    town.settle()
+    return town
+
+
+def put(town: Town, address: str, host: str = "lb1", **fields: Any) -> None:
+    """A person writes a record as the document has it, with other `fields`."""
+    record = {"Host": host, "HostIP": address, "Subnet": "", "Assign": True} | fields
+    town.put(SUBNETS, address, json.dumps(record).encode())
+
+
+def asked(town: Town, address: str, host: str = "lb1", **fields: Any) -> dict[str, Any]:
+    """The answer to what a person writes."""
+    put(town, address, host, **fields)
+    town.settle()
+    return record(town, address)
+
+
+def record(town: Town, address: str, kind: str = SUBNETS) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(town.keys[kind, address][0])
+    return found
+
+
+def delete(town: Town, address: str) -> None:
+    town.put(SUBNETS, address, None)
+    town.settle()
+
+
+def test_who_asks_is_given_the_first_free_subnet_by_one_transaction(town: Town) -> None:
+    put(town, LB1)
+    (answer,) = town.wanted()
+    assert [(each.kind, each.key) for each in answer.writes] == [(SUBNETS, LB1), (EXTERNAL, LB1)]
+    assert answer.reason == f"host lb1 at {LB1} has 172.11.4.0/22"
+    town.settle()
+    assert town.keys[SUBNETS, LB1][0] == (
+        b'{"Host":"lb1","HostIP":"192.168.0.199","Subnet":"172.11.4.0/22","Assign":false}'
+    )
+    assert record(town, LB1, EXTERNAL) == {"Host": "lb1", "Subnet": "172.11.4.0/22"}
+
+
+def test_asked_again_it_keeps_the_same_one(town: Town) -> None:
+    first = asked(town, LB1)
+    asked(town, LB2, "lb2")
+    delete(town, LB2)
+    assert asked(town, LB1) == first
+
+
+def test_asked_again_while_no_daemon_runs_it_keeps_the_same_one(town: Town) -> None:
+    asked(town, LB2, "lb2")
+    first = asked(town, LB1)
+    delete(town, LB2)
+    put(town, LB1)
+    town.restart()
+    # Whoever comes at the same time does not get it meanwhile.
+    town.join("node2", "192.168.0.12")
+    town.join("node3", "192.168.0.13")
+    town.settle()
+    assert record(town, LB1) == first
+    assert record(town, "192.168.0.12")["Subnet"] == "172.11.4.0/22"
+    assert record(town, "192.168.0.13")["Subnet"] == "172.11.12.0/22"
+
+
+def test_what_stood_stands_until_it_is_answered(town: Town) -> None:
+    first = asked(town, LB1)
+    put(town, LB1)
+    world = town.look()
+    assert str(world.of(SUBNETS)[LB1].value.subnet) == first["Subnet"]
+    assert f"{SUBNETS}/{LB1}" in world.of(REQUESTS)
+
+
+def test_two_who_ask_at_once_and_a_node_that_joins_get_three_subnets(town: Town) -> None:
+    town.join("node2", "192.168.0.12")
+    put(town, LB1)
+    put(town, LB2, "lb2")
+    town.settle()
+    found = [record(town, each)["Subnet"] for each in (NODE1, "192.168.0.12", LB1, LB2)]
+    assert found == ["172.11.0.0/22", "172.11.4.0/22", "172.11.8.0/22", "172.11.12.0/22"]
+
+
+@pytest.mark.parametrize(
+    ("length", "subnet"),
+    [(2, "172.11.4.0/30"), (4, "172.11.4.0/28"), (12, "172.11.16.0/20"), (15, "172.11.128.0/17")],
+)
+def test_it_may_ask_for_another_size(town: Town, length: int, subnet: str) -> None:
+    answer = asked(town, LB1, HostSubnetLength=length)
+    assert (answer["Subnet"], answer["HostSubnetLength"]) == (subnet, length)
+    assert asked(town, LB1)["Subnet"] == subnet, "asked again without a size, it keeps what it has"
+    # The next one has a node's size.
+    next_one = "172.11.4.0/22" if length > 10 else "172.11.8.0/22"
+    assert asked(town, LB2, "lb2")["Subnet"] == next_one
+
+
+def test_who_asks_for_another_size_than_it_has_gets_another_one(town: Town) -> None:
+    assert asked(town, LB1)["Subnet"] == "172.11.4.0/22"
+    assert asked(town, LB1, HostSubnetLength=11)["Subnet"] == "172.11.8.0/21"
+    assert asked(town, LB2, "lb2")["Subnet"] == "172.11.4.0/22", "which is free again"
+
+
+def test_a_subnet_that_is_asked_for_by_hand_is_given(town: Town) -> None:
+    assert asked(town, LB1, Subnet="172.11.64.0/26")["Subnet"] == "172.11.64.0/26"
+    assert asked(town, LB1)["Subnet"] == "172.11.64.0/26"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"HostIP": LB2}, f"HostIP: found {LB2}, expected {LB1} as in the key"),
+        ({"HostSubnetLength": 1}, "HostSubnetLength: found 1, expected 2 to 16"),
+        ({"HostSubnetLength": 17}, "HostSubnetLength: found 17, expected 2 to 16"),
+        ({"HostSubnetLength": 16}, "Subnet: no /16 of Network 172.11.0.0/16 is free"),
+        (
+            {"Subnet": "172.11.2.0/24"},
+            "Subnet: found 172.11.2.0/24, expected one that does not overlap "
+            f"172.11.0.0/22 of {NODE1}",
+        ),
+        (
+            {"Subnet": "172.12.0.0/22"},
+            "Subnet: found 172.12.0.0/22, expected one inside Network 172.11.0.0/16",
+        ),
+        (
+            {"Subnet": "172.11.8.0/31"},
+            "Subnet: found 172.11.8.0/31, expected /30 or wider, as pods need",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason_and_what_stood_stands(
+    town: Town, fields: dict[str, Any], reason: str
+) -> None:
+    answer = asked(town, LB1, **fields)
+    asked_for = {"Host": "lb1", "HostIP": LB1, "Subnet": "", "Assign": False, "Reason": reason}
+    assert answer == asked_for | {**fields, "Subnet": ""}
+    assert (EXTERNAL, LB1) not in town.keys
+    stood = asked(town, LB1)
+    assert stood["Subnet"] == "172.11.4.0/22"
+    assert "Reason" not in stood
+    assert asked(town, LB1, **fields) == stood | {"Reason": reason}
+    put(town, LB1, **fields)
+    town.restart()
+    town.settle()
+    assert record(town, LB1)["Subnet"] == "172.11.4.0/22"
+
+
+def test_a_host_inside_the_network_is_refused(town: Town) -> None:
+    reason = asked(town, "172.11.9.9")["Reason"]
+    assert reason == "HostIP: found 172.11.9.9, expected one outside Network 172.11.0.0/16"
+
+
+def test_the_address_of_a_node_is_refused_and_the_node_keeps_its_subnet(town: Town) -> None:
+    before = record(town, NODE1)
+    answer = asked(town, NODE1)
+    assert answer == before | {"Reason": f"{NODE1} is the address of node node1"}
+    assert (EXTERNAL, NODE1) not in town.keys
+    town.leave("node1")
+    town.settle()
+    assert not town.keys, "it goes with the node all the same"
+
+
+def test_a_node_that_comes_to_a_host_outside_takes_its_record_over(town: Town) -> None:
+    asked(town, LB1)
+    town.join("node7", LB1)
+    town.settle()
+    assert record(town, LB1)["Subnet"] == "172.11.4.0/22"
+    assert (GIVEN, LB1) in town.keys
+    assert (EXTERNAL, LB1) not in town.keys
+
+
+def test_a_request_where_a_node_is_about_to_be_is_the_nodes(town: Town) -> None:
+    put(town, "192.168.0.12", "node2", Subnet="172.11.64.0/24")
+    town.join("node2", "192.168.0.12")
+    town.settle()
+    found = record(town, "192.168.0.12")
+    assert found["Subnet"] == "172.11.4.0/22"
+    assert found["Reason"] == "192.168.0.12 is the address of node node2"
+
+
+def test_who_asks_at_the_address_of_a_node_that_is_gone_is_answered(town: Town) -> None:
+    town.leave("node1")
+    put(town, NODE1)
+    town.settle()
+    assert record(town, NODE1)["Host"] == "lb1"
+    assert record(town, NODE1)["Subnet"] == "172.11.0.0/22"
+    assert (GIVEN, NODE1) not in town.keys
+
+
+def test_a_host_whose_record_is_deleted_leaves_nothing_and_its_subnet_is_free(town: Town) -> None:
+    asked(town, LB1)
+    delete(town, LB1)
+    assert {kind for kind, key in town.keys if key == LB1} == set()
+    assert asked(town, LB2, "lb2")["Subnet"] == "172.11.4.0/22"
+
+
+def test_a_record_that_a_person_wrote_whole_is_remembered_too(town: Town) -> None:
+    asked(town, LB1, Subnet="172.11.64.0/24", Assign=False)
+    put(town, LB1)
+    town.restart()
+    town.settle()
+    assert record(town, LB1)["Subnet"] == "172.11.64.0/24"
+
+
+def test_a_record_that_cannot_be_read_is_neither_answered_nor_forgotten(town: Town) -> None:
+    first = asked(town, LB1)
+    town.put(SUBNETS, LB1, b"?")
+    town.restart()
+    assert town.wanted() == []
+    assert asked(town, LB1) == first
+
+
+def test_a_record_without_a_subnet_that_asks_for_none_holds_none(town: Town) -> None:
+    asked(town, LB1)
+    asked(town, LB1, Assign=False)
+    assert (EXTERNAL, LB1) not in town.keys
+    assert asked(town, LB2, "lb2")["Subnet"] == "172.11.4.0/22"
+
+
+def test_what_is_remembered_may_be_taken_by_hand_meanwhile(town: Town) -> None:
+    asked(town, LB1)
+    put(town, LB1)
+    town.restart()
+    put(town, LB2, "lb2", Subnet="172.11.4.0/22", Assign=False)
+    town.settle()
+    assert record(town, LB1)["Subnet"] == "172.11.8.0/22"
+
+
+def test_while_it_stands_nobody_takes_it_by_hand(town: Town) -> None:
+    asked(town, LB1)
+    put(town, LB1)
+    put(town, LB2, "lb2", Subnet="172.11.4.0/22", Assign=False)
+    assert LB2 not in town.look().of(SUBNETS)
+    town.settle()
+    assert record(town, LB1)["Subnet"] == "172.11.4.0/22"
+
+
+def test_fields_that_nobody_knows_outlive_an_answer(town: Town) -> None:
+    assert asked(town, LB1, Rack=7)["Rack"] == 7
+
+
+def test_without_the_plugin_a_request_is_not_answered() -> None:
+    town = Town(PluginManager({"k8s-ovs-subnet": SingleTenant()}))
+    town.join("node1", NODE1)
+    answer = asked(town, LB1)
+    assert answer == {"Host": "lb1", "HostIP": LB1, "Subnet": "", "Assign": True}
+    assert LB1 not in town.look().of(SUBNETS)
+
+
+@pytest.mark.parametrize("key", ["lb1", "192.168.0.300"])
+def test_what_is_remembered_under_no_address_is_set_aside(town: Town, key: str) -> None:
+    town.put(EXTERNAL, key, b'{"Host":"lb1","Subnet":"172.11.4.0/22"}')
+    assert town.wanted() == []
+    assert asked(town, LB1)["Subnet"] == "172.11.4.0/22"

@@ -1,0 +1,114 @@
+"""Whatever people and Kubernetes do, in whatever order: subnets are apart, and are kept."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Network
+from itertools import combinations
+from typing import Any
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.plugin.view import GIVEN, QUARANTINE, SUBNETS
+from k8s_ovs.testing.town import Town
+from k8s_ovs_extlb import ExternalHosts
+from k8s_ovs_extlb.records import EXTERNAL
+from k8s_ovs_subnet import SingleTenant
+
+MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant(), "k8s-ovs-extlb": ExternalHosts()})
+
+#: Where hosts and nodes may be; the first ones are in dispute.
+ADDRESSES = tuple(f"192.168.0.{number}" for number in range(11, 19))
+NODES = ("node1", "node2", "node3")
+
+addresses = st.sampled_from(ADDRESSES)
+steps = st.one_of(
+    st.tuples(st.just("ask"), addresses, st.sampled_from((None, None, 4, 10, 14, 40))),
+    st.tuples(st.just("ask for"), addresses, st.sampled_from(("172.11.0.0/18", "172.11.8.0/22"))),
+    st.tuples(st.just("write"), addresses, st.sampled_from(("172.11.0.0/20", "172.11.12.0/28"))),
+    st.tuples(st.just("delete"), addresses),
+    st.tuples(st.just("join"), st.sampled_from(NODES), addresses),
+    st.tuples(st.just("leave"), st.sampled_from(NODES)),
+    st.tuples(st.just("restart")),
+)
+
+
+def carry_out(town: Town, step: tuple[Any, ...]) -> None:
+    """One step of a person's, or of Kubernetes'."""
+    verb, *words = step
+    if verb == "restart":
+        town.restart()
+    elif verb == "join" and words[1] not in town.nodes.values():
+        town.join(words[0], words[1])
+    elif verb == "leave" and words[0] in town.nodes:
+        town.leave(words[0])
+    elif verb == "delete":
+        town.put(SUBNETS, words[0], None)
+    elif verb in ("ask", "ask for", "write"):
+        given = {"HostSubnetLength": words[1]} if verb == "ask" and words[1] else {}
+        subnet = "" if verb == "ask" else words[1]
+        record = {"Host": "lb", "HostIP": words[0], "Subnet": subnet, "Assign": verb != "write"}
+        town.put(SUBNETS, words[0], json.dumps(record | given).encode())
+
+
+def standing(town: Town) -> dict[str, IPv4Network]:
+    """What hosts have by their records, as nodes understand them."""
+    records = town.look().of(SUBNETS).items()
+    return {key: each.value.subnet for key, each in records if each.value.subnet is not None}
+
+
+@settings(max_examples=100, deadline=None)
+@given(sequence=st.lists(steps, max_size=15), restarts=st.booleans())
+def test_whatever_happens_no_two_hosts_share_an_address(
+    sequence: list[tuple[Any, ...]], restarts: bool
+) -> None:
+    town = Town(MANAGER)
+    for step in sequence:
+        carry_out(town, step)
+        town.settle()
+        if restarts:
+            town.restart()
+            town.settle()
+        found = standing(town)
+        assert not any(one.overlaps(other) for one, other in combinations(found.values(), 2))
+        assert not any(json.loads(value)["Assign"] for value in records(town).values())
+        outside = found.keys() - of_nodes(town)
+        assert {key for kind, key in town.keys if kind == EXTERNAL} >= outside
+        # A node whose record was spoiled by hand waits until a person has mended it.
+        spoiled = town.look().of(QUARANTINE)
+        assert spoiled or found.keys() >= set(town.nodes.values())
+
+
+@settings(max_examples=100, deadline=None)
+@given(sequence=st.lists(steps, max_size=12), again=st.lists(addresses, max_size=6))
+def test_who_asks_again_keeps_what_it_has_whoever_answers(
+    sequence: list[tuple[Any, ...]], again: list[str]
+) -> None:
+    town = Town(MANAGER)
+    for step in sequence:
+        carry_out(town, step)
+        town.settle()
+    # Nobody waits for what another one has, and would have it once no daemon knows who was first.
+    assume(not town.look().of(QUARANTINE))
+    before = standing(town)
+    for address in again:
+        if address in before:
+            carry_out(town, ("ask", address, None))
+            town.restart()
+            town.settle()
+    after = standing(town)
+    nodes = of_nodes(town)
+    assert {key: after.get(key) for key in before.keys() - nodes} == {
+        key: subnet for key, subnet in before.items() if key not in nodes
+    }
+
+
+def records(town: Town) -> dict[str, bytes]:
+    return {key: value for (kind, key), (value, _) in town.keys.items() if kind == SUBNETS}
+
+
+def of_nodes(town: Town) -> set[str]:
+    """Where nodes are, and where what they were given is."""
+    return {*town.nodes.values(), *(key for kind, key in town.keys if kind == GIVEN)}
