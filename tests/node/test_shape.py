@@ -115,6 +115,16 @@ class TestDevice:
         assert before["qlen"] >= after["qlen"] >= before["qlen"] // 2
         assert after["packets"] >= before["packets"] > 0
 
+    def test_where_the_kernel_can_each_connection_waits_for_itself_alone(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        node.run("tc qdisc add dev other root fq", check=False)
+        can = kinds(node, "other") == ["fq"]
+        shape(channel, device, 10_000_000)
+        assert kinds(node, "one") == (["tbf", "fq"] if can else ["tbf"])
+        shape(channel, device, 20_000_000)
+        assert kinds(node, "one") == (["tbf", "fq"] if can else ["tbf"])
+
     def test_cleared_it_is_as_it_was_before(
         self, node: Any, channel: socket.socket, device: Shaped
     ) -> None:

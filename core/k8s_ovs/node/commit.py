@@ -136,7 +136,9 @@ class Committer:
         return tuple(made)
 
     def _make_link(self, network: Network, add: Add) -> None:
-        """Raises LinkError; nothing is left of the device then."""
+        """Raises K8sOvsError; nothing is left of the device then."""
+        if add.anew:
+            self._switch.release_ports([add.pod.port])
         veth.create(add.link)
         try:
             self._limits.begin(network, add.pod, add.settings)
@@ -145,8 +147,7 @@ class Committer:
             raise
 
     def _change_ports(self, adds: Collection[Add], removes: Iterable[Remove]) -> None:
-        ports = [*_ports_of(removes), *(add.pod.port for add in adds if add.anew)]
-        self._switch.change_ports([add.pod for add in adds], ports)
+        self._switch.change_ports([add.pod for add in adds], _ports_of(removes))
 
     def _set_pods(self, network: Network, pods: Mapping[str, Pod]) -> None:
         """Have the world know just these pods."""

@@ -169,6 +169,15 @@ class Switch:
             settings = BridgeSettings(bridge.datapath_type, external_ids=given)
         self.ovsdb.commit(Change(BRIDGE, settings, ports, tuple(gone)))
 
+    def release_ports(self, ports: Iterable[str]) -> None:
+        """Remove ports of pods, and wait until ovs-vswitchd has let go of their devices: it gives
+        them back the flags that they had, and that may be another device of the name by then.
+
+        Raises SwitchError, Unavailable.
+        """
+        self.change_ports((), ports)
+        self.ovsdb.await_applied()
+
     def note_rates(self, rates: Mapping[str, Rates]) -> None:
         """Remember the limits that pods' interfaces have now, by port. Raises Unavailable."""
         keys = {port: rate_ids(each) for port, each in rates.items()}

@@ -1,0 +1,170 @@
+"""In which order a pod that comes is given what it needs; what is left of one that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from k8s_ovs.link import veth
+from k8s_ovs.link.netlink import LinkError
+from k8s_ovs.model.pod import Pod, Rates
+from k8s_ovs.node import limits
+from k8s_ovs.node.attach import Add, Attachments
+from k8s_ovs.node.cni_protocol import CniError, CniResult
+from k8s_ovs.node.commit import Committer
+from k8s_ovs.node.ipam import AddressPool
+from k8s_ovs.node.network import Network, pod_link
+from k8s_ovs.plugin.link_settings import LinkSettings
+from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.plugin.view import PODS
+from k8s_ovs.reconcile.book import FlowBook
+from k8s_ovs.reconcile.reconciler import Reconciler
+from k8s_ovs.testing.world import sample_config, sample_here, sample_pod, sample_world
+from k8s_ovs_subnet import SingleTenant
+
+LIMITS = Rates(10_000_000, 20_000_000)
+
+
+class Node:
+    """A node without pods: Open vSwitch and kernel do at once what they are told, and `events` has
+    it in order. broken: the kernel cannot hold an interface to its rates."""
+
+    busy = False
+    openflow = object()
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, broken: bool) -> None:
+        self.events: list[str] = []
+        self.there: dict[str, Pod] = {}
+        self.answers: list[Any] = []
+        self.broken = broken
+        manager = PluginManager({"k8s-ovs-subnet": SingleTenant()})
+        here = sample_here()
+        world = sample_world(pods=[])
+        self.network = Network(
+            config=sample_config(),
+            manager=manager,
+            reconciler=Reconciler(manager, world),
+            here=here,
+            datapath="netdev",
+            pool=AddressPool(here.subnet),
+        )
+        monkeypatch.setattr(veth, "create", lambda _: self.events.append("device"))
+        monkeypatch.setattr(veth, "delete", lambda _: self.events.append("no device"))
+        monkeypatch.setattr(limits, "hold", self._hold)
+
+    def attach(self, settings: LinkSettings, *, anew: bool = False) -> None:
+        """A turn with one ADD that can be done."""
+        pod = evolve(sample_pod(1), rates=settings.rates)
+        add = Add(pod, pod_link(self.network, pod, settings), settings, self._reply, anew)
+        with committing(self, [add]) as committer:
+            committer.commit(self.network)
+            self.problems = committer.problems
+
+    def pods(self) -> dict[str, Pod]:
+        return dict(self.there)
+
+    def change_ports(self, add: Iterable[Pod], remove: Iterable[str]) -> None:
+        add = list(add)
+        self.there |= {pod.port: pod for pod in add}
+        self.events += ["port"] * len(add)
+
+    def release_ports(self, ports: Iterable[str]) -> None:
+        self.events += ["port released" for _ in ports]
+
+    def read_flows(self, book: FlowBook) -> None:
+        book.found([])
+
+    def commit_flows(self, book: FlowBook) -> tuple[int, int]:
+        if any(self.network.reconciler.world.of(PODS)):
+            self.events.append("flows")
+        return 1, 0
+
+    def broken_ports(self, ports: Iterable[str]) -> dict[str, str]:
+        return {}
+
+    def note_rates(self, rates: Mapping[str, Rates]) -> None:
+        self.events.append("rates noted")
+
+    def _hold(self, _link: object, _rates: Rates) -> bool:
+        self.events.append("limits")
+        if self.broken:
+            raise LinkError("cannot hold eth0: this kernel has no token bucket")
+        return True
+
+    def _reply(self, answer: CniResult | CniError | None) -> bool:
+        self.events.append("answer")
+        self.answers.append(answer)
+        return True
+
+
+class Planned(Attachments):
+    """Requests that come to just these ADDs."""
+
+    def __init__(self, adds: tuple[Add, ...]) -> None:
+        super().__init__(patience=1.0)
+        self.adds = adds
+
+    def plan_adds(self, network: Network, pods: Mapping[str, Pod]) -> tuple[Add, ...]:
+        return self.adds
+
+
+@contextmanager
+def committing(node: Node, adds: list[Add]) -> Iterator[Committer]:
+    switch: Any = node
+    committer = Committer(switch, Planned(tuple(adds)), "node1")
+    try:
+        yield committer
+    finally:
+        committer.close()
+
+
+def test_a_pod_is_held_to_its_limits_before_it_has_a_port_and_is_answered_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = Node(monkeypatch, broken=False)
+    node.attach(LinkSettings(rates=LIMITS))
+    assert node.events == ["device", "limits", "port", "flows", "answer"]
+    assert (node.there[sample_pod(1).port].rates, node.problems) == (LIMITS, [])
+
+
+def test_a_pod_without_limits_costs_no_look_at_its_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(monkeypatch, broken=True)
+    node.attach(LinkSettings())
+    assert node.events == ["device", "port", "flows", "answer"]
+
+
+def test_a_pod_whose_limits_cannot_be_kept_is_refused_and_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = Node(monkeypatch, broken=True)
+    node.attach(LinkSettings(rates=LIMITS))
+    assert node.events == ["device", "limits", "no device", "answer"]
+    (answer,) = node.answers
+    assert isinstance(answer, CniError)
+    assert "default/pod1: cannot hold eth0: this kernel has no token bucket" in str(answer)
+    assert (node.there, node.problems) == ({}, [])
+
+
+def test_where_it_may_run_without_it_does_and_that_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = Node(monkeypatch, broken=True)
+    node.attach(LinkSettings(rates=LIMITS, must_hold=False))
+    assert node.events == ["device", "limits", "port", "flows", "answer"]
+    assert node.problems == [
+        "pod default/pod1: its limits are not kept: "
+        "cannot hold eth0: this kernel has no token bucket"
+    ]
+
+
+def test_of_a_pod_that_is_made_anew_the_port_goes_before_its_device_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Open vSwitch would set the new device's flags to those of the old one."""
+    node = Node(monkeypatch, broken=False)
+    node.attach(LinkSettings(rates=LIMITS), anew=True)
+    assert node.events == ["port released", "device", "limits", "port", "flows", "answer"]
