@@ -15,10 +15,13 @@ NAME = "kct"
 
 @frozen
 class Installed:
-    """A cluster with the network. bare: what each node said of itself before, by its name."""
+    """A cluster with the network. bare: what each node said of itself before, by its name.
+    without_switch: what node1 told when the daemon looked for Open vSwitch where there is none.
+    """
 
     cluster: Cluster
     bare: dict[str, tuple[str, str]]
+    without_switch: str
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +36,15 @@ def bare_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def installed(bare_cluster: Cluster) -> Installed:
-    """The network, installed as a user does."""
+    """The network, installed as a user does, at first on nodes where no Open vSwitch is found."""
+    manifest = MANIFEST.read_text()
+    elsewhere = manifest.replace("path: /var/run/openvswitch", "path: /var/run/no-openvswitch")
+    assert elsewhere != manifest
+    bare_cluster.kubectl("apply", "-f", "-", text=elsewhere)
+    message = bare_cluster.await_event("Node", "node1", "NetworkNotReady")
     bare = {node.name: bare_cluster.ready(node.name) for node in bare_cluster.place.nodes}
-    bare_cluster.install(MANIFEST.read_text())
-    return Installed(bare_cluster, bare)
+    bare_cluster.install(manifest)
+    return Installed(bare_cluster, bare, message)
 
 
 @pytest.fixture(scope="session")

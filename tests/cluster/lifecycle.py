@@ -27,7 +27,7 @@ from k8s_ovs.ovs.datapath import choose_datapath, kernel_has_datapath
 from k8s_ovs.testing.etcd import EtcdProcess
 from k8s_ovs.testing.ovs import OvsProcess
 
-__all__ = ["is_up", "tear_down", "up"]
+__all__ = ["nodes_up", "tear_down", "up"]
 
 REGISTERED_WITHIN_S = 90.0
 DNS_MANIFEST = Path(__file__).with_name("coredns.yaml")
@@ -49,14 +49,18 @@ PROGRAMS = {
 def up(place: Place) -> None:
     """Bring the cluster up, without a network: nodes are not ready. What is whole stays.
 
-    What an interrupted run left is removed first. Raises K8sOvsError with what failed.
+    What an interrupted run left is removed first. Raises K8sOvsError with what failed, or if one
+    of another size is up.
     """
     _check_machine()
     programs, images = kubernetes(), all_images()
     with locked(place.directory):
-        if is_up(place):
+        there = nodes_up(place)
+        if there == place.count:
             progress(f"{place.name} is up already")
             return
+        if there:
+            raise K8sOvsError(f"{place.name} is up with {there} nodes, asked for {place.count}")
         if any(place.directory.iterdir()) or namespaces(place.layout):
             progress("removing what an earlier run left")
             _remove(place)
@@ -64,11 +68,11 @@ def up(place: Place) -> None:
         (place.directory / WHOLE).write_text(f"{place.count}\n")
 
 
-def is_up(place: Place) -> bool:
-    """Whether a whole cluster of so many nodes is there, and each of its nodes runs."""
+def nodes_up(place: Place) -> int:
+    """How many nodes the whole cluster has that is there; 0: none is, or one of its nodes ended."""
     whole = place.directory / WHOLE
-    counted = whole.read_text().strip() if whole.exists() else ""
-    return counted == str(place.count) and all(box(node).running() for node in place.nodes)
+    count = int(whole.read_text()) if whole.exists() else 0
+    return count if all(box(node).running() for node in place.layout.nodes(count)) else 0
 
 
 def tear_down(place: Place) -> bool:

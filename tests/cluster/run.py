@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 
 def main(words: list[str] | None = None) -> int:
-    """The program's status: 0, or 1 if it failed."""
+    """The program's status: 0, 1 if it failed, 130 if it was interrupted."""
     wanted = _parse(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -37,6 +37,9 @@ def main(words: list[str] | None = None) -> int:
     except K8sOvsError as error:
         progress(f"failed: {error}")
         return 1
+    except KeyboardInterrupt:
+        progress("interrupted; run again, it starts over, and down removes what is there")
+        return 130
     progress(f"up; kubeconfig: {place.kubeconfig} (the API server is in a namespace), try:")
     print(
         f"{place.kubectl} get nodes,pods -A -o wide\n{place.kubectl} apply -f deploy/k8s-ovs.yaml"
