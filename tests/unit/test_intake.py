@@ -17,7 +17,7 @@ from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.node.intake import ETCD, KUBE, Changes, Intake
 from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Snapshot
-from k8s_ovs.plugin import Kind, hook
+from k8s_ovs.plugin import Kind, Resource, hook
 from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import NODES, QUARANTINE, REQUESTS, SUBNETS, Record, View, World
 from k8s_ovs.testing.world import sample_config, sample_host
@@ -272,6 +272,23 @@ def test_a_source_is_visible_while_its_picture_is_whole_and_fresh(
     for fact in facts:
         intake.absorb(fact)
     assert (intake.seen(ETCD), intake.visible(ETCD)) == (seen, visible)
+
+
+def test_the_cluster_is_seen_without_what_is_watched_of_this_node_alone() -> None:
+    resources = [
+        Resource(NODES, "/api/v1/nodes", dict),
+        Resource("own", "/api/v1/pods", dict, here_only=True),
+    ]
+    intake = Intake()
+    for source in (ETCD, f"{KUBE}{NODES}"):
+        assert not intake.sees_cluster(resources)
+        intake.absorb(Snapshot(source, {}, 1))
+        intake.absorb(Sight(source, visible=True, detail=""))
+    assert intake.sees_cluster(resources)
+    intake.absorb(Sight(f"{KUBE}own", visible=False, detail="403"))
+    assert intake.sees_cluster(resources)
+    intake.absorb(Sight(f"{KUBE}{NODES}", visible=False, detail="403"))
+    assert not intake.sees_cluster(resources)
 
 
 def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:

@@ -195,12 +195,11 @@ class Daemon:
         self._tell_status()
 
     def _offer(self) -> None:
-        """Give the allocator the newest picture, as long as every observer sees its source."""
+        """Give the allocator the newest picture, as long as all of the cluster is seen in it."""
         reconciler = self._setup.reconciler
         if reconciler is None or self._allocation is None:
             return
-        sources = [ETCD, *(KUBE + name for name in reconciler.manager.resources)]
-        if all(self._intake.visible(source) for source in sources):
+        if self._intake.sees_cluster(reconciler.manager.resources.values()):
             self._allocation[2].offer(reconciler.world, reconciler.manager)
 
     def _tell_status(self) -> None:

@@ -5,7 +5,7 @@ A record that cannot be read is quarantined: reported under QUARANTINE, its last
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 from attrs import frozen
@@ -67,6 +67,12 @@ class Intake:
     def visible(self, source: str) -> bool:
         """Whether the picture of this source is a whole one and kept up to date now."""
         return self.seen(source) and source in self.sight and self.sight[source].visible
+
+    def sees_cluster(self, resources: Iterable[Resource]) -> bool:
+        """Whether etcd is visible, and each resource that is watched for the whole cluster: no
+        record of another host depends on what is watched of this one alone."""
+        sources = [ETCD, *(KUBE + each.name for each in resources if not each.here_only)]
+        return all(self.visible(source) for source in sources)
 
     def absorb(self, fact: Fact) -> None:
         """Note a fact; `changes` says what follows from it."""
