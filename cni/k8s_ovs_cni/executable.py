@@ -10,13 +10,16 @@ import marshal
 import sys
 from pathlib import Path
 
-__all__ = ["executable"]
+__all__ = ["executable", "is_executable"]
 
 _SHIM = Path(__file__).with_name("shim.py")
 
+#: In the second line of each version's file.
+_MARK = "# k8s-ovs: the CNI plugin."
+
 _TEMPLATE = """\
 #!/usr/bin/python3 -IS
-# k8s-ovs: the CNI plugin. Made of k8s_ovs_cni/shim.py; `source` below is its text.
+{mark} Made of k8s_ovs_cni/shim.py; `source` below is its text.
 import marshal, sys
 source = {source!r}
 code = {code!r}
@@ -28,4 +31,9 @@ def executable(version: int = sys.hexversion >> 16) -> str:
     """The text of /opt/cni/bin/k8s-ovs; `version`: of the Python whose code is in it, 0x030b."""
     source = _SHIM.read_text()
     code = compile(source, "k8s-ovs", "exec", optimize=2)
-    return _TEMPLATE.format(source=source, code=marshal.dumps(code), version=version)
+    return _TEMPLATE.format(source=source, code=marshal.dumps(code), version=version, mark=_MARK)
+
+
+def is_executable(content: bytes) -> bool:
+    """Whether a file with this content was made here, by any version."""
+    return content.partition(b"\n")[2].startswith(_MARK.encode())

@@ -327,6 +327,18 @@ def test_a_switch_daemon_that_hangs_is_named(br0: Ovsdb, ovs_dummy: OvsProcess) 
         client.await_ofports("br0", ["veth30"])
 
 
+def test_a_switch_daemon_that_hangs_is_told_from_one_that_is_idle(
+    br0: Ovsdb, ovs_dummy: OvsProcess
+) -> None:
+    client = Ovsdb(ovs_dummy.remote, timeout=0.3)
+    client.connect()
+    client.await_vswitchd()
+    ovs_dummy.pause()
+    client.await_applied()
+    with pytest.raises(TimedOut, match="ovs-vswitchd has not carried out the change"):
+        client.await_vswitchd()
+
+
 def test_a_restarted_server_is_found_again_with_what_it_has_now(
     br0: Ovsdb, ovs_dummy: OvsProcess
 ) -> None:

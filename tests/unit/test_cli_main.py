@@ -17,7 +17,8 @@ from k8s_ovs.cli.main import app
 Cli = Callable[..., Result]
 
 GROUPS = ("config", "subnet", "lab", "tenant")
-COMMANDS = ("node", "config", "subnet", "status", "flows", "doctor", "install-cni", "lab", "tenant")
+SINGLE = ("node", "status", "flows", "doctor", "install-cni", "uninstall")
+COMMANDS = (*SINGLE, *GROUPS)
 REFERENCE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 

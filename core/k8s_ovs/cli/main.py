@@ -38,6 +38,9 @@ _COMMANDS = {
     "install-cni": _Command(
         "k8s_ovs.cli.install_cni", "Put the CNI plugin where the container runtime finds it."
     ),
+    "uninstall": _Command(
+        "k8s_ovs.cli.uninstall", "Remove from this host what k8s-ovs made on it."
+    ),
     "lab": _Command("k8s_ovs.cli.lab", "A cluster on this machine, to try things on."),
 }
 

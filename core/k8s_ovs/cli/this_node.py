@@ -95,9 +95,9 @@ def management_socket(ovs_run_dir: Path) -> str:
 
 
 @contextmanager
-def connected_switch(ovs_run_dir: Path) -> Iterator[Switch]:
-    """Open vSwitch's database, for reading. Raises Unavailable."""
-    switch = Switch(ovs_run_dir, timeout=_TIMEOUT)
+def connected_switch(ovs_run_dir: Path, timeout: float = _TIMEOUT) -> Iterator[Switch]:
+    """Open vSwitch's database. timeout: seconds that any one call may take. Raises Unavailable."""
+    switch = Switch(ovs_run_dir, timeout=timeout)
     try:
         switch.connect()
         yield switch

@@ -61,10 +61,14 @@ def remove() -> None:
     _nft(_REPLACE)
 
 
-def is_there(network: IPv4Network) -> bool:
-    """Whether the table is there, made for `network`. Raises LinkError, Unavailable, TimedOut."""
+def is_there(network: IPv4Network | None = None) -> bool:
+    """Whether the table is there, made for `network`, or for any if that is None.
+
+    Raises LinkError, Unavailable, TimedOut.
+    """
     listing = _nft("list ruleset inet\n")
-    return f"table inet {TABLE} {{" in listing and f"ip saddr {network} " in listing
+    made_for = f"ip saddr {network} " if network else ""
+    return f"table inet {TABLE} {{" in listing and made_for in listing
 
 
 def _nft(commands: str) -> str:

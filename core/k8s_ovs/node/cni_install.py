@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs_cni.executable import executable
+from k8s_ovs_cni.executable import executable, is_executable
 
 __all__ = [
     "BINARY",
@@ -18,6 +18,7 @@ __all__ = [
     "SOCKET",
     "cni_config",
     "install",
+    "installed",
 ]
 
 BINARY = "k8s-ovs"
@@ -41,6 +42,31 @@ def install(bin_dir: Path, conf_dir: Path, config: dict[str, Any]) -> tuple[Path
     """
     binary = _put(bin_dir / BINARY, executable(), 0o755)
     return binary, _put(conf_dir / CONFIG, json.dumps(config, indent=2) + "\n", 0o644)
+
+
+def installed(bin_dir: Path, conf_dir: Path) -> dict[Path, bool]:
+    """The files that have the names of ours, each with whether `install` wrote it: the
+    configuration, then the plugin. Raises K8sOvsError where one cannot be read."""
+    checks = {conf_dir / CONFIG: _is_config, bin_dir / BINARY: is_executable}
+    found = {path: _read(path) for path in checks}
+    return {path: checks[path](text) for path, text in found.items() if text is not None}
+
+
+def _is_config(content: bytes) -> bool:
+    try:
+        config = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(config, dict) and config.get("type") == BINARY
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise K8sOvsError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _put(path: Path, text: str, mode: int) -> Path:

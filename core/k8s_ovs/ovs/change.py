@@ -15,7 +15,7 @@ from attrs import frozen
 from k8s_ovs.errors import SwitchError
 from k8s_ovs.ovs.switch_state import Bridge, Port
 
-__all__ = ["BridgeSettings", "Change", "PortSettings", "deletion", "operations"]
+__all__ = ["BridgeSettings", "Change", "PortSettings", "deletion", "operations", "sign_of_life"]
 
 #: Keys to set; a key whose value is None is taken out; keys that are not named stay as they are.
 Keys = Mapping[str, str | None]
@@ -94,6 +94,11 @@ def deletion(bridge: Bridge | None, root: UUID) -> list[Operation]:
     gone = ["bridges", "delete", _uuid(bridge.row)]
     without = _without_queues(bridge.ports.values())
     return [*without, _mutate("Open_vSwitch", root, [gone]), _next_cfg(root)]
+
+
+def sign_of_life(root: UUID) -> list[Operation]:
+    """What to tell the database so that ovs-vswitchd, if it runs, writes that it has seen it."""
+    return [_next_cfg(root)]
 
 
 def _make_bridge(change: Change, root: UUID) -> list[Operation]:

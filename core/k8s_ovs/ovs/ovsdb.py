@@ -19,7 +19,7 @@ import ovs.poller
 import structlog
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
-from k8s_ovs.ovs.change import Change, Operation, deletion, operations
+from k8s_ovs.ovs.change import Change, Operation, deletion, operations, sign_of_life
 from k8s_ovs.ovs.ovsdb_json import speed_up
 from k8s_ovs.ovs.ovsdb_schema import COLUMNS, SCHEMA
 from k8s_ovs.ovs.switch_state import Bridge, Port, Switch
@@ -132,13 +132,15 @@ class Ovsdb:
         those two it may still be carried out later.
         """
         self._transact(
-            change.bridge,
+            f"bridge {change.bridge}",
             lambda: operations(change, self._known_root().uuid, self.bridge(change.bridge)),
         )
 
     def delete_bridge(self, name: str) -> None:
         """Take away a bridge with all its ports; nothing happens if there is none."""
-        self._transact(name, lambda: deletion(self.bridge(name), self._known_root().uuid))
+        self._transact(
+            f"bridge {name}", lambda: deletion(self.bridge(name), self._known_root().uuid)
+        )
 
     def await_applied(self) -> None:
         """Wait until ovs-vswitchd has carried out all that was committed. Raises TimedOut."""
@@ -148,6 +150,11 @@ class Ovsdb:
             self._deadline(),
             "ovs-vswitchd has not carried out the change: is it running?",
         )
+
+    def await_vswitchd(self) -> None:
+        """Wait until ovs-vswitchd has shown that it runs. Raises TimedOut where it does not."""
+        self._transact("ovs-vswitchd", lambda: sign_of_life(self._known_root().uuid))
+        self.await_applied()
 
     def await_ofports(self, bridge: str, names: Iterable[str]) -> Mapping[str, int]:
         """The OpenFlow numbers of ports just committed, when ovs-vswitchd has given them.
@@ -184,7 +191,7 @@ class Ovsdb:
             "and is this its socket?"
         )
 
-    def _transact(self, bridge: str, compose: Callable[[], list[Operation]]) -> None:
+    def _transact(self, subject: str, compose: Callable[[], list[Operation]]) -> None:
         begin = time.monotonic()
         deadline = begin + self._timeout
         while time.monotonic() < deadline:
@@ -195,10 +202,10 @@ class Ovsdb:
             transaction = self._send(asked, deadline)
             status = transaction.commit()
             if status == _idl.Transaction.ERROR:
-                raise SwitchError(f"bridge {bridge}: {_words(transaction.get_error())}")
+                raise SwitchError(f"{subject}: {_words(transaction.get_error())}")
             if status != _idl.Transaction.TRY_AGAIN:
                 took = round((time.monotonic() - begin) * 1000, 1)
-                _log.debug("ovsdb commit", bridge=bridge, operations=len(asked), ms=took)
+                _log.debug("ovsdb commit", subject=subject, operations=len(asked), ms=took)
                 return
             # The connection was lost on the way. What is asked for depends on what is there
             # then, so it is composed again: asking for it twice does no harm.

@@ -1,0 +1,281 @@
+"""A machine after `k8s-ovs uninstall` is the one that it was before k8s-ovs came.
+
+A lab of one node, and beside it a second machine, on which each test begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from k8s_ovs.lab import Lab, LabNode, servers
+from k8s_ovs.lab.lifecycle import start_switch
+from k8s_ovs.lab.state import LabPod
+from k8s_ovs.lab.underlay import address_node, remove_namespaces, wire_one
+from k8s_ovs.lab.world import World
+from k8s_ovs.testing.ovs import OvsProcess
+
+MACHINE = "node2"
+SOCKET = "cni-server.sock"
+NOTHING = "nothing is left of k8s-ovs on this host\n"
+LIMITS = {"kubernetes.io/ingress-bandwidth": "10M", "kubernetes.io/egress-bandwidth": "10M"}
+#: What counts of a device. Open vSwitch's own gets another MAC with each start.
+LINK = ("link_type", "mtu", "qdisc", "flags", "linkinfo")
+TABLES = {
+    "Open_vSwitch": "_uuid,bridges,external_ids,other_config",
+    "Bridge": "_uuid,name,datapath_type,ports,flow_tables,external_ids,other_config",
+    "Port": "_uuid,name,interfaces,qos,external_ids",
+    "Interface": "_uuid,name,type,options,external_ids",
+    "QoS": "_uuid,type,external_ids",
+    "Flow_Table": "_uuid,name",
+}
+
+Typed = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def world(lab_of: Callable[..., Lab]) -> World:
+    """The API server knows the machine already; nothing of k8s-ovs has been on it."""
+    lab = lab_of("uni", nodes=1)
+    machine = lab.layout.node(2)
+    wire_one(lab.layout, machine)
+    if lab.state.datapath == "system":
+        address_node(machine, "eth0")
+    start_switch(lab.layout, machine, lab.state.datapath)
+    servers.objects(lab.layout).ensure_node(machine)
+    return World(evolve(lab, state=evolve(lab.state, settings=evolve(lab.state.settings, nodes=2))))
+
+
+@pytest.fixture
+def machine(world: World) -> LabNode:
+    return world.lab.node(MACHINE)
+
+
+@pytest.fixture(scope="module")
+def bare(world: World) -> dict[str, Any]:
+    """The machine before k8s-ovs comes to it."""
+    return picture(world)
+
+
+@pytest.fixture
+def uninstall(world: World, machine: LabNode) -> Typed:
+    """Runs `k8s-ovs uninstall` there."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return typed(world, "uninstall", *places(machine), *words)
+
+    return run
+
+
+@pytest.fixture
+def serving(
+    world: World, machine: LabNode, bare: dict[str, Any], uninstall: Typed
+) -> Iterator[LabNode]:
+    """k8s-ovs is installed there and runs; nothing of it is left when the test has ended."""
+    # The lab's runtime asks for the STATUS of the CNI 1.1.0.
+    typed(world, "install-cni", "--cni-version=1.1.0", *places(machine, "--ovs-run-dir"))
+    world.lab.start_daemon(MACHINE, f"--cni-socket={run_directory(machine) / SOCKET}")
+    yield machine
+    world.lab.stop_daemon(MACHINE)
+    uninstall("--force")
+
+
+@pytest.fixture
+def pod(world: World, serving: LabNode) -> Iterator[LabPod]:
+    """A pod with limits, which is attached there."""
+    objects = servers.objects(world.lab.layout)
+    made = world.bare_pod(MACHINE, "web")
+    objects.annotate_pod(made, LIMITS)
+    yield world.attach(made)
+    remove_namespaces([made.netns])
+    objects.delete_pod(made)
+
+
+def run_directory(machine: LabNode) -> Path:
+    return machine.directory / "run"
+
+
+def places(machine: LabNode, *but: str) -> list[str]:
+    """The options that say where things are on the machine, without some."""
+    options = {
+        "--bin-dir": machine.directory,
+        "--conf-dir": machine.directory,
+        "--cni-socket": run_directory(machine) / SOCKET,
+        "--ovs-run-dir": machine.ovs_directory,
+    }
+    return [f"{option}={path}" for option, path in options.items() if option not in but]
+
+
+def typed(world: World, *words: str) -> subprocess.CompletedProcess[str]:
+    command = ["env", "PYTHONWARNINGS=ignore", "k8s-ovs", *words]
+    return world.lab.exec(MACHINE, command, check=False)
+
+
+def picture(world: World) -> dict[str, Any]:
+    """Devices, addresses, routes, Open vSwitch's database, nftables and files of the machine."""
+
+    def asked(*words: str) -> Any:
+        return world.lab.exec(MACHINE, words).stdout
+
+    machine = world.lab.node(MACHINE)
+    links = json.loads(asked("ip", "-json", "-details", "link"))
+    addresses = json.loads(asked("ip", "-json", "-4", "address"))
+    return {
+        "links": {each["ifname"]: [each.get(name) for name in LINK] for each in links},
+        "addresses": {
+            each["ifname"]: sorted(one["local"] for one in each["addr_info"]) for each in addresses
+        },
+        "routes": asked("ip", "-4", "route", "show", "table", "all").splitlines(),
+        "ruleset": asked("nft", "list", "ruleset"),
+        "ovsdb": {
+            table: sorted(
+                asked("ovs-vsctl", f"--columns={columns}", "-fcsv", "list", table).splitlines()
+            )
+            for table, columns in TABLES.items()
+        },
+        "files": sorted(
+            re.sub(r"\.\d+\.", ".N.", str(path.relative_to(machine.directory)))
+            for path in machine.directory.rglob("*")
+            # The lab's own, which come with the first start.
+            if not path.name.startswith("daemon.")
+        ),
+    }
+
+
+def their_bridge(datapath: str) -> list[str]:
+    """Makes a br0 that is not ours."""
+    return ["ovs-vsctl", "add-br", "br0", "--", "set", "bridge", "br0", f"datapath_type={datapath}"]
+
+
+def test_a_machine_is_as_it_was_before(
+    world: World, bare: dict[str, Any], pod: LabPod, uninstall: Typed
+) -> None:
+    machine = world.lab.node(MACHINE)
+    assert "tun0" in picture(world)["links"]
+    assert "linux-noop" in "".join(picture(world)["ovsdb"]["QoS"])
+    world.cni("DEL", pod)
+    world.lab.stop_daemon(MACHINE)
+    # As a daemon that was killed leaves them.
+    pair = ["kovs0", "type", "veth", "peer", "name", "far0"]
+    world.lab.exec(MACHINE, ["ip", "link", "add", *pair])
+
+    listed = uninstall("--dry-run")
+    done = uninstall()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"removed {thing}"
+        for thing in (
+            machine.cni_config,
+            machine.cni_program,
+            run_directory(machine) / "status.json",
+            "bridge br0",
+            "port vxlan0",
+            "port tun0",
+            "device kovs0",
+            "nftables table inet k8s-ovs",
+            run_directory(machine),
+        )
+    ]
+    assert listed.stdout == done.stdout.replace("removed", "would remove")
+    assert picture(world) == bare
+
+
+def test_a_machine_without_k8s_ovs_has_nothing_of_it_twice(
+    world: World, bare: dict[str, Any], uninstall: Typed
+) -> None:
+    for _ in range(2):
+        done = uninstall()
+        assert (done.returncode, done.stdout, done.stderr) == (0, NOTHING, "")
+    assert picture(world) == bare
+
+
+def test_nothing_goes_while_a_daemon_runs_or_pods_are_attached(
+    world: World, bare: dict[str, Any], pod: LabPod, uninstall: Typed
+) -> None:
+    pid = servers.daemon(world.lab.node(MACHINE)).pid()
+    running = uninstall("--force")
+    assert (running.returncode, running.stdout) == (1, "")
+    assert f"the daemon runs (process {pid})" in running.stderr
+    listed = uninstall("--dry-run")
+    assert (listed.returncode, listed.stderr) == (1, running.stderr)
+    assert "would remove bridge br0\nwould remove port vxlan0\n" in listed.stdout
+    world.lab.stop_daemon(MACHINE)
+    standing = picture(world)
+
+    attached = uninstall()
+
+    assert (attached.returncode, attached.stdout) == (1, "")
+    assert attached.stderr.startswith(f"error: attached to br0: pod {pod.title}; drain")
+    assert picture(world) == standing
+
+    forced = uninstall("--force")
+
+    assert (forced.returncode, forced.stderr) == (0, "")
+    assert f"of pod {pod.title}\n" in forced.stdout
+    assert picture(world) == bare
+
+
+def test_what_open_vswitch_holds_stays_while_it_is_stopped_and_is_told(
+    world: World, bare: dict[str, Any], pod: LabPod, uninstall: Typed
+) -> None:
+    world.lab.stop_daemon(MACHINE)
+    world.lab.stop_ovs(MACHINE)
+    blind = uninstall()
+    forced = uninstall("--force")
+    world.lab.start_ovs(MACHINE)
+
+    assert blind.returncode == 1
+    assert "may be of pods that run, which only Open vSwitch knows" in blind.stderr
+    assert forced.returncode == 1
+    assert forced.stderr.startswith("error: bridge br0 stays if it is there: no connection to")
+    assert "removed nftables table inet k8s-ovs\n" in forced.stdout
+
+    later = uninstall("--force")
+
+    assert later.returncode == 0
+    assert "removed bridge br0\n" in later.stdout
+    assert picture(world) == bare
+
+
+def test_a_bridge_stays_until_ovs_vswitchd_runs_to_let_go_of_its_devices(
+    world: World, bare: dict[str, Any], serving: LabNode, uninstall: Typed
+) -> None:
+    world.lab.stop_daemon(MACHINE)
+    OvsProcess(serving.ovs_directory, serving.netns).stop_vswitchd()
+    without = uninstall()
+    world.lab.start_ovs(MACHINE)
+
+    assert without.returncode == 1
+    assert without.stderr.startswith("error: cannot remove bridge br0, port vxlan0, port tun0: ")
+    assert without.stderr.endswith("ovs-vswitchd has not carried out the change: is it running?\n")
+
+    assert uninstall().stdout == "removed bridge br0\nremoved port vxlan0\nremoved port tun0\n"
+    assert picture(world) == bare
+
+
+def test_what_others_have_made_under_our_names_stays(
+    world: World, bare: dict[str, Any], machine: LabNode, uninstall: Typed
+) -> None:
+    machine.cni_program.write_text("#!/bin/sh\n")
+    world.lab.exec(MACHINE, their_bridge(world.lab.state.datapath))
+    theirs = picture(world)
+
+    done = uninstall()
+
+    assert (done.returncode, done.stdout) == (0, NOTHING)
+    assert done.stderr == (
+        f"warning: {machine.cni_program} stays: it is not what k8s-ovs makes\n"
+        "warning: bridge br0 stays: it is not what k8s-ovs makes\n"
+    )
+    assert picture(world) == theirs
+    world.lab.exec(MACHINE, ["ovs-vsctl", "del-br", "br0"])
+    machine.cni_program.unlink()
+    assert picture(world) == bare
