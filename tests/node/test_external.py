@@ -9,6 +9,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -146,6 +147,17 @@ def flows_to_lb1(world: World, node: str, address: str = LB1) -> int:
     return sum(address in flow for flow in world.flows(node))
 
 
+def holding(world: World) -> set[str]:
+    """Keys of the records that hold parts of the network."""
+    kinds = {"subnets", "given", "external"}
+    return {key for key in world.records() if not kinds.isdisjoint(key.split("/")[1:2])}
+
+
+def flows(world: World, node: str) -> set[str]:
+    """A node's flows, each by its cookie, which is of its content."""
+    return {flow.split(",")[0] for flow in world.flows(node)}
+
+
 def test_a_host_without_a_record_says_what_it_waits_for(world: World) -> None:
     def waits() -> bool:
         return f"subnets/{LB1}; the allocator gives" in world.status("lb1").get("waiting_for", "")
@@ -247,6 +259,31 @@ def test_a_host_may_have_a_small_part(world: World, external: External) -> None:
     assert done.stdout.splitlines()[0].endswith("/28")
     assert done.stdout.splitlines()[-1].startswith("lb2 has not been seen yet")
     assert external("remove", "lb2").returncode == 0
+
+
+def test_two_hundred_come_and_go_and_nothing_is_lost_or_given_twice(world: World) -> None:
+    before = {node: flows(world, node) for node in ("node1", "node2")}
+    records = holding(world)
+    hosts = [f"192.168.7.{number}" for number in range(1, 201)]
+    for address in hosts:
+        asked = {"Host": f"lb-{address}", "HostIP": address, "Subnet": "", "Assign": True}
+        put(world, json.dumps(asked | {"HostSubnetLength": 4}), address)
+
+    def all_have_flows() -> bool:
+        return all(flows_to_lb1(world, node, "192.168.7.") == 2 * len(hosts) for node in before)
+
+    await_that("flows of all hosts", all_have_flows, 2 * _WITHIN)
+    there = [json.loads(text) for key, text in world.records().items() if "/subnets/" in key]
+    subnets = sorted(IPv4Network(each["Subnet"]) for each in there)
+    assert len(subnets) == len(hosts) + len(before)
+    assert not any(one.overlaps(other) for one, other in pairwise(subnets))
+    world.lab.etcdctl("del", "--prefix", f"{BASE}/subnets/192.168.7.")
+    await_that(
+        "the same flows",
+        lambda: {node: flows(world, node) for node in before} == before,
+        2 * _WITHIN,
+    )
+    await_that("the same records", lambda: holding(world) == records, 2 * _WITHIN)
 
 
 def test_its_life_is_listed_and_remembered(
