@@ -19,7 +19,7 @@ from k8s_ovs.model.codec import decode, encode, named
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
 from k8s_ovs.plugin.spec import Allocation, Kind, Problem, Write, hook
-from k8s_ovs.plugin.view import GIVEN, QUARANTINE, SUBNETS, View
+from k8s_ovs.plugin.view import GIVEN, SUBNETS, View
 
 __all__ = ["NODE_SUBNETS", "Given", "NodeSubnets"]
 
@@ -141,7 +141,7 @@ def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
     for key, name in owners.of.items():
         if name in owners.present or key in in_use:
             continue
-        if unreadable := _unreadable(view, key):
+        if unreadable := view.problem(SUBNETS, key):
             yield Problem(f"node {name}", f"is gone, its subnet is not free: {unreadable}")
             continue
         # Whoever asks for something there already, now that the node is gone, is to be answered.
@@ -187,7 +187,7 @@ def _moved(view: View, group: list[_Move]) -> Allocation | Problem:
     told = ", ".join(f"node {move.name} moved from {move.old} to {move.new}" for move in group)
     keys = sorted({key for move in group for key in (move.old, move.new)})
     for key in keys:
-        if unreadable := _unreadable(view, key):
+        if unreadable := view.problem(SUBNETS, key):
             return Problem(told, f"and its subnet cannot: {unreadable}")
     writes = []
     for move in group:
@@ -210,7 +210,7 @@ def _wanted(
             yield Allocation((_mark(view, address, name),), f"node {name} has its record")
         elif owner != name:
             yield Problem(f"node {name}", f"has the address {address}, where node {owner} was")
-    elif record is None and (unreadable := _unreadable(view, address)):
+    elif record is None and (unreadable := view.problem(SUBNETS, address)):
         yield Problem(f"node {name}", f"has no subnet: {unreadable}")
     elif (subnet := next(free, None)) is None:
         full = f"has no subnet: all of Network {view.config.network} are taken"
@@ -253,12 +253,6 @@ def _answered(view: View, key: str, name: str) -> Iterator[Allocation]:
 
 def _is_nodes(address: str, name: str) -> str:
     return f"{address} is the address of node {name}"
-
-
-def _unreadable(view: View, key: str) -> str | None:
-    """Why the subnet record under `key` is not taken; what is written there is not known then."""
-    reason: str | None = view.get(QUARANTINE, f"{SUBNETS}/{key}")
-    return reason
 
 
 def _mark(view: View, address: str, name: str) -> Write:

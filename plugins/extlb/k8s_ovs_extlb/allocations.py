@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from k8s_ovs.model.subnet import HostSubnet, free_subnets, request_problem
 from k8s_ovs.plugin import Allocation, View, Write
-from k8s_ovs.plugin.view import GIVEN, QUARANTINE, REQUESTS, SUBNETS
+from k8s_ovs.plugin.view import GIVEN, REQUESTS, SUBNETS
 from k8s_ovs_extlb.records import EXTERNAL, External
 
 __all__ = ["allocations"]
@@ -44,7 +44,7 @@ def allocations(view: View) -> Iterator[Allocation]:
             write = _remember(view, key, host, subnet)
             yield Allocation((write,), f"host {host} at {key} has {subnet} by hand")
     for key in sorted(known.keys() - standing.keys()):
-        if key in of_nodes or not (key in asked or _unreadable(view, key)):
+        if key in of_nodes or not (key in asked or view.problem(SUBNETS, key)):
             write = Write(EXTERNAL, key, None, view.written(EXTERNAL, key))
             yield Allocation((write,), f"host {known[key].host} is gone from {key}")
 
@@ -58,10 +58,6 @@ def _asked(view: View) -> dict[str, HostSubnet]:
     """Records that ask for a subnet, by address."""
     requests = ((path.partition("/"), record) for path, record in view.all(REQUESTS).items())
     return {key: record for (kind, _, key), record in requests if kind == SUBNETS}
-
-
-def _unreadable(view: View, key: str) -> bool:
-    return view.get(QUARANTINE, f"{SUBNETS}/{key}") is not None
 
 
 def _answer(view: View, key: str, asked: HostSubnet, now: dict[IPv4Network, str]) -> Allocation:

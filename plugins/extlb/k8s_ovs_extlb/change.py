@@ -9,7 +9,7 @@ from attrs import evolve
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.plugin import InvalidRecord, View, Write
-from k8s_ovs.plugin.view import GIVEN, QUARANTINE, SUBNETS
+from k8s_ovs.plugin.view import GIVEN, SUBNETS
 from k8s_ovs_extlb.records import EXTERNAL
 from k8s_ovs_extlb.table import Host, host, hosts
 
@@ -81,7 +81,7 @@ def moved(view: View, found: Host, address: IPv4Address) -> list[Write]:
 
 def _written(view: View, key: str) -> HostSubnet | None:
     """The record as it is in etcd; None: there is none, or it cannot be read."""
-    if view.get(QUARANTINE, f"{SUBNETS}/{key}") is not None:
+    if view.problem(SUBNETS, key) is not None:
         return None
     asks: HostSubnet | None = view.request(SUBNETS, key)
     return asks or view.subnet(key)

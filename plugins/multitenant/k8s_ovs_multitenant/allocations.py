@@ -99,12 +99,6 @@ def _all_written(view: View, known: _Tenants) -> set[str]:
     return names | known.records.keys() | known.vnids.keys()
 
 
-def _spoiled(view: View, kind: str, name: str) -> str | None:
-    """Why the record cannot be read; None: it can, or there is none."""
-    reason: str | None = view.get(QUARANTINE, f"{kind}/{name}")
-    return reason
-
-
 def _given(view: View, names: list[str], numbers: _Numbers) -> Allocation:
     """A record and a number for each of `names`."""
     writes: list[Write] = []
@@ -156,9 +150,9 @@ def _is_to_be_mended(view: View, known: _Tenants, name: str) -> bool:
     """Whether the number or the record of a namespace is missing, or cannot be read."""
     return _is_written(view, name) and (
         name not in known.vnids
-        or _spoiled(view, VNIDS, name) is not None
+        or view.problem(VNIDS, name) is not None
         or name not in known.records
-        or _spoiled(view, NETNAMESPACES, name) is not None
+        or view.problem(NETNAMESPACES, name) is not None
     )
 
 
@@ -186,9 +180,9 @@ def _mended(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Alloca
     if _takes_number(view, known, name):
         writes.append(_cursor(view, numbers.take()))
     vnid = known.vnids.get(name) or Vnid(numbers.last)
-    if name not in known.vnids or _spoiled(view, VNIDS, name):
+    if name not in known.vnids or view.problem(VNIDS, name):
         writes.append(Write(VNIDS, name, vnid, view.written(VNIDS, name)))
-    reason = _spoiled(view, NETNAMESPACES, name)
+    reason = view.problem(NETNAMESPACES, name)
     if reason or name not in known.records:
         first = _first_net_id(view, known, name, vnid)
         good = known.records.get(name) or NetNamespace(
