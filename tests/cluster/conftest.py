@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,8 @@ from tests.cluster.cluster import MANIFEST, Cluster
 from tests.cluster.lifecycle import tear_down, up
 from tests.cluster.place import Place
 
-NAME = "kct"
+# NAME: one machine can run the tests of several trees at a time.
+NAME = os.environ.get("K8S_OVS_TEST_CLUSTER", "kct")
 
 
 @frozen
