@@ -19,9 +19,9 @@ help: ## Show this list.
 demo: .venv/.ready ## Two nodes on this machine: see the network work, step by step.
 	@$(PYTHON) -m k8s_ovs.cli.main lab demo
 
-test: lint test-fast test-kernel ## Everything: lint, unit, flows, nodes, the kernel's datapath.
+test: lint test-fast test-kernel test-cluster ## Everything: lint, unit, flows, nodes, kernel's datapath, cluster.
 
-test-fast: .venv/.ready ## Without the virtual machine.
+test-fast: .venv/.ready ## Without the virtual machine and the cluster.
 	$(PYTHON) -m pytest -n 2 tests/unit tests/flows tests/kernel
 	$(PYTHON) -m pytest tests/node
 

@@ -1,9 +1,10 @@
-"""`k8s-ovs` as a person types it, inside the test's own process."""
+"""What all tests share: the command line as a person types it, and lines for the summary."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 import pytest
@@ -11,6 +12,8 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from k8s_ovs.cli.main import app
+
+_REPORTED = "reported"
 
 
 class Cli(Protocol):
@@ -33,3 +36,23 @@ def k8s_ovs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
 
     yield run
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Tells a line to who runs the tests: it stands in the summary at the end."""
+    return partial(record_property, _REPORTED)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The lines that tests have told."""
+    lines = [
+        text
+        for passed in terminalreporter.getreports("passed")
+        for name, text in passed.user_properties
+        if name == _REPORTED and passed.when == "call"
+    ]
+    if lines:
+        terminalreporter.section("reported")
+    for line in lines:
+        terminalreporter.line(str(line))

@@ -6,7 +6,6 @@ import os
 import subprocess
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -22,7 +21,6 @@ from k8s_ovs.lab.world import SERVER_PORT, World
 from k8s_ovs.link.namespace import entered, opened
 
 _numbers = count()
-_REPORTED = "reported"
 
 
 @frozen
@@ -137,26 +135,6 @@ def tenants(tenant_world: World) -> Iterator[Tenants]:
     for namespace, text in texts.items():
         if tenants.text(namespace) != text:
             tenants.put(namespace, text)
-
-
-@pytest.fixture
-def report(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Tells a line to who runs the tests: it stands in the summary at the end."""
-    return partial(record_property, _REPORTED)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The lines that tests have told."""
-    lines = [
-        text
-        for passed in terminalreporter.getreports("passed")
-        for name, text in passed.user_properties
-        if name == _REPORTED and passed.when == "call"
-    ]
-    if lines:
-        terminalreporter.section("reported")
-    for line in lines:
-        terminalreporter.line(str(line))
 
 
 def _well(world: World) -> bool:

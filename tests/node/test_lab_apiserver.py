@@ -1,4 +1,4 @@
-"""The lab's API server: the real one where it is found, else the embedded, reached alike."""
+"""The lab's embedded API server, and where a real one is looked for."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.node.lab_objects import lab_objects, reach
 
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.lab.command import inside
 from k8s_ovs.lab.kube_apiserver import ApiServer, find_kube_apiserver
-from k8s_ovs.observe.kube import Forbidden, Json, Kube, KubeSettings
-from k8s_ovs.testing.etcd import EtcdProcess, free_port
 
 DEBIAN_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-REAL = find_kube_apiserver(os.environ)
 
 
 @pytest.fixture
@@ -35,25 +33,6 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> None:
     """No real API server is found."""
     monkeypatch.setenv("PATH", DEBIAN_PATH)
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
-
-
-def reach(server: ApiServer) -> Kube:
-    return Kube(KubeSettings.from_environment({"KUBECONFIG": str(server.kubeconfig)}))
-
-
-def lab_objects(kube: Kube) -> dict[str, Json]:
-    """Creates what the lab does, as it does; returns what the server made of it."""
-    node = {"metadata": {"name": "node1"}, "status": {"phase": "Running"}}
-    spec = {"nodeName": "node1", "containers": [{"name": "pod", "image": "none.invalid/none"}]}
-    service = {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
-    default = "/api/v1/namespaces/default"
-    kube.create("/api/v1/nodes", node)
-    kube.create(f"{default}/pods", {"metadata": {"name": "web-1"}, "spec": spec})
-    return {
-        "pod": kube.patch(f"{default}/pods/web-1/status", {"status": {"podIP": "172.11.0.2"}}),
-        "service": kube.create(f"{default}/services", service),
-        "gone": kube.delete(f"{default}/pods/web-1", {"gracePeriodSeconds": "0"}),
-    }
 
 
 @pytest.mark.usefixtures("embedded")
@@ -82,28 +61,6 @@ def test_one_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
         ApiServer.start(tmp_path, "192.0.2.1", None, "http://127.0.0.1:2379")
 
     assert not ApiServer(tmp_path).running()
-
-
-@pytest.mark.skipif(REAL is None, reason="no kube-apiserver in KUBEBUILDER_ASSETS or on PATH")
-def test_the_real_one_serves_the_same_objects_over_tls(tmp_path: Path) -> None:
-    with EtcdProcess(tmp_path / "etcd") as etcd:
-        port = free_port()
-        server = ApiServer.start(tmp_path / "api", "127.0.0.1", None, etcd.endpoint, port=port)
-        try:
-            objects = lab_objects(reach(server))
-            version = reach(server).get("/version")
-            other = KubeSettings.from_environment({"KUBECONFIG": str(server.kubeconfig)})
-            other.configuration.api_key.clear()
-            other.configuration.refresh_api_key_hook = None
-            with pytest.raises(Forbidden, match=r"GET /api/v1/nodes: 401"):
-                Kube(other).get("/api/v1/nodes")
-        finally:
-            server.stop()
-
-    assert server.url == f"https://127.0.0.1:{port}"
-    assert version["major"] == "1"
-    assert objects["pod"]["status"]["podIP"] == "172.11.0.2"
-    assert objects["service"]["spec"]["clusterIP"]
 
 
 def test_the_real_one_is_looked_for_in_assets_and_then_on_the_path(tmp_path: Path) -> None:
