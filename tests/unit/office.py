@@ -1,0 +1,173 @@
+"""What an allocator is tested against: an etcd of a dictionary, a seat, and Kubernetes' nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+
+from attrs import define, field
+
+from k8s_ovs.allocate.allocator import Allocator
+from k8s_ovs.allocate.seat import SeatToken
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node import KubeNode
+from k8s_ovs.node.intake import ETCD, Intake
+from k8s_ovs.observe.etcd import (
+    Absent,
+    Compare,
+    CreatedAt,
+    Delete,
+    Operation,
+    Put,
+    TxnResult,
+    Unchanged,
+)
+from k8s_ovs.observe.fact import Entry, Snapshot
+from k8s_ovs.plugin import Allocation, Event, Kind, View, Write, hook
+from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.plugin.view import CONFIG, NODES, QUARANTINE, SUBNETS, Record, World
+from k8s_ovs.testing.world import sample_config, sample_host
+from k8s_ovs_subnet import SingleTenant
+
+__all__ = ["BASE", "FIRST", "SEAT", "SECOND", "Answering", "DictEtcd", "Office", "make_office"]
+
+PREFIX = "/k8s.ovs.com/ovs/network/"
+BASE = f"{PREFIX}k8ssdn"
+SEAT = f"{BASE}/allocator"
+
+#: What the first two nodes get.
+FIRST, SECOND = IPv4Network("172.11.0.0/22"), IPv4Network("172.11.4.0/22")
+
+
+@define
+class Key:
+    value: bytes
+    created: int
+    revision: int
+
+
+@define
+class DictEtcd:
+    """Transactions as etcd does them: all compares or nothing. fault: raised by the next one."""
+
+    keys: dict[str, Key] = field(factory=dict)
+    revision: int = 1
+    transactions: int = 0
+    fault: K8sOvsError | None = None
+
+    def txn(self, compares: Iterable[Compare], then: Iterable[Operation]) -> TxnResult:
+        self.transactions += 1
+        if self.fault:
+            fault, self.fault = self.fault, None
+            raise fault
+        if not all(map(self._holds, compares)):
+            return TxnResult(False, self.revision)
+        self.revision += 1
+        for operation in then:
+            if isinstance(operation, Put):
+                old = self.keys.get(operation.key)
+                created = old.created if old else self.revision
+                self.keys[operation.key] = Key(operation.value, created, self.revision)
+            elif isinstance(operation, Delete):
+                del self.keys[operation.key]
+        return TxnResult(True, self.revision)
+
+    def put(self, key: str, value: bytes) -> int:
+        return self.txn((), [Put(key, value)]).revision
+
+    def delete(self, key: str) -> None:
+        self.txn((), [Delete(key)])
+
+    def _holds(self, compare: Compare) -> bool:
+        found = self.keys.get(compare.key)
+        match compare:
+            case Absent():
+                return found is None
+            case Unchanged():
+                return found is not None and found.revision == compare.mod_revision
+            case CreatedAt():
+                return found is not None and found.created == compare.create_revision
+
+
+@define
+class Chair:
+    """The part of a seat that an allocator looks at."""
+
+    token: SeatToken | None = None
+
+
+def single_tenant(*plugins: object) -> PluginManager:
+    named = {f"acme-{number}": plugin for number, plugin in enumerate(plugins)}
+    return PluginManager({"k8s-ovs-subnet": SingleTenant(), **named})
+
+
+@define
+class Office:
+    """An etcd, a seat and an allocator; `nodes` are Kubernetes'."""
+
+    etcd: DictEtcd
+    chair: Chair
+    allocator: Allocator
+    manager: PluginManager
+    config: NetworkConfig = field(factory=sample_config)
+    nodes: dict[str, KubeNode] = field(factory=dict)
+
+    def take_seat(self) -> None:
+        if SEAT in self.etcd.keys:
+            self.etcd.delete(SEAT)
+        self.chair.token = SeatToken(SEAT, self.etcd.put(SEAT, b"{}"))
+
+    def picture(self) -> World:
+        """The world as this etcd and these nodes have it now."""
+        intake = Intake()
+        entries = {
+            name.removeprefix(PREFIX): Entry(key.value, key.revision)
+            for name, key in self.etcd.keys.items()
+        }
+        intake.absorb(Snapshot(ETCD, entries, self.etcd.revision))
+        changes = intake.changes(self.config, self.manager.kinds, self.manager.resources)
+        changes[CONFIG, ""] = Record(self.config)
+        changes |= {(NODES, name): Record(node) for name, node in self.nodes.items()}
+        return World().changed(changes, self.etcd.revision)
+
+    def turn(self, picture: World | None = None) -> bool:
+        self.allocator.offer(picture or self.picture(), self.manager)
+        return self.allocator.turn()
+
+    def join(self, *numbers: int) -> None:
+        self.nodes |= {
+            f"node{number}": KubeNode(f"node{number}", sample_host(number).host_ip)
+            for number in numbers
+        }
+
+    def subnets(self) -> dict[str, IPv4Network | None]:
+        found = self.picture().of(SUBNETS).values()
+        return {record.value.host: record.value.subnet for record in found}
+
+
+def make_office(
+    *plugins: object,
+    etcd: DictEtcd | None = None,
+    config: NetworkConfig | None = None,
+    hold_down: float = 3600.0,
+    grace: float = 0.0,
+) -> Office:
+    """An office that has no seat yet, nor nodes."""
+    etcd, chair = etcd or DictEtcd(), Chair()
+    allocator = Allocator(etcd, BASE, chair, hold_down=hold_down, grace=grace)  # type: ignore[arg-type]  # stand-ins
+    return Office(etcd, chair, allocator, single_tenant(*plugins), config or sample_config())
+
+
+class Answering:
+    """A plugin that answers what asks for something, and mends what cannot be read."""
+
+    @hook
+    def kinds(self) -> Iterable[Kind]:
+        return [Kind("audits", lambda _, data: int(data), str.encode, asks=lambda value: value < 0)]
+
+    @hook
+    def allocations(self, view: View) -> Iterable[Allocation]:
+        if view.request("audits", "a") or view.get(QUARANTINE, "audits/a"):
+            write = Write("audits", "a", "7", view.written("audits", "a"))
+            yield Allocation((write,), "an answer", Event("Node", "a", "Answered", "with 7"))
