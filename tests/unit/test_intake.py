@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 
 import pytest
@@ -17,9 +17,9 @@ from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.node.intake import ETCD, KUBE, Changes, Intake
 from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Snapshot
-from k8s_ovs.plugin import Kind, Resource, hook
+from k8s_ovs.plugin import Resource
 from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.plugin.view import NODES, QUARANTINE, REQUESTS, SUBNETS, Record, View, World
+from k8s_ovs.plugin.view import NODES, QUARANTINE, REQUESTS, SUBNETS, Record, World
 from k8s_ovs.testing.world import sample_config, sample_host
 from k8s_ovs_subnet import SingleTenant
 
@@ -306,104 +306,4 @@ def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
     assert intake.changes(CONFIG, kinds, {}) == {
         ("audits", "a/b"): Record({}, 1),
         (QUARANTINE, "audits/c"): Record("k8ssdn/audits/c: not an audit", 2),
-    }
-
-
-def asking() -> dict[str, Kind]:
-    """A kind whose records may ask for something."""
-    audits = Kind("audits", lambda _, data: int(data), lambda value: b"", asks=lambda v: 1 / v < 0)
-    plugins: dict[str, object] = {"k8s-ovs-subnet": SingleTenant(), "acme": Declaring(audits)}
-    return PluginManager(plugins).kinds
-
-
-class Declaring:
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
-
-    @hook
-    def kinds(self) -> Iterable[Kind]:
-        return [self.kind]
-
-
-def test_a_record_that_asks_counts_for_nothing_else_until_it_is_answered() -> None:
-    intake, kinds = Intake(), asking()
-
-    def told(data: bytes | None, revision: int) -> Changes:
-        entry = None if data is None else Entry(data, revision)
-        intake.absorb(Change(ETCD, "k8ssdn/audits/a", entry, revision))
-        return intake.changes(CONFIG, kinds, {})
-
-    assert told(b"1", 1) == {("audits", "a"): Record(1, 1)}
-    assert told(b"-1", 2) == {(REQUESTS, "audits/a"): Record(-1, 2)}
-    assert told(b"2", 3) == {("audits", "a"): Record(2, 3), (REQUESTS, "audits/a"): None}
-    told(b"-1", 4)
-    spoilt = told(b"?", 5)
-    assert spoilt[REQUESTS, "audits/a"] is None
-    assert spoilt.keys() == {(REQUESTS, "audits/a"), (QUARANTINE, "audits/a")}
-    told(b"-1", 6)
-    assert told(None, 7) == {("audits", "a"): None, (REQUESTS, "audits/a"): None}
-
-
-def test_while_it_is_not_answered_all_that_is_written_counts_by_its_newest_revision() -> None:
-    intake, kinds, world = Intake(), asking(), World()
-
-    def see(fact: Fact) -> View:
-        nonlocal world
-        intake.absorb(fact)
-        world = world.changed(intake.changes(CONFIG, kinds, {}), intake.revision)
-        return MANAGER.view(world)
-
-    view = see(write("k8ssdn/audits/a", b"-1", 1))
-    assert (view.get("audits", "a"), view.request("audits", "a")) == (None, -1)
-    assert view.written("audits", "a") == 1
-    see(write("k8ssdn/audits/a", b"1", 2))
-    view = see(write("k8ssdn/audits/a", b"-2", 3))
-    assert (view.get("audits", "a"), view.request("audits", "a")) == (1, -2)
-    assert view.written("audits", "a") == 3
-    view = see(write("k8ssdn/audits/a", b"?", 4))
-    assert (view.get("audits", "a"), view.request("audits", "a")) == (1, None)
-    assert view.written("audits", "a") == 4
-    # A gap in what is seen: the answer and the next request are seen as one.
-    gap = Snapshot(ETCD, {"k8ssdn/audits/a": Entry(b"-3", 8)}, 9)
-    view = see(gap)
-    assert (view.get("audits", "a"), view.request("audits", "a")) == (1, -3)
-    view = see(Snapshot(ETCD, {}, 10))
-    assert (view.get("audits", "a"), view.request("audits", "a")) == (None, None)
-    assert view.written("audits", "a") == 0
-
-
-@pytest.mark.parametrize(("last", "kind"), [(b"-1", REQUESTS), (b"?", QUARANTINE)])
-def test_what_was_good_between_two_looks_is_the_last_good_one(last: bytes, kind: str) -> None:
-    intake, kinds = Intake(), asking()
-    intake.absorb(write("k8ssdn/audits/a", b"1", 1))
-    intake.changes(CONFIG, kinds, {})
-    for data, revision in ((b"-5", 2), (b"2", 3), (last, 4)):
-        intake.absorb(write("k8ssdn/audits/a", data, revision))
-    world = World().changed(intake.changes(CONFIG, kinds, {}), 4)
-    assert world.of("audits") == {"a": Record(2, 3)}
-    assert world.of(kind)["audits/a"].revision == 4
-    for change in (write("k8ssdn/audits/a", b"3", 5), delete("k8ssdn/audits/a", 6)):
-        intake.absorb(change)
-    intake.absorb(write("k8ssdn/audits/a", last, 7))
-    world = world.changed(intake.changes(CONFIG, kinds, {}), 7)
-    assert world.of("audits") == {"a": Record(2, 3)}, "as after a gap: it was not seen to go"
-
-
-def test_after_a_restart_what_asks_is_told_again() -> None:
-    intake, kinds = Intake(), asking()
-    intake.absorb(write("k8ssdn/audits/a", b"1", 1))
-    intake.changes(CONFIG, kinds, {})
-    intake.absorb(write("k8ssdn/audits/a", b"-1", 2))
-    intake.changes(CONFIG, kinds, {})
-    intake.restart()
-    assert intake.changes(CONFIG, kinds, {}) == {(REQUESTS, "audits/a"): Record(-1, 2)}
-
-
-def test_a_kind_that_raises_on_a_value_sets_the_record_aside() -> None:
-    intake = Intake()
-    intake.absorb(write("k8ssdn/audits/a", b"0", 4))
-    assert intake.changes(CONFIG, asking(), {}) == {
-        (QUARANTINE, "audits/a"): Record(
-            "plugin acme cannot judge 0: ZeroDivisionError('division by zero')", 4
-        )
     }
