@@ -178,13 +178,6 @@ class PluginManager:
         """The 16 bits that mark the flows of `plugin`."""
         return self._owners[plugin]
 
-    def owner_name(self, owner: int) -> str:
-        """The plugin whose flows carry `owner`; "unknown" for no plugin of this set."""
-        for name, number in self._owners.items():
-            if number == owner:
-                return name
-        return "unknown"
-
     def view(self, world: World) -> View:
         """A view for one hook call."""
         return View(world, self._tenant_of, self._vni_of, self._holders)
