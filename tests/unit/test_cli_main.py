@@ -16,14 +16,14 @@ from k8s_ovs.cli.main import app
 
 Cli = Callable[..., Result]
 
-GROUPS = ("config", "subnet", "lab", "tenant")
+GROUPS = ("config", "subnet", "pod", "lab", "tenant", "external")
 SINGLE = ("node", "status", "flows", "doctor", "install-cni", "uninstall")
 COMMANDS = (*SINGLE, *GROUPS)
 REFERENCE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
 def leaves() -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command that does something, with the words that name it; tenant is a plugin's."""
+    """Every command that does something, with its words; tenant and external are plugins'."""
     root: Any = typer.main.get_command(app)
     context = root.make_context("k8s-ovs", ["config"])
     for name in COMMANDS:
