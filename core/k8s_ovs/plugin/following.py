@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from k8s_ovs.errors import K8sOvsError, TimedOut
 from k8s_ovs.plugin.cluster import Cluster, NodeStatus, Record
 
-__all__ = ["Deadline", "answered", "applied", "say_applied"]
+__all__ = ["Deadline", "Timeout", "Wait", "answered", "applied", "say_applied"]
+
+#: Options of commands that ask for something.
+Wait = Annotated[bool, typer.Option("--wait", help="Until every live node has applied it.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0, help="Seconds to wait for the answer and the nodes.")
+]
 
 
 class Deadline:

@@ -12,7 +12,7 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.model.codec import parse_network
 from k8s_ovs.plugin import InvalidRecord, Write
 from k8s_ovs.plugin.cluster import Cluster
-from k8s_ovs.plugin.following import Deadline, answered, say_applied
+from k8s_ovs.plugin.following import Deadline, Timeout, Wait, answered, say_applied
 from k8s_ovs.plugin.output import Output, OutputForm, complain, say_columns, say_json
 from k8s_ovs.plugin.view import SUBNETS
 from k8s_ovs_extlb import change
@@ -27,10 +27,6 @@ app = typer.Typer(
 )
 
 HostName = Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its address.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Until every live node has applied it.")]
-Timeout = Annotated[
-    float, typer.Option("--timeout", min=0, help="Seconds to wait for the answer and the nodes.")
-]
 
 
 @app.command("list")

@@ -11,7 +11,7 @@ from attrs import asdict
 from k8s_ovs.errors import InvalidRecord, Unavailable
 from k8s_ovs.model.codec import encode
 from k8s_ovs.plugin.cluster import Cluster, Counter
-from k8s_ovs.plugin.following import Deadline, answered, say_applied
+from k8s_ovs.plugin.following import Deadline, Timeout, Wait, answered, say_applied
 from k8s_ovs.plugin.output import Output, OutputForm, as_columns, complain, say_columns, say_json
 from k8s_ovs_multitenant.action import asked
 from k8s_ovs_multitenant.records import NETNAMESPACES, asks
@@ -37,10 +37,6 @@ app = typer.Typer(
 )
 
 Namespace = Annotated[str, typer.Argument(help="The namespace.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Until every live node has applied it.")]
-Timeout = Annotated[
-    float, typer.Option("--timeout", min=0, help="Seconds to wait for the answer and the nodes.")
-]
 
 
 @app.command("list")
