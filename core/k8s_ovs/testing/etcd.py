@@ -19,10 +19,10 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from k8s_ovs.errors import K8sOvsError, TimedOut
 from k8s_ovs.testing.certificates import Certificates
+from k8s_ovs.testing.ending import end
 
 __all__ = ["EtcdProcess", "free_port"]
 
@@ -80,12 +80,7 @@ class EtcdProcess:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -126,14 +121,7 @@ class EtcdProcess:
         """End the process, kindly and then for good; fine when it has ended already."""
         if self._process is None:
             return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(5)
+        end(self._process)
         self._pid_file.unlink(missing_ok=True)
         self._process = None
 

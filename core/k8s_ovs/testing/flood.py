@@ -7,7 +7,6 @@ import socket
 import struct
 import threading
 import time
-from types import TracebackType
 
 from k8s_ovs.testing.traffic import Server, socket_in
 
@@ -35,12 +34,7 @@ class Flood:
     def __enter__(self) -> Flood:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def arrived(self) -> list[float]:

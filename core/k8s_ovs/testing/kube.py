@@ -13,11 +13,11 @@ import signal
 import subprocess
 import sys
 import time
-from types import TracebackType
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from k8s_ovs.errors import K8sOvsError, TimedOut
+from k8s_ovs.testing.ending import end
 from k8s_ovs.testing.etcd import free_port
 
 __all__ = ["ApiServerProcess"]
@@ -40,12 +40,7 @@ class ApiServerProcess:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self, timeout: float = 20.0) -> None:
@@ -70,15 +65,7 @@ class ApiServerProcess:
     def stop(self) -> int | None:
         """End it and return its exit status; None if it was not running."""
         process, self._process = self._process, None
-        if process is None:
-            return None
-        process.send_signal(signal.SIGCONT)
-        process.terminate()
-        try:
-            return process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait(5)
+        return None if process is None else end(process)
 
     def restart(self) -> None:
         """Stop, and start an empty one on the same port."""

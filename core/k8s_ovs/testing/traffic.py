@@ -19,7 +19,6 @@ import time
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, closing
 from ipaddress import IPv4Address
-from types import TracebackType
 
 from attrs import frozen
 
@@ -159,12 +158,7 @@ class Sniffer:
     def __enter__(self) -> Sniffer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
