@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +88,16 @@ class Cluster:
         *,
         command: Sequence[str] = ("sleep", "infinity"),
         annotations: dict[str, str] | None = None,
+        app: str = "",
+        container: Mapping[str, Any] | None = None,
+        spec: Mapping[str, Any] | None = None,
     ) -> str:
-        """A pod with the tools, on this node, labelled app=NAME; its address when it is ready."""
-        container = {"name": "tools", "image": TOOLS, "imagePullPolicy": "Never"}
-        metadata = {"name": name, "namespace": namespace, "labels": {"app": name}}
+        """A pod with the tools, on this node; its address when it is ready.
+
+        app: its label of this name, NAME if empty. container, spec: fields beside the usual ones.
+        """
+        tools = {"name": "tools", "image": TOOLS, "imagePullPolicy": "Never", "command": [*command]}
+        metadata = {"name": name, "namespace": namespace, "labels": {"app": app or name}}
         self.apply(
             {
                 "apiVersion": "v1",
@@ -100,25 +106,40 @@ class Cluster:
                 "spec": {
                     "nodeSelector": {"kubernetes.io/hostname": node},
                     "terminationGracePeriodSeconds": 0,
-                    "containers": [container | {"command": [*command]}],
+                    "containers": [tools | dict(container or {})],
+                    **(spec or {}),
                 },
             }
         )
-        wanted = ["--for=condition=Ready", f"--timeout={READY_WITHIN_S:.0f}s"]
-        self.kubectl("wait", f"pod/{name}", "-n", namespace, *wanted, timeout=READY_WITHIN_S + 10)
+        self.await_ready(name, namespace)
         return str(self.get("pod", name, namespace)["status"]["podIP"])
 
-    def service(self, name: str, app: str, namespace: str = "default", *, port: int = 80) -> None:
-        """A service in front of the pods that are labelled app=APP and listen at port 8080."""
+    def await_ready(self, pod: str, namespace: str = "default", *, ready: bool = True) -> None:
+        """Wait until the pod is ready, or until it is not."""
+        wanted = [f"--for=condition=Ready={ready}", f"--timeout={READY_WITHIN_S:.0f}s"]
+        self.kubectl("wait", f"pod/{pod}", "-n", namespace, *wanted, timeout=READY_WITHIN_S + 10)
+
+    def service(
+        self,
+        name: str,
+        app: str,
+        namespace: str = "default",
+        *,
+        port: int = 80,
+        spec: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """A service in front of the pods that are labelled app=APP and listen at port 8080, as the
+        API server has made it. spec: fields beside the usual ones."""
         ports = [{"port": port, "targetPort": 8080}]
         self.apply(
             {
                 "apiVersion": "v1",
                 "kind": "Service",
                 "metadata": {"name": name, "namespace": namespace},
-                "spec": {"selector": {"app": app}, "ports": ports},
+                "spec": {"selector": {"app": app}, "ports": ports, **(spec or {})},
             }
         )
+        return dict(self.get("service", name, namespace))
 
     def exec(
         self, pod: str, *command: str, namespace: str = "default", timeout: float = 30.0

@@ -18,11 +18,21 @@ from k8s_ovs.lab.command import run
 from k8s_ovs.lab.layout import LabNode
 from k8s_ovs.lab.process import LabProcess, await_that
 
-__all__ = ["box", "import_image", "in_box", "open_box", "start_node"]
+__all__ = [
+    "PLUGINS",
+    "WITH_PORTMAP",
+    "box",
+    "import_image",
+    "in_box",
+    "open_box",
+    "start_node",
+]
 
 READY_WITHIN_S = 60.0
 IMPORT_LIMIT_S = 300.0
-LOOPBACK = Path("/usr/lib/cni/loopback")
+PLUGINS = Path("/usr/lib/cni")
+# WITH_PORTMAP: the other nodes have no such plugin, so both of our configurations are tried.
+WITH_PORTMAP = "node1"
 BOX = Path(__file__).with_name("box.sh")
 
 CONTAINERD = """\
@@ -50,8 +60,9 @@ def open_box(node: LabNode, programs: Path) -> None:
     for name in ("etc/cni/net.d", "opt/cni/bin", "ovs", "var/lib", "var/log", "var/tmp"):
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "var" / "run").symlink_to("/run")
-    # A container runtime starts it for each sandbox, whatever the network is.
-    shutil.copy2(LOOPBACK, root / "opt" / "cni" / "bin" / LOOPBACK.name)
+    # A container runtime starts loopback for each sandbox, whatever the network is.
+    for plugin in ("loopback", *(["portmap"] if node.name == WITH_PORTMAP else [])):
+        shutil.copy2(PLUGINS / plugin, root / "opt" / "cni" / "bin" / plugin)
     process = box(node)
     alone = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child"]
     process.start([*alone, str(BOX), node.name, str(root), str(programs)], netns=node.netns)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.cluster.cluster import SYSTEM, Cluster
 from tests.cluster.conftest import Installed
-from tests.cluster.node import in_box
+from tests.cluster.node import WITH_PORTMAP, in_box
 
 from k8s_ovs.lab.command import run
 
@@ -32,9 +32,14 @@ def test_nodes_turn_ready_when_the_network_is_installed(installed: Installed) ->
 
 def test_what_the_runtime_needs_is_on_the_node(installed: Installed) -> None:
     for node in installed.cluster.place.nodes:
-        config = run(in_box(node, ["cat", "/etc/cni/net.d/80-k8s-ovs.conf"])).stdout
-        assert json.loads(config)["type"] == "k8s-ovs"
         run(in_box(node, ["test", "-x", "/opt/cni/bin/k8s-ovs"]))
+        (name,) = run(in_box(node, ["ls", "/etc/cni/net.d"])).stdout.split()
+        config = json.loads(run(in_box(node, ["cat", f"/etc/cni/net.d/{name}"])).stdout)
+        types = [each["type"] for each in config.get("plugins", [config])]
+        if node.name == WITH_PORTMAP:
+            assert (name, types) == ("80-k8s-ovs.conflist", ["k8s-ovs", "portmap"])
+        else:
+            assert (name, types) == ("80-k8s-ovs.conf", ["k8s-ovs"])
 
 
 def test_the_daemon_has_no_more_rights_than_it_was_given(installed: Installed) -> None:

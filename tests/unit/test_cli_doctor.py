@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import astuple, evolve
 
 from k8s_ovs.cli.doctor_checks import core_checks, plugin_checks
-from k8s_ovs.cli.doctor_facts import Facts, NodeFacts
+from k8s_ovs.cli.doctor_facts import CniFacts, CniPlace, Facts, NodeFacts, ask_cni
 from k8s_ovs.cli.picture import Picture
 from k8s_ovs.cli.status import SwitchWord
 from k8s_ovs.cli.this_node import DaemonWord
 from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.node.cni_install import install
 from k8s_ovs.plugin import Check, View, hook
 from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.reconcile.book import Delta
@@ -46,6 +48,7 @@ WELL = Facts(
     kube="https://10.0.0.1:6443 v1.34.2",
     picture=PICTURE,
     node=NODE,
+    cni=CniFacts(Path("/net.d/80-k8s-ovs.conf"), ("k8s-ovs",)),
 )
 
 
@@ -67,6 +70,7 @@ def test_a_node_that_is_well_has_nothing_wrong() -> None:
         "tun0",
         "nftables",
         "flows",
+        "CNI",
         "daemon",
     ]
 
@@ -104,6 +108,20 @@ CASES: Mapping[str, tuple[Facts, str, str]] = {
     ),
     "no API server": (evolve(WELL, kube=Unavailable("refused")), "API server", "KUBECONFIG"),
     "no place": (evolve(WELL, node=K8sOvsError("no subnet yet")), "place", "subnet list"),
+    "no CNI configuration": (evolve(WELL, cni=CniFacts()), "CNI", "k8s-ovs install-cni"),
+    "another network's": (
+        evolve(WELL, cni=CniFacts(Path("/net.d/10-x.conflist"), ("bridge", "portmap"))),
+        "CNI",
+        "the first by name is taken",
+    ),
+    "portmap gone": (
+        evolve(
+            WELL,
+            cni=CniFacts(Path("/net.d/80-k8s-ovs.conflist"), ("k8s-ovs", "portmap"), ("portmap",)),
+        ),
+        "CNI",
+        "install it",
+    ),
     "MTU too large": (
         evolve(WELL, node=evolve(NODE, underlay_mtu=1400)),
         "MTU",
@@ -154,6 +172,21 @@ def test_one_thing_that_is_wrong_is_one_line_with_advice(case: str) -> None:
 def test_the_userspace_datapath_is_fine_where_the_kernel_has_none() -> None:
     facts = evolve(WELL, switch=SwitchWord("3.1.0", "netdev", 71), in_kernel=False)
     assert wrong(facts) == {}
+
+
+def test_a_host_outside_needs_no_configuration_for_a_runtime() -> None:
+    assert wrong(evolve(WELL, cni=CniFacts(), kube="")) == {}
+
+
+def test_the_runtime_takes_the_first_by_name_and_needs_all_its_plugins(tmp_path: Path) -> None:
+    place = CniPlace(tmp_path / "bin", tmp_path / "net.d")
+    assert ask_cni(place) == CniFacts()
+    _, config = install(*astuple(place))
+    assert ask_cni(place) == CniFacts(config, ("k8s-ovs",))
+    first = place.conf_dir / "10-first.conflist"
+    first.write_text('{"plugins": [{"type": "k8s-ovs"}, {"type": "portmap"}]}')
+    (place.conf_dir / "00-notes.txt").write_text("no configuration")
+    assert ask_cni(place) == CniFacts(first, ("k8s-ovs", "portmap"), ("portmap",))
 
 
 class Asks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from ipaddress import IPv4Address
@@ -15,7 +16,8 @@ from k8s_ovs.cli.uninstall import refusal, removals
 from k8s_ovs.cli.uninstall_facts import Facts, OwnBridge, Places, bridge_of, run_files
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.node.cni_install import SOCKET, cni_config, install, installed
+from k8s_ovs.node.cni_config import FILES, SOCKET, Style, cni_config
+from k8s_ovs.node.cni_install import install, installed
 from k8s_ovs.ovs.switch_state import Bridge, Port
 
 PLACES = Places(Path("/bin"), Path("/net.d"), SOCKET, Path("/ovs"))
@@ -133,8 +135,14 @@ def test_a_bridge_is_ours_by_the_names_of_its_tables() -> None:
 
 
 def test_only_what_install_cni_has_written_is_ours(tmp_path: Path) -> None:
-    binary, config = install(tmp_path, tmp_path, cni_config("1.0.0", tmp_path / "x.sock"))
+    binary, config = install(tmp_path, tmp_path, cni_socket=tmp_path / "x.sock")
     assert installed(tmp_path, tmp_path) == {config: True, binary: True}
+    chain = tmp_path / FILES[Style.CONFLIST]
+    chain.write_text(json.dumps(cni_config(Style.CONFLIST, "0.3.1")))
+    assert installed(tmp_path, tmp_path) == {config: True, chain: True, binary: True}
+    chain.write_text('{"plugins": [{"type": "k8s-ovs"}, {"type": "bandwidth"}]}')
+    assert installed(tmp_path, tmp_path) == {config: True, chain: False, binary: True}
+    chain.unlink()
     binary.write_text("#!/bin/sh\n")
     config.write_text('{"type": "bridge"}')
     assert installed(tmp_path, tmp_path) == {config: False, binary: False}

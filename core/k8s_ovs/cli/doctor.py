@@ -6,15 +6,18 @@ import typer
 from attrs import asdict
 
 from k8s_ovs.cli.doctor_checks import core_checks, plugin_checks
-from k8s_ovs.cli.doctor_facts import gather
+from k8s_ovs.cli.doctor_facts import CniPlace, gather
 from k8s_ovs.cli.options import (
     CNI_SOCKET,
     OVS_RUN_DIR,
+    BinDir,
     CniSocket,
+    ConfDir,
     EtcdPlace,
     OvsRunDir,
     with_etcd,
 )
+from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR
 from k8s_ovs.plugin.output import Output, OutputForm, say_json
 from k8s_ovs.plugin.spec import Check
 
@@ -27,6 +30,8 @@ def run(
     output: OutputForm = Output.TABLE,
     cni_socket: CniSocket = CNI_SOCKET,
     ovs_run_dir: OvsRunDir = OVS_RUN_DIR,
+    bin_dir: BinDir = BIN_DIR,
+    conf_dir: ConfDir = CONF_DIR,
     etcd: EtcdPlace,
 ) -> None:
     """Look at every part that this node's network stands on; nothing is changed.
@@ -38,7 +43,7 @@ def run(
       k8s-ovs doctor
       k8s-ovs doctor -o json | jq '.[] | select(.ok | not)'
     """
-    facts = gather(etcd, cni_socket, ovs_run_dir)
+    facts = gather(etcd, cni_socket, ovs_run_dir, CniPlace(bin_dir, conf_dir))
     checks = [*core_checks(facts), *plugin_checks(facts)]
     if output is Output.JSON:
         say_json([asdict(check) for check in checks])

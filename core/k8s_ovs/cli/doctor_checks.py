@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from k8s_ovs.cli.doctor_facts import Facts, NodeFacts
+from k8s_ovs.cli.doctor_facts import CniFacts, Facts, NodeFacts
 from k8s_ovs.cli.picture import Picture
 from k8s_ovs.cli.status import SwitchWord
 from k8s_ovs.cli.this_node import DaemonWord
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig
+from k8s_ovs.node.cni_config import BINARY, PORTMAP
 from k8s_ovs.node.switch import NODE_PORT
 from k8s_ovs.plugin.manager import Failure
 from k8s_ovs.plugin.spec import Check
@@ -34,6 +35,7 @@ def core_checks(facts: Facts) -> Iterator[Check]:
             yield Check("place", False, str(facts.node), "look at: k8s-ovs subnet list")
     elif isinstance(facts.picture, Picture):
         yield from _node(facts.node, facts.picture.needed_config())
+    yield _cni(facts.cni, outside=facts.kube == "")
     yield _daemon(facts.daemon)
 
 
@@ -144,6 +146,24 @@ def _tun0(wrong: list[str] | K8sOvsError) -> Check:
     if wrong:
         return Check(name, False, f"to be done: {', '.join(wrong)}", _WITHIN_SECONDS)
     return Check(name, True, "address, route, MTU and sysctls as they should be")
+
+
+def _cni(cni: CniFacts | K8sOvsError, *, outside: bool) -> Check:
+    """outside: it may be a host that serves no pods."""
+    name = "CNI"
+    if isinstance(cni, K8sOvsError):
+        return Check(name, False, str(cni), "run this as root")
+    if cni.first is None:
+        advice = "k8s-ovs install-cni, or start the daemon with --install-cni"
+        return Check(name, outside, "no configuration for the container runtime", advice)
+    if BINARY not in cni.plugins:
+        found = f"the container runtime takes {cni.first}, which is of another network"
+        return Check(name, False, found, "move it away: the first by name is taken")
+    if cni.missing:
+        found = f"{cni.first} needs what is not installed: {', '.join(cni.missing)}"
+        return Check(name, False, found, "install it, or run k8s-ovs install-cni")
+    served = "" if PORTMAP in cni.plugins else "; no hostPort, as portmap is not chained"
+    return Check(name, True, f"{cni.first}: {', '.join(cni.plugins)}{served}")
 
 
 def _daemon(daemon: DaemonWord | K8sOvsError) -> Check:

@@ -22,14 +22,39 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import masquerade
 from k8s_ovs.link import node as node_link
 from k8s_ovs.model.node import Here
+from k8s_ovs.node.cni_config import has_plugin, plugins_of
 from k8s_ovs.node.setup import own_link
 from k8s_ovs.ovs.datapath import kernel_has_datapath
 from k8s_ovs.plugin.view import HERE, World
 from k8s_ovs.reconcile.book import Delta
 
-__all__ = ["Facts", "NodeFacts", "gather"]
+__all__ = ["CniFacts", "CniPlace", "Facts", "NodeFacts", "ask_cni", "gather"]
 
 T = TypeVar("T")
+
+#: What container runtimes take for a network's configuration.
+_SUFFIXES = (".conf", ".conflist", ".json")
+
+
+@frozen
+class CniPlace:
+    """Where the container runtime looks."""
+
+    bin_dir: Path
+    conf_dir: Path
+
+
+@frozen
+class CniFacts:
+    """What the container runtime reads.
+
+    first: the configuration that it takes, the first by name; None: there is none. plugins: their
+    types, in order. missing: those of them that it cannot start.
+    """
+
+    first: Path | None = None
+    plugins: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @frozen
@@ -64,9 +89,10 @@ class Facts:
     kube: str | K8sOvsError
     picture: Picture | K8sOvsError
     node: NodeFacts | K8sOvsError
+    cni: CniFacts | K8sOvsError
 
 
-def gather(etcd: EtcdPlace, cni_socket: Path, ovs_run_dir: Path) -> Facts:
+def gather(etcd: EtcdPlace, cni_socket: Path, ovs_run_dir: Path, cni: CniPlace) -> Facts:
     """Ask them all, each within its own time limit; none keeps the others from being asked."""
     daemon = _asked(lambda: daemon_word(cni_socket))
     hostname = hostname_of(daemon if isinstance(daemon, DaemonWord) else DaemonWord({}, None))
@@ -82,7 +108,15 @@ def gather(etcd: EtcdPlace, cni_socket: Path, ovs_run_dir: Path) -> Facts:
         node = _asked(lambda: _ask_node(known, switch, ovs_run_dir, hostname))
     else:
         node = picture
-    return Facts(daemon, switch, _asked(kernel_has_datapath), kube, picture, node)
+    return Facts(
+        daemon,
+        switch,
+        _asked(kernel_has_datapath),
+        kube,
+        picture,
+        node,
+        _asked(lambda: ask_cni(cni)),
+    )
 
 
 def _ask_node(picture: Picture, switch: SwitchWord, ovs_run_dir: Path, hostname: str) -> NodeFacts:
@@ -102,6 +136,18 @@ def _ask_node(picture: Picture, switch: SwitchWord, ovs_run_dir: Path, hostname:
         masquerade=_asked(lambda: masquerade.is_there(config.network)),
         underlay_mtu=_asked(lambda: node_link.underlay_mtu(here.host_ip)),
     )
+
+
+def ask_cni(place: CniPlace) -> CniFacts:
+    """Look as a runtime does. Raises K8sOvsError where that is not allowed."""
+    try:
+        there = place.conf_dir.iterdir() if place.conf_dir.is_dir() else ()
+        first = min((path for path in there if path.suffix in _SUFFIXES), default=None)
+        plugins = plugins_of(first.read_bytes()) if first else []
+    except OSError as error:
+        raise K8sOvsError(f"cannot read {place.conf_dir}: {error.strerror}") from error
+    missing = tuple(each for each in plugins if not has_plugin(place.bin_dir, each))
+    return CniFacts(first, tuple(plugins), missing)
 
 
 def _ask_kube() -> str:

@@ -7,19 +7,22 @@ from typing import Annotated
 
 import typer
 
-from k8s_ovs.node.cni_install import BIN_DIR, CNI_VERSION, CONF_DIR, SOCKET, cni_config, install
+from k8s_ovs.cli.options import BinDir, CniStyle, ConfDir
+from k8s_ovs.node.cni_config import CNI_VERSION, SOCKET, Style
+from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR, install
 
 __all__ = ["run"]
 
 
 def run(
     *,
-    bin_dir: Annotated[Path, typer.Option(help="Where the runtime finds plugins.")] = BIN_DIR,
-    conf_dir: Annotated[Path, typer.Option(help="Where it finds networks.")] = CONF_DIR,
+    bin_dir: BinDir = BIN_DIR,
+    conf_dir: ConfDir = CONF_DIR,
     cni_socket: Annotated[Path, typer.Option(help="Where the daemon listens.")] = SOCKET,
     cni_version: Annotated[
         str, typer.Option(help="Version of the CNI specification that the runtime speaks.")
     ] = CNI_VERSION,
+    cni_style: CniStyle = Style.AUTO,
 ) -> None:
     """Put the CNI plugin and its configuration where the container runtime looks for them.
 
@@ -29,6 +32,7 @@ def run(
     Examples:
       k8s-ovs install-cni
       k8s-ovs install-cni --bin-dir /usr/lib/cni --cni-version 0.4.0
+      k8s-ovs install-cni --cni-style conflist
     """
-    for path in install(bin_dir, conf_dir, cni_config(cni_version, cni_socket)):
+    for path in install(bin_dir, conf_dir, cni_style, cni_version, cni_socket):
         typer.echo(f"installed {path}")

@@ -13,6 +13,7 @@ import typer
 
 from k8s_ovs.cli import options
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
+from k8s_ovs.node.cni_config import Style
 from k8s_ovs.node.daemon import Daemon
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.observe.kube import KubeSettings
@@ -53,6 +54,7 @@ def run(
             "--install-cni", help="Once the network is ready, do what k8s-ovs install-cni does."
         ),
     ] = False,
+    cni_style: options.CniStyle = Style.AUTO,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
 ) -> None:
@@ -88,7 +90,7 @@ def run(
         datapath=datapath,
         metrics=metrics_address or None,
         patience=cni_wait,
-        install_cni=install_cni,
+        install_cni=cni_style if install_cni else None,
     )
     Daemon(settings).run()
 

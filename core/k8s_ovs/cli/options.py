@@ -11,14 +11,18 @@ from typing import Annotated, Any
 import typer
 from attrs import frozen
 
+from k8s_ovs.node.cni_config import Style
 from k8s_ovs.observe.etcd_settings import EtcdSettings, parse_endpoints
 
 __all__ = [
     "CNI_SOCKET",
     "OVS_RUN_DIR",
+    "BinDir",
     "CaFile",
     "CertFile",
     "CniSocket",
+    "CniStyle",
+    "ConfDir",
     "Endpoints",
     "EtcdPlace",
     "KeyFile",
@@ -75,6 +79,27 @@ CniSocket = Annotated[
 OvsRunDir = Annotated[
     Path,
     typer.Option("--ovs-run-dir", help="Where Open vSwitch has its sockets.", envvar="OVS_RUNDIR"),
+]
+BinDir = Annotated[
+    Path,
+    typer.Option(
+        "--bin-dir", help="Where the runtime finds plugins.", envvar="K8S_OVS_CNI_BIN_DIR"
+    ),
+]
+ConfDir = Annotated[
+    Path,
+    typer.Option(
+        "--conf-dir", help="Where the runtime finds networks.", envvar="K8S_OVS_CNI_CONF_DIR"
+    ),
+]
+CniStyle = Annotated[
+    Style,
+    typer.Option(
+        "--cni-style",
+        help="conflist: chained with the plugin portmap, for hostPort. conf: alone. "
+        "auto: conflist where portmap is there and speaks the version.",
+        envvar="K8S_OVS_CNI_STYLE",
+    ),
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from attrs import frozen
 
-from k8s_ovs.cli.options import CNI_SOCKET, OVS_RUN_DIR, CniSocket, OvsRunDir
+from k8s_ovs.cli.options import CNI_SOCKET, OVS_RUN_DIR, BinDir, CniSocket, ConfDir, OvsRunDir
 from k8s_ovs.cli.this_node import connected_switch
 from k8s_ovs.cli.uninstall_facts import Facts, OwnBridge, Places, gather
 from k8s_ovs.errors import K8sOvsError
@@ -42,8 +42,8 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list what would be removed.")
     ] = False,
-    bin_dir: Annotated[Path, typer.Option(help="Where the runtime finds plugins.")] = BIN_DIR,
-    conf_dir: Annotated[Path, typer.Option(help="Where it finds networks.")] = CONF_DIR,
+    bin_dir: BinDir = BIN_DIR,
+    conf_dir: ConfDir = CONF_DIR,
     cni_socket: CniSocket = CNI_SOCKET,
     ovs_run_dir: OvsRunDir = OVS_RUN_DIR,
 ) -> None:

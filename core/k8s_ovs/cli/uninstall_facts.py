@@ -12,7 +12,8 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import masquerade
 from k8s_ovs.link.veth import host_links
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.node.cni_install import SOCKET, installed
+from k8s_ovs.node.cni_config import SOCKET
+from k8s_ovs.node.cni_install import installed
 from k8s_ovs.node.cni_socket import listening_process
 from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT
 from k8s_ovs.ovs.switch_state import Bridge

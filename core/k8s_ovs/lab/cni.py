@@ -10,7 +10,8 @@ from typing import Any
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.lab.command import NETNS, run
 from k8s_ovs.lab.layout import LabNode
-from k8s_ovs.node.cni_install import cni_config, install
+from k8s_ovs.node.cni_config import Style
+from k8s_ovs.node.cni_install import install
 
 __all__ = ["call", "container_id", "install_on", "pod_environment"]
 
@@ -21,7 +22,7 @@ _TIMEOUT = 45.0
 
 def install_on(node: LabNode) -> None:
     """Give the node the very files that `k8s-ovs install-cni` puts on a host."""
-    install(node.directory, node.directory, cni_config(_VERSION, node.cni_socket))
+    install(node.directory, node.directory, Style.CONF, _VERSION, node.cni_socket)
 
 
 def container_id() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
-from k8s_ovs.node.cni_install import BINARY, CONFIG
+from k8s_ovs.node.cni_config import BINARY, FILES, Style
 
 __all__ = [
     "ETCD_PREFIX",
@@ -111,7 +111,7 @@ class LabNode:
     @property
     def cni_config(self) -> Path:
         """What a node has in /etc/cni/net.d."""
-        return self.directory / CONFIG
+        return self.directory / FILES[Style.CONF]
 
 
 @frozen

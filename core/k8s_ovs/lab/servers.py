@@ -143,7 +143,12 @@ def environment(layout: Layout, node: LabNode | None) -> dict[str, str]:
     }
     if node is None:
         return found
-    own = {"OVS_RUNDIR": str(node.ovs_directory), "K8S_OVS_CNI_SOCKET": str(node.cni_socket)}
+    own = {
+        "OVS_RUNDIR": str(node.ovs_directory),
+        "K8S_OVS_CNI_SOCKET": str(node.cni_socket),
+        "K8S_OVS_CNI_BIN_DIR": str(node.cni_program.parent),
+        "K8S_OVS_CNI_CONF_DIR": str(node.cni_config.parent),
+    }
     return {**found, **own, **(_NO_API_SERVER if node.external else {})}
 
 

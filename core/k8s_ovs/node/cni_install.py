@@ -7,57 +7,63 @@ from pathlib import Path
 from typing import Any
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.node.cni_config import (
+    BINARY,
+    CNI_VERSION,
+    FILES,
+    SOCKET,
+    Style,
+    cni_config,
+    is_own,
+)
 from k8s_ovs_cni.executable import executable, is_executable
 
-__all__ = [
-    "BINARY",
-    "BIN_DIR",
-    "CNI_VERSION",
-    "CONFIG",
-    "CONF_DIR",
-    "SOCKET",
-    "cni_config",
-    "install",
-    "installed",
-]
+__all__ = ["BIN_DIR", "CONF_DIR", "install", "installed"]
 
-BINARY = "k8s-ovs"
-CONFIG = "80-k8s-ovs.conf"
-CNI_VERSION = "1.0.0"
 BIN_DIR = Path("/opt/cni/bin")
 CONF_DIR = Path("/etc/cni/net.d")
-SOCKET = Path("/var/run/k8s-ovs/cni-server.sock")
 
 
-def cni_config(cni_version: str, cni_socket: Path = SOCKET) -> dict[str, Any]:
-    """The network configuration; the socket is named where it is not the usual one."""
-    config = {"cniVersion": cni_version, "name": "k8s-ovs", "type": BINARY}
-    return config if cni_socket == SOCKET else config | {"socketPath": str(cni_socket)}
-
-
-def install(bin_dir: Path, conf_dir: Path, config: dict[str, Any]) -> tuple[Path, Path]:
+def install(
+    bin_dir: Path,
+    conf_dir: Path,
+    style: Style = Style.AUTO,
+    cni_version: str = CNI_VERSION,
+    cni_socket: Path = SOCKET,
+) -> tuple[Path, Path]:
     """Write plugin and configuration; returns their paths. Raises K8sOvsError.
 
     The configuration comes last: with it the runtime says that its network is ready.
     """
+    chosen = style.on(bin_dir, cni_version)
     binary = _put(bin_dir / BINARY, executable(), 0o755)
-    return binary, _put(conf_dir / CONFIG, json.dumps(config, indent=2) + "\n", 0o644)
+    return binary, _put_config(conf_dir, chosen, cni_config(chosen, cni_version, cni_socket))
 
 
 def installed(bin_dir: Path, conf_dir: Path) -> dict[Path, bool]:
-    """The files that have the names of ours, each with whether `install` wrote it: the
-    configuration, then the plugin. Raises K8sOvsError where one cannot be read."""
-    checks = {conf_dir / CONFIG: _is_config, bin_dir / BINARY: is_executable}
+    """The files that have the names of ours, each with whether `install` wrote it: configurations,
+    then the plugin. Raises K8sOvsError where one cannot be read."""
+    checks = {conf_dir / name: is_own for name in FILES.values()}
+    checks[bin_dir / BINARY] = is_executable
     found = {path: _read(path) for path in checks}
     return {path: checks[path](text) for path, text in found.items() if text is not None}
 
 
-def _is_config(content: bytes) -> bool:
+def _put_config(conf_dir: Path, style: Style, config: dict[str, Any]) -> Path:
+    """Write it, then take that of the other style away: a runtime that looks meanwhile sees the
+    old one or the new one, and never none."""
+    written = _put(conf_dir / FILES[style], json.dumps(config, indent=2) + "\n", 0o644)
+    for path in (conf_dir / name for name in FILES.values()):
+        if path != written and is_own(_read(path) or b""):
+            _remove(path)
+    return written
+
+
+def _remove(path: Path) -> None:
     try:
-        config = json.loads(content)
-    except ValueError:
-        return False
-    return isinstance(config, dict) and config.get("type") == BINARY
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise K8sOvsError(f"cannot remove {path}: {error.strerror}") from error
 
 
 def _read(path: Path) -> bytes | None:

@@ -22,7 +22,8 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.status import SEEN, STATUS
 from k8s_ovs.node.announce import Announcer
 from k8s_ovs.node.attach import Attachments
-from k8s_ovs.node.cni_install import BIN_DIR, CNI_VERSION, CONF_DIR, cni_config, install
+from k8s_ovs.node.cni_config import CNI_VERSION
+from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR, install
 from k8s_ovs.node.cni_protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni_server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
@@ -144,10 +145,11 @@ class Daemon:
 
     def _install_cni(self) -> None:
         """With it the container runtime says that its network is ready, so pods work by now."""
-        if self._settings.install_cni and not self._installed:
-            config = cni_config(CNI_VERSION, self._settings.cni_socket)
-            for path in install(BIN_DIR, CONF_DIR, config):
-                _log.info("installed", node=self._settings.hostname, path=str(path))
+        settings = self._settings
+        if settings.install_cni is not None and not self._installed:
+            style, cni_socket = settings.install_cni, settings.cni_socket
+            for path in install(BIN_DIR, CONF_DIR, style, CNI_VERSION, cni_socket):
+                _log.info("installed", node=settings.hostname, path=str(path))
             self._installed = True
 
     def _take_in(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from k8s_ovs.node.cni_config import Style
 from k8s_ovs.observe.etcd_settings import EtcdSettings
 from k8s_ovs.observe.kube import KubeSettings
 
@@ -18,8 +19,8 @@ class NodeSettings:
     None: any. datapath: auto, system or netdev. kube: None: no API server, then this host is no
     Kubernetes node: it serves no pods and does not campaign for the allocator's seat.
     metrics: HOST:PORT, None: no metrics page. patience: seconds for which a CNI ADD waits for what
-    it needs. install_cni: put plugin and configuration where the container runtime looks for them,
-    as soon as the network is ready.
+    it needs. install_cni: in which style plugin and configuration are put where the container
+    runtime looks for them, as soon as the network is ready; None: not at all.
     """
 
     etcd: EtcdSettings
@@ -32,4 +33,4 @@ class NodeSettings:
     datapath: str = "auto"
     metrics: str | None = None
     patience: float = 30.0
-    install_cni: bool = False
+    install_cni: Style | None = None
