@@ -35,7 +35,10 @@ KEPT_ARCHIVES = 2
 MOST_LAYERS = 100
 
 # TOOLS_PACKAGES: what pods of the tests send and watch packets with.
-TOOLS_PACKAGES = ("curl", "dnsutils", "iperf3", "iproute2", "iputils-ping", "procps", "socat")
+TOOLS_PACKAGES = (
+    *("busybox-static", "curl", "dnsutils", "iperf3"),
+    *("iproute2", "iputils-ping", "procps", "socat"),
+)
 # BASE_PACKAGES: debian:bookworm-slim is the smallest Debian that has apt.
 BASE_PACKAGES = ("ca-certificates",)
 
