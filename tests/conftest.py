@@ -1,10 +1,12 @@
-"""What all tests share: the command line as a person types it, and lines for the summary."""
+"""What all tests share: `k8s-ovs` as a person types it, the CNI program of the image, and lines
+for the summary."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -12,6 +14,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from k8s_ovs.cli.main import app
+from k8s_ovs_cni.standalone import build
 
 _REPORTED = "reported"
 
@@ -36,6 +39,14 @@ def k8s_ovs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
 
     yield run
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def own_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CNI program with a Python of its own."""
+    program = tmp_path_factory.mktemp("own") / "k8s-ovs"
+    build(program)
+    return program
 
 
 @pytest.fixture

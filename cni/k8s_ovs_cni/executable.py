@@ -1,4 +1,4 @@
-"""The shim as one file to install: compiled ahead, so that no pod waits for the compiler.
+"""The shim as a script to install: compiled ahead, so that no pod waits for the compiler.
 
 A tenth of the shim's time is Python reading its source (0.7 of 7 ms). A node whose /usr/bin/python3
 is of another version than the one that made the file compiles the source, which is in it, too.
@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import marshal
 import sys
+from hashlib import sha256
 from pathlib import Path
 
-__all__ = ["executable", "is_executable"]
+__all__ = ["OLDEST", "PROGRAM", "SYSTEM_PYTHON", "code", "executable", "is_executable", "stamp"]
 
-_SHIM = Path(__file__).with_name("shim.py")
+SYSTEM_PYTHON = Path("/usr/bin/python3")
+#: Where an installation that carries the program with a Python of its own has it.
+PROGRAM = Path(__file__).with_name("k8s-ovs")
+#: The oldest version on which the shim's text runs.
+OLDEST = (3, 9)
 
-#: In the second line of each version's file.
+#: In the second line of each version's script, and somewhere in each version's program.
 _MARK = "# k8s-ovs: the CNI plugin."
 
+_SHIM = Path(__file__).with_name("shim.py")
+_MAIN = Path(__file__).with_name("standalone.c")
+
 _TEMPLATE = """\
-#!/usr/bin/python3 -IS
+#!{python} -IS
 {mark} Made of k8s_ovs_cni/shim.py; `source` below is its text.
 import marshal, sys
 source = {source!r}
@@ -27,13 +35,27 @@ exec(marshal.loads(code) if sys.hexversion >> 16 == {version} else source)
 """
 
 
+def code(source: Path = _SHIM, name: str = "k8s-ovs") -> bytes:
+    """The shim compiled by and for the Python that runs this, as `marshal` has it; or another
+    source. name: what stands for the file in a stack trace."""
+    return marshal.dumps(compile(source.read_text(), name, "exec", optimize=2))
+
+
 def executable(version: int = sys.hexversion >> 16) -> str:
-    """The text of /opt/cni/bin/k8s-ovs; `version`: of the Python whose code is in it, 0x030b."""
-    source = _SHIM.read_text()
-    code = compile(source, "k8s-ovs", "exec", optimize=2)
-    return _TEMPLATE.format(source=source, code=marshal.dumps(code), version=version, mark=_MARK)
+    """The script's text; `version`: of the Python whose code is in it, 0x030b."""
+    return _TEMPLATE.format(
+        python=SYSTEM_PYTHON, mark=_MARK, source=_SHIM.read_text(), code=code(), version=version
+    )
+
+
+def stamp() -> str:
+    """What a program has in it that was made of the sources as they are here."""
+    return f"{_MARK} {sha256(_SHIM.read_bytes() + _MAIN.read_bytes()).hexdigest()}"
 
 
 def is_executable(content: bytes) -> bool:
     """Whether a file with this content was made here, by any version."""
-    return content.partition(b"\n")[2].startswith(_MARK.encode())
+    mark = _MARK.encode()
+    if content.startswith(b"\x7fELF"):
+        return mark in content
+    return content.partition(b"\n")[2].startswith(mark)

@@ -49,6 +49,7 @@ WELL = Facts(
     picture=PICTURE,
     node=NODE,
     cni=CniFacts(Path("/net.d/80-k8s-ovs.conf"), ("k8s-ovs",)),
+    cni_program="speaks CNI 1.1.0, on a Python of its own",
 )
 
 
@@ -71,6 +72,7 @@ def test_a_node_that_is_well_has_nothing_wrong() -> None:
         "nftables",
         "flows",
         "CNI",
+        "CNI program",
         "daemon",
     ]
 
@@ -105,6 +107,11 @@ CASES: Mapping[str, tuple[Facts, str, str]] = {
         evolve(WELL, picture=evolve(PICTURE, problems=("config: Name: missing",))),
         "records",
         "k8s-ovs config check",
+    ),
+    "no CNI program": (
+        evolve(WELL, cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs is not there")),
+        "CNI program",
+        "k8s-ovs install-cni",
     ),
     "no API server": (evolve(WELL, kube=Unavailable("refused")), "API server", "KUBECONFIG"),
     "no place": (evolve(WELL, node=K8sOvsError("no subnet yet")), "place", "subnet list"),
@@ -167,6 +174,11 @@ def test_one_thing_that_is_wrong_is_one_line_with_advice(case: str) -> None:
     found = wrong(facts)
     assert list(found) == [name]
     assert advice in found[name].advice
+
+
+def test_a_host_that_serves_no_pods_needs_no_cni_program() -> None:
+    facts = evolve(WELL, kube="", cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs is not there"))
+    assert wrong(facts) == {}
 
 
 def test_the_userspace_datapath_is_fine_where_the_kernel_has_none() -> None:

@@ -53,6 +53,13 @@ class Daemon:
     def close(self) -> None:
         self._listener.close()
 
+    def hang_up(self) -> None:
+        """Take one request, and read nothing of it."""
+        threading.Thread(target=self._hang_up, daemon=True).start()
+
+    def _hang_up(self) -> None:
+        self._listener.accept()[0].close()
+
     def _serve(self, parts: tuple[bytes, ...]) -> None:
         channel, _ = self._listener.accept()
         with channel:
@@ -76,10 +83,23 @@ def daemon(directory: Path) -> Iterator[Daemon]:
     fake.close()
 
 
-def run(
-    config: Any, program: Path = SHIM, **environment: str
-) -> subprocess.CompletedProcess[bytes]:
-    """As installed: by its own first line, with no more environment than the runtime gives."""
+@pytest.fixture(params=["source", "script", "own"])
+def program(request: pytest.FixtureRequest, directory: Path) -> Path:
+    """The shim as it is here, as a script of the system's Python, with a Python of its own."""
+    if request.param == "own":
+        return Path(request.getfixturevalue("own_program"))
+    return SHIM if request.param == "source" else script(directory)
+
+
+def script(directory: Path, version: int = sys.hexversion >> 16) -> Path:
+    path = directory / "k8s-ovs"
+    path.write_text(executable(version))
+    path.chmod(0o755)
+    return path
+
+
+def run(program: Path, config: Any, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """As a runtime starts it, with no more environment than that gives."""
     text = config if isinstance(config, bytes) else json.dumps(config).encode()
     return subprocess.run(
         [str(program)],
@@ -100,9 +120,9 @@ def test_it_is_an_executable_script_of_the_systems_python() -> None:
     assert os.access(SHIM, os.X_OK)
 
 
-def test_the_daemon_gets_the_whole_request(daemon: Daemon) -> None:
+def test_the_daemon_gets_the_whole_request(program: Path, daemon: Daemon) -> None:
     thread = daemon.answer(b'\0{"cniVersion": "1.0.0"}')
-    done = run(config(daemon.path), CNI_ARGS="K8S_POD_NAME=web")
+    done = run(program, config(daemon.path), CNI_ARGS="K8S_POD_NAME=web")
     thread.join()
     request = parse_request(daemon.received, 0.0)
     assert (request.command, request.container_id, request.ifname) == ("ADD", "c0ffee", "eth0")
@@ -112,21 +132,21 @@ def test_the_daemon_gets_the_whole_request(daemon: Daemon) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b'{"cniVersion": "1.0.0"}', b"")
 
 
-def test_an_error_is_printed_with_exit_status_1(daemon: Daemon) -> None:
+def test_an_error_is_printed_with_exit_status_1(program: Path, daemon: Daemon) -> None:
     daemon.answer(b"\x01", b'{"code": 7}')
-    done = run(config(daemon.path))
+    done = run(program, config(daemon.path))
     assert (done.returncode, done.stdout) == (1, b'{"code": 7}')
 
 
-def test_a_success_without_words_prints_nothing(daemon: Daemon) -> None:
+def test_a_success_without_words_prints_nothing(program: Path, daemon: Daemon) -> None:
     daemon.answer(b"\0")
-    done = run(config(daemon.path), CNI_COMMAND="DEL")
+    done = run(program, config(daemon.path), CNI_COMMAND="DEL")
     assert (done.returncode, done.stdout) == (0, b"")
 
 
-def test_a_large_configuration_and_answer_pass_whole(daemon: Daemon) -> None:
+def test_a_large_configuration_and_answer_pass_whole(program: Path, daemon: Daemon) -> None:
     thread = daemon.answer(b"\0", b"x" * 300_000)
-    done = run(config(daemon.path, filler="y" * 300_000))
+    done = run(program, config(daemon.path, filler="y" * 300_000))
     thread.join()
     assert len(done.stdout) == 300_000
     assert parse_request(daemon.received, 0.0).config["filler"] == "y" * 300_000
@@ -136,13 +156,13 @@ def test_a_large_configuration_and_answer_pass_whole(daemon: Daemon) -> None:
     ("stale", "reason"), [(False, "No such file"), (True, "Connection refused")]
 )
 def test_without_a_daemon_it_says_what_to_look_at(
-    directory: Path, stale: bool, reason: str
+    program: Path, directory: Path, stale: bool, reason: str
 ) -> None:
     path = directory / "absent.sock"
     if stale:
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(path))
-    done = run(config(path, cniVersion="0.4.0"))
+    done = run(program, config(path, cniVersion="0.4.0"))
     error = json.loads(done.stdout)
     assert done.returncode == 1
     assert (error["cniVersion"], error["code"]) == ("0.4.0", 11)
@@ -154,34 +174,36 @@ def test_the_usual_socket_is_the_documented_one() -> None:
     assert shim.SOCKET == b"/var/run/k8s-ovs/cni-server.sock"
 
 
-def test_a_daemon_that_hangs_up_is_an_error_to_try_again(daemon: Daemon) -> None:
+def test_a_daemon_that_hangs_up_is_an_error_to_try_again(program: Path, daemon: Daemon) -> None:
     daemon.answer()
-    error = json.loads(run(config(daemon.path)).stdout)
+    error = json.loads(run(program, config(daemon.path)).stdout)
     assert error["code"] == 11
     assert "without an answer" in error["msg"]
 
 
-def test_status_without_a_daemon_is_not_available(directory: Path) -> None:
-    done = run(config(directory / "absent.sock", cniVersion="1.1.0"), CNI_COMMAND="STATUS")
+def test_a_daemon_that_hangs_up_meanwhile_is_one_too(program: Path, daemon: Daemon) -> None:
+    daemon.hang_up()
+    done = run(program, config(daemon.path, filler="y" * 3_000_000))
+    assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 11)
+
+
+def test_status_without_a_daemon_is_not_available(program: Path, directory: Path) -> None:
+    done = run(program, config(directory / "absent.sock", cniVersion="1.1.0"), CNI_COMMAND="STATUS")
     assert json.loads(done.stdout)["code"] == 50
 
 
-@pytest.mark.parametrize("version", [sys.hexversion >> 16, 0x0399])
-def test_the_installed_file_does_the_same_whichever_python_the_node_has(
-    daemon: Daemon, directory: Path, version: int
+def test_the_script_does_the_same_on_another_python_than_the_one_that_made_it(
+    daemon: Daemon, directory: Path
 ) -> None:
-    installed = directory / "k8s-ovs"
-    installed.write_text(executable(version))
-    installed.chmod(0o755)
     thread = daemon.answer(b'\x01{"code": 7}')
-    done = run(config(daemon.path), program=installed)
+    done = run(script(directory, version=0x0399), config(daemon.path))
     thread.join()
     assert parse_request(daemon.received, 0.0).container_id == "c0ffee"
     assert (done.returncode, done.stdout, done.stderr) == (1, b'{"code": 7}', b"")
 
 
-def test_version_needs_no_daemon() -> None:
-    done = run({"cniVersion": "0.4.0"}, CNI_COMMAND="VERSION")
+def test_version_needs_no_daemon(program: Path) -> None:
+    done = run(program, {"cniVersion": "0.4.0"}, CNI_COMMAND="VERSION")
     assert done.returncode == 0
     assert json.loads(done.stdout) == {
         "cniVersion": "0.4.0",
@@ -189,8 +211,8 @@ def test_version_needs_no_daemon() -> None:
     }
 
 
-def test_a_person_who_starts_it_is_told_that_it_is_not_for_people() -> None:
-    done = run(b"", CNI_COMMAND="")
+def test_a_person_who_starts_it_is_told_that_it_is_not_for_people(program: Path) -> None:
+    done = run(program, b"", CNI_COMMAND="")
     assert done.returncode == 1
     assert json.loads(done.stdout)["code"] == 4
 

@@ -5,13 +5,29 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.node import cni_program
 from k8s_ovs.node.cni_config import Style, cni_config
 from k8s_ovs.node.cni_install import install
+from k8s_ovs.node.cni_program import Python, check_program
+
+#: Installs it again and again; argv: what it runs on, where to, the program of the image.
+REPLACE = """
+import sys
+from pathlib import Path
+from k8s_ovs.node import cni_program
+from k8s_ovs.node.cni_install import install
+
+cni_program.PROGRAM = Path(sys.argv[3])
+python, place = cni_program.Python(sys.argv[1]), Path(sys.argv[2])
+for _ in range(40):
+    install(place, place, python=python)
+"""
 
 
 def test_the_plugin_is_executable_and_answers_without_a_daemon(tmp_path: Path) -> None:
@@ -136,6 +152,21 @@ def test_installing_twice_replaces_and_leaves_nothing_beside(tmp_path: Path) -> 
     for version in ("0.4.0", "1.0.0"):
         install(tmp_path / "bin", tmp_path / "net.d", cni_version=version)
     assert [path.name for path in sorted(tmp_path.glob("*/*"))] == ["k8s-ovs", "80-k8s-ovs.conf"]
+
+
+@pytest.mark.parametrize("python", [Python.SYSTEM, Python.OWN])
+def test_a_runtime_may_start_it_while_it_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_program: Path, python: Python
+) -> None:
+    monkeypatch.setattr(cni_program, "PROGRAM", own_program)
+    binary, _ = install(tmp_path, tmp_path, python=python)
+    again = [sys.executable, "-c", REPLACE, python, str(tmp_path), str(own_program)]
+    installing = subprocess.Popen(again)
+    starts = 0
+    while installing.poll() is None or starts == 0:
+        check_program(binary)
+        starts += 1
+    assert installing.returncode == 0
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

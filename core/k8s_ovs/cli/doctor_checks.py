@@ -36,6 +36,9 @@ def core_checks(facts: Facts) -> Iterator[Check]:
     elif isinstance(facts.picture, Picture):
         yield from _node(facts.node, facts.picture.needed_config())
     yield _cni(facts.cni, outside=facts.kube == "")
+    # No runtime is to start it on a host that serves no pods.
+    if facts.kube != "":
+        yield _cni_program(facts.cni_program)
     yield _daemon(facts.daemon)
 
 
@@ -164,6 +167,13 @@ def _cni(cni: CniFacts | K8sOvsError, *, outside: bool) -> Check:
         return Check(name, False, found, "install it, or run k8s-ovs install-cni")
     served = "" if PORTMAP in cni.plugins else "; no hostPort, as portmap is not chained"
     return Check(name, True, f"{cni.first}: {', '.join(cni.plugins)}{served}")
+
+
+def _cni_program(said: str | K8sOvsError) -> Check:
+    name = "CNI program"
+    if isinstance(said, K8sOvsError):
+        return Check(name, False, str(said), "install it anew: k8s-ovs install-cni")
+    return Check(name, True, said)
 
 
 def _daemon(daemon: DaemonWord | K8sOvsError) -> Check:

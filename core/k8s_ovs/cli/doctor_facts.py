@@ -22,7 +22,8 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import masquerade
 from k8s_ovs.link import node as node_link
 from k8s_ovs.model.node import Here
-from k8s_ovs.node.cni_config import has_plugin, plugins_of
+from k8s_ovs.node.cni_config import BINARY, has_plugin, plugins_of
+from k8s_ovs.node.cni_program import check_program
 from k8s_ovs.node.setup import own_link
 from k8s_ovs.ovs.datapath import kernel_has_datapath
 from k8s_ovs.plugin.view import HERE, World
@@ -80,7 +81,7 @@ class Facts:
     """Each part's answer, or why there is none.
 
     in_kernel: this kernel has Open vSwitch's datapath. kube: where the API server is; empty: the
-    environment names none.
+    environment names none. cni_program: what the runtime starts, in its own words.
     """
 
     daemon: DaemonWord | K8sOvsError
@@ -90,6 +91,7 @@ class Facts:
     picture: Picture | K8sOvsError
     node: NodeFacts | K8sOvsError
     cni: CniFacts | K8sOvsError
+    cni_program: str | K8sOvsError
 
 
 def gather(etcd: EtcdPlace, cni_socket: Path, ovs_run_dir: Path, cni: CniPlace) -> Facts:
@@ -109,13 +111,14 @@ def gather(etcd: EtcdPlace, cni_socket: Path, ovs_run_dir: Path, cni: CniPlace) 
     else:
         node = picture
     return Facts(
-        daemon,
-        switch,
-        _asked(kernel_has_datapath),
-        kube,
-        picture,
-        node,
-        _asked(lambda: ask_cni(cni)),
+        daemon=daemon,
+        switch=switch,
+        in_kernel=_asked(kernel_has_datapath),
+        kube=kube,
+        picture=picture,
+        node=node,
+        cni=_asked(lambda: ask_cni(cni)),
+        cni_program=_asked(lambda: check_program(cni.bin_dir / BINARY)),
     )
 
 

@@ -10,6 +10,7 @@ import typer
 from k8s_ovs.cli.options import BinDir, CniStyle, ConfDir
 from k8s_ovs.node.cni_config import CNI_VERSION, SOCKET, Style
 from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR, install
+from k8s_ovs.node.cni_program import Python
 
 __all__ = ["run"]
 
@@ -23,16 +24,22 @@ def run(
         str, typer.Option(help="Version of the CNI specification that the runtime speaks.")
     ] = CNI_VERSION,
     cni_style: CniStyle = Style.AUTO,
+    python: Annotated[
+        Python,
+        typer.Option(
+            help="What the plugin runs on: the system's, a Python of its own, or auto: its own "
+            "where this installation carries one."
+        ),
+    ] = Python.AUTO,
 ) -> None:
     """Put the CNI plugin and its configuration where the container runtime looks for them.
-
-    The plugin is a Python program: this host needs /usr/bin/python3.
 
     \b
     Examples:
       k8s-ovs install-cni
       k8s-ovs install-cni --bin-dir /usr/lib/cni --cni-version 0.4.0
       k8s-ovs install-cni --cni-style conflist
+      k8s-ovs install-cni --python own
     """
-    for path in install(bin_dir, conf_dir, cni_style, cni_version, cni_socket):
+    for path in install(bin_dir, conf_dir, cni_style, cni_version, cni_socket, python=python):
         typer.echo(f"installed {path}")

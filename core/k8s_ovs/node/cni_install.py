@@ -16,7 +16,8 @@ from k8s_ovs.node.cni_config import (
     cni_config,
     is_own,
 )
-from k8s_ovs_cni.executable import executable, is_executable
+from k8s_ovs.node.cni_program import Python, program
+from k8s_ovs_cni.executable import is_executable
 
 __all__ = ["BIN_DIR", "CONF_DIR", "install", "installed"]
 
@@ -30,13 +31,15 @@ def install(
     style: Style = Style.AUTO,
     cni_version: str = CNI_VERSION,
     cni_socket: Path = SOCKET,
+    *,
+    python: Python = Python.AUTO,
 ) -> tuple[Path, Path]:
     """Write plugin and configuration; returns their paths. Raises K8sOvsError.
 
     The configuration comes last: with it the runtime says that its network is ready.
     """
     chosen = style.on(bin_dir, cni_version)
-    binary = _put(bin_dir / BINARY, executable(), 0o755)
+    binary = _put(bin_dir / BINARY, program(python), 0o755)
     return binary, _put_config(conf_dir, chosen, cni_config(chosen, cni_version, cni_socket))
 
 
@@ -52,7 +55,8 @@ def installed(bin_dir: Path, conf_dir: Path) -> dict[Path, bool]:
 def _put_config(conf_dir: Path, style: Style, config: dict[str, Any]) -> Path:
     """Write it, then take that of the other style away: a runtime that looks meanwhile sees the
     old one or the new one, and never none."""
-    written = _put(conf_dir / FILES[style], json.dumps(config, indent=2) + "\n", 0o644)
+    text = json.dumps(config, indent=2) + "\n"
+    written = _put(conf_dir / FILES[style], text.encode(), 0o644)
     for path in (conf_dir / name for name in FILES.values()):
         if path != written and is_own(_read(path) or b""):
             _remove(path)
@@ -75,12 +79,12 @@ def _read(path: Path) -> bytes | None:
         raise K8sOvsError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _put(path: Path, text: str, mode: int) -> Path:
+def _put(path: Path, content: bytes, mode: int) -> Path:
     """Replace a file at once: a runtime that starts it meanwhile has the old or the new one."""
     beside = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text)
+        beside.write_bytes(content)
         beside.chmod(mode)
         beside.replace(path)
     except OSError as error:

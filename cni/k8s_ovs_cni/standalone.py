@@ -1,0 +1,61 @@
+"""How does the shim become a program that needs nothing of its host, neither Python nor a libc?
+
+    python -m k8s_ovs_cni.standalone
+
+links it with the interpreter that runs this. The host that does it needs a compiler and the static
+libraries of Python and C: on Debian the packages gcc, libc6-dev and libpython3-dev.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from k8s_ovs_cni.executable import PROGRAM, code, stamp
+
+__all__ = ["build"]
+
+_MAIN = Path(__file__).with_name("standalone.c")
+_LIMIT_S = 300
+_ARRAY = "static const unsigned char {name}[] = {{{code}}};\n"
+
+
+def build(program: Path = PROGRAM) -> None:
+    """Write the program. Raises OSError, subprocess.TimeoutExpired, RuntimeError with the words of
+    the compiler."""
+    library = Path(sysconfig.get_config_var("LIBPL"), sysconfig.get_config_var("LIBRARY"))
+    if not library.exists():
+        raise RuntimeError(f"{library} is missing: Python's static library (libpython3-dev)")
+    with tempfile.TemporaryDirectory(prefix="k8s-ovs-shim-") as directory:
+        Path(directory, "shim.h").write_text(_header())
+        made = Path(directory, program.name)
+        includes = [directory, *(sysconfig.get_path(name) for name in ("include", "platinclude"))]
+        command = ["cc", "-O2", "-static", "-s", *(f"-I{each}" for each in includes), str(_MAIN)]
+        command += [str(library), "-lm", "-o", str(made)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+        program.write_bytes(made.read_bytes())
+    program.chmod(0o755)
+
+
+def _header() -> str:
+    """What standalone.c includes."""
+    bootstrap = Path(sysconfig.get_path("stdlib"), "importlib", "_bootstrap.py")
+    arrays = {"shim": code(), "bootstrap": code(bootstrap, "<frozen importlib._bootstrap>")}
+    return f'#define STAMP "{stamp()}"\n' + "".join(
+        _ARRAY.format(name=name, code=",".join(map(str, each))) for name, each in arrays.items()
+    )
+
+
+if __name__ == "__main__":
+    try:
+        build()
+    except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+        sys.exit(f"error: {error}")
+    print(f"made {PROGRAM}")
