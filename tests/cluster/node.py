@@ -20,6 +20,7 @@ from k8s_ovs.lab.process import LabProcess, await_that
 
 __all__ = [
     "PLUGINS",
+    "WITHOUT_PYTHON",
     "WITH_PORTMAP",
     "box",
     "import_image",
@@ -34,6 +35,8 @@ PLUGINS = Path("/usr/lib/cni")
 # WITH_PORTMAP: the other nodes have no such plugin, so both of our configurations are tried.
 WITH_PORTMAP = "node1"
 BOX = Path(__file__).with_name("box.sh")
+# WITHOUT_PYTHON: the node that has none, as an image of a host may be; the others have Debian's.
+WITHOUT_PYTHON = "node2"
 
 CONTAINERD = """\
 version = 2
@@ -65,7 +68,10 @@ def open_box(node: LabNode, programs: Path) -> None:
         shutil.copy2(PLUGINS / plugin, root / "opt" / "cni" / "bin" / plugin)
     process = box(node)
     alone = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child"]
-    process.start([*alone, str(BOX), node.name, str(root), str(programs)], netns=node.netns)
+    hidden = _pythons() if node.name == WITHOUT_PYTHON else []
+    process.start(
+        [*alone, str(BOX), node.name, str(root), str(programs), *hidden], netns=node.netns
+    )
     ready = ["test", "-e", "/run/box-is-ready"]
     await_that(
         f"the box of {node.name}",
@@ -152,6 +158,11 @@ def _start(node: LabNode, *command: str) -> LabProcess:
     process = LabProcess(node.directory, Path(command[0]).name)
     process.start(in_box(node, command))
     return process
+
+
+def _pythons() -> list[str]:
+    """Each Python that is in /usr/bin."""
+    return sorted({str(each.resolve()) for each in Path("/usr/bin").glob("python3*")})
 
 
 def _first_process(node: LabNode) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.cluster.cluster import SYSTEM, Cluster
 from tests.cluster.conftest import Installed
-from tests.cluster.node import WITH_PORTMAP, in_box
+from tests.cluster.node import WITHOUT_PYTHON, WITH_PORTMAP, in_box
 
 from k8s_ovs.lab.command import run
 
@@ -36,6 +36,17 @@ def test_what_the_runtime_needs_is_on_the_node(installed: Installed) -> None:
             assert (name, types) == ("80-k8s-ovs.conflist", ["k8s-ovs", "portmap"])
         else:
             assert (name, types) == ("80-k8s-ovs.conf", ["k8s-ovs"])
+
+
+def test_a_node_without_python_is_ready_too(installed: Installed) -> None:
+    place = installed.cluster.place
+    (node,) = (each for each in place.nodes if each.name == WITHOUT_PYTHON)
+    refused = run(in_box(node, ["/usr/bin/python3", "--version"]), check=False)
+    assert "Permission denied" in refused.stderr
+    assert installed.cluster.ready(node.name)[0] == "True"
+    doctor = ["k8s-ovs", "doctor"]
+    said = installed.cluster.exec(installed.cluster.daemon_on(node.name), *doctor, namespace=SYSTEM)
+    assert "speaks CNI 1.1.0, on a Python of its own" in said
 
 
 def test_the_daemon_has_no_more_rights_than_it_was_given(installed: Installed) -> None:
