@@ -7,6 +7,7 @@ from typing import Any
 import shaping_report
 from rich.console import Console
 from rich.table import Table
+from start import OWN
 
 __all__ = ["TARGETS", "show"]
 
@@ -25,6 +26,8 @@ def show(found: dict[str, Any]) -> None:
     """Print them."""
     console = Console(width=100, soft_wrap=True)
     console.print(", ".join(f"{name} {value}" for name, value in found["machine"].items()))
+    if "start" in found:
+        console.print(_starts(found["start"]))
     if "one_by_one" in found:
         console.print(_times(found["one_by_one"]), _rates(found["burst"]), _steps(found["steps"]))
         _targets(console, found)
@@ -34,6 +37,17 @@ def show(found: dict[str, Any]) -> None:
         _tenants(console, found["tenants"])
     if "shaping" in found:
         shaping_report.show(console, found["shaping"])
+
+
+def _starts(start: dict[str, Any]) -> Table:
+    title = f"The CNI program, {start['count']} times"
+    table = Table("ms", "p50", "p90", "p99", "ratio of p50", title=title, min_width=60)
+    for command, figures in start["commands"].items():
+        for python, each in figures["ms"].items():
+            ratio = str(figures["ratio"]) if python == OWN else ""
+            row = (f"{each[cut]:.2f}" for cut in ("p50", "p90", "p99"))
+            table.add_row(f"{command}, {python} Python", *row, ratio)
+    return table
 
 
 def _times(one_by_one: dict[str, Any]) -> Table:

@@ -1,6 +1,6 @@
 """How fast is k8s-ovs, beside Debian's bridge and host-local plugins in the same run?
 
-    python tests/bench/run.py [--output FILE] [--only cni|flows|tenants|shaping]
+    python tests/bench/run.py [--output FILE] [--only start|cni|flows|tenants|shaping]
 
 Ends with status 1 only where something did not work; a missed target is told, not punished.
 """
@@ -20,6 +20,7 @@ import flows
 import picture
 import report
 import shaping
+import start
 import steps
 import subjects
 import tenants
@@ -28,12 +29,13 @@ from subjects import Subject
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.lab import Lab, LabSettings
+from k8s_ovs_cni.standalone import build
 
 _NAME = "bench"
 _WARM_UP = 3
 #: 510 pods a node, 128 nodes.
 _CONFIG = {"HostSubnetLength": 9}
-_PARTS = ("cni", "flows", "tenants", "shaping")
+_PARTS = ("start", "cni", "flows", "tenants", "shaping")
 _FIGURES = Path(__file__).parents[2] / "docs/benchmarks"
 
 
@@ -45,8 +47,12 @@ def main() -> int:
     lab = Lab.up(LabSettings(name=wanted.name, nodes=1, config=_CONFIG), report=_progress)
     try:
         found = {"machine": facts(lab)}
+        own = _program(lab)
+        if wanted.only in (None, "start"):
+            _progress(f"{wanted.starts} starts of the CNI program, on either Python")
+            found["start"] = start.measure(lab, own, wanted.starts)
         if wanted.only in (None, "cni", "flows"):
-            found |= _measure(lab, wanted)
+            found |= _measure(lab, own, wanted)
         if wanted.only in (None, "shaping"):
             asked = shaping.Wanted(wanted.rates, wanted.seconds, wanted.congestion)
             found["shaping"] = shaping.measure(lab, f"{wanted.name}peer", asked, _progress)
@@ -84,7 +90,14 @@ def _files(found: dict[str, Any], output: Path | None) -> dict[Path, list[str]]:
     return {path: each for path, each in files.items() if each}
 
 
-def _measure(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
+def _program(lab: Lab) -> Path:
+    """The CNI program that the image brings."""
+    own = lab.nodes[0].directory / "own"
+    build(own)
+    return own
+
+
+def _measure(lab: Lab, program: Path, wanted: argparse.Namespace) -> dict[str, Any]:
     count = max(wanted.singles, wanted.burst)
     pods = {
         role: [f"{wanted.name}-{role}-pod{n}" for n in range(count)] for role in ("ours", "peer")
@@ -95,7 +108,7 @@ def _measure(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
         try:
             _progress("namespaces of the pods")
             subjects.add_namespaces(every)
-            ours = subjects.k8s_ovs(lab, pods["ours"])
+            ours = subjects.k8s_ovs(lab, program, pods["ours"])
             found: dict[str, Any] = {}
             if wanted.only != "flows":
                 peer = subjects.bridge(peer_node, Path(directory), pods["peer"])
@@ -125,6 +138,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="where the figures go (docs/benchmarks/)")
     parser.add_argument("--only", choices=_PARTS, help="a part of it")
     parser.add_argument("--name", default=_NAME, help=f"the lab's name ({_NAME})")
+    parser.add_argument("--starts", type=int, default=200, help="of the program, each kind (200)")
     parser.add_argument("--singles", type=int, default=60, help="pods, one by one (60)")
     parser.add_argument("--burst", type=int, default=60, help="pods of a burst (60)")
     parser.add_argument("--at-once", type=int, default=10, help="how many at a time (10)")

@@ -63,13 +63,13 @@ class Subject:
         return Call(self.program, self.netns, environment, self.config)
 
 
-def k8s_ovs(lab: Lab, pods: Sequence[str]) -> Subject:
-    """The lab's first node, with the program that users install, and an API server that knows the
-    pods, so that no ADD waits for that."""
+def k8s_ovs(lab: Lab, program: Path, pods: Sequence[str]) -> Subject:
+    """The lab's first node, with an API server that knows the pods, so that no ADD waits for that.
+    program: what runtimes start."""
     node = lab.nodes[0]
     for pod in pods:
         servers.objects(lab.layout).create_pod(node, "default", pod, {}, {})
-    return Subject("k8s-ovs", node.cni_program, node.netns, node.cni_config, tuple(pods))
+    return Subject("k8s-ovs", program, node.netns, node.cni_config, tuple(pods))
 
 
 def bridge(netns: str, directory: Path, pods: Sequence[str]) -> Subject:
