@@ -1,4 +1,4 @@
-"""Where are the programs of Kubernetes? Built once from the Go module proxy, kept in a cache."""
+"""Where are Kubernetes' programs, and Helm? Built once from the Go module proxy, then cached."""
 
 from __future__ import annotations
 
@@ -16,10 +16,19 @@ from tests.kernel.host import mortal
 
 from k8s_ovs.errors import K8sOvsError, TimedOut
 
-__all__ = ["KUBERNETES", "coredns", "kube_cache", "kubernetes", "staging_modules"]
+__all__ = [
+    "COREDNS",
+    "KUBERNETES",
+    "coredns",
+    "helm",
+    "kube_cache",
+    "kubernetes",
+    "staging_modules",
+]
 
 KUBERNETES = "1.34.2"
 COREDNS = "1.12.4"
+HELM = "3.19.5"
 PROGRAMS = (
     "kube-apiserver",
     "kube-controller-manager",
@@ -49,7 +58,12 @@ def kubernetes() -> Path:
 
 def coredns() -> Path:
     """The cluster's DNS server, from the cache or built (about 2 min, once)."""
-    return cached("coredns", fingerprint(COREDNS), _build_coredns, kube_cache()) / "coredns"
+    return _installed("github.com/coredns/coredns", COREDNS)
+
+
+def helm() -> Path:
+    """What installs a chart, from the cache or built (about 2 min, once)."""
+    return _installed("helm.sh/helm/v3/cmd/helm", HELM)
 
 
 def staging_modules(go_mod: str) -> list[str]:
@@ -93,14 +107,16 @@ def _write_module(go_mod: Path) -> None:
     go_mod.write_text("\n".join(lines) + "\n")
 
 
-def _build_coredns(directory: Path) -> None:
-    progress(f"building coredns {COREDNS}, about 2 min, once")
-    _go(
-        directory,
-        *("install", "-trimpath", "-ldflags", "-s -w"),
-        f"github.com/coredns/coredns@v{COREDNS}",
-        environment={"GOBIN": str(directory)},
-    )
+def _installed(package: str, version: str) -> Path:
+    """The program of a module that is compiled as it was published."""
+    name = package.rpartition("/")[2]
+
+    def build(directory: Path) -> None:
+        progress(f"building {name} {version}, about 2 min, once")
+        words = ("install", "-trimpath", "-ldflags", "-s -w", f"{package}@v{version}")
+        _go(directory, *words, environment={"GOBIN": str(directory)})
+
+    return cached(name, fingerprint(version), build, kube_cache()) / name
 
 
 def _go(directory: Path, *words: str, environment: Mapping[str, str] | None = None) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 from tests.cluster import control_plane
+from tests.cluster.chart import helm
 from tests.cluster.images import TOOLS
 from tests.cluster.place import Place
 
@@ -19,11 +22,14 @@ from k8s_ovs.lab.command import run
 from k8s_ovs.lab.process import await_that
 from k8s_ovs.lab.servers import etcdctl
 
-__all__ = ["MANIFEST", "Cluster"]
+__all__ = ["MANIFEST", "SYSTEM", "Cluster"]
 
 MANIFEST = Path(__file__).resolve().parents[2] / "deploy" / "k8s-ovs.yaml"
 READY_WITHIN_S = 120.0
+PINGS_LIMIT_S = 600.0
 SYSTEM = "kube-system"
+# DAEMONS: the label of the DaemonSet's pods.
+DAEMONS = "app.kubernetes.io/name=k8s-ovs"
 
 
 @frozen
@@ -57,12 +63,34 @@ class Cluster:
         (found,) = (each for each in conditions if each["type"] == "Ready")
         return found["status"], found["message"]
 
-    def install(self, manifest: str) -> None:
-        """Apply the manifest; wait until the DaemonSet runs on all nodes and these are ready."""
-        self.kubectl("apply", "-f", "-", text=manifest)
+    def install_manifest(self) -> None:
+        """Apply the manifest, and wait until the network works on all nodes."""
+        self.kubectl("apply", "-f", str(MANIFEST))
+        self.await_network()
+
+    def remove_manifest(self) -> None:
+        """Delete what the manifest made, and wait until the daemons have ended."""
+        self.kubectl("delete", "-f", str(MANIFEST), timeout=READY_WITHIN_S)
+        self.await_no_daemons()
+
+    def helm(self, *words: str) -> str:
+        """What `helm WORDS` prints."""
+        return helm(*words, place=self.place, timeout=READY_WITHIN_S)
+
+    def await_network(self) -> None:
+        """Wait until the DaemonSet is new on all nodes, and all nodes are ready."""
         self.await_rollout("daemonset/k8s-ovs")
+        self.await_nodes()
+
+    def await_nodes(self) -> None:
+        """Wait until all nodes are ready."""
         everywhere = ["--all", "--for=condition=Ready", f"--timeout={READY_WITHIN_S:.0f}s"]
         self.kubectl("wait", "node", *everywhere, timeout=READY_WITHIN_S + 10)
+
+    def await_no_daemons(self) -> None:
+        """Wait until no pod of the DaemonSet is left."""
+        gone = ["--for=delete", f"--selector={DAEMONS}", f"--timeout={READY_WITHIN_S:.0f}s"]
+        self.kubectl("wait", "pod", "-n", SYSTEM, *gone, timeout=READY_WITHIN_S + 10)
 
     def await_rollout(self, what: str, namespace: str = SYSTEM) -> None:
         """Wait until all of a DaemonSet or Deployment is new and available."""
@@ -71,14 +99,9 @@ class Cluster:
 
     def daemon_on(self, node: str) -> str:
         """The name of the daemon's pod on a node."""
-        pods = self.get("pods", namespace=SYSTEM)
-        (found,) = (
-            pod["metadata"]["name"]
-            for pod in pods
-            if pod["spec"].get("nodeName") == node
-            and pod["metadata"]["labels"].get("app.kubernetes.io/name") == "k8s-ovs"
-        )
-        return str(found)
+        where = [f"--selector={DAEMONS}", f"--field-selector=spec.nodeName={node}"]
+        (found,) = self.kubectl("get", "pod", "-n", SYSTEM, *where, "-o", "name").split()
+        return found.removeprefix("pod/")
 
     def run_pod(
         self,
@@ -156,16 +179,22 @@ class Cluster:
             raise K8sOvsError(f"ping in pod {namespace}/{pod}: {done.stderr.strip()}")
         return done.returncode == 0
 
-    def spawn(self, pod: str, *command: str, namespace: str = "default") -> subprocess.Popen[str]:
-        """Start a command in a pod; the caller reads its output and ends it."""
-        return subprocess.Popen(
-            [str(self.place.kubectl), "exec", pod, "-n", namespace, "--", *command],
-            env=os.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def pings_while(self, pod: str, address: str, work: Callable[[], None]) -> tuple[int, set[int]]:
+        """How many pings of a pod were answered while work was done, and the numbers of the others.
+
+        50 are sent a second. Those after the last answer are not lost, but still on their way.
+        """
+        command = f"exec ping -i 0.02 {address} >/tmp/pings"
+        with ThreadPoolExecutor() as pool:
+            ping = pool.submit(self.exec, pod, "sh", "-c", command, timeout=PINGS_LIMIT_S)
+            try:
+                work()
+            finally:
+                self.exec(pod, "pkill", "-INT", "ping")
+            ping.result()
+        said = self.exec(pod, "cat", "/tmp/pings")
+        answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", said)}
+        return len(answered), set(range(1, max(answered, default=1))) - answered
 
     def await_event(self, kind: str, name: str, reason: str) -> str:
         """Wait for an event of this reason about the object; its message."""

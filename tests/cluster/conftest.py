@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from attrs import frozen
+from tests.cluster.binaries import helm, kubernetes
 from tests.cluster.cluster import MANIFEST, Cluster
+from tests.cluster.images import all_images
 from tests.cluster.lifecycle import tear_down, up
 from tests.cluster.place import Place
 
@@ -19,34 +23,49 @@ NAME = os.environ.get("K8S_OVS_TEST_CLUSTER", "kct")
 class Installed:
     """A cluster with the network. bare: what each node said of itself before, by its name.
     without_switch: what node1 told when the daemon looked for Open vSwitch where there is none.
+    up_s: how long it took to bring the cluster up; ready_s: to install the network on it.
     """
 
     cluster: Cluster
     bare: dict[str, tuple[str, str]]
     without_switch: str
+    up_s: float
+    ready_s: float
 
 
 @pytest.fixture(scope="session")
-def bare_cluster() -> Iterator[Cluster]:
-    """Two nodes without a network."""
+def bare_cluster() -> Iterator[tuple[Cluster, float]]:
+    """Two nodes without a network, and the seconds that it took to bring them up."""
     place = Place(NAME, 2)
     tear_down(place)
-    up(place)
-    yield Cluster(place)
+    # What is made once is no part of the time.
+    for make in (kubernetes, helm, all_images):
+        make()
+    up_s = seconds(partial(up, place))
+    yield Cluster(place), up_s
     tear_down(place)
 
 
 @pytest.fixture(scope="session")
-def installed(bare_cluster: Cluster) -> Installed:
+def installed(bare_cluster: tuple[Cluster, float]) -> Installed:
     """The network, installed as a user does, at first on nodes where no Open vSwitch is found."""
+    cluster, up_s = bare_cluster
     manifest = MANIFEST.read_text()
     elsewhere = manifest.replace("path: /var/run/openvswitch", "path: /var/run/no-openvswitch")
     assert elsewhere != manifest
-    bare_cluster.kubectl("apply", "-f", "-", text=elsewhere)
-    message = bare_cluster.await_event("Node", "node1", "NetworkNotReady")
-    bare = {node.name: bare_cluster.ready(node.name) for node in bare_cluster.place.nodes}
-    bare_cluster.install(manifest)
-    return Installed(bare_cluster, bare, message)
+    cluster.kubectl("apply", "-f", "-", text=elsewhere)
+    message = cluster.await_event("Node", "node1", "NetworkNotReady")
+    cluster.remove_manifest()
+    bare = {node.name: cluster.ready(node.name) for node in cluster.place.nodes}
+    ready_s = seconds(cluster.install_manifest)
+    return Installed(cluster, bare, message, up_s, ready_s)
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """How long it takes."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ BASE_PACKAGES = ("ca-certificates",)
 
 # INTO_IMAGE: what deploy/Dockerfile may see of the tree, as .dockerignore has it.
 INTO_IMAGE = [".dockerignore", "LICENSE", "README.md", "pyproject.toml"]
-INTO_IMAGE += ["cni", "core", "deploy", "plugins"]
+INTO_IMAGE += ["cni", "core", "deploy", ":!deploy/chart", "plugins"]
 
 
 def all_images() -> dict[str, Path]:
