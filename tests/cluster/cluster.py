@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,14 +20,25 @@ from k8s_ovs.lab.command import run
 from k8s_ovs.lab.process import await_that
 from k8s_ovs.lab.servers import etcdctl
 
-__all__ = ["MANIFEST", "SYSTEM", "Cluster"]
+__all__ = ["MANIFEST", "PING", "SYSTEM", "Cluster", "Pod"]
 
 MANIFEST = Path(__file__).resolve().parents[2] / "deploy" / "k8s-ovs.yaml"
 READY_WITHIN_S = 120.0
 PINGS_LIMIT_S = 600.0
 SYSTEM = "kube-system"
+# PING: ends well when one of five is answered.
+PING = ("ping", "-q", "-c", "5", "-i", "0.2", "-W", "1")
 # DAEMONS: the label of the DaemonSet's pods.
 DAEMONS = "app.kubernetes.io/name=k8s-ovs"
+
+
+@frozen
+class Pod:
+    """A pod that runs: its name, its address, and how often a container of it was restarted."""
+
+    name: str
+    address: str
+    restarts: int
 
 
 @frozen
@@ -110,7 +119,6 @@ class Cluster:
         namespace: str = "default",
         *,
         command: Sequence[str] = ("sleep", "infinity"),
-        annotations: dict[str, str] | None = None,
         app: str = "",
         container: Mapping[str, Any] | None = None,
         spec: Mapping[str, Any] | None = None,
@@ -119,21 +127,10 @@ class Cluster:
 
         app: its label of this name, NAME if empty. container, spec: fields beside the usual ones.
         """
-        tools = {"name": "tools", "image": TOOLS, "imagePullPolicy": "Never", "command": [*command]}
+        where = {"nodeSelector": {"kubernetes.io/hostname": node}}
         metadata = {"name": name, "namespace": namespace, "labels": {"app": app or name}}
-        self.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": metadata | {"annotations": annotations or {}},
-                "spec": {
-                    "nodeSelector": {"kubernetes.io/hostname": node},
-                    "terminationGracePeriodSeconds": 0,
-                    "containers": [tools | dict(container or {})],
-                    **(spec or {}),
-                },
-            }
-        )
+        whole = _tools(command, container) | where | dict(spec or {})
+        self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": whole})
         self.await_ready(name, namespace)
         return str(self.get("pod", name, namespace)["status"]["podIP"])
 
@@ -141,6 +138,50 @@ class Cluster:
         """Wait until the pod is ready, or until it is not."""
         wanted = [f"--for=condition=Ready={ready}", f"--timeout={READY_WITHIN_S:.0f}s"]
         self.kubectl("wait", f"pod/{pod}", "-n", namespace, *wanted, timeout=READY_WITHIN_S + 10)
+
+    def deployment(
+        self,
+        name: str,
+        namespace: str,
+        command: Sequence[str],
+        *,
+        replicas: int = 1,
+        annotations: dict[str, str] | None = None,
+    ) -> None:
+        """Pods with the tools, spread over the nodes, labelled app=NAME; `await_rollout` waits."""
+        labels = {"app": name}
+        spread = {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": labels},
+        }
+        spec = _tools(command) | {"topologySpreadConstraints": [spread]}
+        template = {"metadata": {"labels": labels, "annotations": annotations or {}}, "spec": spec}
+        self.apply(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {
+                    "replicas": replicas,
+                    "selector": {"matchLabels": labels},
+                    "template": template,
+                },
+            }
+        )
+
+    def pods_of(self, app: str, namespace: str) -> dict[str, Pod]:
+        """The pods that are labelled app=APP, by the node that each is on; one a node."""
+        words = ["get", "pod", "-n", namespace, f"--selector=app={app}", "-o", "json"]
+        return {
+            each["spec"]["nodeName"]: Pod(
+                each["metadata"]["name"],
+                each["status"]["podIP"],
+                sum(one["restartCount"] for one in each["status"]["containerStatuses"]),
+            )
+            for each in json.loads(self.kubectl(*words))["items"]
+        }
 
     def service(
         self,
@@ -170,14 +211,17 @@ class Cluster:
         """What the command prints in the pod."""
         return self.kubectl("exec", pod, "-n", namespace, "--", *command, timeout=timeout)
 
-    def reaches(self, pod: str, address: str, namespace: str = "default") -> bool:
-        """Whether one of five pings is answered; the first may be lost while OVS looks around."""
-        command = ["ping", "-c", "5", "-i", "0.2", "-W", "1", "-q", address]
+    def succeeds(self, pod: str, *command: str, namespace: str = "default") -> bool:
+        """Whether the command ends well in the pod."""
         words = ["exec", pod, "-n", namespace, "--", *command]
         done = run([str(self.place.kubectl), *words], timeout=30, check=False)
-        if "packets transmitted" not in done.stdout:
-            raise K8sOvsError(f"ping in pod {namespace}/{pod}: {done.stderr.strip()}")
+        if done.returncode and "command terminated with exit code" not in done.stderr:
+            raise K8sOvsError(f"{command[0]} in pod {namespace}/{pod}: {done.stderr.strip()}")
         return done.returncode == 0
+
+    def reaches(self, pod: str, address: str, namespace: str = "default") -> bool:
+        """Whether one of five pings is answered; the first may be lost while OVS looks around."""
+        return self.succeeds(pod, *PING, address, namespace=namespace)
 
     def pings_while(self, pod: str, address: str, work: Callable[[], None]) -> tuple[int, set[int]]:
         """How many pings of a pod were answered while work was done, and the numbers of the others.
@@ -208,3 +252,9 @@ class Cluster:
 
         await_that(f"an event {reason} of {kind} {name}", is_there, READY_WITHIN_S)
         return str(found[-1]["message"])
+
+
+def _tools(command: Sequence[str], container: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The spec of a pod that runs a command of the tools' image, and goes at once when it is to."""
+    tools = {"name": "tools", "image": TOOLS, "imagePullPolicy": "Never", "command": [*command]}
+    return {"terminationGracePeriodSeconds": 0, "containers": [tools | dict(container or {})]}

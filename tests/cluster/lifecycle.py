@@ -27,7 +27,7 @@ from k8s_ovs.ovs.datapath import choose_datapath, kernel_has_datapath
 from k8s_ovs.testing.etcd import EtcdProcess
 from k8s_ovs.testing.ovs import OvsProcess
 
-__all__ = ["nodes_up", "tear_down", "up"]
+__all__ = ["datapath_here", "nodes_up", "tear_down", "up"]
 
 REGISTERED_WITHIN_S = 90.0
 DNS_MANIFEST = Path(__file__).with_name("coredns.yaml")
@@ -68,6 +68,11 @@ def up(place: Place) -> None:
         (place.directory / WHOLE).write_text(f"{place.count}\n")
 
 
+def datapath_here() -> str:
+    """The datapath that nodes get on this machine: system (the kernel's) or netdev (userspace)."""
+    return choose_datapath("auto", kernel_has_datapath(), SWITCH_OFFERS)
+
+
 def nodes_up(place: Place) -> int:
     """How many nodes the whole cluster has that is there; 0: none is, or one of its nodes ended."""
     whole = place.directory / WHOLE
@@ -86,7 +91,7 @@ def tear_down(place: Place) -> bool:
 
 
 def _bring_up(place: Place, programs: Path, images: dict[str, Path]) -> None:
-    datapath = choose_datapath("auto", kernel_has_datapath(), SWITCH_OFFERS)
+    datapath = datapath_here()
     progress(f"{place.count} nodes as namespaces, {datapath} datapath")
     wire(place.layout, place.nodes)
     authority = Authority(place.directory / "certificates")

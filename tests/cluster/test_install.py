@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.cluster.cluster import SYSTEM, Cluster
 from tests.cluster.conftest import Installed
-from tests.cluster.node import WITHOUT_PYTHON, WITH_PORTMAP, in_box
+from tests.cluster.node import WITH_PORTMAP, WITHOUT_PYTHON, in_box
 
 from k8s_ovs.lab.command import run
 
