@@ -17,10 +17,8 @@ from limited import Place
 from k8s_ovs.lab.command import command_in, run
 from k8s_ovs.lab.process import await_that
 
-__all__ = ["Load", "iperf_server", "put", "running"]
+__all__ = ["Load", "iperf_client", "iperf_server", "put", "running"]
 
-#: How much of the rate UDP offers: more than may pass.
-_OFFERED = 1.25
 #: Headers of a TCP segment with timestamps, in bytes: TCP, IPv4, Ethernet.
 _HEADERS = 32 + 20 + 14
 #: Bytes of data of an echo, and of its frame; echoes take this share of the rate.
@@ -35,13 +33,15 @@ _LISTENS = re.compile(r":1451 \S+ 0A ")
 @frozen
 class Load:
     """protocol: tcp or udp. streams: at once. seconds: how long. rate: the limit, bits a second.
-    congestion: TCP's congestion control; None: the system's."""
+    congestion: TCP's congestion control; None: the system's. offered: how much of the rate UDP
+    offers: more than may pass."""
 
     protocol: str
     streams: int
     seconds: int
     rate: int
     congestion: str | None = None
+    offered: float = 1.25
 
 
 def put(sender: Place, receiver: Place, load: Load) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def put(sender: Place, receiver: Place, load: Load) -> dict[str, Any]:
     """
     refused = _refused(sender)
     with iperf_server(receiver) as server, _echoes(sender, receiver, load) as echoes:
-        words = [*_iperf(receiver, load), *_offer(load)]
+        words = iperf_client(receiver, load)
         said = run(words, netns=sender.netns, timeout=load.seconds + _GRACE_S).stdout
         sent, received = json.loads(said), json.loads(server.communicate(timeout=_GRACE_S)[0])
         pings = echoes.communicate(timeout=load.seconds + _GRACE_S)[0]
@@ -84,15 +84,17 @@ def iperf_server(place: Place) -> Iterator[subprocess.Popen[str]]:
         yield server
 
 
-def _iperf(receiver: Place, load: Load) -> list[str]:
+def iperf_client(receiver: Place, load: Load) -> list[str]:
+    """The words of an iperf3 client that puts it on; it prints JSON at its end."""
     lengths = [f"--time={load.seconds}", f"--parallel={load.streams}"]
-    return ["iperf3", "--client", receiver.address, "--json", "--connect-timeout=10000", *lengths]
+    words = ["iperf3", "--client", receiver.address, "--json", "--connect-timeout=10000"]
+    return [*words, *lengths, *_offer(load)]
 
 
 def _offer(load: Load) -> list[str]:
     if load.protocol == "tcp":
         return [f"--congestion={load.congestion}"] if load.congestion else []
-    return ["--udp", f"--bitrate={round(load.rate * _OFFERED / load.streams)}"]
+    return ["--udp", f"--bitrate={round(load.rate * load.offered / load.streams)}"]
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def main() -> int:
         if wanted.only in (None, "cni", "flows"):
             found |= _measure(lab, own, wanted)
         if wanted.only in (None, "shaping"):
-            asked = shaping.Wanted(wanted.rates, wanted.seconds, wanted.congestion)
+            asked = shaping.Wanted(wanted.rates, wanted.seconds, wanted.congestion, wanted.rounds)
             found["shaping"] = shaping.measure(lab, f"{wanted.name}peer", asked, _progress)
     finally:
         lab.down(_progress)
@@ -142,7 +142,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--singles", type=int, default=60, help="pods, one by one (60)")
     parser.add_argument("--burst", type=int, default=60, help="pods of a burst (60)")
     parser.add_argument("--at-once", type=int, default=10, help="how many at a time (10)")
-    parser.add_argument("--rounds", type=int, default=5, help="bursts of each kind (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="of bursts, and of neighbours (5)")
     rates = ",".join(shaping.RATES)
     parser.add_argument("--rates", type=_rates, default=_rates(rates), help=f"limits ({rates})")
     parser.add_argument("--seconds", type=int, default=10, help="of TCP at 10M (10), others: 0.4")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import live
+import neighbour
 from attrs import frozen
 from limited import FROM_POD, TO_POD, Limited, Pair, bandwidth, k8s_ovs, rates_of
 from load import Load, put
@@ -38,11 +39,12 @@ _CONTAINERD_BURST = 2**32 - 1
 @frozen
 class Wanted:
     """rates: names in RATES. seconds: of a TCP run at 10M; others are shorter. congestion: TCP's
-    congestion control; None: the system's."""
+    congestion control; None: the system's. rounds: of a pod without a limit beside one with."""
 
     rates: Sequence[str]
     seconds: int
     congestion: str | None
+    rounds: int
 
     def load(self, rate: str, protocol: str, streams: int) -> Load:
         """What is put on a limit."""
@@ -52,7 +54,7 @@ class Wanted:
 
 
 def measure(lab: Lab, peer: str, wanted: Wanted, progress: Callable[[str], None]) -> dict[str, Any]:
-    """{"unlimited": ..., "runs": [...], "live": ...}; see the functions below.
+    """{"unlimited": ..., "runs": [...], "beside": [...], "live": ...}; see the functions below.
 
     lab: with one node at least. peer: name of a network namespace to make for the other's node.
     """
@@ -65,12 +67,15 @@ def measure(lab: Lab, peer: str, wanted: Wanted, progress: Callable[[str], None]
                 runs += _turns((ours, theirs), wanted, rate, direction, progress)
             if rate == _LONG:
                 runs += _as_containerd_gives_it(given, wanted, rate)
+        free = wanted.load("1G", "tcp", 1)
+        beside = neighbour.measure(lab, free, RATES[_LONG], wanted.rounds, progress)
         progress("a limit that changes")
         changed = live.measure(lab)
         return {
             "fair_queue": _queues_fairly(lab, ours),
             "unlimited": unlimited,
             "runs": runs,
+            "beside": beside,
             "live": changed,
         }
 

@@ -16,6 +16,9 @@ __all__ = ["show"]
 _Run = dict[str, Any]
 
 _OURS = "k8s-ovs"
+#: What a pod without a limit keeps, of its goodput alone, beside one with; less what the programs
+#: of that one take of the processors.
+_KEPT = 0.95
 _ECHO_RATE = "10M"
 
 
@@ -81,7 +84,8 @@ def show(console: Console, found: dict[str, Any]) -> None:
         said = ", ".join(f"{rate / 1e6:.0f} Mbit/s with {n}" for n, rate in rates.items())
         console.print(f"{title} without a limit, by streams: {said}")
     console.print(_table(runs))
-    for line in _judged(found):
+    console.print(_beside(found["beside"]))
+    for line in (*_judged(found), _said_of_neighbours(found["beside"])):
         console.print(line)
     for change in found["live"]["changes"]:
         after = "none" if change["after"] is None else f"{change['after']}M"
@@ -113,6 +117,33 @@ def _cells(run: _Run) -> Iterator[str]:
     for cut in ("p50", "p99"):
         each = run["ping_ms"][cut]
         yield "lost" if each is None else f"{each:.1f}"
+
+
+def _beside(runs: Sequence[_Run]) -> Table:
+    names = ("alone", "beside", "ratio", "limited", "its programs")
+    title = "A pod without a limit beside one with: Mbit/s, % of the processors"
+    table = Table("limited pod", *names, title=title, box=SIMPLE, padding=(0, 1, 0, 0))
+    for run in runs:
+        rates = [f"{run[name] / 1e6:.1f}" for name in ("alone", "beside", "limited")]
+        ratio, processors = f"{run['ratio']:.3f}", f"{100 * run['processors']:.1f}"
+        table.add_row(_said_beside(run), rates[0], rates[1], ratio, rates[2], processors)
+    return table
+
+
+def _said_beside(run: _Run) -> str:
+    return f"{run['protocol']} {run['direction']}"
+
+
+def _said_of_neighbours(runs: Sequence[_Run]) -> str:
+    missed = [
+        f"{_said_beside(run)}: {run['ratio']}"
+        for run in runs
+        if run["ratio"] + run["processors"] < _KEPT
+    ]
+    said = "[red]missed[/red]" if missed else "[green]met[/green]"
+    what = f"beside a limited pod one without a limit has {_KEPT} of its goodput alone"
+    where = f", in {len(missed)} of {len(runs)}: {'; '.join(missed)}" if missed else ""
+    return f"target {said}: {what}, less what that one's programs take of the processors{where}"
 
 
 def _judged(found: dict[str, Any]) -> Iterator[str]:
