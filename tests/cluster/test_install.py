@@ -1,4 +1,4 @@
-"""`kubectl apply -f deploy/k8s-ovs.yaml`: nodes turn ready, and pods, services and DNS work."""
+"""`kubectl apply -f deploy/k8s-ovs.yaml`: nodes turn ready; pods, services and DNS work."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.cluster.conftest import Installed
 from tests.cluster.node import WITH_PORTMAP, WITHOUT_PYTHON, in_box
 
 from k8s_ovs.lab.command import run
+from k8s_ovs.lab.process import await_that
 
 HELLO = ("socat", "TCP-LISTEN:8080,reuseaddr,fork", "SYSTEM:cat /etc/hostname")
 
@@ -87,3 +88,19 @@ def test_a_pod_reaches_the_api_server(cluster: Cluster, pair: tuple[str, str]) -
     url = "https://kubernetes.default.svc/version"
     said = cluster.exec("near", "curl", "-sS", "-m", "10", "--cacert", ca, url)
     assert json.loads(said)["major"] == "1"
+
+
+def test_a_daemon_that_ends_is_started_again_and_pods_stay(
+    cluster: Cluster, pair: tuple[str, str]
+) -> None:
+    _, far = pair
+    pod = cluster.daemon_on("node1")
+
+    def restarts() -> int:
+        (state,) = cluster.get("pod", pod, SYSTEM)["status"]["containerStatuses"]
+        return int(state["restartCount"]) if state["ready"] else -1
+
+    before = restarts()
+    cluster.exec(pod, "python3", "-c", "import os; os.kill(1, 15)", namespace=SYSTEM)
+    await_that("the daemon's restart", lambda: restarts() > before, 60)
+    assert cluster.reaches("near", far)

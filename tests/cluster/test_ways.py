@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.chart import CHART
 from tests.cluster.cluster import SYSTEM, Cluster
 from tests.cluster.conftest import seconds
-from tests.cluster.node import in_box
+from tests.cluster.node import WITHOUT_PYTHON, in_box
 
 from k8s_ovs.lab.command import run
 from k8s_ovs.lab.layout import ETCD_PREFIX, LabNode
@@ -44,7 +44,7 @@ def bare(cluster: Cluster) -> None:
     """Take the network's configuration from the runtimes, and wait until nodes are not ready."""
     for node in cluster.place.nodes:
         # As `k8s-ovs uninstall` does; the rest of what that removes, pods are still using.
-        run(in_box(node, ["rm", "/etc/cni/net.d/80-k8s-ovs.conf"]))
+        run(in_box(node, ["sh", "-c", "rm -f /etc/cni/net.d/80-k8s-ovs.*"]))
     names = [node.name for node in cluster.place.nodes]
 
     def without() -> bool:
@@ -65,30 +65,34 @@ def start_daemon(cluster: Cluster, node: LabNode) -> LabProcess:
 
 
 def pods_go_on(cluster: Cluster, other: str) -> bool:
-    """Whether pods of before reach each other, and one that comes now."""
-    address = cluster.run_pod("node2", "new")
-    found = cluster.reaches("one", other) and cluster.reaches("one", address)
+    """Whether pods of before reach each other, and one that comes to node1 now."""
+    cluster.run_pod("node1", "new")
+    found = cluster.reaches("one", other) and cluster.reaches("new", other)
     cluster.kubectl("delete", "pod/new")
     return found
 
 
 def test_by_hand(cluster: Cluster, other: str, report: Callable[[str], None]) -> None:
     bare(cluster)
+    # A daemon by hand needs a node with Python.
+    node, without_python = cluster.place.nodes
+    assert without_python.name == WITHOUT_PYTHON
     cluster.etcdctl("del", f"{ETCD_PREFIX}/config")
-    daemons: list[LabProcess] = []
+    daemons = []
 
     def install() -> None:
-        for node in cluster.place.nodes:
-            run(in_box(node, [str(PROGRAM), "install-cni"]))
+        run(in_box(node, [str(PROGRAM), "install-cni"]))
         cluster.etcdctl("put", f"{ETCD_PREFIX}/config", CONFIG)
-        daemons.extend(start_daemon(cluster, node) for node in cluster.place.nodes)
-        cluster.await_nodes()
+        daemons.append(start_daemon(cluster, node))
+        ready = f"{node.name} to be ready"
+        await_that(ready, lambda: cluster.ready(node.name)[0] == "True", WITHIN_S)
 
-    report(f"by hand until both nodes are ready: {seconds(install):.1f} s")
+    report(f"by hand until a node is ready: {seconds(install):.1f} s")
     assert pods_go_on(cluster, other)
-    for node in cluster.place.nodes:
-        run(in_box(node, ["sh", "-c", "kill $(cat /run/by-hand.pid)"]))
-    await_that("daemons to end", lambda: not any(each.running() for each in daemons), WITHIN_S)
+    assert cluster.ready(without_python.name)[0] == "False"
+    (daemon,) = daemons
+    run(in_box(node, ["sh", "-c", "kill $(cat /run/by-hand.pid)"]))
+    await_that("the daemon to end", lambda: not daemon.running(), WITHIN_S)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,9 @@ def test_helm_upgrade_with_another_value_loses_no_packet(
         cluster.helm("upgrade", *RELEASE, "--set=extraArgs={--log-format=json}")
         cluster.await_network()
 
+    before = [cluster.daemon_on(node.name) for node in cluster.place.nodes]
     answered, lost = cluster.pings_while("one", other, upgrade)
+    assert not set(before) & {cluster.daemon_on(node.name) for node in cluster.place.nodes}
     assert answered > 100
     assert not lost
     line, *_ = cluster.kubectl("logs", cluster.daemon_on("node1"), "-n", SYSTEM).splitlines()
