@@ -11,12 +11,17 @@ from typing import Protocol
 
 import pytest
 import structlog
+from hypothesis import settings
 from typer.testing import CliRunner, Result
 
 from k8s_ovs.cli.main import app
 from k8s_ovs_cni.standalone import build
 
 _REPORTED = "reported"
+
+# How long an example takes is not asked: that depends on what else the machine does.
+settings.register_profile("k8s-ovs", deadline=None)
+settings.load_profile("k8s-ovs")
 
 
 class Cli(Protocol):

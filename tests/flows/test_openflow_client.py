@@ -76,7 +76,6 @@ def held(client: OpenFlow) -> set[int]:
 # No shrinking: each step of it would be four more processes.
 @settings(
     max_examples=40,
-    deadline=None,
     phases=(Phase.reuse, Phase.generate),
     suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
 )

@@ -51,7 +51,6 @@ def fabric(ovs_dummy_module: OvsProcess) -> Fabric:
 
 @settings(
     max_examples=1200 if LONG else 60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

@@ -66,7 +66,7 @@ def test_a_fingerprint_tells_where_one_part_ends() -> None:
     assert fingerprint("ab", "c") != fingerprint("a", "bc")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(WORDS)
 def test_every_word_of_the_command_reaches_it_unchanged(words: list[str]) -> None:
     show = [sys.executable, "-S", "-c", "import os, sys; print(ascii(sys.argv[1:]))", *words]

@@ -59,7 +59,7 @@ def standing(town: Town) -> dict[str, IPv4Network]:
     return {key: each.value.subnet for key, each in records if each.value.subnet is not None}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(sequence=st.lists(steps, max_size=15), restarts=st.booleans())
 def test_whatever_happens_no_two_hosts_share_an_address(
     sequence: list[tuple[Any, ...]], restarts: bool
@@ -81,7 +81,7 @@ def test_whatever_happens_no_two_hosts_share_an_address(
         assert spoiled or found.keys() >= set(town.nodes.values())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(sequence=st.lists(steps, max_size=12), again=st.lists(addresses, max_size=6))
 def test_who_asks_again_keeps_what_it_has_whoever_answers(
     sequence: list[tuple[Any, ...]], again: list[str]

@@ -126,7 +126,7 @@ def said_instructions(message: Any) -> tuple[list[tuple[Any, ...]], list[int]]:
     return actions, gone_to
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(flow=flows())
 def test_an_independent_decoder_reads_what_was_meant(flow: Flow) -> None:
     wire = encode(flow, 7, SAMPLE_PIPELINE)
@@ -147,7 +147,7 @@ def test_an_independent_decoder_reads_what_was_meant(flow: Flow) -> None:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(one=flows(), other=flows())
 def test_cookies_are_equal_where_the_content_is_and_only_there(one: Flow, other: Flow) -> None:
     cookies = [encode(flow, 7, SAMPLE_PIPELINE).cookie for flow in (one, one, other)]

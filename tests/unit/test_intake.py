@@ -191,7 +191,7 @@ etcd_changes = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(turns=st.lists(st.lists(etcd_changes, max_size=4), max_size=8))
 def test_the_world_never_has_two_overlapping_subnets(turns: list[list[object]]) -> None:
     intake, world, revision = Intake(), World(), 0

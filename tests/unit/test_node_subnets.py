@@ -296,7 +296,7 @@ def homes(of: World) -> dict[str, object]:
     return {record.value.host: records[key].value.subnet for key, record in of.of(GIVEN).items()}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     steps=st.lists(
         st.dictionaries(st.integers(1, 5), st.none() | st.integers(1, 7), max_size=3), max_size=6

@@ -146,7 +146,7 @@ change = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(turns=st.lists(st.lists(change, max_size=4), max_size=6))
 def test_after_any_changes_the_flows_are_those_of_a_fresh_start(turns: list[list[Changes]]) -> None:
     reconciler = started(Noting(), sample_world(records={TENANTS: {"a": 7, "b": 0}}))

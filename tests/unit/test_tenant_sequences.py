@@ -52,7 +52,7 @@ def carry_out(town: Town, networks: Networks, step: tuple[str, ...]) -> None:
         networks.asked(name, verb, target)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(sequence=st.lists(steps, max_size=20), restarts=st.booleans())
 def test_whatever_happens_two_share_a_network_only_if_they_were_joined(
     sequence: list[tuple[str, ...]], restarts: bool
@@ -73,7 +73,7 @@ def test_whatever_happens_two_share_a_network_only_if_they_were_joined(
                 assert (found[one] == found[other]) == together
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(sequence=st.lists(st.tuples(steps, st.integers(0, 3)), max_size=20))
 def test_a_daemon_that_dies_between_two_writes_leaves_nothing_that_is_given_twice(
     sequence: list[tuple[tuple[str, ...], int]],
