@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.lab.layout import ETCD_PREFIX
 from k8s_ovs.lab.process import await_that
 from k8s_ovs.lab.underlay import remove_namespaces
 from k8s_ovs.lab.world import World
@@ -121,6 +124,20 @@ class TestStart:
         await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
         goes_on(shaken)
 
+    def test_all_hear_of_a_daemon_that_has_never_found_open_vswitch(self, shaken: World) -> None:
+        shaken.lab.stop_daemon("node1")
+        # Its run directory is another one: without Open vSwitch the userspace datapath's node has
+        # no network by which to tell anybody.
+        shaken.lab.start_daemon("node1", "--ovs-run-dir=/run/no-openvswitch", wait=False)
+        socket = "/run/no-openvswitch/db.sock"
+        await_that("it tells", lambda: socket in told(shaken).get("WaitingFor", ""), WITHIN)
+        assert told(shaken)["Ready"] is False
+        shaken.lab.stop_daemon("node1")
+        assert told(shaken) == {}
+        shaken.lab.start_daemon("node1")
+        await_that("it is ready", lambda: told(shaken).get("Ready", False), WITHIN)
+        assert "WaitingFor" not in told(shaken)
+
     def test_after_the_node_was_booted_its_former_pods_are_gone(self, shaken: World) -> None:
         """OVSDB is on the disk, devices are not."""
         ports, flows = pod_ports(shaken), counted(shaken).keys()
@@ -190,6 +207,12 @@ def switch(world: World) -> OvsProcess:
 
 def waits_for(world: World) -> str:
     return str(world.status("node1")["waiting_for"])
+
+
+def told(world: World) -> dict[str, Any]:
+    """What node1 says of itself in etcd; empty: nothing."""
+    key = f"{ETCD_PREFIX}/k8ssdn/status/node1"
+    return dict(json.loads(world.lab.etcdctl("get", "--print-value-only", key) or "{}"))
 
 
 def goes_on(world: World) -> None:

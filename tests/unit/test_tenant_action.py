@@ -141,6 +141,12 @@ def test_nodes_that_lag_are_named_with_what_holds_them_up() -> None:
         next(progress)
 
 
+def test_of_a_node_whose_network_is_not_ready_it_is_said_what_it_waits_for() -> None:
+    waits = evolve(node("node2", 0, "old"), ready=False, waiting_for="Open vSwitch")
+    with pytest.raises(TimedOut, match=r"node2 \(at revision 0 of 9: it waits for: Open vSwitch\)"):
+        list(applied(OneRecord(None, [waits]), 9, NOW))
+
+
 def test_a_node_that_dies_meanwhile_is_not_waited_for() -> None:
     both = nodes_become(node("node1", 9), node("node2", 3))
     cluster = OneRecord(None, then=[both, nodes_become(node("node1", 9))])

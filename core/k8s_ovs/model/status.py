@@ -24,8 +24,8 @@ SEEN = "seen"
 class NodeStatus:
     """A node's state. revision: etcd's, up to which this node has applied all records.
 
-    errors: what it could not apply, newest last. seen: when this was said (RFC 3339, UTC), where it
-    is to be remembered.
+    errors: what it could not apply, newest last. waiting_for: why its network is not ready; None:
+    it is. seen: when this was said (RFC 3339, UTC), where it is to be remembered.
     """
 
     node: str = named("Node")
@@ -36,5 +36,6 @@ class NodeStatus:
     pods: int = named("Pods")
     flows: int = named("Flows")
     errors: tuple[str, ...] = named("Errors", factory=tuple)
+    waiting_for: str | None = named("WaitingFor", default=None)
     seen: str | None = named("Seen", default=None)
     extra: Mapping[str, Any] = field(factory=dict)

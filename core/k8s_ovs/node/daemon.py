@@ -212,10 +212,11 @@ class Daemon:
                 self._settings, self._reason, self._problems(), self._setup, self._intake
             ),
         )
+        self._report_early()
         if self._reporter is not None:
             self._reporter[1].offer(
                 node_status(
-                    self._settings, self._applied, not self._reason, self._problems(), self._setup
+                    self._settings, self._applied, self._reason, self._problems(), self._setup
                 )
             )
 
@@ -287,6 +288,13 @@ class Daemon:
                 self._watches[name] = ResourceWatch(self._kube, wanted, self._inbox.put)
                 self._watches[name].start()
         self._campaign(base)
+
+    def _report_early(self) -> None:
+        """Where no configuration could be taken yet, tell below the network that etcd names: what
+        the others should know of this node is just why it has none."""
+        config, _ = self._intake.config()
+        if config is not None and self._setup.reconciler is None:
+            self._report_to(f"{self._settings.prefix}/{config.name}")
 
     def _report_to(self, base: str) -> None:
         if self._reporter and self._reporter[0] == base:

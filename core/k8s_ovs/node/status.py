@@ -90,9 +90,10 @@ def status_of(
 
 
 def node_status(
-    settings: NodeSettings, applied: int, ready: bool, problems: Iterable[str], setup: Setup
+    settings: NodeSettings, applied: int, waiting_for: str, problems: Iterable[str], setup: Setup
 ) -> NodeStatus:
-    """What all may know of this node. applied: etcd's revision that its flows are of."""
+    """What all may know of this node. applied: etcd's revision that its flows are of;
+    `waiting_for` "": it is ready."""
     reconciler = setup.reconciler
     here = reconciler.world.of(HERE).get("") if reconciler else None
     return NodeStatus(
@@ -100,10 +101,11 @@ def node_status(
         host_ip=str(here.value.host_ip) if here else "",
         version=_VERSION,
         revision=applied,
-        ready=ready,
+        ready=not waiting_for,
         pods=len(reconciler.world.of(PODS)) if reconciler else 0,
         flows=len(reconciler.book) if reconciler else 0,
         errors=tuple(_all_problems(problems, reconciler)),
+        waiting_for=waiting_for or None,
     )
 
 

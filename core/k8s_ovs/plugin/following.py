@@ -103,8 +103,11 @@ def say_applied(cluster: Cluster, revision: int, deadline: Deadline) -> None:
 def _named(late: list[NodeStatus], revision: int) -> str:
     """The nodes that lag, how far, and what holds them up where they say so."""
     return ", ".join(
-        f"{node.node} (at revision {node.revision} of {revision}"
-        + (f": {node.errors[-1]}" if node.errors else "")
-        + ")"
-        for node in late
+        f"{node.node} (at revision {node.revision} of {revision}{_held_up(node)})" for node in late
     )
+
+
+def _held_up(node: NodeStatus) -> str:
+    if node.waiting_for is not None:
+        return f": it waits for: {node.waiting_for}"
+    return f": {node.errors[-1]}" if node.errors else ""
