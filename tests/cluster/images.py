@@ -19,7 +19,17 @@ from tests.kernel.drives import TREE
 from tests.kernel.host import need, run
 from tests.kernel.image import LEAN, SUITE, debian_sources, transport_settings
 
-__all__ = ["COREDNS_IMAGE", "DAEMON", "PAUSE", "TOOLS", "all_images", "docker_archive"]
+from k8s_ovs.errors import K8sOvsError
+
+__all__ = [
+    "COREDNS_IMAGE",
+    "DAEMON",
+    "PAUSE",
+    "TOOLS",
+    "all_images",
+    "as_another",
+    "docker_archive",
+]
 
 DEBIAN = "docker.io/library/debian:bookworm-slim"
 DAEMON = "docker.io/library/k8s-ovs:latest"
@@ -74,9 +84,36 @@ def docker_archive(path: Path, name: str, layer: Path, config: Mapping[str, obje
     with tarfile.open(path, "w") as archive:
         archive.add(layer, "layer.tar")
         for member, content in files.items():
-            header = tarfile.TarInfo(member)
-            header.size = len(content)
-            archive.addfile(header, io.BytesIO(content))
+            _add(archive, member, content)
+
+
+def as_another(archive: Path, target: Path, name: str) -> None:
+    """The image of an archive under another name and with another ID: a label is all that differs,
+    so that it does the same, and to the runtime it is new."""
+    with tarfile.open(archive) as old, tarfile.open(target, "w") as new:
+        (manifest,) = json.loads(_content(old, "manifest.json"))
+        about = json.loads(_content(old, manifest["Config"]))
+        about["config"]["Labels"] = {"org.opencontainers.image.version": name}
+        said = json.dumps(about).encode()
+        for layer in manifest["Layers"]:
+            new.addfile(old.getmember(layer), old.extractfile(layer))
+        config_name = f"{sha256(said).hexdigest()}.json"
+        _add(new, config_name, said)
+        manifest |= {"Config": config_name, "RepoTags": [name]}
+        _add(new, "manifest.json", json.dumps([manifest]).encode())
+
+
+def _add(archive: tarfile.TarFile, member: str, content: bytes) -> None:
+    header = tarfile.TarInfo(member)
+    header.size = len(content)
+    archive.addfile(header, io.BytesIO(content))
+
+
+def _content(archive: tarfile.TarFile, member: str) -> bytes:
+    found = archive.extractfile(member)
+    if found is None:
+        raise K8sOvsError(f"{archive.name!r}: {member}: expected a file")
+    return found.read()
 
 
 def _pause() -> Path:

@@ -12,22 +12,37 @@ from tests.cluster.cgroups import remove_cgroups
 from tests.cluster.control_plane import kubectl, start_control_plane
 from tests.cluster.credentials import Authority
 from tests.cluster.images import COREDNS_IMAGE, PAUSE, all_images
-from tests.cluster.node import box, import_image, open_box, start_node
+from tests.cluster.node import (
+    box,
+    configure,
+    import_image,
+    make_disk,
+    open_box,
+    start_node,
+)
 from tests.cluster.place import CLUSTER_DNS, DOMAIN, Place
 from tests.cluster.progress import progress
 from tests.kernel.host import need
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.lab.command import run
 from k8s_ovs.lab.layout import LabNode
 from k8s_ovs.lab.process import await_that
 from k8s_ovs.lab.servers import start_ovs
 from k8s_ovs.lab.state import locked
-from k8s_ovs.lab.underlay import address_node, bridge_node, namespaces, remove_namespaces, wire
+from k8s_ovs.lab.underlay import (
+    address_node,
+    bridge_node,
+    namespaces,
+    remove_namespaces,
+    wire,
+    wire_one,
+)
 from k8s_ovs.ovs.datapath import choose_datapath, kernel_has_datapath
 from k8s_ovs.testing.etcd import EtcdProcess
 from k8s_ovs.testing.ovs import OvsProcess
 
-__all__ = ["datapath_here", "nodes_up", "tear_down", "up"]
+__all__ = ["datapath_here", "nodes_up", "reboot", "tear_down", "up"]
 
 REGISTERED_WITHIN_S = 90.0
 DNS_MANIFEST = Path(__file__).with_name("coredns.yaml")
@@ -80,6 +95,17 @@ def nodes_up(place: Place) -> int:
     return count if all(box(node).running() for node in place.layout.nodes(count)) else 0
 
 
+def reboot(place: Place, node: LabNode) -> None:
+    """Cut a node's power and switch it on again: what its disk has is there, and nothing else.
+
+    Returns when its containerd answers. Raises K8sOvsError with what failed.
+    """
+    _power_off(place, node)
+    wire_one(place.layout, node)
+    _power_on(place, node, kubernetes())
+    start_node(place, node)
+
+
 def tear_down(place: Place) -> bool:
     """Remove the cluster, or what is left of one; False: there was nothing."""
     with locked(place.directory):
@@ -91,23 +117,19 @@ def tear_down(place: Place) -> bool:
 
 
 def _bring_up(place: Place, programs: Path, images: dict[str, Path]) -> None:
-    datapath = datapath_here()
-    progress(f"{place.count} nodes as namespaces, {datapath} datapath")
+    progress(f"{place.count} nodes as namespaces, {datapath_here()} datapath")
     wire(place.layout, place.nodes)
     authority = Authority(place.directory / "certificates")
     authority.create()
     for node in place.nodes:
-        open_box(node, programs)
-        ovs = start_ovs(node)
-        if datapath == "netdev":
-            bridge_node(place.layout, node, ovs)
-        else:
-            address_node(node, "eth0")
+        make_disk(node)
+        _power_on(place, node, programs)
     progress("etcd, API server, controllers, scheduler")
     start_control_plane(place, authority, programs)
     for node in place.nodes:
         progress(f"containerd, kubelet and kube-proxy of {node.name}")
-        start_node(place, node, authority, PAUSE)
+        configure(place, node, authority, PAUSE)
+        start_node(place, node)
     progress(f"images: {', '.join(images)}")
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda node: _import_all(node, images), place.nodes))
@@ -117,6 +139,31 @@ def _bring_up(place: Place, programs: Path, images: dict[str, Path]) -> None:
         manifest = manifest.replace(f"${word}", meaning)
     kubectl(place, "apply", "-f", "-", text=manifest)
     await_that("nodes, and a pod for DNS", lambda: _registered(place), REGISTERED_WITHIN_S)
+
+
+def _power_off(place: Place, node: LabNode) -> None:
+    """No program is asked to end: what a boot finds is what was on the disk at any moment.
+
+    With its first process a box loses all others, and mounts.
+    """
+    box(node).kill()
+    ovs = OvsProcess(node.ovs_directory, node.netns)
+    for daemon in ("ovs-vswitchd", "ovsdb-server"):
+        ovs.kill(daemon)
+    remove_namespaces([node.netns])
+    remove_cgroups(place.cgroup(node))
+    # Not left to the end of the namespace: boxes that were opened since hold it, too.
+    run(["ip", "link", "delete", node.name], netns=place.layout.fabric)
+
+
+def _power_on(place: Place, node: LabNode, programs: Path) -> None:
+    """The box, Open vSwitch, and the node's address; its cable and its disk are there."""
+    open_box(node, programs)
+    ovs = start_ovs(node)
+    if datapath_here() == "netdev":
+        bridge_node(place.layout, node, ovs)
+    else:
+        address_node(node, "eth0")
 
 
 def _import_all(node: LabNode, images: dict[str, Path]) -> None:

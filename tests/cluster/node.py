@@ -16,17 +16,23 @@ from tests.cluster.place import CLUSTER_DNS, DOMAIN, NETWORK, Place
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.lab.command import run
 from k8s_ovs.lab.layout import LabNode
-from k8s_ovs.lab.process import LabProcess, await_that
+from k8s_ovs.lab.process import LabProcess, await_that, end_processes
+from k8s_ovs.testing.host import host_picture
 
 __all__ = [
     "PLUGINS",
     "WITHOUT_PYTHON",
     "WITH_PORTMAP",
     "box",
+    "configure",
     "import_image",
     "in_box",
+    "make_disk",
     "open_box",
+    "picture",
     "start_node",
+    "start_program",
+    "stop_program",
 ]
 
 READY_WITHIN_S = 60.0
@@ -54,8 +60,8 @@ def box(node: LabNode) -> LabProcess:
     return LabProcess(node.directory, "box")
 
 
-def open_box(node: LabNode, programs: Path) -> None:
-    """Make the node's own mounts, process numbers and host name; its network is there already."""
+def make_disk(node: LabNode) -> None:
+    """The directories that are the node's own, and outlive its boots."""
     root = node.directory
     shutil.copytree("/etc", root / "etc", symlinks=True)
     for foreign in ("cni", "kubernetes"):
@@ -66,12 +72,15 @@ def open_box(node: LabNode, programs: Path) -> None:
     # A container runtime starts loopback for each sandbox, whatever the network is.
     for plugin in ("loopback", *(["portmap"] if node.name == WITH_PORTMAP else [])):
         shutil.copy2(PLUGINS / plugin, root / "opt" / "cni" / "bin" / plugin)
+
+
+def open_box(node: LabNode, programs: Path) -> None:
+    """Make the node's own mounts, process numbers and host name; network and disk are there."""
     process = box(node)
     alone = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child"]
     hidden = _pythons() if node.name == WITHOUT_PYTHON else []
-    process.start(
-        [*alone, str(BOX), node.name, str(root), str(programs), *hidden], netns=node.netns
-    )
+    rest = [str(BOX), node.name, str(node.directory), str(programs), *hidden]
+    process.start([*alone, *rest], netns=node.netns)
     ready = ["test", "-e", "/run/box-is-ready"]
     await_that(
         f"the box of {node.name}",
@@ -84,41 +93,39 @@ def open_box(node: LabNode, programs: Path) -> None:
 
 def in_box(node: LabNode, argv: Sequence[str]) -> list[str]:
     """The command that runs argv on the node. Raises Unavailable if the node's box is not open."""
-    first = _first_process(node)
+    first = _forked(box(node))
     return ["nsenter", f"--target={first}", "--net", "--mount", "--pid", "--uts", "--", *argv]
 
 
-def start_node(place: Place, node: LabNode, authority: Authority, pause: str) -> None:
-    """Start containerd, kubelet and kube-proxy; Open vSwitch runs. pause: the sandboxes' image.
+def start_node(place: Place, node: LabNode) -> None:
+    """Start containerd, kubelet and kube-proxy; Open vSwitch runs, and all is configured.
 
     Returns when containerd answers. Raises K8sOvsError with the end of its log if it does not.
     """
     make_cgroups(place.cgroup(node))
-    _configure(place, node, authority, pause)
-    containerd = _start(node, "containerd")
-    await_that(
-        f"containerd of {node.name}",
-        lambda: run(in_box(node, ["ctr", "version"]), check=False).returncode == 0,
-        READY_WITHIN_S,
-        containerd.log,
-        containerd,
-    )
-    _start(
-        node,
-        "/run/programs/kubelet",
-        "--config=/etc/kubernetes/kubelet.json",
-        "--kubeconfig=/etc/kubernetes/kubelet.conf",
-        f"--node-ip={node.address}",
-    )
-    _start(
-        node,
-        "/run/programs/kube-proxy",
-        "--kubeconfig=/etc/kubernetes/kube-proxy.conf",
-        "--proxy-mode=iptables",
-        f"--cluster-cidr={NETWORK}",
-        # A namespace has no say about the machine's table of connections.
-        "--conntrack-max-per-core=0",
-    )
+    for name in ("containerd", "kubelet", "kube-proxy"):
+        start_program(node, name)
+
+
+def start_program(node: LabNode, name: str) -> None:
+    """Start `containerd`, and await its answer, `kubelet` or `kube-proxy`."""
+    process = LabProcess(node.directory, name)
+    process.start(in_box(node, _command(node, name)))
+    if name == "containerd":
+        await_that(
+            f"containerd of {node.name}",
+            lambda: run(in_box(node, ["ctr", "version"]), check=False).returncode == 0,
+            READY_WITHIN_S,
+            process.log,
+            process,
+        )
+
+
+def stop_program(node: LabNode, name: str) -> None:
+    """End one of them, as its unit would be stopped: what it has started goes on."""
+    process = LabProcess(node.directory, name)
+    end_processes([_forked(process)])
+    await_that(f"end of {name} of {node.name}", lambda: not process.running(), READY_WITHIN_S)
 
 
 def import_image(node: LabNode, archive: Path) -> None:
@@ -137,8 +144,23 @@ def import_image(node: LabNode, archive: Path) -> None:
         raise K8sOvsError(f"ctr import of {archive} on {node.name}: {done.stderr.strip()[-2000:]}")
 
 
-def _configure(place: Place, node: LabNode, authority: Authority, pause: str) -> None:
-    """The files that the node's programs read."""
+def picture(node: LabNode) -> dict[str, Any]:
+    """What is on the node that a network may have changed: devices, settings, tables, files."""
+
+    def ask(*words: str) -> str:
+        return run(in_box(node, words)).stdout
+
+    return host_picture(ask) | {
+        "settings": ask("sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.all").splitlines(),
+        # What kube-proxy has in its own changes with the services.
+        "tables": ask("nft", "list", "tables").splitlines(),
+        "files": sorted(ask("find", "/opt/cni", "/etc/cni").splitlines()),
+        "directories": ask("ls", "/run", "/var/lib").splitlines(),
+    }
+
+
+def configure(place: Place, node: LabNode, authority: Authority, pause: str) -> None:
+    """The files that the node's programs read. pause: the image of sandboxes."""
     etc = node.directory / "etc"
     (etc / "containerd").mkdir(exist_ok=True)
     (etc / "containerd" / "config.toml").write_text(CONTAINERD.format(pause=pause))
@@ -154,10 +176,27 @@ def _configure(place: Place, node: LabNode, authority: Authority, pause: str) ->
     (kubernetes / "kubelet.json").write_text(json.dumps(_kubelet(place, node), indent=2))
 
 
-def _start(node: LabNode, *command: str) -> LabProcess:
-    process = LabProcess(node.directory, Path(command[0]).name)
-    process.start(in_box(node, command))
-    return process
+def _command(node: LabNode, name: str) -> list[str]:
+    match name:
+        case "containerd":
+            return ["containerd"]
+        case "kubelet":
+            return [
+                "/run/programs/kubelet",
+                "--config=/etc/kubernetes/kubelet.json",
+                "--kubeconfig=/etc/kubernetes/kubelet.conf",
+                f"--node-ip={node.address}",
+            ]
+        case "kube-proxy":
+            return [
+                "/run/programs/kube-proxy",
+                "--kubeconfig=/etc/kubernetes/kube-proxy.conf",
+                "--proxy-mode=iptables",
+                f"--cluster-cidr={NETWORK}",
+                # A namespace has no say about the machine's table of connections.
+                "--conntrack-max-per-core=0",
+            ]
+    raise Unavailable(f"no program {name!r} of a node: expected containerd, kubelet, kube-proxy")
 
 
 def _pythons() -> list[str]:
@@ -165,13 +204,16 @@ def _pythons() -> list[str]:
     return sorted({str(each.resolve()) for each in Path("/usr/bin").glob("python3*")})
 
 
-def _first_process(node: LabNode) -> int:
-    """The box's process 1, by the number that it has out here."""
-    pid = box(node).pid()
+def _forked(process: LabProcess) -> int:
+    """What unshare or nsenter has started in the box, by the number that it has out here.
+
+    Raises Unavailable if it does not run.
+    """
+    pid = process.pid()
     children = Path(f"/proc/{pid}/task/{pid}/children")
     found = children.read_text().split() if pid is not None and children.exists() else []
     if not found:
-        raise Unavailable(f"the box of {node.name} is not open")
+        raise Unavailable(f"{process.name} of {process.directory} does not run")
     return int(found[0])
 
 

@@ -18,6 +18,8 @@ HELLO = ("socat", "TCP-LISTEN:8080,reuseaddr,fork", "SYSTEM:cat /etc/hostname")
 
 def test_a_node_without_open_vswitch_says_so(installed: Installed) -> None:
     assert "/var/run/openvswitch" in installed.without_switch
+    assert "/var/run/openvswitch" in installed.status_without_switch["WaitingFor"]
+    assert installed.status_without_switch["Ready"] is False
 
 
 def test_nodes_turn_ready_when_the_network_is_installed(

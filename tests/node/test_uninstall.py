@@ -5,7 +5,6 @@ A lab of one node, and beside it a second machine, on which each test begins ane
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,22 +19,13 @@ from k8s_ovs.lab.lifecycle import start_switch
 from k8s_ovs.lab.state import LabPod
 from k8s_ovs.lab.underlay import address_node, remove_namespaces, wire_one
 from k8s_ovs.lab.world import World
+from k8s_ovs.testing.host import host_picture
 from k8s_ovs.testing.ovs import OvsProcess
 
 MACHINE = "node2"
 SOCKET = "cni-server.sock"
 NOTHING = "nothing is left of k8s-ovs on this host\n"
 LIMITS = {"kubernetes.io/ingress-bandwidth": "10M", "kubernetes.io/egress-bandwidth": "10M"}
-#: What counts of a device. Open vSwitch's own gets another MAC with each start.
-LINK = ("link_type", "mtu", "qdisc", "flags", "linkinfo")
-TABLES = {
-    "Open_vSwitch": "_uuid,bridges,external_ids,other_config",
-    "Bridge": "_uuid,name,datapath_type,ports,flow_tables,external_ids,other_config",
-    "Port": "_uuid,name,interfaces,qos,external_ids",
-    "Interface": "_uuid,name,type,options,external_ids",
-    "QoS": "_uuid,type,external_ids",
-    "Flow_Table": "_uuid,name",
-}
 
 Typed = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -121,25 +111,12 @@ def typed(world: World, *words: str) -> subprocess.CompletedProcess[str]:
 def picture(world: World) -> dict[str, Any]:
     """Devices, addresses, routes, Open vSwitch's database, nftables and files of the machine."""
 
-    def asked(*words: str) -> Any:
+    def ask(*words: str) -> str:
         return world.lab.exec(MACHINE, words).stdout
 
     machine = world.lab.node(MACHINE)
-    links = json.loads(asked("ip", "-json", "-details", "link"))
-    addresses = json.loads(asked("ip", "-json", "-4", "address"))
-    return {
-        "links": {each["ifname"]: [each.get(name) for name in LINK] for each in links},
-        "addresses": {
-            each["ifname"]: sorted(one["local"] for one in each["addr_info"]) for each in addresses
-        },
-        "routes": asked("ip", "-4", "route", "show", "table", "all").splitlines(),
-        "ruleset": asked("nft", "list", "ruleset"),
-        "ovsdb": {
-            table: sorted(
-                asked("ovs-vsctl", f"--columns={columns}", "-fcsv", "list", table).splitlines()
-            )
-            for table, columns in TABLES.items()
-        },
+    return host_picture(ask) | {
+        "ruleset": ask("nft", "list", "ruleset"),
         "files": sorted(
             re.sub(r"\.\d+\.", ".N.", str(path.relative_to(machine.directory)))
             for path in machine.directory.rglob("*")
