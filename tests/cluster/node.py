@@ -153,9 +153,10 @@ def picture(node: LabNode) -> dict[str, Any]:
     return host_picture(ask) | {
         "settings": ask("sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.all").splitlines(),
         # What kube-proxy has in its own changes with the services.
-        "tables": ask("nft", "list", "tables").splitlines(),
+        "tables": sorted(ask("nft", "list", "tables").splitlines()),
         "files": sorted(ask("find", "/opt/cni", "/etc/cni").splitlines()),
-        "directories": ask("ls", "/run", "/var/lib").splitlines(),
+        # The runtime keeps in /var/lib/cni what each network has answered.
+        "directories": ask("ls", "--ignore=cni", "/run", "/var/lib").splitlines(),
     }
 
 

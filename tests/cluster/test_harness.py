@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.binaries import staging_modules
-from tests.cluster.images import docker_archive
+from tests.cluster.images import as_another, docker_archive
 from tests.cluster.lifecycle import tear_down
 from tests.cluster.place import Place
 from tests.kernel.drives import TREE
@@ -39,17 +40,37 @@ def test_an_image_names_itself_its_layer_and_its_command(tmp_path: Path) -> None
     with tarfile.open(layer, "w") as tar:
         tar.add(__file__, "program")
     docker_archive(tmp_path / "image.tar", "a.invalid/b:1", layer, {"Cmd": ["/program"]})
-    with tarfile.open(tmp_path / "image.tar") as image:
+    manifest = manifest_of(tmp_path / "image.tar")
+    assert manifest["RepoTags"] == ["a.invalid/b:1"]
+    members = [content_of(tmp_path / "image.tar", each) for each in manifest["Layers"]]
+    assert members == [layer.read_bytes()]
+    config = json.loads(content_of(tmp_path / "image.tar", manifest["Config"]))
+    assert config["config"] == {"Cmd": ["/program"]}
 
-        def member(name: str) -> bytes:
-            content = image.extractfile(name)
-            assert content is not None
-            return content.read()
 
-        (manifest,) = json.loads(member("manifest.json"))
-        assert manifest["RepoTags"] == ["a.invalid/b:1"]
-        assert [member(each) for each in manifest["Layers"]] == [layer.read_bytes()]
-        assert json.loads(member(manifest["Config"]))["config"] == {"Cmd": ["/program"]}
+def test_an_image_under_another_name_has_the_same_layers_and_another_id(tmp_path: Path) -> None:
+    layer, first, second = (tmp_path / name for name in ("layer.tar", "first.tar", "second.tar"))
+    with tarfile.open(layer, "w") as tar:
+        tar.add(__file__, "program")
+    docker_archive(first, "a.invalid/b:1", layer, {"Cmd": ["/program"]})
+    as_another(first, second, "a.invalid/b:2")
+    one, two = manifest_of(first), manifest_of(second)
+    assert (one["RepoTags"], two["RepoTags"]) == (["a.invalid/b:1"], ["a.invalid/b:2"])
+    assert one["Config"] != two["Config"]
+    assert content_of(second, "layer.tar") == content_of(first, "layer.tar")
+    assert json.loads(content_of(second, two["Config"]))["config"]["Cmd"] == ["/program"]
+
+
+def manifest_of(archive: Path) -> dict[str, Any]:
+    (manifest,) = json.loads(content_of(archive, "manifest.json"))
+    return dict(manifest)
+
+
+def content_of(archive: Path, member: str) -> bytes:
+    with tarfile.open(archive) as image:
+        content = image.extractfile(member)
+        assert content is not None
+        return content.read()
 
 
 def test_of_a_cluster_whose_making_was_killed_nothing_is_left() -> None:

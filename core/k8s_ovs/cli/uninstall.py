@@ -77,8 +77,10 @@ def run(
 def refusal(facts: Facts, *, force: bool) -> str:
     """Why nothing may be removed now, and what to do; empty: it may. force: with pods, too."""
     if facts.daemon is not None:
+        # Processes beyond a container's own namespace have no number in it.
+        which = f" (process {facts.daemon})" if facts.daemon else ""
         return (
-            f"the daemon runs (process {facts.daemon}) and would make all of it again; stop it "
+            f"the daemon runs{which} and would make all of it again; stop it "
             "first: systemctl disable --now k8s-ovs, or kubectl delete -f deploy/k8s-ovs.yaml"
         )
     return "" if force else _still_used(facts)
