@@ -28,6 +28,11 @@ def the(kind: str, name: str = "k8s-ovs") -> Any:
 
 
 POD = the("DaemonSet")["spec"]["template"]["spec"]
+(UNINSTALL,) = yaml.safe_load_all((DEPLOY / "k8s-ovs-uninstall.yaml").read_text())
+UNINSTALLING = UNINSTALL["spec"]["template"]["spec"]
+
+#: Root is what must be: the host's files and Open vSwitch's sockets are root's.
+OF_ROOT = {"k8s-ovs", "uninstall"}
 
 
 @pytest.mark.parametrize("mode", ["k8s-ovs-subnet", "k8s-ovs-multitenant"])
@@ -67,8 +72,42 @@ def test_the_hosts_paths_are_where_the_daemon_looks() -> None:
     assert host[mounted[str(sysctl.OF_HOST)]] == "/proc/sys/net"
 
 
+def test_what_removes_it_finds_the_hosts_paths_where_it_looks() -> None:
+    (container,) = UNINSTALLING["initContainers"]
+    mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    host = {each["name"]: each["hostPath"]["path"] for each in UNINSTALLING["volumes"]}
+    # The daemon's directory is removed, so it cannot be where something is mounted.
+    assert options.OVS_RUN_DIR.parent == options.CNI_SOCKET.parent.parent
+    for path in (BIN_DIR, CONF_DIR, options.OVS_RUN_DIR.parent):
+        assert host[mounted[str(path)]] == str(path)
+
+
 def test_all_containers_run_the_same_image() -> None:
-    assert len({each["image"] for each in POD["initContainers"] + POD["containers"]}) == 1
+    assert len({each["image"] for each in containers()}) == 1
+
+
+def test_nothing_runs_as_root_that_need_not_and_nobody_has_all_rights() -> None:
+    for container in containers():
+        security = container["securityContext"]
+        assert security["capabilities"]["drop"] == ["ALL"]
+        assert security["readOnlyRootFilesystem"]
+        if container["name"] not in OF_ROOT:
+            assert security["runAsNonRoot"]
+            assert security["runAsUser"] > 0
+            assert "add" not in security["capabilities"]
+        # With SYS_ADMIN, Kubernetes refuses a container that says so.
+        if "SYS_ADMIN" not in security["capabilities"].get("add", ()):
+            assert security["allowPrivilegeEscalation"] is False
+
+
+def containers() -> list[Any]:
+    """Of both manifests."""
+    return [
+        each
+        for pod in (POD, UNINSTALLING)
+        for kind in ("initContainers", "containers")
+        for each in pod[kind]
+    ]
 
 
 def test_the_image_has_the_dependencies_that_were_tested() -> None:
