@@ -81,6 +81,10 @@ def test_a_daemon_that_runs_is_in_the_way_whatever_is_forced() -> None:
     assert "systemctl disable --now k8s-ovs" in reason
 
 
+def test_of_a_daemon_in_another_container_no_number_is_told() -> None:
+    assert refusal(Facts(daemon=0), force=True).startswith("the daemon runs and would make")
+
+
 def test_pods_are_named_and_can_be_cut_off() -> None:
     attached = Facts(bridge=OwnBridge(pods={"kovs1": "default/web", "kovs2": "default/db"}))
     assert "attached to br0: pods default/db, default/web; drain" in refusal(attached, force=False)
