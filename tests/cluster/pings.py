@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -15,15 +14,20 @@ from k8s_ovs.lab.process import await_that
 __all__ = ["Count", "pinging"]
 
 LOG = "/tmp/ping.log"
-ENDS_WITHIN_S = 30.0
+# MORE: how many answers after all is over show that nothing is on its way any more.
+MORE = 50
+COME_WITHIN_S = 60.0
 
 
 @frozen
 class Count:
-    """What one pod has sent, and how much of it was answered."""
+    """How many packets one pod has sent, and which were not answered, counted from 1."""
 
     sent: int
-    received: int
+    lost: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.sent - len(self.lost)} of {self.sent} answered"
 
 
 @contextmanager
@@ -31,30 +35,31 @@ def pinging(cluster: Cluster, ways: Mapping[str, str]) -> Iterator[dict[str, Cou
     """Ping from each pod to its address while the block runs; what was counted, when it has ended.
 
     The pings go on without kubectl, kubelet and the runtime. Raises K8sOvsError where an address is
-    not reached at the beginning.
+    not reached at the beginning, TimedOut where it is not at the end.
     """
     for pod, address in ways.items():
         if not cluster.reaches(pod, address):
             raise K8sOvsError(f"pod {pod} does not reach {address}")
-        cluster.exec(pod, "sh", "-c", f"ping -i 0.01 -q {address} >{LOG} 2>&1 &")
+        cluster.exec(pod, "sh", "-c", f"stdbuf -oL ping -i 0.01 {address} >{LOG} 2>&1 &")
     found: dict[str, Count] = {}
     yield found
-    for pod in ways:
-        cluster.exec(pod, "pkill", "-INT", "ping")
     for pod in ways:
         found[pod] = _counted(cluster, pod)
 
 
 def _counted(cluster: Cluster, pod: str) -> Count:
-    said = ""
+    """Of the packets up to one that was answered after all was over."""
+    last = max(_answered(cluster, pod), default=0) + MORE
+    await_that(
+        f"an answer to ping {last} of pod {pod}",
+        lambda: max(_answered(cluster, pod), default=0) > last,
+        COME_WITHIN_S,
+    )
+    cluster.exec(pod, "pkill", "ping")
+    return Count(last, tuple(sorted(set(range(1, last + 1)) - _answered(cluster, pod))))
 
-    def has_ended() -> bool:
-        nonlocal said
-        said = cluster.exec(pod, "cat", LOG)
-        return "packets transmitted" in said
 
-    await_that(f"ping's last words in pod {pod}", has_ended, ENDS_WITHIN_S)
-    counted = re.search(r"(\d+) packets transmitted, (\d+) received", said)
-    if counted is None:
-        raise K8sOvsError(f"ping in pod {pod}: {said}")
-    return Count(int(counted[1]), int(counted[2]))
+def _answered(cluster: Cluster, pod: str) -> set[int]:
+    """The numbers of the packets that were answered; they count from 1."""
+    number = r"s/.* bytes from .* icmp_seq=\([0-9]*\) .*/\1/p"
+    return {int(line) for line in cluster.exec(pod, "sed", "-n", number, LOG).split()}

@@ -26,11 +26,14 @@ def test_a_program_restarted_costs_no_packet_and_pods_come_and_go_afterwards(
     with pinging(cluster, ways) as counts:
         stop_program(near, program)
         start_program(near, program)
-        coming = cluster.run_pod("node1", "coming")
-        cluster.kubectl("delete", "pod/going", timeout=120)
+        await_that(
+            "an answer of kubelet", lambda: cluster.exec("left", "true") == "", BACK_WITHIN_S
+        )
     for pod, count in counts.items():
-        report(f"{program} restarted, ping 100 Hz from {pod}: {count.received} of {count.sent}")
-        assert count.received == count.sent
+        report(f"{program} restarted, ping 100 Hz from {pod}: {count}")
+        assert count.lost == ()
+    coming = cluster.run_pod("node1", "coming")
+    cluster.kubectl("delete", "pod/going", timeout=120)
     assert cluster.reaches("right", coming)
     assert cluster.reaches("coming", ways["left"])
     cluster.kubectl("delete", "pod/coming", timeout=120)
