@@ -27,7 +27,7 @@ def test_nodes_are_as_they_were_before(
     cluster.kubectl("drain", *names, *DRAIN, timeout=150)
     for node in nodes:
         await_no_stale(cluster, node)  # these pods have no grace period that drain would wait for
-    cluster.kubectl("delete", "-f", str(MANIFEST), timeout=120)
+    cluster.remove_manifest()
     assert {node.name: picture(node) for node in nodes} != installed.hosts
 
     cluster.kubectl("apply", "-f", str(UNINSTALL))
@@ -36,7 +36,7 @@ def test_nodes_are_as_they_were_before(
 
     for node in nodes:
         assert but_for_settings(picture(node)) == but_for_settings(installed.hosts[node.name])
-    cluster.install(MANIFEST.read_text())
+    cluster.install_manifest()
     cluster.kubectl("uncordon", *names)
 
 
