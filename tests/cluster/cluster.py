@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ __all__ = ["MANIFEST", "PING", "SYSTEM", "Cluster", "Pod"]
 
 MANIFEST = Path(__file__).resolve().parents[2] / "deploy" / "k8s-ovs.yaml"
 READY_WITHIN_S = 120.0
-PINGS_LIMIT_S = 600.0
 SYSTEM = "kube-system"
 # PING: ends well when one of five is answered.
 PING = ("ping", "-q", "-c", "5", "-i", "0.2", "-W", "1")
@@ -222,23 +219,6 @@ class Cluster:
     def reaches(self, pod: str, address: str, namespace: str = "default") -> bool:
         """Whether one of five pings is answered; the first may be lost while OVS looks around."""
         return self.succeeds(pod, *PING, address, namespace=namespace)
-
-    def pings_while(self, pod: str, address: str, work: Callable[[], None]) -> tuple[int, set[int]]:
-        """How many pings of a pod were answered while work was done, and the numbers of the others.
-
-        50 are sent a second. Those after the last answer are not lost, but still on their way.
-        """
-        command = f"exec ping -i 0.02 {address} >/tmp/pings"
-        with ThreadPoolExecutor() as pool:
-            ping = pool.submit(self.exec, pod, "sh", "-c", command, timeout=PINGS_LIMIT_S)
-            try:
-                work()
-            finally:
-                self.exec(pod, "pkill", "-INT", "ping")
-            ping.result()
-        said = self.exec(pod, "cat", "/tmp/pings")
-        answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", said)}
-        return len(answered), set(range(1, max(answered, default=1))) - answered
 
     def await_event(self, kind: str, name: str, reason: str) -> str:
         """Wait for an event of this reason about the object; its message."""

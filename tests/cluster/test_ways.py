@@ -13,6 +13,7 @@ from tests.cluster.chart import CHART
 from tests.cluster.cluster import SYSTEM, Cluster
 from tests.cluster.conftest import seconds
 from tests.cluster.node import WITHOUT_PYTHON, in_box
+from tests.cluster.pings import pinging
 
 from k8s_ovs.lab.command import run
 from k8s_ovs.lab.layout import ETCD_PREFIX, LabNode
@@ -121,14 +122,12 @@ def test_helm_install(
 def test_helm_upgrade_with_another_value_loses_no_packet(
     cluster: Cluster, other: str, helm_s: float
 ) -> None:
-    def upgrade() -> None:
+    before = [cluster.daemon_on(node.name) for node in cluster.place.nodes]
+    with pinging(cluster, {"one": other}) as counts:
         cluster.helm("upgrade", *RELEASE, "--set=extraArgs={--log-format=json}")
         cluster.await_network()
-
-    before = [cluster.daemon_on(node.name) for node in cluster.place.nodes]
-    answered, lost = cluster.pings_while("one", other, upgrade)
     assert not set(before) & {cluster.daemon_on(node.name) for node in cluster.place.nodes}
-    assert answered > 100
-    assert not lost
+    assert counts["one"].sent > 100
+    assert counts["one"].lost == ()
     line, *_ = cluster.kubectl("logs", cluster.daemon_on("node1"), "-n", SYSTEM).splitlines()
     assert "event" in json.loads(line)
