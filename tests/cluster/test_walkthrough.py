@@ -160,9 +160,10 @@ def test_8_pods_of_an_annotated_template_get_their_bandwidth(
     for what, seconds, flags in (("sent", 10, ()), ("received", 4, ("-R",))):
         ran = iperf3(cluster, limited.name, server.address, seconds, *flags)
         first = ran["intervals"][0]["sum"]["bits_per_second"] / 1e6
+        again = ran["end"]["sum_sent"]["retransmits"]
         report(
-            f"iperf3, 10M, {what} for {seconds} s: {received(ran):.2f} Mbit/s, {first:.2f} in the "
-            f"first second, {ran['end']['sum_sent']['retransmits']} retransmits"
+            f"iperf3, 10M, {what} for {seconds} s: {received(ran):.2f} Mbit/s arrived, {first:.2f} "
+            f"in the first second as the pod counts it, {again} retransmits"
         )
         assert 5 < received(ran) < 12
         assert received(iperf3(cluster, beside.name, server.address, 2, *flags)) > 20
