@@ -47,12 +47,11 @@ def main() -> int:
     lab = Lab.up(LabSettings(name=wanted.name, nodes=1, config=_CONFIG), report=_progress)
     try:
         found = {"machine": facts(lab)}
-        own = _program(lab)
         if wanted.only in (None, "start"):
             _progress(f"{wanted.starts} starts of the CNI program, on either Python")
-            found["start"] = start.measure(lab, own, wanted.starts)
+            found["start"] = start.measure(lab, _program(lab), wanted.starts)
         if wanted.only in (None, "cni", "flows"):
-            found |= _measure(lab, own, wanted)
+            found |= _measure(lab, _program(lab), wanted)
         if wanted.only in (None, "shaping"):
             asked = shaping.Wanted(wanted.rates, wanted.seconds, wanted.congestion, wanted.rounds)
             found["shaping"] = shaping.measure(lab, f"{wanted.name}peer", asked, _progress)
