@@ -40,7 +40,7 @@ test-kernel: .venv/.ready ## The packets of the lab on the kernel's datapath, in
 
 test-cluster: .venv/.ready ## Installed on a real Kubernetes on this machine, as users do it.
 	@scripts/install cluster
-	$(PYTHON) -m pytest --timeout=1800 tests/cluster
+	$(PYTHON) -m pytest --timeout=3600 tests/cluster
 
 NODES := 2
 cluster: .venv/.ready ## A real Kubernetes on this machine, NODES=2, without a network yet.

@@ -24,24 +24,21 @@ _ARRAY = "static const unsigned char {name}[] = {{{code}}};\n"
 
 
 def build(program: Path = PROGRAM) -> None:
-    """Write the program. Raises OSError, subprocess.TimeoutExpired, RuntimeError with the words of
-    the compiler."""
+    """Write the program, which has answered VERSION by then. Raises OSError,
+    subprocess.TimeoutExpired, RuntimeError with the words of the compiler or of the program."""
     library = Path(sysconfig.get_config_var("LIBPL"), sysconfig.get_config_var("LIBRARY"))
     if not library.exists():
         raise RuntimeError(f"{library} is missing: Python's static library (libpython3-dev)")
-    with tempfile.TemporaryDirectory(prefix="k8s-ovs-shim-") as directory:
+    with tempfile.TemporaryDirectory(prefix=".k8s-ovs-shim-", dir=program.parent) as directory:
         Path(directory, "shim.h").write_text(_header())
         made = Path(directory, program.name)
         includes = [directory, *(sysconfig.get_path(name) for name in ("include", "platinclude"))]
         command = ["cc", "-O2", "-static", "-s", *(f"-I{each}" for each in includes), str(_MAIN)]
-        command += [str(library), "-lm", "-o", str(made)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_LIMIT_S, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
-        program.write_bytes(made.read_bytes())
-    program.chmod(0o755)
+        _run([*command, str(library), "-lm", "-o", str(made)])
+        # It stands on what is private in CPython: one that does not start is not to be kept.
+        _run([str(made)], {"CNI_COMMAND": "VERSION"})
+        made.chmod(0o755)
+        made.replace(program)
 
 
 def _header() -> str:
@@ -51,6 +48,21 @@ def _header() -> str:
     return f'#define STAMP "{stamp()}"\n' + "".join(
         _ARRAY.format(name=name, code=",".join(map(str, each))) for name, each in arrays.items()
     )
+
+
+def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_LIMIT_S,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip() or done.stdout.strip()
+        raise RuntimeError(f"{' '.join(command)}: status {done.returncode}: {said}")
 
 
 if __name__ == "__main__":

@@ -109,6 +109,12 @@ class Cluster:
         (found,) = self.kubectl("get", "pod", "-n", SYSTEM, *where, "-o", "name").split()
         return found.removeprefix("pod/")
 
+    def drain(self, *nodes: str) -> None:
+        """Evict all pods but those of DaemonSets, as a person does; none come any more."""
+        words = ("--ignore-daemonsets", "--force", "--delete-emptydir-data")
+        limit = f"--timeout={READY_WITHIN_S:.0f}s"
+        self.kubectl("drain", *nodes, *words, limit, timeout=READY_WITHIN_S + 10)
+
     def run_pod(
         self,
         node: str,

@@ -88,6 +88,16 @@ def cluster(installed: Installed) -> Cluster:
 
 
 @pytest.fixture
+def restored(cluster: Cluster) -> Iterator[None]:
+    """Afterwards, whatever a test has done, nodes have the network and take pods, and there is
+    DNS."""
+    yield
+    cluster.install_manifest()
+    cluster.kubectl("uncordon", *(node.name for node in cluster.place.nodes))
+    cluster.await_rollout("deployment/coredns")
+
+
+@pytest.fixture
 def ways(cluster: Cluster) -> Iterator[dict[str, str]]:
     """Pods `left` on node1 and `right` on node2: each one's name with the address of the other."""
     left, right = cluster.run_pod("node1", "left"), cluster.run_pod("node2", "right")

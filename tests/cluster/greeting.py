@@ -15,6 +15,7 @@ WITHIN_S = 3
 # GREETER: what a pod runs that says its name, and its client's address, at port 8080.
 GREETER = (
     "socat",
+    f"-t{WITHIN_S}",
     "TCP-LISTEN:8080,reuseaddr,fork",
     "SYSTEM:echo $(cat /etc/hostname) $SOCAT_PEERADDR",
 )
@@ -42,8 +43,8 @@ def greeting_by(
     cluster: Cluster, pod: str, namespace: str, address: str, port: int = 80, *, times: int = 1
 ) -> list[Greeting]:
     """What a client in a pod is told; empty: nothing, within three seconds. times: it asks."""
-    ask = f"socat -T{WITHIN_S} - TCP:{address}:{port},connect-timeout={WITHIN_S} || true"
-    loop = f"for each in $(seq {times}); do {ask}; done"
+    socat = f"socat -T{WITHIN_S} -t{WITHIN_S} - TCP:{address}:{port},connect-timeout={WITHIN_S}"
+    loop = f"for each in $(seq {times}); do {socat} || true; done"
     return _greetings(cluster.exec(pod, "sh", "-c", loop, namespace=namespace))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.cluster.binaries import kubernetes
@@ -16,6 +17,7 @@ from tests.cluster.node import (
     box,
     configure,
     import_image,
+    in_box,
     make_disk,
     open_box,
     start_node,
@@ -139,6 +141,14 @@ def _bring_up(place: Place, programs: Path, images: dict[str, Path]) -> None:
         manifest = manifest.replace(f"${word}", meaning)
     kubectl(place, "apply", "-f", "-", text=manifest)
     await_that("nodes, and a pod for DNS", lambda: _registered(place), REGISTERED_WITHIN_S)
+    for node in place.nodes:
+        await_that(f"services on {node.name}", partial(_has_services, node), REGISTERED_WITHIN_S)
+
+
+def _has_services(node: LabNode) -> bool:
+    """Whether kube-proxy has written its rules."""
+    rules = in_box(node, ["iptables", "-t", "nat", "-S", "KUBE-SERVICES"])
+    return run(rules, check=False).returncode == 0
 
 
 def _power_off(place: Place, node: LabNode) -> None:

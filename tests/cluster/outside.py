@@ -57,5 +57,7 @@ def outside(place: Place, name: str) -> Iterator[Outside]:
     """Such a host, until it goes with all that runs on it."""
     state = LabState(LabSettings(place.name, place.count), datapath_here())
     host = add_host(place.layout, state, name)
-    yield Outside(place.layout, host)
-    remove_host(place.layout, host)
+    try:
+        yield Outside(place.layout, host)
+    finally:
+        remove_host(place.layout, host)

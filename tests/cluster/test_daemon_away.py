@@ -10,8 +10,9 @@ def test_pods_that_go_while_no_daemon_runs_leave_nothing_behind(
     cluster: Cluster, ways: dict[str, str]
 ) -> None:
     near, _ = cluster.place.nodes
-    for name in ("told", "forced"):
-        cluster.run_pod(near.name, name)
+    # With a grace period the API server keeps it until kubelet has done with it.
+    cluster.run_pod(near.name, "told", spec={"terminationGracePeriodSeconds": 1})
+    cluster.run_pod(near.name, "forced")
     before = sandboxes(near)
     cluster.remove_manifest()
 

@@ -13,7 +13,8 @@ from tests.cluster.node import WITH_PORTMAP, WITHOUT_PYTHON, in_box
 from k8s_ovs.lab.command import run
 from k8s_ovs.lab.process import await_that
 
-HELLO = ("socat", "TCP-LISTEN:8080,reuseaddr,fork", "SYSTEM:cat /etc/hostname")
+WITHIN_S = 60.0
+HELLO = ("socat", "-t3", "TCP-LISTEN:8080,reuseaddr,fork", "SYSTEM:cat /etc/hostname")
 
 
 def test_a_node_without_open_vswitch_says_so(installed: Installed) -> None:
@@ -80,9 +81,12 @@ def test_pods_on_two_nodes_ping_each_other(cluster: Cluster, pair: tuple[str, st
     assert cluster.reaches("far", near)
 
 
-def test_a_service_is_reached_by_its_name(cluster: Cluster, pair: tuple[str, str]) -> None:
-    for name in ("web", "web.default.svc.cluster.local"):
-        assert cluster.exec("near", "socat", "-T5", "-", f"TCP:{name}:80") == "far\n"
+@pytest.mark.parametrize("name", ["web", "web.default.svc.cluster.local"])
+def test_a_service_is_reached_by_its_name(
+    cluster: Cluster, pair: tuple[str, str], name: str
+) -> None:
+    ask = ("socat", "-T5", "-t3", "-", f"TCP:{name}:80")
+    await_that("its answer", lambda: cluster.exec("near", *ask) == "far\n", WITHIN_S)
 
 
 def test_a_pod_reaches_the_api_server(cluster: Cluster, pair: tuple[str, str]) -> None:
@@ -104,5 +108,5 @@ def test_a_daemon_that_ends_is_started_again_and_pods_stay(
 
     before = restarts()
     cluster.exec(pod, "python3", "-c", "import os; os.kill(1, 15)", namespace=SYSTEM)
-    await_that("the daemon's restart", lambda: restarts() > before, 60)
+    await_that("the daemon's restart", lambda: restarts() > before, WITHIN_S)
     assert cluster.reaches("near", far)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.cluster.cluster import Cluster
 from tests.cluster.node import start_program, stop_program
 from tests.cluster.traces import await_no_stale, subnet_of
@@ -9,15 +10,15 @@ from tests.cluster.traces import await_no_stale, subnet_of
 from k8s_ovs.lab.process import await_that
 
 WITHIN_S = 180.0
-DRAIN = ("--ignore-daemonsets", "--force", "--delete-emptydir-data", "--timeout=120s")
 
 
+@pytest.mark.usefixtures("restored")
 def test_a_node_that_is_deleted_gives_its_subnet_back_and_gets_one_when_it_joins_again(
     cluster: Cluster, ways: dict[str, str]
 ) -> None:
     _, far = cluster.place.nodes
     before = subnet_of(cluster, far)
-    cluster.kubectl("drain", far.name, *DRAIN, timeout=150)
+    cluster.drain(far.name)
     await_no_stale(cluster, far)
     stop_program(far, "kubelet")
     cluster.kubectl("delete", "node", far.name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.cluster.cluster import MANIFEST, Cluster
 from tests.cluster.conftest import Installed
 from tests.cluster.node import picture
 from tests.cluster.traces import await_no_stale
 
 UNINSTALL = MANIFEST.with_name("k8s-ovs-uninstall.yaml")
-DRAIN = ("--ignore-daemonsets", "--force", "--delete-emptydir-data", "--timeout=120s")
 # STAYS: what others may rely on by now, as docs/operations.md tells; the first one takes the next
 # two with it.
 STAYS = {
@@ -19,12 +19,12 @@ STAYS = {
 } | {"net.ipv4.conf.all.send_redirects"}
 
 
+@pytest.mark.usefixtures("restored")
 def test_nodes_are_as_they_were_before(
     cluster: Cluster, installed: Installed, ways: dict[str, str]
 ) -> None:
     nodes = cluster.place.nodes
-    names = [node.name for node in nodes]
-    cluster.kubectl("drain", *names, *DRAIN, timeout=150)
+    cluster.drain(*(node.name for node in nodes))
     for node in nodes:
         await_no_stale(cluster, node)  # these pods have no grace period that drain would wait for
     cluster.remove_manifest()
@@ -36,8 +36,6 @@ def test_nodes_are_as_they_were_before(
 
     for node in nodes:
         assert but_for_settings(picture(node)) == but_for_settings(installed.hosts[node.name])
-    cluster.install_manifest()
-    cluster.kubectl("uncordon", *names)
 
 
 def but_for_settings(picture: dict[str, Any]) -> dict[str, Any]:

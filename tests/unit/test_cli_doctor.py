@@ -187,7 +187,9 @@ def test_the_userspace_datapath_is_fine_where_the_kernel_has_none() -> None:
 
 
 def test_a_host_outside_needs_no_configuration_for_a_runtime() -> None:
-    assert wrong(evolve(WELL, cni=CniFacts(), kube="")) == {}
+    others = CniFacts(Path("/net.d/87-podman.conflist"), ("bridge", "portmap"))
+    for cni in (CniFacts(), others):
+        assert wrong(evolve(WELL, cni=cni, kube="")) == {}
 
 
 def test_the_runtime_takes_the_first_by_name_and_needs_all_its_plugins(tmp_path: Path) -> None:

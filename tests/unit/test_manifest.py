@@ -12,6 +12,7 @@ from k8s_ovs.cli import options
 from k8s_ovs.link import sysctl
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.node.cni_config import SOCKET
 from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR
 from k8s_ovs.plugin.manager import load_plugins
 
@@ -66,7 +67,7 @@ def test_the_hosts_paths_are_where_the_daemon_looks() -> None:
     (container,) = POD["containers"]
     mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
     host = {each["name"]: each.get("hostPath", {}).get("path") for each in POD["volumes"]}
-    same = (BIN_DIR, CONF_DIR, options.OVS_RUN_DIR, options.CNI_SOCKET.parent)
+    same = (BIN_DIR, CONF_DIR, options.OVS_RUN_DIR, SOCKET.parent)
     for path in same:
         assert host[mounted[str(path)]] == str(path)
     assert host[mounted[str(sysctl.OF_HOST)]] == "/proc/sys/net"
@@ -77,7 +78,7 @@ def test_what_removes_it_finds_the_hosts_paths_where_it_looks() -> None:
     mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
     host = {each["name"]: each["hostPath"]["path"] for each in UNINSTALLING["volumes"]}
     # The daemon's directory is removed, so it cannot be where something is mounted.
-    assert options.OVS_RUN_DIR.parent == options.CNI_SOCKET.parent.parent
+    assert options.OVS_RUN_DIR.parent == SOCKET.parent.parent
     for path in (BIN_DIR, CONF_DIR, options.OVS_RUN_DIR.parent):
         assert host[mounted[str(path)]] == str(path)
 

@@ -8,7 +8,6 @@ from attrs import asdict
 from k8s_ovs.cli.doctor_checks import core_checks, plugin_checks
 from k8s_ovs.cli.doctor_facts import CniPlace, gather
 from k8s_ovs.cli.options import (
-    CNI_SOCKET,
     OVS_RUN_DIR,
     BinDir,
     CniSocket,
@@ -17,6 +16,7 @@ from k8s_ovs.cli.options import (
     OvsRunDir,
     with_etcd,
 )
+from k8s_ovs.node.cni_config import SOCKET
 from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR
 from k8s_ovs.plugin.output import Output, OutputForm, say_json
 from k8s_ovs.plugin.spec import Check
@@ -28,7 +28,7 @@ __all__ = ["run"]
 def run(
     *,
     output: OutputForm = Output.TABLE,
-    cni_socket: CniSocket = CNI_SOCKET,
+    cni_socket: CniSocket = SOCKET,
     ovs_run_dir: OvsRunDir = OVS_RUN_DIR,
     bin_dir: BinDir = BIN_DIR,
     conf_dir: ConfDir = CONF_DIR,

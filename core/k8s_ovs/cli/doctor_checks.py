@@ -161,7 +161,7 @@ def _cni(cni: CniFacts | K8sOvsError, *, outside: bool) -> Check:
         return Check(name, outside, "no configuration for the container runtime", advice)
     if BINARY not in cni.plugins:
         found = f"the container runtime takes {cni.first}, which is of another network"
-        return Check(name, False, found, "move it away: the first by name is taken")
+        return Check(name, outside, found, "move it away: the first by name is taken")
     if cni.missing:
         found = f"{cni.first} needs what is not installed: {', '.join(cni.missing)}"
         return Check(name, False, found, "install it, or run k8s-ovs install-cni")

@@ -18,7 +18,6 @@ from k8s_ovs.cli.flow_row import (
     select,
 )
 from k8s_ovs.cli.options import (
-    CNI_SOCKET,
     OVS_RUN_DIR,
     CniSocket,
     EtcdPlace,
@@ -35,6 +34,7 @@ from k8s_ovs.cli.this_node import (
     own_bridge,
 )
 from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.node.cni_config import SOCKET
 from k8s_ovs.ovs.flow_dump import dump_flows
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import CORE_TABLES
@@ -70,7 +70,7 @@ def run(
     table: Annotated[str | None, typer.Option(help="Only this table, such as POD_IN.")] = None,
     owner: Annotated[str | None, typer.Option(help="Only this plugin's flows, or core's.")] = None,
     output: OutputForm = Output.TABLE,
-    cni_socket: CniSocket = CNI_SOCKET,
+    cni_socket: CniSocket = SOCKET,
     ovs_run_dir: OvsRunDir = OVS_RUN_DIR,
     etcd: EtcdPlace,
 ) -> None:

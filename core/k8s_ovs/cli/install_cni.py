@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from k8s_ovs.cli.options import BinDir, CniStyle, ConfDir
+from k8s_ovs.cli.options import BinDir, CniSocket, CniStyle, ConfDir
 from k8s_ovs.node.cni_config import CNI_VERSION, SOCKET, Style
 from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR, install
 from k8s_ovs.node.cni_program import Python
@@ -19,7 +18,7 @@ def run(
     *,
     bin_dir: BinDir = BIN_DIR,
     conf_dir: ConfDir = CONF_DIR,
-    cni_socket: Annotated[Path, typer.Option(help="Where the daemon listens.")] = SOCKET,
+    cni_socket: CniSocket = SOCKET,
     cni_version: Annotated[
         str, typer.Option(help="Version of the CNI specification that the runtime speaks.")
     ] = CNI_VERSION,

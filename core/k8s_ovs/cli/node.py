@@ -13,7 +13,8 @@ import typer
 
 from k8s_ovs.cli import options
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
-from k8s_ovs.node.cni_config import Style
+from k8s_ovs.node.cni_config import SOCKET, Style
+from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR
 from k8s_ovs.node.daemon import Daemon
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.observe.kube import KubeSettings
@@ -40,7 +41,7 @@ def run(
     datapath: Annotated[
         str, typer.Option(help="auto, system (the kernel's) or netdev (userspace).")
     ] = "auto",
-    cni_socket: options.CniSocket = options.CNI_SOCKET,
+    cni_socket: options.CniSocket = SOCKET,
     ovs_run_dir: options.OvsRunDir = options.OVS_RUN_DIR,
     metrics_address: Annotated[
         str, typer.Option(help='HOST:PORT of the metrics page, "" for none.')
@@ -55,6 +56,8 @@ def run(
         ),
     ] = False,
     cni_style: options.CniStyle = Style.AUTO,
+    bin_dir: options.BinDir = BIN_DIR,
+    conf_dir: options.ConfDir = CONF_DIR,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
 ) -> None:
@@ -91,6 +94,8 @@ def run(
         metrics=metrics_address or None,
         patience=cni_wait,
         install_cni=cni_style if install_cni else None,
+        bin_dir=bin_dir,
+        conf_dir=conf_dir,
     )
     Daemon(settings).run()
 

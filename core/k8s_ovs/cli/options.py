@@ -15,7 +15,6 @@ from k8s_ovs.node.cni_config import Style
 from k8s_ovs.observe.etcd_settings import EtcdSettings, parse_endpoints
 
 __all__ = [
-    "CNI_SOCKET",
     "OVS_RUN_DIR",
     "BinDir",
     "CaFile",
@@ -34,7 +33,6 @@ __all__ = [
     "with_etcd",
 ]
 
-CNI_SOCKET = Path("/var/run/k8s-ovs/cni-server.sock")
 OVS_RUN_DIR = Path("/var/run/openvswitch")
 
 _PANEL = "etcd"

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from attrs import asdict, frozen
 
-from k8s_ovs.cli.options import CNI_SOCKET, OVS_RUN_DIR, CniSocket, OvsRunDir
+from k8s_ovs.cli.options import OVS_RUN_DIR, CniSocket, OvsRunDir
 from k8s_ovs.cli.this_node import (
     DaemonWord,
     connected_switch,
@@ -19,6 +19,7 @@ from k8s_ovs.cli.this_node import (
     own_bridge,
 )
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.node.cni_config import SOCKET
 from k8s_ovs.ovs.openflow import OpenFlow
 from k8s_ovs.plugin.output import Output, OutputForm, as_columns, complain, say_json
 
@@ -43,7 +44,7 @@ class SwitchWord:
 def run(
     *,
     output: OutputForm = Output.TABLE,
-    cni_socket: CniSocket = CNI_SOCKET,
+    cni_socket: CniSocket = SOCKET,
     ovs_run_dir: OvsRunDir = OVS_RUN_DIR,
 ) -> None:
     """Show how this node is; exit status 0 only if pods can be attached and packets flow.

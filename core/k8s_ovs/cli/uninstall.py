@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 from attrs import frozen
 
-from k8s_ovs.cli.options import CNI_SOCKET, OVS_RUN_DIR, BinDir, CniSocket, ConfDir, OvsRunDir
+from k8s_ovs.cli.options import OVS_RUN_DIR, BinDir, CniSocket, ConfDir, OvsRunDir
 from k8s_ovs.cli.this_node import connected_switch
 from k8s_ovs.cli.uninstall_facts import Facts, OwnBridge, Places, gather
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import masquerade, veth
+from k8s_ovs.node.cni_config import SOCKET
 from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR
 from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT
 from k8s_ovs.plugin.output import complain
@@ -44,7 +45,7 @@ def run(
     ] = False,
     bin_dir: BinDir = BIN_DIR,
     conf_dir: ConfDir = CONF_DIR,
-    cni_socket: CniSocket = CNI_SOCKET,
+    cni_socket: CniSocket = SOCKET,
     ovs_run_dir: OvsRunDir = OVS_RUN_DIR,
 ) -> None:
     """Remove from this host what k8s-ovs made on it, all but the program itself.

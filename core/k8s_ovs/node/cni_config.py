@@ -49,8 +49,8 @@ class Style(StrEnum):
         obstacle = _obstacle(bin_dir, cni_version)
         if obstacle and self is Style.CONFLIST:
             raise K8sOvsError(
-                f"no conflist without portmap: {obstacle}; install it (package "
-                "containernetworking-plugins), or take --cni-style=conf"
+                f"no conflist without portmap: {obstacle}; put a copy of it there (Debian has it "
+                "in the package containernetworking-plugins), or take --cni-style=conf"
             )
         return Style.CONF if obstacle else Style.CONFLIST
 

@@ -23,7 +23,7 @@ from k8s_ovs.model.status import SEEN, STATUS
 from k8s_ovs.node.announce import Announcer
 from k8s_ovs.node.attach import Attachments
 from k8s_ovs.node.cni_config import CNI_VERSION
-from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR, install
+from k8s_ovs.node.cni_install import install
 from k8s_ovs.node.cni_protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni_server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
@@ -147,8 +147,8 @@ class Daemon:
         """With it the container runtime says that its network is ready, so pods work by now."""
         settings = self._settings
         if settings.install_cni is not None and not self._installed:
-            style, cni_socket = settings.install_cni, settings.cni_socket
-            for path in install(BIN_DIR, CONF_DIR, style, CNI_VERSION, cni_socket):
+            places = settings.bin_dir, settings.conf_dir
+            for path in install(*places, settings.install_cni, CNI_VERSION, settings.cni_socket):
                 _log.info("installed", node=settings.hostname, path=str(path))
             self._installed = True
 

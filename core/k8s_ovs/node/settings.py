@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from k8s_ovs.node.cni_config import Style
+from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR
 from k8s_ovs.observe.etcd_settings import EtcdSettings
 from k8s_ovs.observe.kube import KubeSettings
 
@@ -20,7 +21,7 @@ class NodeSettings:
     Kubernetes node: it serves no pods and does not campaign for the allocator's seat.
     metrics: HOST:PORT, None: no metrics page. patience: seconds for which a CNI ADD waits for what
     it needs. install_cni: in which style plugin and configuration are put where the container
-    runtime looks for them, as soon as the network is ready; None: not at all.
+    runtime looks for them, bin_dir and conf_dir, as soon as the network is ready; None: not at all.
     """
 
     etcd: EtcdSettings
@@ -34,3 +35,5 @@ class NodeSettings:
     metrics: str | None = None
     patience: float = 30.0
     install_cni: Style | None = None
+    bin_dir: Path = BIN_DIR
+    conf_dir: Path = CONF_DIR
