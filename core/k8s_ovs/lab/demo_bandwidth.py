@@ -19,7 +19,7 @@ _POLICED = 1367
 _SOON = 10.0
 
 #: A second of an iperf3 receiver, its sum, and the sender's: Mbit/s; retransmits.
-_SECOND = re.compile(r"-\d+\.\d\d +sec .* ([\d.]+) Mbits/sec *$", re.MULTILINE)
+_INTERVAL = re.compile(r"([\d.]+)-([\d.]+) +sec .* ([\d.]+) Mbits/sec *$", re.MULTILINE)
 _RECEIVED = re.compile(r"([\d.]+) Mbits/sec +receiver")
 _RETRANSMITS = r"Mbits/sec +(\d+) +sender"
 
@@ -131,11 +131,16 @@ def _each_second(most: float) -> Callable[[str, Facts], bool]:
 
     def holds(output: str, _: Facts) -> bool:
         # The server's own seconds stand behind the client's, where the client is the sender.
-        seconds = [float(each) for each in _SECOND.findall(output.partition("Server output")[2])]
-        seconds = seconds or [float(each) for each in _SECOND.findall(output)]
+        seconds = _seconds(output.partition("Server output")[2]) or _seconds(output)
         return len(seconds) >= 10 and max(seconds) <= most
 
     return holds
+
+
+def _seconds(output: str) -> list[float]:
+    """Mbit/s of each second; what is left at the end, of some milliseconds, says nothing."""
+    intervals = [[float(each) for each in found] for found in _INTERVAL.findall(output)]
+    return [rate for begin, end, rate in intervals if end - begin > 0.5]
 
 
 def _few(most: int) -> Callable[[str, Facts], bool]:
