@@ -11,7 +11,16 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-__all__ = ["OLDEST", "PROGRAM", "SYSTEM_PYTHON", "code", "executable", "is_executable", "stamp"]
+__all__ = [
+    "MAIN",
+    "OLDEST",
+    "PROGRAM",
+    "SYSTEM_PYTHON",
+    "code",
+    "executable",
+    "is_executable",
+    "stamp",
+]
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 #: Where an installation that carries the program with a Python of its own has it.
@@ -23,7 +32,8 @@ OLDEST = (3, 9)
 _MARK = "# k8s-ovs: the CNI plugin."
 
 _SHIM = Path(__file__).with_name("shim.py")
-_MAIN = Path(__file__).with_name("standalone.c")
+#: What starts the interpreter of the program with one of its own.
+MAIN = Path(__file__).with_name("standalone.c")
 
 _TEMPLATE = """\
 #!{python} -IS
@@ -50,7 +60,7 @@ def executable(version: int = sys.hexversion >> 16) -> str:
 
 def stamp() -> str:
     """What a program has in it that was made of the sources as they are here."""
-    return f"{_MARK} {sha256(_SHIM.read_bytes() + _MAIN.read_bytes()).hexdigest()}"
+    return f"{_MARK} {sha256(_SHIM.read_bytes() + MAIN.read_bytes()).hexdigest()}"
 
 
 def is_executable(content: bytes) -> bool:

@@ -14,11 +14,10 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from k8s_ovs_cni.executable import PROGRAM, code, stamp
+from k8s_ovs_cni.executable import MAIN, PROGRAM, code, stamp
 
 __all__ = ["build"]
 
-_MAIN = Path(__file__).with_name("standalone.c")
 _LIMIT_S = 300
 _ARRAY = "static const unsigned char {name}[] = {{{code}}};\n"
 
@@ -33,7 +32,7 @@ def build(program: Path = PROGRAM) -> None:
         Path(directory, "shim.h").write_text(_header())
         made = Path(directory, program.name)
         includes = [directory, *(sysconfig.get_path(name) for name in ("include", "platinclude"))]
-        command = ["cc", "-O2", "-static", "-s", *(f"-I{each}" for each in includes), str(_MAIN)]
+        command = ["cc", "-O2", "-static", "-s", *(f"-I{each}" for each in includes), str(MAIN)]
         _run([*command, str(library), "-lm", "-o", str(made)])
         # It stands on what is private in CPython: one that does not start is not to be kept.
         _run([str(made)], {"CNI_COMMAND": "VERSION"})

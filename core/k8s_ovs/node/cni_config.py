@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.node.cni_program import supported_versions
 
 __all__ = [
     "BINARY",
@@ -94,17 +94,8 @@ def _versions(plugin: Path) -> list[str]:
     """What it says that it speaks; empty: it does not start here, as where a container lacks what
     the host has, which the runtime may find."""
     try:
-        done = subprocess.run(
-            [plugin],
-            env={"CNI_COMMAND": "VERSION"},
-            input=json.dumps({"cniVersion": CNI_VERSION}),
-            text=True,
-            capture_output=True,
-            timeout=_ANSWERS_WITHIN,
-            check=True,
-        )
-        return [str(each) for each in json.loads(done.stdout)["supportedVersions"]]
-    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError):
+        return supported_versions(plugin, _ANSWERS_WITHIN)
+    except K8sOvsError:
         return []
 
 

@@ -17,7 +17,7 @@ from k8s_ovs_cni.executable import (
     stamp,
 )
 
-__all__ = ["Python", "check_program", "program"]
+__all__ = ["Python", "check_program", "program", "supported_versions"]
 
 _TIMEOUT_S = 10.0
 _NEEDED = ".".join(map(str, OLDEST))
@@ -58,13 +58,21 @@ def check_program(path: Path) -> str:
         raise K8sOvsError(f"cannot read {path}: {error.strerror}") from error
     if not is_executable(content):
         raise K8sOvsError(f"{path} is not the CNI program of k8s-ovs")
-    said = _printed([str(path)], {"CNI_COMMAND": "VERSION"})
-    try:
-        spoken = json.loads(said)["supportedVersions"][-1]
-    except (ValueError, LookupError, TypeError) as error:
-        raise K8sOvsError(f"{path} answers VERSION with {said!r}") from error
+    spoken = supported_versions(path)[-1]
     on = f"on {SYSTEM_PYTHON}" if content.startswith(b"#!") else "on a Python of its own"
     return f"speaks CNI {spoken}, {on}"
+
+
+def supported_versions(program: Path, within_s: float = _TIMEOUT_S) -> list[str]:
+    """What a CNI plugin answers to VERSION, one at least. Raises K8sOvsError."""
+    said = _printed([str(program)], {"CNI_COMMAND": "VERSION"}, within_s)
+    try:
+        spoken = [str(each) for each in json.loads(said)["supportedVersions"]]
+        if not spoken:
+            raise LookupError("no version")
+    except (ValueError, LookupError, TypeError) as error:
+        raise K8sOvsError(f"{program} answers VERSION with {said!r}") from error
+    return spoken
 
 
 def _own() -> bytes | None:
@@ -92,7 +100,7 @@ def _unfit() -> str:
     return ""
 
 
-def _printed(command: list[str], environment: dict[str, str]) -> str:
+def _printed(command: list[str], environment: dict[str, str], within_s: float = _TIMEOUT_S) -> str:
     """What the command prints, without blanks around it. Raises K8sOvsError if it fails."""
     try:
         done = subprocess.run(
@@ -101,11 +109,11 @@ def _printed(command: list[str], environment: dict[str, str]) -> str:
             input="{}",
             capture_output=True,
             text=True,
-            timeout=_TIMEOUT_S,
+            timeout=within_s,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise K8sOvsError(f"{command[0]} does not end within {_TIMEOUT_S:g} s") from error
+        raise K8sOvsError(f"{command[0]} does not end within {within_s:g} s") from error
     except OSError as error:
         raise K8sOvsError(f"{command[0]} cannot be started: {error.strerror}") from error
     if done.returncode:

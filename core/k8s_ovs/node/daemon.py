@@ -292,8 +292,10 @@ class Daemon:
     def _report_early(self) -> None:
         """Where no configuration could be taken yet, tell below the network that etcd names: what
         the others should know of this node is just why it has none."""
+        if self._setup.reconciler is not None:
+            return
         config, _ = self._intake.config()
-        if config is not None and self._setup.reconciler is None:
+        if config is not None:
             self._report_to(f"{self._settings.prefix}/{config.name}")
 
     def _report_to(self, base: str) -> None:
