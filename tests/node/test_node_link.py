@@ -115,7 +115,7 @@ def test_without_an_mtu_the_switchs_stays(bridge_port: Any) -> None:
 
 
 def test_checksums_are_finished_by_the_kernel_where_asked_for(bridge_port: Any) -> None:
-    set_up(evolve(TUN0, checksum_offload=False))
+    set_up(evolve(TUN0, in_user_space=True))
     assert "tx-checksumming: off" in bridge_port.run("ethtool -k tun0")
 
 

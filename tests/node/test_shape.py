@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from k8s_ovs.link.fair import Waiting
 from k8s_ovs.link.netlink import LinkError, open_route_socket
 from k8s_ovs.link.rates import PodQueues, hold, queues, rate_problems
 from k8s_ovs.link.shape import Queue, Shaped, queue_of, shape
 from k8s_ovs.link.veth import PodLink, check, create, host_name_of, index_of
 from k8s_ovs.model.pod import Rates
-from k8s_ovs.testing.traffic import send_frames
+from k8s_ovs.testing.traffic import Server, Sniffer, send_frames, transfer
 
 LIMITS = Rates(to_pod=10_000_000, from_pod=20_000_000)
 FRAME = bytes.fromhex("02000000000202000000000188b5") + bytes(986)
@@ -60,7 +61,7 @@ def device(node: Any, channel: socket.socket) -> Shaped:
     node.run("ip link add one type veth peer name other")
     node.run("ip link set one up")
     node.run("ip link set other up")
-    return Shaped(index_of(channel, "one"), "one", 1500, queue_ms=200)
+    return Shaped(index_of(channel, "one"), "one", 1500, Waiting(16, 100))
 
 
 def disciplines(place: Any, name: str) -> list[dict[str, Any]]:
@@ -115,15 +116,29 @@ class TestDevice:
         assert before["qlen"] >= after["qlen"] >= before["qlen"] // 2
         assert after["packets"] >= before["packets"] > 0
 
-    def test_where_the_kernel_can_each_connection_waits_for_itself_alone(
+    def test_what_waits_below_stays_when_the_rate_changes(
         self, node: Any, channel: socket.socket, device: Shaped
     ) -> None:
-        node.run("tc qdisc add dev other root fq", check=False)
-        can = kinds(node, "other") == ["fq"]
         shape(channel, device, 10_000_000)
-        assert kinds(node, "one") == (["tbf", "fq"] if can else ["tbf"])
+        before = disciplines(node, "one")[1:]
+        assert before[0]["kind"] in ("fq", "htb", "pfifo")
         shape(channel, device, 20_000_000)
-        assert kinds(node, "one") == (["tbf", "fq"] if can else ["tbf"])
+        assert disciplines(node, "one")[1:] == before
+
+    @pytest.mark.parametrize(("wanted", "cut"), [(20_000_000, True), (None, False)])
+    def test_what_is_sent_in_long_segments_goes_frame_by_frame(
+        self, node: Any, pod: Any, channel: socket.socket, wanted: int | None, cut: bool
+    ) -> None:
+        node.run(f"ip link add one type veth peer name eth0 netns {pod.name}")
+        for place, name, address in ((node, "one", "10.1.0.1"), (pod, "eth0", "10.1.0.2")):
+            place.run(f"ip address add {address}/24 dev {name}")
+            place.run(f"ip link set {name} up")
+        shape(channel, Shaped(index_of(channel, "one"), "one", 1500, Waiting(16, 100)), wanted)
+        server = Server(pod.path, "10.1.0.2", 80)
+        with Sniffer(pod.path, "eth0") as sniffer:
+            transfer(node.path, ("10.1.0.2", 80), server, 400_000)
+            longest = max(map(len, sniffer.frames()))
+        assert (longest <= 1514) is cut
 
     def test_cleared_it_is_as_it_was_before(
         self, node: Any, channel: socket.socket, device: Shaped

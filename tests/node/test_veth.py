@@ -143,7 +143,7 @@ class TestCreate:
     def test_checksums_are_finished_by_the_kernel_where_asked_for(
         self, pod: Any, link: PodLink
     ) -> None:
-        create(evolve(link, checksum_offload=False))
+        create(evolve(link, in_user_space=True))
         assert "tx-checksumming: off" in pod.run("ethtool -k eth0")
 
     def test_what_a_killed_daemon_left_is_replaced(self, pod: Any, link: PodLink) -> None:
@@ -276,8 +276,8 @@ def test_tcp_passes_the_userspace_datapath(
     new_netns: Callable[[str], Any], pod: Any, link: PodLink, userspace_ovs: OvsProcess
 ) -> None:
     """Unfinished checksums would let the handshake fail, unfinished segments the rest."""
-    client = evolve(link, checksum_offload=False)
-    server = pod_link(new_netns("server").path, 3, checksum_offload=False)
+    client = evolve(link, in_user_space=True)
+    server = pod_link(new_netns("server").path, 3, in_user_space=True)
     for each in (client, server):
         create(each)
         userspace_ovs.vsctl("add-port", "br0", each.host_name)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from errno import ENOENT, EPERM
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8s_ovs.link import shape as module
+from k8s_ovs.link import fair
+from k8s_ovs.link import shape as shape_module
+from k8s_ovs.link.fair import Waiting
 from k8s_ovs.link.netlink import LinkError, Step
-from k8s_ovs.link.shape import Shaped, burst_of, shape
+from k8s_ovs.link.shape import Shaped, burst_of, piece_of, shape
 
 rates = st.integers(10**3, 10**15)
 frames = st.integers(82, 65_549)
 SEGMENT = 1 << 16
 
-DEVICE = Shaped(index=1, name="kovs1", mtu=1450, queue_ms=20)
+DEVICE = Shaped(index=1, name="kovs1", mtu=1450, waiting=Waiting(2, 20))
 
 
 @given(rate=rates, frame=frames)
@@ -48,20 +50,21 @@ def test_who_may_be_faster_has_no_smaller_bucket(one: int, other: int, frame: in
 
 
 class Kernel:
-    """A kernel that refuses what its errors say, by the beginning of what is asked for."""
+    """A kernel that refuses steps of which the beginnings are given, each with an errno."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **errors: int) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, errors: Mapping[str, int]) -> None:
         self.errors = errors
         self.asked: list[str] = []
-        monkeypatch.setattr(module, "queue_of", lambda _channel, _index: None)
-        monkeypatch.setattr(module, "perform", self._perform)
+        monkeypatch.setattr(shape_module, "queue_of", lambda _channel, _index: None)
+        for module in (shape_module, fair):
+            monkeypatch.setattr(module, "perform", self._perform)
 
     def _perform(self, _channel: socket.socket, steps: Sequence[Step]) -> None:
         for step in steps:
             self.asked.append(step.what)
-            errno = self.errors.get(step.what.split()[0], 0)
-            if errno:
-                raise LinkError(f"cannot {step.what}: no", errno)
+            for beginning, errno in self.errors.items():
+                if step.what.startswith(beginning):
+                    raise LinkError(f"cannot {step.what}: no", errno)
 
 
 @pytest.fixture
@@ -72,7 +75,7 @@ def channel() -> socket.socket:
 def test_a_kernel_without_a_token_bucket_is_named(
     monkeypatch: pytest.MonkeyPatch, channel: socket.socket
 ) -> None:
-    Kernel(monkeypatch, hold=ENOENT)
+    Kernel(monkeypatch, {"hold": ENOENT})
     with pytest.raises(LinkError) as refused:
         shape(channel, DEVICE, 10_000_000)
     assert str(refused.value) == (
@@ -81,18 +84,51 @@ def test_a_kernel_without_a_token_bucket_is_named(
     assert refused.value.errno == ENOENT
 
 
-def test_a_kernel_without_fair_queues_holds_the_device_all_the_same(
-    monkeypatch: pytest.MonkeyPatch, channel: socket.socket
+@pytest.mark.parametrize(
+    ("missing", "tried"),
+    [
+        ({}, ["queue fairly"]),
+        ({"queue fairly": ENOENT}, ["queue fairly", "queue by classes"]),
+        (
+            {"queue fairly": ENOENT, "queue by classes": ENOENT},
+            ["queue fairly", "queue by classes", "queue"],
+        ),
+    ],
+)
+def test_a_kernel_queues_as_well_as_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+    channel: socket.socket,
+    missing: dict[str, int],
+    tried: list[str],
 ) -> None:
-    kernel = Kernel(monkeypatch, queue=ENOENT)
+    kernel = Kernel(monkeypatch, missing)
     assert shape(channel, DEVICE, 10_000_000)
-    assert kernel.asked == ["hold kovs1 to 10000000 bit/s", "queue fairly on kovs1"]
+    once = dict.fromkeys(kernel.asked)
+    assert list(once) == ["hold kovs1 to 10000000 bit/s", *(f"{each} on kovs1" for each in tried)]
 
 
-@pytest.mark.parametrize("step", ["hold", "queue"])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"hold": EPERM},
+        {"queue fairly": EPERM},
+        {"queue fairly": ENOENT, "queue by classes": EPERM},
+        {"queue": ENOENT},
+    ],
+)
 def test_another_refusal_is_told_in_the_kernels_words(
-    monkeypatch: pytest.MonkeyPatch, channel: socket.socket, step: str
+    monkeypatch: pytest.MonkeyPatch, channel: socket.socket, refused: dict[str, int]
 ) -> None:
-    Kernel(monkeypatch, **{step: EPERM})
-    with pytest.raises(LinkError, match=rf"^cannot {step} .*: no$"):
+    Kernel(monkeypatch, refused)
+    with pytest.raises(LinkError, match=rf"^cannot {list(refused)[-1]} .*: no"):
         shape(channel, DEVICE, 10_000_000)
+
+
+@given(rate=rates, frame=frames)
+def test_nothing_waits_longer_for_a_piece_than_1_ms_or_one_frame(rate: int, frame: int) -> None:
+    piece = piece_of(rate, frame)
+    if piece is None:
+        assert rate // 8 > 1000 * 65_000 or frame > 65_000
+    else:
+        assert piece == frame or piece <= rate / 8 / 1000
+        assert piece >= frame

@@ -34,14 +34,14 @@ class NodeLink:
 
     routes: destinations that are on-link, the cluster network among them; no others are.
     mtu None: Open vSwitch sets it.
-    checksum_offload: False where packets are read in user space (see `ethtool`).
+    in_user_space: Open vSwitch reads and sends packets there, not in the kernel.
     """
 
     name: str
     address: IPv4Interface
     routes: tuple[IPv4Network, ...]
     mtu: int | None = None
-    checksum_offload: bool = True
+    in_user_space: bool = False
 
 
 @frozen
@@ -70,7 +70,7 @@ def set_up(link: NodeLink) -> list[str]:
         return done
 
     done = talk(change)
-    if not link.checksum_offload:
+    if link.in_user_space:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
             disable_tx_checksums(channel, link.name)
     return done

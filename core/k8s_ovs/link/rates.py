@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from attrs import frozen
 
+from k8s_ovs.link.fair import Waiting
 from k8s_ovs.link.namespace import entered, opened
 from k8s_ovs.link.netlink import LinkError, open_route_socket
 from k8s_ovs.link.shape import Queue, Shaped, queue_of, shape
@@ -20,12 +21,14 @@ from k8s_ovs.model.pod import Rates
 
 __all__ = ["PodQueues", "hold", "queues", "rate_problems"]
 
-#: Milliseconds of sending that may wait where the kernel has one queue for all. Programs in the pod
-#: are stopped before that is full; who sends to the pod from elsewhere only knows a lost packet.
-_FROM_POD_MS, _TO_POD_MS = 200, 20
-#: Bytes that may wait to a pod. Open vSwitch's userspace datapath sends to all devices by one
-#: socket, and what waits at one of them is charged to all.
-_TO_POD_MOST = 1 << 16
+#: What a pod sends: its programs are stopped by what their sockets may hold, long before these are
+#: full.
+_FROM_POD = Waiting(connections=64, frames=1000)
+#: What it receives: as much as a node without limits lets wait for a connection (sch_fq).
+_TO_POD = Waiting(connections=64, frames=100)
+#: The same where Open vSwitch sends to all devices by one socket, whose 208 KiB hold 92 frames. What
+#: waits at one device is charged to all, so less may.
+_TO_POD_IN_USER_SPACE = Waiting(connections=2, frames=20)
 
 
 @frozen
@@ -43,10 +46,9 @@ def hold(link: PodLink, rates: Rates) -> bool:
     Raises LinkError where the kernel cannot do that.
     """
     with _both_ends(link.netns) as (node, pod):
-        to_pod = Shaped(
-            index_of(node, link.host_name), link.host_name, link.mtu, _TO_POD_MS, _TO_POD_MOST
-        )
-        from_pod = Shaped(index_of(pod, link.ifname), link.ifname, link.mtu, _FROM_POD_MS)
+        waiting = _TO_POD_IN_USER_SPACE if link.in_user_space else _TO_POD
+        to_pod = Shaped(index_of(node, link.host_name), link.host_name, link.mtu, waiting)
+        from_pod = Shaped(index_of(pod, link.ifname), link.ifname, link.mtu, _FROM_POD)
         changed = [shape(node, to_pod, rates.to_pod), shape(pod, from_pod, rates.from_pod)]
         return any(changed)
 

@@ -1,55 +1,48 @@
-"""How fast may a device send? A token bucket at its root, and fair queueing below it.
+"""How fast may a device send? A token bucket at its root, and fair queueing (see `fair`) below it.
 
 The bucket (tc-tbf(8)) holds what comes too fast instead of dropping it, and cuts large segments
-into frames. Below it each connection has a queue of its own (tc-fq(8)), so that a long one does not
-make others wait; a kernel without `sch_fq` has one queue for all.
-
-tc messages: linux/pkt_sched.h, linux/rtnetlink.h; net/sched/sch_tbf.c, sch_fq.c.
+into frames, so that what waits behind one does not wait long. net/sched/sch_tbf.c.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Mapping
 from errno import EINVAL, ENOENT
 
 from attrs import frozen
 
+from k8s_ovs.link import tc
+from k8s_ovs.link.fair import TOGETHER, Below, Waiting, queue_fairly
 from k8s_ovs.link.netlink import LinkError, Step, ask, attribute, attributes, perform
 
-__all__ = ["Queue", "Shaped", "burst_of", "queue_of", "shape"]
+__all__ = ["Queue", "Shaped", "burst_of", "piece_of", "queue_of", "shape"]
 
-_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_GETQDISC = 36, 37, 38
-_NLM_F_REPLACE, _NLM_F_CREATE = 0x100, 0x400
-_TCA_KIND, _TCA_OPTIONS, _TCA_STATS2 = 1, 2, 7
 _TCA_STATS_BASIC, _TCA_STATS_QUEUE = 1, 3
-_TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST = 1, 4, 6
+_TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST, _TCA_TBF_PBURST = 1, 4, 6, 7
 # A handle that nobody else gives: under the same one the kernel replaces no queue of another kind.
 _ROOT, _BUCKET, _BELOW = 0xFFFFFFFF, 0x6B6F_0000, 0x6B6F_0001
-_ETHERNET = 1  # TC_LINKLAYER_ETHERNET: the kernel counts frames itself, without a table from us
-_MAX_32 = 0xFFFFFFFF
 
-_TCMSG = struct.Struct("=BxHiIII")
-# cell_log, linklayer, overhead, cell_align, mpu, rate
-_RATE = struct.Struct("=BBHhHI")
-# the rate, the peak rate, limit, buffer, mtu
-_TBF = struct.Struct(f"={_RATE.size}s{_RATE.size}sIII")
-
-_QUEUE_FRAMES = 10
 _ETHERNET_HEADER = 14
+#: Bytes of a segment as a kernel sends it, and so the least that is never cut.
+_SEGMENT = 1 << 16
 
 
 @frozen
 class Shaped:
-    """A device of the channel's namespace. mtu: bytes. queue_ms: milliseconds of sending that may
-    wait where the kernel has one queue for all; queue_most: bytes that may."""
+    """A device of the channel's namespace. mtu: bytes. waiting: what may wait there."""
 
     index: int
     name: str
     mtu: int
-    queue_ms: int
-    queue_most: int = _MAX_32
+    waiting: Waiting
+
+    @property
+    def frame(self) -> int:
+        """Bytes of a full frame."""
+        return self.mtu + _ETHERNET_HEADER
 
 
 @frozen
@@ -75,25 +68,27 @@ def shape(channel: socket.socket, device: Shaped, rate: int | None) -> bool:
         return False
     if rate is None:
         what = f"let {device.name} send without a limit"
-        perform(channel, [Step(what, _RTM_DELQDISC, 0, _message(device.index, _ROOT, 0))])
+        perform(channel, [Step(what, tc.RTM_DELQDISC, 0, tc.message(device.index, _ROOT, 0))])
         return True
-    bucket = _message(device.index, _ROOT, _BUCKET) + _kind("tbf") + _bucket(rate, device)
+    what, bucket = f"hold {device.name} to {rate} bit/s", _bucket(rate, device)
     try:
-        perform(channel, [_put(f"hold {device.name} to {rate} bit/s", bucket)])
+        entry = tc.Entry(device.index, _ROOT, _BUCKET, "tbf", bucket)
+        perform(channel, [tc.put_qdisc(what, entry)])
     except LinkError as error:
         if error.errno != ENOENT:
             raise
         without = f"{error}: this kernel has no token bucket (sch_tbf)"
         raise LinkError(without, ENOENT) from error
     if standing is None:
-        _queue_fairly(channel, device)
+        below = Below(device.index, device.name, _BELOW, device.waiting, device.frame)
+        queue_fairly(channel, below)
     return True
 
 
 def queue_of(channel: socket.socket, index: int) -> Queue | None:
     """The token bucket of the device `index`; None: it has none. Raises LinkError."""
     what = f"read the queue of device {index}"
-    question = Step(what, _RTM_GETQDISC, 0, _message(index, _ROOT, 0))
+    question = Step(what, tc.RTM_GETQDISC, 0, tc.message(index, _ROOT, 0))
     try:
         answer = ask(channel, question)
     except LinkError as error:
@@ -101,30 +96,20 @@ def queue_of(channel: socket.socket, index: int) -> Queue | None:
         if error.errno in (ENOENT, EINVAL):
             return None
         raise
-    told = attributes(answer[_TCMSG.size :])  # empty for a built-in one of some kernels
-    if told.get(_TCA_KIND) != b"tbf\0":
+    told = attributes(answer[tc.TCMSG.size :])  # empty for a built-in one of some kernels
+    if told.get(tc.TCA_KIND) != b"tbf\0":
         return None
-    return _queue(attributes(told[_TCA_OPTIONS]), attributes(told[_TCA_STATS2]))
+    return _queue(attributes(told[tc.TCA_OPTIONS]), attributes(told[tc.TCA_STATS2]))
 
 
 def _queue(options: Mapping[int, bytes], statistics: Mapping[int, bytes]) -> Queue:
-    rate = _RATE.unpack_from(options[_TCA_TBF_PARMS])[-1]
+    rate = tc.rate_of(options[_TCA_TBF_PARMS])
     if wide := options.get(_TCA_TBF_RATE64):
-        rate = int.from_bytes(wide, "little" if struct.pack("=H", 1)[0] else "big")
+        rate = int.from_bytes(wide, sys.byteorder)
     sent_bytes, packets = struct.unpack_from("=QI", statistics[_TCA_STATS_BASIC])
     # qlen, backlog, drops
     dropped = struct.unpack_from("=III", statistics[_TCA_STATS_QUEUE])[2]
     return Queue(rate * 8, sent_bytes, packets, dropped)
-
-
-def _queue_fairly(channel: socket.socket, device: Shaped) -> None:
-    """A queue for each connection, below the bucket; nothing where the kernel has none."""
-    fair = _message(device.index, _BELOW, 0) + _kind("fq")
-    try:
-        perform(channel, [_put(f"queue fairly on {device.name}", fair)])
-    except LinkError as error:
-        if error.errno != ENOENT:
-            raise
 
 
 def burst_of(rate: int, frame: int) -> int:
@@ -135,31 +120,28 @@ def burst_of(rate: int, frame: int) -> int:
     limit. A bucket that does not hold a frame would never let one through.
     """
     octets = rate // 8
-    return max(2 * frame, min(octets * 16 // 1000, (1 << 16) + octets * 2 // 1000))
+    return max(2 * frame, min(octets * 16 // 1000, _SEGMENT + octets * 2 // 1000))
+
+
+def piece_of(rate: int, frame: int) -> int | None:
+    """Bytes of the pieces that longer segments are cut into: 1 ms of sending, at least a frame;
+    None: none is so long that others would wait for it."""
+    piece = max(frame, rate // 8 // 1000)
+    return piece if piece < _SEGMENT else None
 
 
 def _bucket(rate: int, device: Shaped) -> bytes:
-    octets, frame = rate // 8, device.mtu + _ETHERNET_HEADER
-    queue = min(octets * device.queue_ms // 1000, device.queue_most)
-    limit, burst = max(_QUEUE_FRAMES * frame, queue), burst_of(rate, frame)
-    narrow = _RATE.pack(0, _ETHERNET, 0, 0, 0, min(octets, _MAX_32))
-    nothing = bytes(_RATE.size)
-    parms = _TBF.pack(narrow, nothing, min(limit, _MAX_32), 0, 0)
-    return attribute(
-        _TCA_OPTIONS,
+    octets, piece = rate // 8, piece_of(rate, device.frame)
+    # The kernel cuts what is longer than the peak rate lets through at once. Nothing waits for a
+    # peak rate as high as this one.
+    peak = 0 if piece is None else tc.MAX_32
+    parms = tc.rate_spec(octets) + tc.rate_spec(peak)
+    # limit: where all share one queue; buffer and mtu: as bytes, below.
+    parms += struct.pack("=III", TOGETHER * device.frame, 0, 0)
+    burst = min(burst_of(rate, device.frame), tc.MAX_32)
+    return (
         attribute(_TCA_TBF_PARMS, parms)
-        + attribute(_TCA_TBF_BURST, struct.pack("=I", min(burst, _MAX_32)))
-        + (attribute(_TCA_TBF_RATE64, struct.pack("=Q", octets)) if octets > _MAX_32 else b""),
+        + attribute(_TCA_TBF_BURST, struct.pack("=I", burst))
+        + (b"" if piece is None else attribute(_TCA_TBF_PBURST, struct.pack("=I", piece)))
+        + (attribute(_TCA_TBF_RATE64, struct.pack("=Q", octets)) if octets > tc.MAX_32 else b"")
     )
-
-
-def _put(what: str, body: bytes) -> Step:
-    return Step(what, _RTM_NEWQDISC, _NLM_F_CREATE | _NLM_F_REPLACE, body)
-
-
-def _message(index: int, parent: int, handle: int) -> bytes:
-    return _TCMSG.pack(socket.AF_UNSPEC, 0, index, handle, parent, 0)
-
-
-def _kind(name: str) -> bytes:
-    return attribute(_TCA_KIND, name.encode() + b"\0")

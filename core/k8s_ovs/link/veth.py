@@ -69,7 +69,7 @@ class PodLink:
     """What a pod's pair of devices should be.
 
     host_name: the node's end; netns: a path. routes: (destination, gateway or None for on-link).
-    checksum_offload: False where packets are read in user space (see `ethtool`).
+    in_user_space: Open vSwitch reads and sends packets there, not in the kernel.
     """
 
     host_name: str
@@ -80,7 +80,7 @@ class PodLink:
     gateway: IPv4Address
     mtu: int
     routes: tuple[tuple[IPv4Network, IPv4Address | None], ...]
-    checksum_offload: bool = True
+    in_user_space: bool = False
 
 
 def host_name_of(container_id: str, ifname: str) -> str:
@@ -220,7 +220,7 @@ def _quiet() -> bytes:
 
 def _set_up(pod: socket.socket, link: PodLink) -> None:
     perform(pod, _pod_steps(index_of(pod, link.ifname), link))
-    if not link.checksum_offload:
+    if link.in_user_space:
         disable_tx_checksums(pod, link.ifname)
 
 

@@ -83,7 +83,7 @@ def pod_link(network: Network, pod: Pod, settings: LinkSettings) -> PodLink:
         gateway=here.gateway,
         mtu=settings.mtu or here.mtu,
         routes=tuple((route, here.gateway) for route in (_ANYWHERE, *settings.routes)),
-        checksum_offload=network.datapath == "system",
+        in_user_space=network.datapath == "netdev",
     )
 
 

@@ -47,7 +47,7 @@ def own_link(here: Here, config: NetworkConfig, datapath: Datapath) -> node_link
         IPv4Interface(f"{here.gateway}/{here.subnet.prefixlen}"),
         routes=(config.network,),
         mtu=here.mtu,
-        checksum_offload=datapath == "system",
+        in_user_space=datapath == "netdev",
     )
 
 

@@ -1,0 +1,97 @@
+"""How are queueing disciplines, their classes and filters said in netlink? (tc(8))
+
+Messages and attributes: linux/rtnetlink.h, linux/pkt_sched.h; net/sched/sch_api.c.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from attrs import frozen
+
+from k8s_ovs.link.netlink import Step, attribute
+
+__all__ = [
+    "MAX_32",
+    "RTM_DELQDISC",
+    "RTM_GETQDISC",
+    "TCA_KIND",
+    "TCA_OPTIONS",
+    "TCA_STATS2",
+    "TCMSG",
+    "Entry",
+    "add_class",
+    "add_filter",
+    "message",
+    "put_qdisc",
+    "rate_of",
+    "rate_spec",
+]
+
+_RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38
+_RTM_NEWTCLASS, _RTM_NEWTFILTER = 40, 44
+_NLM_F_REPLACE, _NLM_F_CREATE = 0x100, 0x400
+TCA_KIND, TCA_OPTIONS, TCA_STATS2 = 1, 2, 7
+_ETHERNET = 1  # TC_LINKLAYER_ETHERNET: the kernel counts frames itself, without a table from us
+#: What a field of 32 bits can hold; larger rates have an attribute of their own beside it.
+MAX_32 = 0xFFFFFFFF
+
+TCMSG = struct.Struct("=BxHiIII")
+# cell_log, linklayer, overhead, cell_align, mpu, rate
+_RATE = struct.Struct("=BBHhHI")
+
+
+@frozen
+class Entry:
+    """A discipline, class or filter of the device `index`, below `parent`.
+
+    handle: its own number, 0: the kernel's choice. options: attributes that its kind knows.
+    info: of a filter, priority << 16 | EtherType in network order.
+    """
+
+    index: int
+    parent: int
+    handle: int
+    kind: str
+    options: bytes
+    info: int = 0
+
+
+def put_qdisc(what: str, entry: Entry) -> Step:
+    """Put a discipline there, or change the one of this handle."""
+    return Step(what, _RTM_NEWQDISC, _NLM_F_CREATE | _NLM_F_REPLACE, _body(entry))
+
+
+def add_class(what: str, entry: Entry) -> Step:
+    """Add a class to a discipline."""
+    return Step(what, _RTM_NEWTCLASS, _NLM_F_CREATE, _body(entry))
+
+
+def add_filter(what: str, entry: Entry) -> Step:
+    """Add a filter to a discipline."""
+    return Step(what, _RTM_NEWTFILTER, _NLM_F_CREATE, _body(entry))
+
+
+def _body(entry: Entry) -> bytes:
+    return (
+        message(entry.index, entry.parent, entry.handle, entry.info)
+        + attribute(TCA_KIND, entry.kind.encode() + b"\0")
+        + attribute(TCA_OPTIONS, entry.options)
+    )
+
+
+def message(index: int, parent: int, handle: int, info: int = 0) -> bytes:
+    """struct tcmsg: of the device `index`, at `parent`."""
+    return TCMSG.pack(socket.AF_UNSPEC, 0, index, handle, parent, info)
+
+
+def rate_spec(octets: int) -> bytes:
+    """struct tc_ratespec: so many bytes a second, counted in Ethernet frames; at most MAX_32."""
+    return _RATE.pack(0, _ETHERNET, 0, 0, 0, min(octets, MAX_32))
+
+
+def rate_of(spec: bytes) -> int:
+    """Bytes a second of the struct tc_ratespec that some bytes begin with."""
+    rate: int = _RATE.unpack_from(spec)[-1]
+    return rate

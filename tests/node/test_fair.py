@@ -1,0 +1,207 @@
+"""Do connections wait apart from each other below a limit? Frames through a real device, however
+its kernel does that."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from errno import ENOBUFS
+from typing import Any
+
+import pytest
+
+from k8s_ovs.lab.process import await_that
+from k8s_ovs.link import fair
+from k8s_ovs.link.fair import Waiting
+from k8s_ovs.link.netlink import LinkError, open_route_socket
+from k8s_ovs.link.shape import Queue, Shaped, queue_of, shape
+from k8s_ovs.link.veth import index_of
+from k8s_ovs.testing.frame import arp, ethernet, ipv4, ipv6, udp
+from k8s_ovs.testing.traffic import Sniffer, send_frames, socket_in
+
+MAC, OTHER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
+HERE, THERE = "10.1.0.1", "10.1.0.2"
+ICMP, UDP = 1, 17
+SO_SNDBUFFORCE = 32  # asm-generic/socket.h
+#: Of 1000 bytes each there are 1000 a second.
+RATE = 8_000_000
+
+
+@pytest.fixture
+def channel(node: Any) -> Iterator[socket.socket]:
+    with closing(open_route_socket()) as channel:
+        yield channel
+
+
+@pytest.fixture
+def device(node: Any, channel: socket.socket) -> Shaped:
+    """A device whose frames come to "other", and that says nothing by itself."""
+    node.run("sysctl -w net.ipv6.conf.default.disable_ipv6=1")
+    node.run("ip link add one type veth peer name other")
+    for name in ("one", "other"):
+        node.run(f"ip link set {name} arp off up")
+    return Shaped(index_of(channel, "one"), "one", 1500, Waiting(connections=16, frames=100))
+
+
+@pytest.fixture
+def without_fq(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a kernel without it."""
+    monkeypatch.setattr(fair, "_WAYS", fair._WAYS[1:])
+
+
+@pytest.fixture
+def without_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a kernel that has neither fair queues nor what classes need."""
+    monkeypatch.setattr(fair, "_WAYS", fair._WAYS[2:])
+
+
+def frame(payload: bytes) -> bytes:
+    return ethernet(MAC, OTHER_MAC, payload)
+
+
+def datagram(port: int, size: int = 1000) -> bytes:
+    """A frame of so many bytes of the connection from `port`."""
+    return frame(ipv4(HERE, THERE, udp(port, 53, bytes(size - 14 - 20 - 8))))
+
+
+def source_ports(frames: list[bytes]) -> list[int]:
+    return [int.from_bytes(each[34:36], "big") for each in frames]
+
+
+def flood(netns: str, frames: list[bytes]) -> int:
+    """Send them at once, by a socket that holds them all; how many were refused."""
+    refused = 0
+    with closing(socket_in(netns, socket.AF_PACKET, socket.SOCK_RAW)) as channel:
+        channel.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 24)
+        for each in frames:
+            try:
+                channel.sendto(each, ("one", 0))
+            except OSError as error:
+                if error.errno != ENOBUFS:
+                    raise
+                refused += 1
+    return refused
+
+
+def packets_by_class(node: Any) -> dict[str, int]:
+    """By the class's number below the discipline: how many packets it has sent, where it has."""
+    shown = node.run("tc -statistics class show dev one")
+    found = re.findall(r"^class htb 6b70:(\w+) .*\n Sent \d+ bytes (\d+) pkt", shown, re.M)
+    return {number: int(packets) for number, packets in found if packets != "0"}
+
+
+@pytest.mark.parametrize("way", ["as the kernel can", "without fq"])
+class TestConnections:
+    @pytest.fixture(autouse=True)
+    def chosen(self, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        if way == "without fq":
+            monkeypatch.setattr(fair, "_WAYS", fair._WAYS[1:])
+
+    def test_a_long_one_does_not_make_another_wait(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        shape(channel, device, RATE)
+        with Sniffer(node.path, "other") as sniffer:
+            flood(node.path, [datagram(1000)] * 100 + [datagram(2001)])
+            await_that("all come", lambda: len(sniffer.frames()) == 101, 10)
+            order = source_ports(sniffer.frames())
+        # Some of the long one's go while the others are still being sent; then it is its turn.
+        assert order.index(2001) < 60
+
+    def test_one_that_sends_too_much_loses_nothing_but_its_own(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        shape(channel, device, RATE // 10)
+        with Sniffer(node.path, "other") as sniffer:
+            lost = flood(node.path, [datagram(1000)] * 300)
+            assert flood(node.path, [datagram(2001)] * 20) == 0
+            await_that("all come", lambda: len(sniffer.frames()) == 320 - lost, 20)
+            heard = Counter(source_ports(sniffer.frames()))
+        # A hundred may wait, and some go at once.
+        assert lost > 150
+        assert heard == {1000: 300 - lost, 2001: 20}
+        assert queue_of(channel, device.index) == Queue(
+            RATE // 10, 1000 * (320 - lost), 320 - lost, lost
+        )
+
+
+class TestClasses:
+    @pytest.fixture(autouse=True)
+    def chosen(self, without_fq: None) -> None: ...
+
+    def test_a_connection_has_one_of_them_and_many_have_all(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        shape(channel, device, 100 * RATE)
+        send_frames(node.path, "one", [datagram(1000, size=60)] * 50)
+        assert list(packets_by_class(node).values()) == [50]
+        # As a kernel chooses them: ports of connections to one address are even.
+        ports = range(32768, 32768 + 2 * 320, 2)
+        send_frames(node.path, "one", [datagram(port, size=60) for port in ports])
+        found = packets_by_class(node)
+        assert sum(found.values()) == 370
+        # 20 each on average: none is empty, and none has far more than its share.
+        assert len(found) == 16
+        assert max(found.values()) - 50 <= 40
+
+    def test_what_is_no_connection_has_the_first(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        shape(channel, device, 100 * RATE)
+        fragment = bytearray(datagram(1000))
+        fragment[20:22] = b"\x00\x10"
+        alien = ethernet(
+            MAC,
+            OTHER_MAC,
+            ipv6("fd00::1", "fd00::2", udp(1, 2, b""), UDP),
+        )
+        request = arp(1, (MAC, HERE), (OTHER_MAC, THERE))
+        echo = frame(ipv4(HERE, THERE, bytes(8), ICMP))
+        send_frames(node.path, "one", [bytes(fragment), alien, frame(request), echo, bytes(14)])
+        assert packets_by_class(node) == {"1": 5}
+
+    def test_options_of_ip_do_not_hide_the_ports(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        shape(channel, device, 100 * RATE)
+        plain = datagram(1000, size=60)
+        # A header of 24 bytes: four of "no operation".
+        longer = plain[:14] + b"\x46" + plain[15:34] + b"\x01" * 4 + plain[34:]
+        send_frames(node.path, "one", [plain, longer])
+        assert list(packets_by_class(node).values()) == [2]
+
+    def test_another_rate_leaves_them_and_what_waits(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        shape(channel, device, RATE // 100)
+        flood(node.path, [datagram(1000)] * 50)
+        shape(channel, device, RATE)
+        await_that("all are sent", lambda: list(packets_by_class(node).values()) == [50], 10)
+
+    def test_without_a_limit_nothing_of_them_is_left(
+        self, node: Any, channel: socket.socket, device: Shaped
+    ) -> None:
+        shape(channel, device, RATE)
+        shape(channel, device, None)
+        assert node.run("tc class show dev one") == ""
+        assert node.run("tc filter show dev one") == ""
+
+
+class TestOneQueue:
+    def test_where_the_kernel_has_neither_it_is_short(
+        self, node: Any, channel: socket.socket, device: Shaped, without_both: None
+    ) -> None:
+        shape(channel, device, RATE // 100)
+        assert flood(node.path, [datagram(port) for port in range(1000, 1100)]) >= 20
+        root, below = json.loads(node.run("tc -json -statistics qdisc show dev one"))
+        assert (root["kind"], below["kind"]) == ("tbf", "bfifo")
+        assert 0 < below["backlog"] <= fair.TOGETHER * device.frame
+
+    def test_another_refusal_is_told(self, channel: socket.socket, device: Shaped) -> None:
+        place = fair.Below(device.index, "one", 0x99990001, device.waiting, device.frame)
+        with pytest.raises(LinkError, match=r"^cannot queue .*on one: "):
+            fair.queue_fairly(channel, place)
