@@ -34,7 +34,7 @@ _LISTENS = re.compile(r":1451 \S+ 0A ")
 class Load:
     """protocol: tcp or udp. streams: at once. seconds: how long. rate: the limit, bits a second.
     congestion: TCP's congestion control; None: the system's. offered: how much of the rate UDP
-    offers: more than may pass."""
+    offers: more than may pass. pace: bits a second that TCP asks for; None: all it can get."""
 
     protocol: str
     streams: int
@@ -42,6 +42,7 @@ class Load:
     rate: int
     congestion: str | None = None
     offered: float = 1.25
+    pace: int | None = None
 
 
 def put(sender: Place, receiver: Place, load: Load) -> dict[str, Any]:
@@ -92,9 +93,12 @@ def iperf_client(receiver: Place, load: Load) -> list[str]:
 
 
 def _offer(load: Load) -> list[str]:
-    if load.protocol == "tcp":
-        return [f"--congestion={load.congestion}"] if load.congestion else []
-    return ["--udp", f"--bitrate={round(load.rate * load.offered / load.streams)}"]
+    # iperf3 takes the rate of one stream.
+    if load.protocol == "udp":
+        return ["--udp", f"--bitrate={round(load.rate * load.offered / load.streams)}"]
+    congestion = [f"--congestion={load.congestion}"] if load.congestion else []
+    pace = [f"--bitrate={round(load.pace / load.streams)}"] if load.pace else []
+    return [*congestion, *pace]
 
 
 @contextmanager

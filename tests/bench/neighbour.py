@@ -59,10 +59,11 @@ def measure(
 ) -> list[dict[str, Any]]:
     """For each thing that a pod limited to `rate` bits a second does beside: see `_told`.
 
-    load: of the pods without a limit.
+    load: of the pods without a limit; its pace is told with each.
     """
     with k8s_ovs(lab).pair(Rates(rate, rate)) as pair, _free_pods(lab) as ends:
-        progress(f"a pod without a limit beside one with, {rounds} rounds")
+        asks = "all" if load.pace is None else f"{load.pace / 1e6:.0f} Mbit/s"
+        progress(f"a pod without a limit that asks for {asks} beside one with, {rounds} rounds")
         alone = [_alone(ends, load)]
         beside: dict[_Beside, list[_Run]] = {each: [] for each in _ALL}
         for _ in range(rounds):
@@ -72,7 +73,7 @@ def measure(
     # Runs stand between the one alone before and the one after.
     means = [mean(each) for each in itertools.pairwise(alone)]
     return [
-        _told(each, rate, means[place :: len(_ALL)], beside[each])
+        {"pace": load.pace, **_told(each, rate, means[place :: len(_ALL)], beside[each])}
         for place, each in enumerate(_ALL)
     ]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import live
 import neighbour
-from attrs import frozen
+from attrs import evolve, frozen
 from limited import FROM_POD, TO_POD, Limited, Pair, bandwidth, k8s_ovs, rates_of
 from load import Load, put
 
@@ -30,6 +30,10 @@ RATES = {"1M": 10**6, "10M": 10**7, "100M": 10**8, "1G": 10**9}
 #: The rate of which TCP runs at full length.
 _LONG = "10M"
 _SHORTER = 0.4
+#: Bits a second that a stream asks for so as not to saturate the machine.
+_PACE = 200 * 10**6
+#: It is steady, so this many rounds are enough.
+_PACED_ROUNDS = 3
 #: Bytes of a full frame of pods, for burst_of.
 _FRAME = 1464
 #: Bits that containerd gives as burst, whatever the rate (its toCNIBandWidth: MaxUint32).
@@ -39,7 +43,8 @@ _CONTAINERD_BURST = 2**32 - 1
 @frozen
 class Wanted:
     """rates: names in RATES. seconds: of a TCP run at 10M; others are shorter. congestion: TCP's
-    congestion control; None: the system's. rounds: of a pod without a limit beside one with."""
+    congestion control; None: the system's. rounds: of a pod without a limit beside one with, at
+    most."""
 
     rates: Sequence[str]
     seconds: int
@@ -67,8 +72,7 @@ def measure(lab: Lab, peer: str, wanted: Wanted, progress: Callable[[str], None]
                 runs += _turns((ours, theirs), wanted, rate, direction, progress)
             if rate == _LONG:
                 runs += _as_containerd_gives_it(given, wanted, rate)
-        free = wanted.load("1G", "tcp", 1)
-        beside = neighbour.measure(lab, free, RATES[_LONG], wanted.rounds, progress)
+        beside = _beside(lab, wanted, progress)
         progress("a limit that changes")
         changed = live.measure(lab)
         return {
@@ -146,6 +150,16 @@ def _run(title: str, pair: Pair, rate: str, direction: str, load: Load) -> dict[
         "seconds": load.seconds,
     }
     return said | put(*pair.ends(direction), load)
+
+
+def _beside(lab: Lab, wanted: Wanted, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+    """What neighbour.measure finds: of TCP that takes all it can get, then of TCP at a pace."""
+    free, rate = wanted.load("1G", "tcp", 1), RATES[_LONG]
+    paced, rounds = evolve(free, pace=_PACE), min(wanted.rounds, _PACED_ROUNDS)
+    return [
+        *neighbour.measure(lab, free, rate, wanted.rounds, progress),
+        *neighbour.measure(lab, paced, rate, rounds, progress),
+    ]
 
 
 def _queues_fairly(lab: Lab, ours: Limited) -> bool:

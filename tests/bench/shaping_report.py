@@ -19,6 +19,8 @@ _OURS = "k8s-ovs"
 #: What a pod without a limit keeps, of its goodput alone, beside one with; less what the programs
 #: of that one take of the processors.
 _KEPT = 0.95
+#: The same where it asks for less than the machine can do; nothing is taken off.
+_KEPT_AT_A_PACE = 0.99
 _ECHO_RATE = "10M"
 
 
@@ -85,7 +87,7 @@ def show(console: Console, found: dict[str, Any]) -> None:
         console.print(f"{title} without a limit, by streams: {said}")
     console.print(_table(runs))
     console.print(_beside(found["beside"]))
-    for line in (*_judged(found), _said_of_neighbours(found["beside"])):
+    for line in (*_judged(found), *_said_of_neighbours(found["beside"])):
         console.print(line)
     for change in found["live"]["changes"]:
         after = "none" if change["after"] is None else f"{change['after']}M"
@@ -120,13 +122,14 @@ def _cells(run: _Run) -> Iterator[str]:
 
 
 def _beside(runs: Sequence[_Run]) -> Table:
-    names = ("alone", "beside", "ratio", "limited", "its programs")
+    names = ("asks for", "alone", "beside", "ratio", "limited", "its programs")
     title = "A pod without a limit beside one with: Mbit/s, % of the processors"
     table = Table("limited pod", *names, title=title, box=SIMPLE, padding=(0, 1, 0, 0))
     for run in runs:
         rates = [f"{run[name] / 1e6:.1f}" for name in ("alone", "beside", "limited")]
         ratio, processors = f"{run['ratio']:.3f}", f"{100 * run['processors']:.1f}"
-        table.add_row(_said_beside(run), rates[0], rates[1], ratio, rates[2], processors)
+        asks = "all" if run["pace"] is None else f"{run['pace'] / 1e6:.0f}"
+        table.add_row(_said_beside(run), asks, *rates[:2], ratio, rates[2], processors)
     return table
 
 
@@ -134,16 +137,25 @@ def _said_beside(run: _Run) -> str:
     return f"{run['protocol']} {run['direction']}"
 
 
-def _said_of_neighbours(runs: Sequence[_Run]) -> str:
-    missed = [
-        f"{_said_beside(run)}: {run['ratio']}"
-        for run in runs
-        if run["ratio"] + run["processors"] < _KEPT
-    ]
-    said = "[red]missed[/red]" if missed else "[green]met[/green]"
-    what = f"beside a limited pod one without a limit has {_KEPT} of its goodput alone"
-    where = f", in {len(missed)} of {len(runs)}: {'; '.join(missed)}" if missed else ""
-    return f"target {said}: {what}, less what that one's programs take of the processors{where}"
+def _said_of_neighbours(runs: Sequence[_Run]) -> Iterator[str]:
+    """A line a kind of stream of the pods without a limit."""
+    takes_all = [run for run in runs if run["pace"] is None]
+    yield _said_of_kept(
+        f"beside a limited pod one without a limit has {_KEPT} of its goodput alone, "
+        "less what that one's programs take of the processors",
+        takes_all,
+        [run for run in takes_all if run["ratio"] + run["processors"] < _KEPT],
+    )
+    paced = [run for run in runs if run["pace"] is not None]
+    yield _said_of_kept(
+        f"where it asks for less than the machine can do, {_KEPT_AT_A_PACE} of it",
+        paced,
+        [run for run in paced if run["ratio"] < _KEPT_AT_A_PACE],
+    )
+
+
+def _said_of_kept(what: str, runs: Sequence[_Run], missed: Sequence[_Run]) -> str:
+    return _verdict(what, len(runs), [f"{_said_beside(run)}: {run['ratio']}" for run in missed])
 
 
 def _judged(found: dict[str, Any]) -> Iterator[str]:
@@ -162,11 +174,16 @@ def _judged(found: dict[str, Any]) -> Iterator[str]:
 
 def _said(target: _Target, runs: Sequence[_Run]) -> str:
     figures = [(run, target.figure(run)) for run in runs]
-    missed = [(run, each) for run, each in figures if each is None or not target.holds(each)]
-    if not missed:
-        return f"target [green]met[/green]: {target.what}, {len(runs)} of {len(runs)} runs"
-    listed = "; ".join(
+    missed = [
         f"{run['rate']} {run['direction']}, {run['protocol']} {run['streams']}: {each}"
-        for run, each in missed
-    )
-    return f"target [red]missed[/red]: {target.what}, in {len(missed)} of {len(runs)}: {listed}"
+        for run, each in figures
+        if each is None or not target.holds(each)
+    ]
+    return _verdict(target.what, len(runs), missed)
+
+
+def _verdict(what: str, count: int, missed: Sequence[str]) -> str:
+    """what: the target, in words. count: of the runs it judges. missed: those that miss it."""
+    if not missed:
+        return f"target [green]met[/green]: {what}, {count} of {count} runs"
+    return f"target [red]missed[/red]: {what}, in {len(missed)} of {count}: {'; '.join(missed)}"
