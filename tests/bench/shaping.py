@@ -76,7 +76,7 @@ def measure(lab: Lab, peer: str, wanted: Wanted, progress: Callable[[str], None]
         progress("a limit that changes")
         changed = live.measure(lab)
         return {
-            "fair_queue": _queues_fairly(lab, ours),
+            "fair_queue": _fair_queue(lab, ours),
             "unlimited": unlimited,
             "runs": runs,
             "beside": beside,
@@ -162,8 +162,8 @@ def _beside(lab: Lab, wanted: Wanted, progress: Callable[[str], None]) -> list[d
     ]
 
 
-def _queues_fairly(lab: Lab, ours: Limited) -> bool:
-    """Whether this kernel gives each connection a queue of its own below the limit (sch_fq)."""
+def _fair_queue(lab: Lab, ours: Limited) -> str | None:
+    """What gives each connection a queue of its own below the limit: fq or htb; None: nothing."""
     with ours.pair(rates_of(FROM_POD, RATES[_LONG])):
         said = lab.exec("limited", ["tc", "qdisc", "show", "dev", "eth0"]).stdout
-    return "qdisc fq " in said
+    return next((each for each in ("fq", "htb") if f"qdisc {each} " in said), None)

@@ -80,7 +80,8 @@ def show(console: Console, found: dict[str, Any]) -> None:
     """Print them."""
     runs = found["runs"]
     control = next(run["congestion_control"] for run in runs if _is_tcp(run))
-    queue = "a queue for each connection (fq)" if found["fair_queue"] else "one queue for all"
+    fair = found["fair_queue"]
+    queue = f"a queue for each connection ({fair})" if fair else "one queue for all"
     console.print(f"TCP's congestion control: {control}; below the limit: {queue}")
     for title, rates in found["unlimited"].items():
         said = ", ".join(f"{rate / 1e6:.0f} Mbit/s with {n}" for n, rate in rates.items())

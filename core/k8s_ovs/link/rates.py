@@ -26,8 +26,8 @@ __all__ = ["PodQueues", "hold", "queues", "rate_problems"]
 _FROM_POD = Waiting(connections=64, frames=1000)
 #: What it receives: as much as a node without limits lets wait for a connection (sch_fq).
 _TO_POD = Waiting(connections=64, frames=100)
-#: The same where Open vSwitch sends to all devices by one socket, whose 208 KiB hold 92 frames. What
-#: waits at one device is charged to all, so less may.
+#: The same where Open vSwitch sends to all devices by one socket, whose 208 KiB hold 92 frames.
+#: What waits at one device is charged to all, so less may.
 _TO_POD_IN_USER_SPACE = Waiting(connections=2, frames=20)
 
 
