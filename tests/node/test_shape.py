@@ -61,7 +61,7 @@ def device(node: Any, channel: socket.socket) -> Shaped:
     node.run("ip link add one type veth peer name other")
     node.run("ip link set one up")
     node.run("ip link set other up")
-    return Shaped(index_of(channel, "one"), "one", 1500, Waiting(16, 100))
+    return Shaped(index_of(channel, "one"), "one", 1500, Waiting(16, 100, 100))
 
 
 def disciplines(place: Any, name: str) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ class TestDevice:
         for place, name, address in ((node, "one", "10.1.0.1"), (pod, "eth0", "10.1.0.2")):
             place.run(f"ip address add {address}/24 dev {name}")
             place.run(f"ip link set {name} up")
-        shape(channel, Shaped(index_of(channel, "one"), "one", 1500, Waiting(16, 100)), wanted)
+        shape(channel, Shaped(index_of(channel, "one"), "one", 1500, Waiting(16, 100, 100)), wanted)
         server = Server(pod.path, "10.1.0.2", 80)
         with Sniffer(pod.path, "eth0") as sniffer:
             transfer(node.path, ("10.1.0.2", 80), server, 400_000)

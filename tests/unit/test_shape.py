@@ -20,7 +20,7 @@ rates = st.integers(10**3, 10**15)
 frames = st.integers(82, 65_549)
 SEGMENT = 1 << 16
 
-DEVICE = Shaped(index=1, name="kovs1", mtu=1450, waiting=Waiting(2, 20))
+DEVICE = Shaped(index=1, name="kovs1", mtu=1450, waiting=Waiting(2, 20, 8))
 
 
 @given(rate=rates, frame=frames)

@@ -20,7 +20,7 @@ from attrs import frozen
 from k8s_ovs.link.netlink import LinkError, Step, attribute, perform
 from k8s_ovs.link.tc import Entry, add_class, add_filter, put_qdisc, rate_spec
 
-__all__ = ["TOGETHER", "Below", "Waiting", "queue_fairly"]
+__all__ = ["Below", "Waiting", "queue_fairly"]
 
 _TCA_FQ_PLIMIT, _TCA_FQ_FLOW_PLIMIT = 1, 2
 _TCA_HTB_PARMS, _TCA_HTB_INIT, _TCA_HTB_RATE64, _TCA_HTB_CEIL64 = 1, 2, 6, 7
@@ -37,29 +37,28 @@ _FIRST = _CLASSES | 2
 _ALL_FRAMES = 1 << 16 | socket.htons(3)
 _U32 = struct.Struct("=I")
 
-#: Frames that may wait where all share one queue.
-TOGETHER = 44
-
 
 @frozen
 class Waiting:
-    """connections: a power of two; so many wait apart, others share a place with one of them.
-    frames: that may wait of each."""
+    """connections: a power of two, from 2 on; so many wait apart, others share a place with one of
+    them. frames: that may wait of each. others: frames of no connection that may."""
 
     connections: int
     frames: int
+    others: int
 
 
 @frozen
 class Below:
     """A place below a class of a device's discipline. parent: that class. frame: bytes of a full
-    one."""
+    one. together: bytes that may wait where all share one queue."""
 
     index: int
     name: str
     parent: int
     waiting: Waiting
     frame: int
+    together: int
 
 
 def queue_fairly(channel: socket.socket, place: Below) -> None:
@@ -76,8 +75,8 @@ def queue_fairly(channel: socket.socket, place: Below) -> None:
 
 def _by_fq(place: Below) -> list[Step]:
     waiting = place.waiting
-    total = _U32.pack(waiting.connections * waiting.frames)
-    limits = attribute(_TCA_FQ_PLIMIT, total)
+    total = waiting.connections * waiting.frames + waiting.others
+    limits = attribute(_TCA_FQ_PLIMIT, _U32.pack(total))
     limits += attribute(_TCA_FQ_FLOW_PLIMIT, _U32.pack(waiting.frames))
     fair = Entry(place.index, place.parent, 0, "fq", limits)
     return [put_qdisc(f"queue fairly on {place.name}", fair)]
@@ -88,20 +87,23 @@ def _by_classes(place: Below) -> list[Step]:
     # struct tc_htb_glob: version, rate2quantum, defcls, debug, direct_pkts
     glob = struct.pack("=IIIII", _HTB_VERSION, 10, _OTHERS & 0xFFFF, 0, 0)
     root = Entry(index, place.parent, _CLASSES, "htb", attribute(_TCA_HTB_INIT, glob))
-    every = range(_OTHERS, _FIRST + waiting.connections)
-    turns, limit = _class(place.frame), _U32.pack(waiting.frames)
+    limits = {_OTHERS: waiting.others}
+    limits |= dict.fromkeys(range(_FIRST, _FIRST + waiting.connections), waiting.frames)
+    turns = _class(place.frame)
     chooses = Entry(index, _CLASSES, 0, "bpf", _classifier(waiting.connections), _ALL_FRAMES)
     return [
         put_qdisc(what, root),
-        *(add_class(what, Entry(index, _CLASSES, each, "htb", turns)) for each in every),
-        *(put_qdisc(what, Entry(index, each, 0, "pfifo", limit)) for each in every),
+        *(add_class(what, Entry(index, _CLASSES, each, "htb", turns)) for each in limits),
+        *(
+            put_qdisc(what, Entry(index, each, 0, "pfifo", _U32.pack(frames)))
+            for each, frames in limits.items()
+        ),
         add_filter(what, chooses),
     ]
 
 
 def _in_one_queue(place: Below) -> list[Step]:
-    limit = _U32.pack(TOGETHER * place.frame)
-    one = Entry(place.index, place.parent, 0, "bfifo", limit)
+    one = Entry(place.index, place.parent, 0, "bfifo", _U32.pack(place.together))
     return [put_qdisc(f"queue on {place.name}", one)]
 
 

@@ -21,14 +21,14 @@ from k8s_ovs.model.pod import Rates
 
 __all__ = ["PodQueues", "hold", "queues", "rate_problems"]
 
-#: What a pod sends: its programs are stopped by what their sockets may hold, long before these are
-#: full.
-_FROM_POD = Waiting(connections=64, frames=1000)
+#: What a pod sends: its programs are stopped by what their sockets may hold, mostly before these
+#: are full.
+_FROM_POD = Waiting(connections=64, frames=300, others=300)
 #: What it receives: as much as a node without limits lets wait for a connection (sch_fq).
-_TO_POD = Waiting(connections=64, frames=100)
+_TO_POD = Waiting(connections=64, frames=100, others=100)
 #: The same where Open vSwitch sends to all devices by one socket, whose 208 KiB hold 92 frames.
 #: What waits at one device is charged to all, so less may.
-_TO_POD_IN_USER_SPACE = Waiting(connections=2, frames=20)
+_TO_POD_IN_USER_SPACE = Waiting(connections=2, frames=26, others=8)
 
 
 @frozen

@@ -15,7 +15,7 @@ from errno import EINVAL, ENOENT
 from attrs import frozen
 
 from k8s_ovs.link import tc
-from k8s_ovs.link.fair import TOGETHER, Below, Waiting, queue_fairly
+from k8s_ovs.link.fair import Below, Waiting, queue_fairly
 from k8s_ovs.link.netlink import LinkError, Step, ask, attribute, attributes, perform
 
 __all__ = ["Queue", "Shaped", "burst_of", "piece_of", "queue_of", "shape"]
@@ -28,6 +28,8 @@ _ROOT, _BUCKET, _BELOW = 0xFFFFFFFF, 0x6B6F_0000, 0x6B6F_0001
 _ETHERNET_HEADER = 14
 #: Bytes of a segment as a kernel sends it, and so the least that is never cut.
 _SEGMENT = 1 << 16
+#: Pieces that may wait where all share one queue: some 50 ms of sending.
+_TOGETHER = 44
 
 
 @frozen
@@ -80,8 +82,7 @@ def shape(channel: socket.socket, device: Shaped, rate: int | None) -> bool:
         without = f"{error}: this kernel has no token bucket (sch_tbf)"
         raise LinkError(without, ENOENT) from error
     if standing is None:
-        below = Below(device.index, device.name, _BELOW, device.waiting, device.frame)
-        queue_fairly(channel, below)
+        queue_fairly(channel, _below(rate, device))
     return True
 
 
@@ -130,6 +131,16 @@ def piece_of(rate: int, frame: int) -> int | None:
     return piece if piece < _SEGMENT else None
 
 
+def _together(rate: int, device: Shaped) -> int:
+    """Bytes that may wait where all share one queue."""
+    return _TOGETHER * (piece_of(rate, device.frame) or _SEGMENT)
+
+
+def _below(rate: int, device: Shaped) -> Below:
+    together = _together(rate, device)
+    return Below(device.index, device.name, _BELOW, device.waiting, device.frame, together)
+
+
 def _bucket(rate: int, device: Shaped) -> bytes:
     octets, piece = rate // 8, piece_of(rate, device.frame)
     # The kernel cuts what is longer than the peak rate lets through at once. Nothing waits for a
@@ -137,7 +148,7 @@ def _bucket(rate: int, device: Shaped) -> bytes:
     peak = 0 if piece is None else tc.MAX_32
     parms = tc.rate_spec(octets) + tc.rate_spec(peak)
     # limit: where all share one queue; buffer and mtu: as bytes, below.
-    parms += struct.pack("=III", TOGETHER * device.frame, 0, 0)
+    parms += struct.pack("=III", _together(rate, device), 0, 0)
     burst = min(burst_of(rate, device.frame), tc.MAX_32)
     return (
         attribute(_TCA_TBF_PARMS, parms)
