@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ _ECHO, _ECHO_FRAME, _ECHO_SHARE = 16, 58, 0.0025
 _LEAST_INTERVAL_S = 0.02
 #: Seconds beyond the length of a run; emulated machines take long to start programs.
 _GRACE_S = 60.0
+#: Seconds; the slowest limit lets a frame through every 12 ms.
+_QUIET_S = 0.2
 #: iperf3's port in /proc/net/tcp, in hex, and the state LISTEN.
 _LISTENS = re.compile(r":1451 \S+ 0A ")
 
@@ -53,6 +56,7 @@ def put(sender: Place, receiver: Place, load: Load) -> dict[str, Any]:
     refused: those of them that the sender's own queue did not take, so that nothing was sent;
     lost_percent: of UDP; ping_ms: {p50, p99} or None, and {sent, received}.
     """
+    _await_quiet(receiver)
     refused = _refused(sender)
     with iperf_server(receiver) as server, _echoes(sender, receiver, load) as echoes:
         words = iperf_client(receiver, load)
@@ -123,6 +127,24 @@ def running(place: Place, words: Sequence[str]) -> Iterator[subprocess.Popen[str
             yield process
         finally:
             process.kill()
+
+
+def _await_quiet(place: Place) -> None:
+    """Until nothing of an earlier load comes any more: an iperf3 server takes a datagram that it
+    does not know for the beginning of a stream."""
+    await_that(f"nothing comes to {place.netns}", lambda: _is_quiet(place), _GRACE_S)
+
+
+def _is_quiet(place: Place) -> bool:
+    before = _received(place)
+    time.sleep(_QUIET_S)
+    return _received(place) == before
+
+
+def _received(place: Place) -> int:
+    """Packets that a pod's interface has got."""
+    said = run(["cat", "/proc/net/dev"], netns=place.netns).stdout
+    return int(said.partition("eth0:")[2].split()[1])
 
 
 def _refused(place: Place) -> int:
