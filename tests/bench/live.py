@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import frozen
 from limited import ANNOTATIONS, FROM_POD, k8s_ovs, rates_of
-from load import iperf_server, running
+from load import iperf_server, received, running
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.lab import Lab, servers
@@ -104,9 +104,9 @@ def _readings(pid: int, begin: float) -> Iterator[_Reading]:
     path = Path(f"/proc/{pid}/net/dev")
     at = 0.0
     while at < _SECONDS:
-        _, _, fields = path.read_text().partition("eth0:")
+        octets, _ = received(path.read_text())
         at = time.monotonic() - begin
-        yield _Reading(at, int(fields.split()[0]))
+        yield _Reading(at, octets)
         time.sleep(_EVERY)
 
 

@@ -18,7 +18,7 @@ from limited import Place
 from k8s_ovs.lab.command import command_in, run
 from k8s_ovs.lab.process import await_that
 
-__all__ = ["Load", "iperf_client", "iperf_server", "put", "running"]
+__all__ = ["Load", "iperf_client", "iperf_server", "put", "received", "running"]
 
 #: Headers of a TCP segment with timestamps, in bytes: TCP, IPv4, Ethernet.
 _HEADERS = 32 + 20 + 14
@@ -61,16 +61,16 @@ def put(sender: Place, receiver: Place, load: Load) -> dict[str, Any]:
     with iperf_server(receiver) as server, _echoes(sender, receiver, load) as echoes:
         words = iperf_client(receiver, load)
         said = run(words, netns=sender.netns, timeout=load.seconds + _GRACE_S).stdout
-        sent, received = json.loads(said), json.loads(server.communicate(timeout=_GRACE_S)[0])
+        sent, got = json.loads(said), json.loads(server.communicate(timeout=_GRACE_S)[0])
         pings = echoes.communicate(timeout=load.seconds + _GRACE_S)[0]
-    sums = [each["sum"] for each in received["intervals"]]
+    sums = [each["sum"] for each in got["intervals"]]
     found = {
         "bits_per_second": round(8 * sum(each["bytes"] for each in sums) / sums[-1]["end"]),
         "first_second": round(sums[0]["bits_per_second"]),
         "ping_ms": _round_trips(pings),
     }
     if load.protocol == "udp":
-        return found | {"lost_percent": round(received["end"]["sum"]["lost_percent"], 1)}
+        return found | {"lost_percent": round(got["end"]["sum"]["lost_percent"], 1)}
     mss = sent["start"]["tcp_mss_default"]
     return found | {
         "ceiling": round(mss / (mss + _HEADERS), 4),
@@ -136,15 +136,19 @@ def _await_quiet(place: Place) -> None:
 
 
 def _is_quiet(place: Place) -> bool:
-    before = _received(place)
+    before = _packets(place)
     time.sleep(_QUIET_S)
-    return _received(place) == before
+    return _packets(place) == before
 
 
-def _received(place: Place) -> int:
-    """Packets that a pod's interface has got."""
-    said = run(["cat", "/proc/net/dev"], netns=place.netns).stdout
-    return int(said.partition("eth0:")[2].split()[1])
+def _packets(place: Place) -> int:
+    return received(run(["cat", "/proc/net/dev"], netns=place.netns).stdout)[1]
+
+
+def received(devices: str) -> tuple[int, int]:
+    """Bytes and packets that a pod's interface has got, by what its /proc/net/dev says."""
+    octets, packets = devices.partition("eth0:")[2].split()[:2]
+    return int(octets), int(packets)
 
 
 def _refused(place: Place) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import frozen
 from limited import FROM_POD, TO_POD, Pair, Place, k8s_ovs
-from load import Load, iperf_client, iperf_server, put, running
+from load import Load, iperf_client, iperf_server, put, received, running
 
 from k8s_ovs.lab import Lab
 from k8s_ovs.lab.process import await_that
@@ -151,8 +151,7 @@ def _run(bits: int, before: _Reading, after: _Reading) -> _Run:
 
 def _octets(pid: int) -> int:
     """That the pod's interface in the namespace of a process has got."""
-    _, _, fields = Path(f"/proc/{pid}/net/dev").read_text().partition("eth0:")
-    return int(fields.split()[0])
+    return received(Path(f"/proc/{pid}/net/dev").read_text())[0]
 
 
 def _processor_seconds(pid: int) -> float:

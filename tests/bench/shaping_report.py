@@ -148,11 +148,15 @@ def _said_of_neighbours(runs: Sequence[_Run]) -> Iterator[str]:
         [run for run in takes_all if run["ratio"] + run["processors"] < _KEPT],
     )
     paced = [run for run in runs if run["pace"] is not None]
+    slow = [run for run in paced if run["alone"] < _KEPT_AT_A_PACE * run["pace"]]
     yield _said_of_kept(
         f"where it asks for less than the machine can do, {_KEPT_AT_A_PACE} of it",
-        paced,
-        [run for run in paced if run["ratio"] < _KEPT_AT_A_PACE],
+        [run for run in paced if run not in slow],
+        [run for run in paced if run not in slow and run["ratio"] < _KEPT_AT_A_PACE],
     )
+    for run in slow:
+        alone, asked = run["alone"] / 1e6, run["pace"] / 1e6
+        yield f"not judged: {_said_beside(run)}, {alone:.0f} of {asked:.0f} Mbit/s alone"
 
 
 def _said_of_kept(what: str, runs: Sequence[_Run], missed: Sequence[_Run]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
@@ -19,8 +21,9 @@ from k8s_ovs.link.rates import PodQueues, hold, queues, rate_problems
 from k8s_ovs.link.shape import Queue, Shaped, queue_of, shape
 from k8s_ovs.link.veth import PodLink, check, create, host_name_of, index_of
 from k8s_ovs.model.pod import Rates
-from k8s_ovs.testing.traffic import Server, Sniffer, send_frames, transfer
+from k8s_ovs.testing.traffic import Server, Sniffer, send_frames, socket_in, transfer
 
+PUMP_S = 20.0
 LIMITS = Rates(to_pod=10_000_000, from_pod=20_000_000)
 FRAME = bytes.fromhex("02000000000202000000000188b5") + bytes(986)
 
@@ -116,29 +119,17 @@ class TestDevice:
         assert before["qlen"] >= after["qlen"] >= before["qlen"] // 2
         assert after["packets"] >= before["packets"] > 0
 
-    def test_what_waits_below_stays_when_the_rate_changes(
+    def test_what_is_below_stays_when_the_rate_changes(
         self, node: Any, channel: socket.socket, device: Shaped
     ) -> None:
-        shape(channel, device, 10_000_000)
-        before = disciplines(node, "one")[1:]
-        assert before[0]["kind"] in ("fq", "htb", "pfifo")
-        shape(channel, device, 20_000_000)
-        assert disciplines(node, "one")[1:] == before
+        def below() -> list[tuple[str, str]]:
+            return [(each["kind"], each["handle"]) for each in disciplines(node, "one")[1:]]
 
-    @pytest.mark.parametrize(("wanted", "cut"), [(20_000_000, True), (None, False)])
-    def test_what_is_sent_in_long_segments_goes_frame_by_frame(
-        self, node: Any, pod: Any, channel: socket.socket, wanted: int | None, cut: bool
-    ) -> None:
-        node.run(f"ip link add one type veth peer name eth0 netns {pod.name}")
-        for place, name, address in ((node, "one", "10.1.0.1"), (pod, "eth0", "10.1.0.2")):
-            place.run(f"ip address add {address}/24 dev {name}")
-            place.run(f"ip link set {name} up")
-        shape(channel, Shaped(index_of(channel, "one"), "one", 1500, Waiting(16, 100, 100)), wanted)
-        server = Server(pod.path, "10.1.0.2", 80)
-        with Sniffer(pod.path, "eth0") as sniffer:
-            transfer(node.path, ("10.1.0.2", 80), server, 400_000)
-            longest = max(map(len, sniffer.frames()))
-        assert (longest <= 1514) is cut
+        shape(channel, device, 10_000_000)
+        before = below()
+        assert before[0][0] in ("fq", "htb", "pfifo")
+        shape(channel, device, 20_000_000)
+        assert below() == before
 
     def test_cleared_it_is_as_it_was_before(
         self, node: Any, channel: socket.socket, device: Shaped
@@ -190,6 +181,85 @@ class TestDevice:
         gone = evolve(device, index=device.index + 1000, name="kovsgone")
         with pytest.raises(LinkError, match=rf"the queue of device {gone.index}: No such device"):
             shape(channel, gone, 10_000_000)
+
+
+class TestTraffic:
+    """What TCP sends through a device, from the node to a pod."""
+
+    @pytest.fixture
+    def device(self, node: Any, pod: Any, channel: socket.socket) -> Shaped:
+        node.run(f"ip link add one type veth peer name eth0 netns {pod.name}")
+        for place, name, address in ((node, "one", "10.1.0.1"), (pod, "eth0", "10.1.0.2")):
+            place.run(f"ip address add {address}/24 dev {name}")
+            place.run(f"ip link set {name} up")
+        return Shaped(index_of(channel, "one"), "one", 1500, Waiting(16, 100, 100))
+
+    @pytest.mark.parametrize("wanted", [20_000_000, None])
+    def test_what_is_sent_in_long_segments_goes_frame_by_frame(
+        self, node: Any, pod: Any, channel: socket.socket, device: Shaped, wanted: int | None
+    ) -> None:
+        shape(channel, device, wanted)
+        server = Server(pod.path, "10.1.0.2", 80)
+        with Sniffer(pod.path, "eth0") as sniffer:
+            transfer(node.path, ("10.1.0.2", 80), server, 90_000)
+            longest = max(map(len, sniffer.frames()))
+        assert (longest <= 1514) is (wanted is not None)
+
+    @pytest.mark.parametrize("rates", [(1_000_000_000, 10_000_000), (200_000_000, 2_000_000)])
+    def test_it_goes_on_when_the_limit_is_lowered_meanwhile(
+        self, node: Any, pod: Any, channel: socket.socket, device: Shaped, rates: tuple[int, int]
+    ) -> None:
+        higher, lower = rates
+        shape(channel, device, higher)
+        with stream(node.path, pod.path, "10.1.0.2") as ends:
+            pump(*ends, 20_000_000 * higher // 10**9)
+            shape(channel, device, lower)
+            # More than the receiver may have already.
+            pump(*ends, 500_000)
+
+    @pytest.mark.parametrize("rates", [(10_000_000, 1_000_000_000), (2_000_000, 200_000_000)])
+    def test_it_is_faster_when_the_limit_is_raised_meanwhile(
+        self, node: Any, pod: Any, channel: socket.socket, device: Shaped, rates: tuple[int, int]
+    ) -> None:
+        lower, higher = rates
+        shape(channel, device, lower)
+        with stream(node.path, pod.path, "10.1.0.2") as ends:
+            pump(*ends, 200_000)
+            shape(channel, device, higher)
+            # At the lower limit it would take longer than a pump waits.
+            pump(*ends, 40 * lower // 8)
+
+
+@contextmanager
+def stream(
+    sender: str, receiver: str, address: str
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a TCP connection between two namespaces, by path; neither waits."""
+    with ExitStack() as stack:
+        listening, sending = (
+            stack.enter_context(closing(socket_in(place, socket.AF_INET, socket.SOCK_STREAM)))
+            for place in (receiver, sender)
+        )
+        listening.bind((address, 80))
+        listening.listen()
+        sending.settimeout(10)
+        sending.connect((address, 80))
+        receiving = stack.enter_context(closing(listening.accept()[0]))
+        for end in (sending, receiving):
+            end.setblocking(False)
+        yield sending, receiving
+
+
+def pump(sending: socket.socket, receiving: socket.socket, octets: int) -> None:
+    """Send as fast as it goes until so many bytes have come."""
+    deadline = time.monotonic() + PUMP_S
+    while octets > 0:
+        assert time.monotonic() < deadline, f"{octets} bytes have not come"
+        readable, writable, _ = select.select([receiving], [sending], [], 0.1)
+        if writable:
+            sending.send(bytes(1 << 16))
+        if readable:
+            octets -= len(receiving.recv(1 << 20))
 
 
 class TestPod:

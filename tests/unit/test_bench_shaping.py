@@ -82,7 +82,7 @@ def verdicts(report: ModuleType, *runs: dict[str, Any]) -> list[tuple[str, str]]
     report.show(
         Console(file=said, width=400),
         {
-            "fair_queue": True,
+            "fair_queue": "fq",
             "unlimited": {"k8s-ovs": {"1": 800_000_000}},
             "runs": [tcp],
             "beside": list(runs),

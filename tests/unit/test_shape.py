@@ -14,7 +14,8 @@ from k8s_ovs.link import fair
 from k8s_ovs.link import shape as shape_module
 from k8s_ovs.link.fair import Waiting
 from k8s_ovs.link.netlink import LinkError, Step
-from k8s_ovs.link.shape import Shaped, burst_of, piece_of, shape
+from k8s_ovs.link.shape import Queue, Shaped, burst_of, is_cut, shape
+from k8s_ovs.link.tc import MAX_32
 
 rates = st.integers(10**3, 10**15)
 frames = st.integers(82, 65_549)
@@ -103,7 +104,7 @@ def test_a_kernel_queues_as_well_as_it_can(
 ) -> None:
     kernel = Kernel(monkeypatch, missing)
     assert shape(channel, DEVICE, 10_000_000)
-    once = dict.fromkeys(kernel.asked)
+    once = dict.fromkeys(each for each in kernel.asked if not each.startswith("empty"))
     assert list(once) == ["hold kovs1 to 10000000 bit/s", *(f"{each} on kovs1" for each in tried)]
 
 
@@ -119,16 +120,43 @@ def test_a_kernel_queues_as_well_as_it_can(
 def test_another_refusal_is_told_in_the_kernels_words(
     monkeypatch: pytest.MonkeyPatch, channel: socket.socket, refused: dict[str, int]
 ) -> None:
-    Kernel(monkeypatch, refused)
+    kernel = Kernel(monkeypatch, refused)
     with pytest.raises(LinkError, match=rf"^cannot {list(refused)[-1]} .*: no"):
         shape(channel, DEVICE, 10_000_000)
+    # Nothing is left half done.
+    assert kernel.asked[-1].startswith("let kovs1 send" if "hold" not in refused else "hold")
 
 
 @given(rate=rates, frame=frames)
-def test_nothing_waits_longer_for_a_piece_than_1_ms_or_one_frame(rate: int, frame: int) -> None:
-    piece = piece_of(rate, frame)
-    if piece is None:
-        assert rate // 8 > 1000 * 65_000 or frame > 65_000
+def test_what_is_not_cut_is_short_and_has_room_in_the_bucket(rate: int, frame: int) -> None:
+    if is_cut(rate):
+        # There is a peak rate above it.
+        assert rate // 8 < MAX_32
     else:
-        assert piece == frame or piece <= rate / 8 / 1000
-        assert piece >= frame
+        assert SEGMENT / (rate // 8) <= 0.002
+        assert burst_of(rate, frame) >= SEGMENT + frame
+
+
+@pytest.mark.parametrize(
+    ("rate", "cut"), [(1_000, True), (262_000_000, True), (263_000_000, False)]
+)
+def test_segments_of_slow_devices_are_cut(rate: int, cut: bool) -> None:
+    assert is_cut(rate) is cut
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "anew"),
+    [
+        (10_000_000, 200_000_000, False),
+        (300_000_000, 10**9, False),
+        (10_000_000, 300_000_000, True),
+        (300_000_000, 10_000_000, True),
+    ],
+)
+def test_where_segments_begin_or_cease_to_be_cut_what_waits_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, channel: socket.socket, before: int, after: int, anew: bool
+) -> None:
+    kernel = Kernel(monkeypatch, {})
+    monkeypatch.setattr(shape_module, "queue_of", lambda _channel, _index: Queue(before))
+    assert shape(channel, DEVICE, after)
+    assert ("empty the queue of kovs1" in kernel.asked) is anew

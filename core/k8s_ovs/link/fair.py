@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from errno import ENOENT
 
 from attrs import frozen
@@ -29,7 +29,7 @@ _HTB_VERSION = 3
 #: Bytes a second, and ticks of 64 ns that may come at once: the classes have no limit, they take
 #: turns. The bucket above them has the limit.
 _NO_LIMIT, _TICKS = 1 << 40, 1 << 20
-#: The discipline with the classes. What is no connection (echoes, ARP) has the first class.
+#: The discipline with the classes. What is of no connection (echoes, ARP) has the first.
 _CLASSES = 0x6B70_0000
 _OTHERS = _CLASSES | 1
 _FIRST = _CLASSES | 2
@@ -50,22 +50,27 @@ class Waiting:
 
 @frozen
 class Below:
-    """A place below a class of a device's discipline. parent: that class. frame: bytes of a full
-    one. together: bytes that may wait where all share one queue."""
+    """A place below a class of a device's discipline. parent: that class. longest: bytes of what is
+    sent in one piece there. together: bytes that may wait where all share one queue."""
 
     index: int
     name: str
     parent: int
     waiting: Waiting
-    frame: int
+    longest: int
     together: int
 
 
 def queue_fairly(channel: socket.socket, place: Below) -> None:
-    """Give each connection a queue of its own, as the kernel can. Raises LinkError."""
+    """Give each connection a queue of its own, as the kernel can; what waits there is dropped.
+
+    Raises LinkError.
+    """
     for way in _WAYS:
         try:
-            perform(channel, way(place))
+            perform(channel, [_emptied(place)])
+            for steps in way(place):
+                perform(channel, steps)
         except LinkError as error:
             if error.errno != ENOENT or way is _WAYS[-1]:
                 raise
@@ -73,26 +78,32 @@ def queue_fairly(channel: socket.socket, place: Below) -> None:
             return
 
 
-def _by_fq(place: Below) -> list[Step]:
+def _emptied(place: Below) -> Step:
+    """Only a discipline of another kind takes the place of one with all that waits in it."""
+    none = Entry(place.index, place.parent, 0, "pfifo", _U32.pack(1))
+    return put_qdisc(f"empty the queue of {place.name}", none)
+
+
+def _by_fq(place: Below) -> Iterator[list[Step]]:
     waiting = place.waiting
     total = waiting.connections * waiting.frames + waiting.others
     limits = attribute(_TCA_FQ_PLIMIT, _U32.pack(total))
     limits += attribute(_TCA_FQ_FLOW_PLIMIT, _U32.pack(waiting.frames))
     fair = Entry(place.index, place.parent, 0, "fq", limits)
-    return [put_qdisc(f"queue fairly on {place.name}", fair)]
+    yield [put_qdisc(f"queue fairly on {place.name}", fair)]
 
 
-def _by_classes(place: Below) -> list[Step]:
+def _by_classes(place: Below) -> Iterator[list[Step]]:
     what, index, waiting = f"queue by classes on {place.name}", place.index, place.waiting
     # struct tc_htb_glob: version, rate2quantum, defcls, debug, direct_pkts
     glob = struct.pack("=IIIII", _HTB_VERSION, 10, _OTHERS & 0xFFFF, 0, 0)
     root = Entry(index, place.parent, _CLASSES, "htb", attribute(_TCA_HTB_INIT, glob))
+    yield [put_qdisc(what, root)]
     limits = {_OTHERS: waiting.others}
     limits |= dict.fromkeys(range(_FIRST, _FIRST + waiting.connections), waiting.frames)
-    turns = _class(place.frame)
+    turns = _class(place.longest)
     chooses = Entry(index, _CLASSES, 0, "bpf", _classifier(waiting.connections), _ALL_FRAMES)
-    return [
-        put_qdisc(what, root),
+    yield [
         *(add_class(what, Entry(index, _CLASSES, each, "htb", turns)) for each in limits),
         *(
             put_qdisc(what, Entry(index, each, 0, "pfifo", _U32.pack(frames)))
@@ -102,19 +113,20 @@ def _by_classes(place: Below) -> list[Step]:
     ]
 
 
-def _in_one_queue(place: Below) -> list[Step]:
+def _in_one_queue(place: Below) -> Iterator[list[Step]]:
     one = Entry(place.index, place.parent, 0, "bfifo", _U32.pack(place.together))
-    return [put_qdisc(f"queue on {place.name}", one)]
+    yield [put_qdisc(f"queue on {place.name}", one)]
 
 
-_WAYS: tuple[Callable[[Below], list[Step]], ...] = (_by_fq, _by_classes, _in_one_queue)
+_WAYS: tuple[Callable[[Below], Iterator[list[Step]]], ...] = (_by_fq, _by_classes, _in_one_queue)
 
 
-def _class(frame: int) -> bytes:
-    """A class that sends a frame when it is its turn."""
+def _class(longest: int) -> bytes:
+    """A class that sends so many bytes when it is its turn. Less than the longest piece would leave
+    it a debt that grows with each."""
     rate = rate_spec(_NO_LIMIT)
     # struct tc_htb_opt: rate, ceil, buffer, cbuffer, quantum, level, prio
-    parms = rate + rate + struct.pack("=IIIII", _TICKS, _TICKS, frame, 0, 0)
+    parms = rate + rate + struct.pack("=IIIII", _TICKS, _TICKS, longest, 0, 0)
     wide = struct.pack("=Q", _NO_LIMIT)
     return (
         attribute(_TCA_HTB_PARMS, parms)
@@ -132,21 +144,24 @@ def _classifier(connections: int) -> bytes:
 def _program(connections: int) -> list[tuple[int, int, int, int]]:
     """Which class is a frame's? As (code, jump if true, jump if false, operand).
 
-    That of a hash of addresses and ports; of all that is neither TCP nor UDP of IPv4, or a later
-    fragment, the first.
+    That of a hash of addresses and ports; of fragments, which have no ports but the first, of the
+    addresses. Of all that is not TCP, UDP or SCTP of IPv4 the first.
     """
     shift = 32 - (connections.bit_length() - 1)
     return [
         (0x28, 0, 0, 12),  # A = the EtherType
-        (0x15, 0, 17, 0x0800),  # not IPv4: to the last line
+        (0x15, 0, 20, 0x0800),  # not IPv4: to the last line
         (0x30, 0, 0, 23),  # A = the protocol
-        (0x15, 1, 0, 6),  # TCP
-        (0x15, 0, 14, 17),  # UDP; neither: to the last line
+        (0x15, 2, 0, 6),  # TCP
+        (0x15, 1, 0, 17),  # UDP
+        (0x15, 0, 16, 132),  # SCTP; none of them: to the last line
         (0x28, 0, 0, 20),  # A = flags and fragment offset
-        (0x45, 12, 0, 0x1FFF),  # a later fragment: to the last line
+        (0x45, 4, 0, 0x3FFF),  # a fragment: to X = 0
         (0xB1, 0, 0, 14),  # X = length of the IPv4 header
         (0x40, 0, 0, 14),  # A = both ports, behind it
         (0x07, 0, 0, 0),  # X = A
+        (0x05, 0, 0, 1),  # over the next line
+        (0x01, 0, 0, 0),  # X = 0
         (0x20, 0, 0, 26),  # A = the source's address
         (0xAC, 0, 0, 0),  # A ^= X
         (0x07, 0, 0, 0),  # X = A

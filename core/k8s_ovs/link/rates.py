@@ -16,7 +16,7 @@ from k8s_ovs.link.fair import Waiting
 from k8s_ovs.link.namespace import entered, opened
 from k8s_ovs.link.netlink import LinkError, open_route_socket
 from k8s_ovs.link.shape import Queue, Shaped, queue_of, shape
-from k8s_ovs.link.veth import PodLink, index_of
+from k8s_ovs.link.veth import PodLink, index_of, mtu_of
 from k8s_ovs.model.pod import Rates
 
 __all__ = ["PodQueues", "hold", "queues", "rate_problems"]
@@ -46,11 +46,18 @@ def hold(link: PodLink, rates: Rates) -> bool:
     Raises LinkError where the kernel cannot do that.
     """
     with _both_ends(link.netns) as (node, pod):
-        waiting = _TO_POD_IN_USER_SPACE if link.in_user_space else _TO_POD
-        to_pod = Shaped(index_of(node, link.host_name), link.host_name, link.mtu, waiting)
-        from_pod = Shaped(index_of(pod, link.ifname), link.ifname, link.mtu, _FROM_POD)
+        to_pod = _device(node, link.host_name, _to_pod(link))
+        from_pod = _device(pod, link.ifname, _FROM_POD)
         changed = [shape(node, to_pod, rates.to_pod), shape(pod, from_pod, rates.from_pod)]
         return any(changed)
+
+
+def _to_pod(link: PodLink) -> Waiting:
+    return _TO_POD_IN_USER_SPACE if link.in_user_space else _TO_POD
+
+
+def _device(channel: socket.socket, name: str, waiting: Waiting) -> Shaped:
+    return Shaped(index_of(channel, name), name, mtu_of(channel, name), waiting)
 
 
 def queues(host_name: str, netns: str, ifname: str) -> PodQueues:

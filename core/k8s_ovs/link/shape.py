@@ -18,7 +18,7 @@ from k8s_ovs.link import tc
 from k8s_ovs.link.fair import Below, Waiting, queue_fairly
 from k8s_ovs.link.netlink import LinkError, Step, ask, attribute, attributes, perform
 
-__all__ = ["Queue", "Shaped", "burst_of", "piece_of", "queue_of", "shape"]
+__all__ = ["Queue", "Shaped", "burst_of", "is_cut", "queue_of", "shape"]
 
 _TCA_STATS_BASIC, _TCA_STATS_QUEUE = 1, 3
 _TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST, _TCA_TBF_PBURST = 1, 4, 6, 7
@@ -26,15 +26,16 @@ _TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST, _TCA_TBF_PBURST = 1, 4, 6, 7
 _ROOT, _BUCKET, _BELOW = 0xFFFFFFFF, 0x6B6F_0000, 0x6B6F_0001
 
 _ETHERNET_HEADER = 14
-#: Bytes of a segment as a kernel sends it, and so the least that is never cut.
-_SEGMENT = 1 << 16
-#: Pieces that may wait where all share one queue: some 50 ms of sending.
+#: Bytes of the longest segment that a kernel sends, and milliseconds that one may keep others
+#: waiting: of slower devices segments are cut into frames.
+_SEGMENT, _SEGMENT_MS = 1 << 16, 2
+#: Frames or segments that may wait where all share one queue.
 _TOGETHER = 44
 
 
 @frozen
 class Shaped:
-    """A device of the channel's namespace. mtu: bytes. waiting: what may wait there."""
+    """A device of the channel's namespace. mtu: its own, bytes. waiting: what may wait there."""
 
     index: int
     name: str
@@ -61,29 +62,43 @@ class Queue:
 def shape(channel: socket.socket, device: Shaped, rate: int | None) -> bool:
     """Hold a device to `rate` bits a second; None: let it send as it can. False: it was so already.
 
-    A device that is held already gets the new rate, and what waits in its queue stays.
-    Raises LinkError.
+    A device that is held already gets the new rate, and what waits in its queue stays; unless it
+    becomes one whose segments are cut, or ceases to be, then that is dropped. Raises LinkError;
+    the device then is without a limit, if it was so before or what waits had to be dropped.
     """
     standing = queue_of(channel, device.index)
     # The kernel counts in bytes.
     if (standing and standing.rate // 8) == (rate and rate // 8):
         return False
     if rate is None:
-        what = f"let {device.name} send without a limit"
-        perform(channel, [Step(what, tc.RTM_DELQDISC, 0, tc.message(device.index, _ROOT, 0))])
+        _let_go(channel, device)
         return True
-    what, bucket = f"hold {device.name} to {rate} bit/s", _bucket(rate, device)
+    _hold(channel, device, rate)
+    # A segment that waits is not cut any more, and a bucket for frames would never let it through.
+    if standing is None or is_cut(standing.rate) != is_cut(rate):
+        try:
+            queue_fairly(channel, _below(rate, device))
+        except LinkError:
+            _let_go(channel, device)
+            raise
+    return True
+
+
+def _let_go(channel: socket.socket, device: Shaped) -> None:
+    what = f"let {device.name} send without a limit"
+    perform(channel, [Step(what, tc.RTM_DELQDISC, 0, tc.message(device.index, _ROOT, 0))])
+
+
+def _hold(channel: socket.socket, device: Shaped, rate: int) -> None:
+    what = f"hold {device.name} to {rate} bit/s"
+    entry = tc.Entry(device.index, _ROOT, _BUCKET, "tbf", _bucket(rate, device))
     try:
-        entry = tc.Entry(device.index, _ROOT, _BUCKET, "tbf", bucket)
         perform(channel, [tc.put_qdisc(what, entry)])
     except LinkError as error:
         if error.errno != ENOENT:
             raise
         without = f"{error}: this kernel has no token bucket (sch_tbf)"
         raise LinkError(without, ENOENT) from error
-    if standing is None:
-        queue_fairly(channel, _below(rate, device))
-    return True
 
 
 def queue_of(channel: socket.socket, index: int) -> Queue | None:
@@ -124,35 +139,39 @@ def burst_of(rate: int, frame: int) -> int:
     return max(2 * frame, min(octets * 16 // 1000, _SEGMENT + octets * 2 // 1000))
 
 
-def piece_of(rate: int, frame: int) -> int | None:
-    """Bytes of the pieces that longer segments are cut into: 1 ms of sending, at least a frame;
-    None: none is so long that others would wait for it."""
-    piece = max(frame, rate // 8 // 1000)
-    return piece if piece < _SEGMENT else None
+def is_cut(rate: int) -> bool:
+    """Whether segments are cut into frames, at `rate` bits a second: where the longest one takes so
+    long that others would wait for it."""
+    return rate // 8 * _SEGMENT_MS < _SEGMENT * 1000
 
 
-def _together(rate: int, device: Shaped) -> int:
-    """Bytes that may wait where all share one queue."""
-    return _TOGETHER * (piece_of(rate, device.frame) or _SEGMENT)
+def _longest(rate: int, device: Shaped) -> int:
+    """Bytes of what is sent in one piece."""
+    return device.frame if is_cut(rate) else _SEGMENT + device.frame
 
 
 def _below(rate: int, device: Shaped) -> Below:
-    together = _together(rate, device)
-    return Below(device.index, device.name, _BELOW, device.waiting, device.frame, together)
+    longest = _longest(rate, device)
+    return Below(
+        device.index, device.name, _BELOW, device.waiting, longest, together=_TOGETHER * longest
+    )
 
 
 def _bucket(rate: int, device: Shaped) -> bytes:
-    octets, piece = rate // 8, piece_of(rate, device.frame)
-    # The kernel cuts what is longer than the peak rate lets through at once. Nothing waits for a
-    # peak rate as high as this one.
-    peak = 0 if piece is None else tc.MAX_32
+    octets, longest = rate // 8, _longest(rate, device)
+    # What is longer than its peak rate lets through at once the kernel cuts into frames. Nothing
+    # waits for a peak rate as high as this one.
+    peak, at_once = (tc.MAX_32, _u32(_TCA_TBF_PBURST, longest)) if is_cut(rate) else (0, b"")
     parms = tc.rate_spec(octets) + tc.rate_spec(peak)
     # limit: where all share one queue; buffer and mtu: as bytes, below.
-    parms += struct.pack("=III", _together(rate, device), 0, 0)
-    burst = min(burst_of(rate, device.frame), tc.MAX_32)
+    parms += struct.pack("=III", _TOGETHER * longest, 0, 0)
     return (
         attribute(_TCA_TBF_PARMS, parms)
-        + attribute(_TCA_TBF_BURST, struct.pack("=I", burst))
-        + (b"" if piece is None else attribute(_TCA_TBF_PBURST, struct.pack("=I", piece)))
+        + _u32(_TCA_TBF_BURST, min(burst_of(rate, device.frame), tc.MAX_32))
+        + at_once
         + (attribute(_TCA_TBF_RATE64, struct.pack("=Q", octets)) if octets > tc.MAX_32 else b"")
     )
+
+
+def _u32(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=I", value))

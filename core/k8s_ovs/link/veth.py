@@ -43,6 +43,7 @@ __all__ = [
     "host_links",
     "host_name_of",
     "index_of",
+    "mtu_of",
 ]
 
 #: Begins the name of every pod's device on the node, and of no other device.
@@ -54,7 +55,7 @@ _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
 _IFLA_GROUP = 27
 #: The group of devices that are being deleted; a number that nobody else would choose.
 _DOOMED = int.from_bytes(PREFIX.encode(), "big")
-_SIOCGIFINDEX = 0x8933
+_SIOCGIFMTU, _SIOCGIFINDEX = 0x8921, 0x8933
 
 _NO_IPV6_ADDRESS = attribute(
     _IFLA_AF_SPEC,
@@ -256,13 +257,20 @@ def _up(name: str, index: int, netns: str) -> Step:
 
 
 def index_of(channel: socket.socket, ifname: str) -> int:
-    """The number of an interface in the socket's namespace (netdevice(7), SIOCGIFINDEX).
+    """The number of an interface in the socket's namespace (SIOCGIFINDEX). Raises LinkError."""
+    return _ask(channel, ifname, _SIOCGIFINDEX)
 
-    Raises LinkError.
-    """
+
+def mtu_of(channel: socket.socket, ifname: str) -> int:
+    """The MTU of an interface in the socket's namespace (SIOCGIFMTU). Raises LinkError."""
+    return _ask(channel, ifname, _SIOCGIFMTU)
+
+
+def _ask(channel: socket.socket, ifname: str, question: int) -> int:
+    """netdevice(7)."""
     request = struct.pack("16sI20x", ifname.encode(), 0)
     try:
-        answer = fcntl.ioctl(channel.fileno(), _SIOCGIFINDEX, request)
+        answer = fcntl.ioctl(channel.fileno(), question, request)
     except OSError as error:
         raise LinkError(f"interface {ifname}: {error.strerror}", error.errno or 0) from error
     return int.from_bytes(answer[16:20], sys.byteorder)
