@@ -149,11 +149,12 @@ def _said_of_neighbours(runs: Sequence[_Run]) -> Iterator[str]:
     )
     paced = [run for run in runs if run["pace"] is not None]
     slow = [run for run in paced if run["alone"] < _KEPT_AT_A_PACE * run["pace"]]
-    yield _said_of_kept(
-        f"where it asks for less than the machine can do, {_KEPT_AT_A_PACE} of it",
-        [run for run in paced if run not in slow],
-        [run for run in paced if run not in slow and run["ratio"] < _KEPT_AT_A_PACE],
-    )
+    if judged := [run for run in paced if run not in slow]:
+        yield _said_of_kept(
+            f"where it asks for less than the machine can do, {_KEPT_AT_A_PACE} of it",
+            judged,
+            [run for run in judged if run["ratio"] < _KEPT_AT_A_PACE],
+        )
     for run in slow:
         alone, asked = run["alone"] / 1e6, run["pace"] / 1e6
         yield f"not judged: {_said_beside(run)}, {alone:.0f} of {asked:.0f} Mbit/s alone"

@@ -18,7 +18,7 @@ from errno import ENOENT
 from attrs import frozen
 
 from k8s_ovs.link.netlink import LinkError, Step, attribute, perform
-from k8s_ovs.link.tc import Entry, add_class, add_filter, put_qdisc, rate_spec
+from k8s_ovs.link.tc import Entry, add_class, add_filter, put_qdisc, rate_spec, u32
 
 __all__ = ["Below", "Waiting", "queue_fairly"]
 
@@ -87,8 +87,7 @@ def _emptied(place: Below) -> Step:
 def _by_fq(place: Below) -> Iterator[list[Step]]:
     waiting = place.waiting
     total = waiting.connections * waiting.frames + waiting.others
-    limits = attribute(_TCA_FQ_PLIMIT, _U32.pack(total))
-    limits += attribute(_TCA_FQ_FLOW_PLIMIT, _U32.pack(waiting.frames))
+    limits = u32(_TCA_FQ_PLIMIT, total) + u32(_TCA_FQ_FLOW_PLIMIT, waiting.frames)
     fair = Entry(place.index, place.parent, 0, "fq", limits)
     yield [put_qdisc(f"queue fairly on {place.name}", fair)]
 

@@ -161,17 +161,13 @@ def _bucket(rate: int, device: Shaped) -> bytes:
     octets, longest = rate // 8, _longest(rate, device)
     # What is longer than its peak rate lets through at once the kernel cuts into frames. Nothing
     # waits for a peak rate as high as this one.
-    peak, at_once = (tc.MAX_32, _u32(_TCA_TBF_PBURST, longest)) if is_cut(rate) else (0, b"")
+    peak, at_once = (tc.MAX_32, tc.u32(_TCA_TBF_PBURST, longest)) if is_cut(rate) else (0, b"")
     parms = tc.rate_spec(octets) + tc.rate_spec(peak)
     # limit: where all share one queue; buffer and mtu: as bytes, below.
     parms += struct.pack("=III", _TOGETHER * longest, 0, 0)
     return (
         attribute(_TCA_TBF_PARMS, parms)
-        + _u32(_TCA_TBF_BURST, min(burst_of(rate, device.frame), tc.MAX_32))
+        + tc.u32(_TCA_TBF_BURST, min(burst_of(rate, device.frame), tc.MAX_32))
         + at_once
         + (attribute(_TCA_TBF_RATE64, struct.pack("=Q", octets)) if octets > tc.MAX_32 else b"")
     )
-
-
-def _u32(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack("=I", value))

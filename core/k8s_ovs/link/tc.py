@@ -27,6 +27,7 @@ __all__ = [
     "put_qdisc",
     "rate_of",
     "rate_spec",
+    "u32",
 ]
 
 _RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38
@@ -84,6 +85,11 @@ def _body(entry: Entry) -> bytes:
 def message(index: int, parent: int, handle: int, info: int = 0) -> bytes:
     """struct tcmsg: of the device `index`, at `parent`."""
     return TCMSG.pack(socket.AF_UNSPEC, 0, index, handle, parent, info)
+
+
+def u32(kind: int, value: int) -> bytes:
+    """An attribute of 32 bits."""
+    return attribute(kind, struct.pack("=I", value))
 
 
 def rate_spec(octets: int) -> bytes:
