@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-.venv/.ready: requirements.lock pyproject.toml scripts/install
+.venv/.ready: requirements.lock pyproject.toml lab/pyproject.toml lab/testing/pyproject.toml scripts/install
 	@scripts/install
 	@touch $@
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from attrs import frozen
 
 from k8s_ovs.errors import K8sOvsError, TimedOut
-from k8s_ovs.lab.command import inside
+from k8s_ovs_lab.command import inside
 
 __all__ = ["Burst", "Call", "run_burst", "run_one"]
 

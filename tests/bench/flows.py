@@ -15,9 +15,9 @@ from steps import Log
 from subjects import Subject
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab import Lab, servers
-from k8s_ovs.lab.layout import ETCD_PREFIX
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab import Lab, servers
+from k8s_ovs_lab.layout import ETCD_PREFIX
+from k8s_ovs_lab.process import await_that
 
 __all__ = ["measure"]
 

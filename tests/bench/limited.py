@@ -16,11 +16,11 @@ from typing import Any
 from attrs import frozen
 
 from k8s_ovs.errors import Unavailable
-from k8s_ovs.lab import Lab
-from k8s_ovs.lab import cni as lab_cni
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.underlay import add_namespace, remove_namespaces
 from k8s_ovs.model.pod import Rates
+from k8s_ovs_lab import Lab
+from k8s_ovs_lab import cni as lab_cni
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.underlay import add_namespace, remove_namespaces
 
 __all__ = [
     "ANNOTATIONS",

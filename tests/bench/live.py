@@ -15,8 +15,8 @@ from limited import ANNOTATIONS, FROM_POD, k8s_ovs, rates_of
 from load import iperf_server, received, running
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab import Lab, servers
-from k8s_ovs.lab.command import inside
+from k8s_ovs_lab import Lab, servers
+from k8s_ovs_lab.command import inside
 
 __all__ = ["measure"]
 

@@ -15,8 +15,8 @@ from typing import Any
 from attrs import frozen
 from limited import Place
 
-from k8s_ovs.lab.command import command_in, run
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab.command import command_in, run
+from k8s_ovs_lab.process import await_that
 
 __all__ = ["Load", "iperf_client", "iperf_server", "put", "received", "running"]
 

@@ -6,7 +6,7 @@ import os
 import platform
 from typing import Any
 
-from k8s_ovs.lab import Lab
+from k8s_ovs_lab import Lab
 
 __all__ = ["facts", "rss_mib"]
 

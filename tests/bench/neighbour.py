@@ -19,9 +19,9 @@ from attrs import frozen
 from limited import FROM_POD, TO_POD, Pair, Place, k8s_ovs
 from load import Load, iperf_client, iperf_server, put, received, running
 
-from k8s_ovs.lab import Lab
-from k8s_ovs.lab.process import await_that
 from k8s_ovs.model.pod import Rates
+from k8s_ovs_lab import Lab
+from k8s_ovs_lab.process import await_that
 
 __all__ = ["measure"]
 

@@ -28,8 +28,8 @@ from machine import facts
 from subjects import Subject
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab import Lab, LabSettings
 from k8s_ovs_cni.standalone import build
+from k8s_ovs_lab import Lab, LabSettings
 
 _NAME = "bench"
 _WARM_UP = 3

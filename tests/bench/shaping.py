@@ -17,11 +17,11 @@ from attrs import evolve, frozen
 from limited import FROM_POD, TO_POD, Limited, Pair, bandwidth, k8s_ovs, rates_of
 from load import Load, put
 
-from k8s_ovs.lab import Lab
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.underlay import add_namespace, remove_namespaces
-from k8s_ovs.link.shape import burst_of
+from k8s_ovs.link.shaping.token_bucket import burst_of
 from k8s_ovs.model.pod import Rates
+from k8s_ovs_lab import Lab
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.underlay import add_namespace, remove_namespaces
 
 __all__ = ["RATES", "Wanted", "measure"]
 

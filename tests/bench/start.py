@@ -11,8 +11,8 @@ from typing import Any
 
 from calls import Call, run_one
 
-from k8s_ovs.lab import Lab
-from k8s_ovs.node.cni_program import Python, program
+from k8s_ovs.node.install.cni_program import Python, program
+from k8s_ovs_lab import Lab
 
 __all__ = ["OWN", "measure"]
 

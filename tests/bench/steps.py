@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from k8s_ovs.lab import Lab, servers
+from k8s_ovs_lab import Lab, servers
 
 __all__ = ["Log", "entries"]
 

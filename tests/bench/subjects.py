@@ -14,10 +14,10 @@ from attrs import frozen
 from calls import Call
 
 from k8s_ovs.errors import Unavailable
-from k8s_ovs.lab import Lab, servers
-from k8s_ovs.lab import cni as lab_cni
-from k8s_ovs.lab.command import NETNS, inside, run
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab import Lab, servers
+from k8s_ovs_lab import cni as lab_cni
+from k8s_ovs_lab.command import NETNS, inside, run
+from k8s_ovs_lab.process import await_that
 
 __all__ = [
     "Subject",

@@ -14,12 +14,12 @@ from typing import Any
 
 from machine import rss_mib
 
-from k8s_ovs.lab import Lab, LabSettings, servers
-from k8s_ovs.lab.command import NETNS
-from k8s_ovs.lab.layout import ETCD_PREFIX
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.tenants import Tenants
-from k8s_ovs.testing.traffic import socket_in
+from k8s_ovs_lab import Lab, LabSettings, servers
+from k8s_ovs_lab.command import NETNS
+from k8s_ovs_lab.layout import ETCD_PREFIX
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.tenants import Tenants
+from k8s_ovs_testing.traffic.traffic import socket_in
 
 __all__ = ["measure"]
 

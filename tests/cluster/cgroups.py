@@ -6,7 +6,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab.process import await_that
 
 __all__ = ["make_cgroups", "remove_cgroups"]
 

@@ -6,7 +6,7 @@ from tests.cluster import binaries
 from tests.cluster.place import Place
 from tests.kernel.drives import TREE
 
-from k8s_ovs.lab.command import run
+from k8s_ovs_lab.command import run
 
 __all__ = ["CHART", "helm"]
 

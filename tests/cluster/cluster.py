@@ -14,9 +14,9 @@ from tests.cluster.images import TOOLS
 from tests.cluster.place import Place
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.servers import etcdctl
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.servers import etcdctl
 
 __all__ = ["MANIFEST", "PING", "SYSTEM", "Cluster", "Pod"]
 

@@ -18,7 +18,7 @@ from tests.cluster.lifecycle import tear_down, up
 from tests.cluster.node import picture
 from tests.cluster.place import Place
 
-from k8s_ovs.lab.layout import ETCD_PREFIX
+from k8s_ovs_lab.layout import ETCD_PREFIX
 
 STATUS_IN_ETCD = f"{ETCD_PREFIX}/k8ssdn/status"
 # NAME: one machine can run the tests of several trees at a time.

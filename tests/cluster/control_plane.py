@@ -8,10 +8,10 @@ from pathlib import Path
 from tests.cluster.credentials import Authority
 from tests.cluster.place import DOMAIN, NETWORK, SERVICE_OF_API, SERVICES, Place
 
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.layout import ROUTER
-from k8s_ovs.lab.process import LabProcess, await_that
-from k8s_ovs.lab.servers import start_etcd
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.layout import ROUTER
+from k8s_ovs_lab.process import LabProcess, await_that
+from k8s_ovs_lab.servers import start_etcd
 
 __all__ = ["kubectl", "start_control_plane"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from k8s_ovs.lab.command import run
+from k8s_ovs_lab.command import run
 
 __all__ = ["Authority", "Identity"]
 

@@ -7,7 +7,7 @@ import socket
 from attrs import frozen
 from tests.cluster.cluster import Cluster
 
-from k8s_ovs.lab.command import inside
+from k8s_ovs_lab.command import inside
 
 __all__ = ["GREETER", "Greeting", "greeting_by", "greeting_from"]
 

@@ -27,12 +27,13 @@ from tests.cluster.progress import progress
 from tests.kernel.host import need
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.layout import LabNode
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.servers import start_ovs
-from k8s_ovs.lab.state import locked
-from k8s_ovs.lab.underlay import (
+from k8s_ovs.ovs.datapath import choose_datapath, kernel_has_datapath
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.layout import LabNode
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.servers import start_ovs
+from k8s_ovs_lab.state import locked
+from k8s_ovs_lab.underlay import (
     address_node,
     bridge_node,
     namespaces,
@@ -40,9 +41,8 @@ from k8s_ovs.lab.underlay import (
     wire,
     wire_one,
 )
-from k8s_ovs.ovs.datapath import choose_datapath, kernel_has_datapath
-from k8s_ovs.testing.etcd import EtcdProcess
-from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs_testing.ovs import OvsProcess
+from k8s_ovs_testing.servers.etcd import EtcdProcess
 
 __all__ = ["datapath_here", "nodes_up", "reboot", "tear_down", "up"]
 

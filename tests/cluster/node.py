@@ -14,10 +14,10 @@ from tests.cluster.credentials import Authority
 from tests.cluster.place import CLUSTER_DNS, DOMAIN, NETWORK, Place
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.layout import LabNode
-from k8s_ovs.lab.process import LabProcess, await_that, end_processes
-from k8s_ovs.testing.host import host_picture
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.layout import LabNode
+from k8s_ovs_lab.process import LabProcess, await_that, end_processes
+from k8s_ovs_testing.traffic.host import host_picture
 
 __all__ = [
     "PLUGINS",

@@ -11,13 +11,13 @@ from tests.cluster.lifecycle import datapath_here
 from tests.cluster.place import Place
 from tests.kernel.drives import TREE
 
-from k8s_ovs.lab import servers
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.host import add_host, remove_host
-from k8s_ovs.lab.layout import LabNode, LabSettings, Layout
-from k8s_ovs.lab.lifecycle import await_node
-from k8s_ovs.lab.process import LabProcess
-from k8s_ovs.lab.state import LabState
+from k8s_ovs_lab import servers
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.host import add_host, remove_host
+from k8s_ovs_lab.layout import LabNode, LabSettings, Layout
+from k8s_ovs_lab.lifecycle import await_node
+from k8s_ovs_lab.process import LabProcess
+from k8s_ovs_lab.state import LabState
 
 __all__ = ["Outside", "outside"]
 

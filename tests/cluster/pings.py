@@ -9,7 +9,7 @@ from attrs import frozen
 from tests.cluster.cluster import Cluster
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab.process import await_that
 
 __all__ = ["Count", "pinging"]
 

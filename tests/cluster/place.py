@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from k8s_ovs.lab.layout import ROUTER, LabNode, Layout
+from k8s_ovs_lab.layout import ROUTER, LabNode, Layout
 
 __all__ = ["CLUSTER_DNS", "DOMAIN", "NETWORK", "SERVICES", "Place"]
 

@@ -18,7 +18,7 @@ from tests.cluster.place import Place
 from tests.cluster.progress import progress
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab.layout import LabSettings
+from k8s_ovs_lab.layout import LabSettings
 
 __all__ = ["main"]
 

@@ -15,8 +15,8 @@ from tests.cluster.lifecycle import tear_down
 from tests.cluster.place import Place
 from tests.kernel.drives import TREE
 
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.underlay import namespaces
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.underlay import namespaces
 
 GO_MOD = """\
 module k8s.io/kubernetes

@@ -10,9 +10,9 @@ from tests.cluster.cluster import SYSTEM, Cluster
 from tests.cluster.greeting import GREETER, Greeting, greeting_by, greeting_from
 from tests.cluster.node import PLUGINS, WITH_PORTMAP, in_box
 
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.layout import OUTSIDE, LabNode
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.layout import OUTSIDE, LabNode
+from k8s_ovs_lab.process import await_that
 
 SHOP, OTHER = "ports", "others"
 PORT = 8088

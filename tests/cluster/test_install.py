@@ -10,8 +10,8 @@ from tests.cluster.cluster import SYSTEM, Cluster
 from tests.cluster.conftest import Installed
 from tests.cluster.node import WITH_PORTMAP, WITHOUT_PYTHON, in_box
 
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.process import await_that
 
 WITHIN_S = 60.0
 HELLO = ("socat", "-t3", "TCP-LISTEN:8080,reuseaddr,fork", "SYSTEM:cat /etc/hostname")

@@ -17,9 +17,9 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.greeting import GREETER, greeting_by
 from tests.cluster.images import PAUSE
 
-from k8s_ovs.lab.command import inside, run
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs_lab.command import inside, run
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_testing.ovs import OvsProcess
 
 TENANT = "kubelets"
 SERVE = "busybox httpd -p 8080 -h /etc"

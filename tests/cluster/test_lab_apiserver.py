@@ -8,9 +8,9 @@ import pytest
 from tests.cluster.binaries import kubernetes
 from tests.node.lab_objects import lab_objects, reach
 
-from k8s_ovs.lab.kube_apiserver import ApiServer
 from k8s_ovs.observe.kube import Forbidden, Kube, KubeSettings
-from k8s_ovs.testing.etcd import EtcdProcess, free_port
+from k8s_ovs_lab.kube.apiserver import ApiServer
+from k8s_ovs_testing.servers.etcd import EtcdProcess, free_port
 
 
 def test_the_real_one_serves_the_same_objects_over_tls(

@@ -7,7 +7,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.node import start_program, stop_program
 from tests.cluster.traces import await_no_stale, subnet_of
 
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab.process import await_that
 
 WITHIN_S = 180.0
 

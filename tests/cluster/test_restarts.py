@@ -12,7 +12,7 @@ from tests.cluster.node import start_program, stop_program
 from tests.cluster.pings import pinging
 from tests.cluster.traces import await_no_stale, sandboxes
 
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab.process import await_that
 
 BACK_WITHIN_S = 180.0
 

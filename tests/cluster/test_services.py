@@ -10,8 +10,8 @@ import pytest
 from tests.cluster.cluster import Cluster
 from tests.cluster.greeting import GREETER, Greeting, greeting_by, greeting_from
 
-from k8s_ovs.lab.layout import OUTSIDE
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab.layout import OUTSIDE
+from k8s_ovs_lab.process import await_that
 
 SHOP = "shop"
 APPLIED_WITHIN_S = 30.0

@@ -15,9 +15,9 @@ import pytest
 from tests.cluster.cluster import PING, Cluster
 from tests.cluster.outside import Outside, outside
 
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.layout import ETCD_PREFIX
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.layout import ETCD_PREFIX
+from k8s_ovs_lab.process import await_that
 
 TENANTS = ("helloworld1", "helloworld2", "helloworld3")
 NETNAMESPACES = f"{ETCD_PREFIX}/k8ssdn/netnamespaces"

@@ -15,9 +15,9 @@ from tests.cluster.conftest import seconds
 from tests.cluster.node import WITHOUT_PYTHON, in_box
 from tests.cluster.pings import pinging
 
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.layout import ETCD_PREFIX, LabNode
-from k8s_ovs.lab.process import LabProcess, await_that
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.layout import ETCD_PREFIX, LabNode
+from k8s_ovs_lab.process import LabProcess, await_that
 
 PROGRAM = Path(sys.executable).with_name("k8s-ovs")
 CONFIG = (

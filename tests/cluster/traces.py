@@ -13,11 +13,11 @@ from attrs import frozen
 from tests.cluster.cluster import Cluster
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.layout import ETCD_PREFIX, LabNode
-from k8s_ovs.lab.process import await_that
 from k8s_ovs.node.switch import BRIDGE, PODS_FROM
-from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.layout import ETCD_PREFIX, LabNode
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_testing.ovs import OvsProcess
 
 __all__ = ["await_no_stale", "sandboxes", "subnet_of"]
 

@@ -9,19 +9,19 @@ import json
 
 import pytest
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import SUBNETS
-from k8s_ovs.testing.fabric import Fabric, Send, pod_at
-from k8s_ovs.testing.ovs import OvsProcess
-from k8s_ovs.testing.town import Town
-from k8s_ovs.testing.world import NODE_PORT, TUNNEL_PORT, sample_host
 from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.fabric import Fabric, Send, pod_at
+from k8s_ovs_testing.model.fake_cluster import Town
+from k8s_ovs_testing.ovs import OvsProcess
+from k8s_ovs_testing.world import NODE_PORT, TUNNEL_PORT, sample_host
 
-pytest_plugins = ["k8s_ovs.testing.fixtures"]
+pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
 NODE, OUTSIDE = sample_host(1), sample_host(2)
 KEY = str(OUTSIDE.host_ip)

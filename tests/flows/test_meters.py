@@ -10,22 +10,22 @@ import pytest
 from attrs import evolve
 
 from k8s_ovs.errors import SwitchError
-from k8s_ovs.ovs.meter import Metered
-from k8s_ovs.ovs.openflow import OpenFlow
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.ovs.openflow.client import OpenFlow
+from k8s_ovs.ovs.openflow.meters import Metered
 from k8s_ovs.pipeline.flow import Flow, Goto, Meter, any_packet
 from k8s_ovs.pipeline.wire import WireFlow, encode
 from k8s_ovs.plugin import Pod, Rates
-from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import HERE, World
-from k8s_ovs.testing.bridge import TracedBridge
-from k8s_ovs.testing.ovs import OvsProcess
-from k8s_ovs.testing.strategies import SAMPLE_PIPELINE
-from k8s_ovs.testing.world import NODE_PORT, sample_here, sample_pod, sample_world
 from k8s_ovs_shaping import Shaping
 from k8s_ovs_shaping.bandwidth import BANDWIDTHS, Bandwidth
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.bridge import TracedBridge
+from k8s_ovs_testing.ovs import OvsProcess
+from k8s_ovs_testing.strategies import SAMPLE_PIPELINE
+from k8s_ovs_testing.world import NODE_PORT, sample_here, sample_pod, sample_world
 
-pytest_plugins = ["k8s_ovs.testing.fixtures"]
+pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
 FIRST = SAMPLE_PIPELINE.tables[0]
 SLOW, FAST, OTHER = Meter(7, 1_000, 2_000), Meter(7, 9_000, 2_000), Meter(8, 5_000, 2_000)

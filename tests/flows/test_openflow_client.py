@@ -14,15 +14,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
-from k8s_ovs.ovs.openflow import FlowRefused, OpenFlow
+from k8s_ovs.ovs.openflow.client import FlowRefused, OpenFlow
 from k8s_ovs.pipeline.field import FIELDS, register
 from k8s_ovs.pipeline.flow import Flow, Goto, Output, SetField, any_packet, ip, tcp
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow, encode
-from k8s_ovs.testing.ovs import OvsProcess
-from k8s_ovs.testing.strategies import SAMPLE_PIPELINE, flows
+from k8s_ovs_testing.ovs import OvsProcess
+from k8s_ovs_testing.strategies import SAMPLE_PIPELINE, flows
 
-pytest_plugins = ["k8s_ovs.testing.fixtures"]
+pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
 FIRST, DETOUR, SECOND, THIRD = SAMPLE_PIPELINE.tables
 

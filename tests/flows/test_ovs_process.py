@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
-from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs_testing.ovs import OvsProcess
 
-pytest_plugins = ("k8s_ovs.testing.fixtures",)
+pytest_plugins = ("k8s_ovs_testing.fixtures",)
 
 
 @pytest.fixture

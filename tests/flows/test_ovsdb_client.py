@@ -12,13 +12,13 @@ import ovs.poller
 import pytest
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
-from k8s_ovs.ovs.change import BridgeSettings, Change, PortSettings
-from k8s_ovs.ovs.ovsdb import Ovsdb
-from k8s_ovs.ovs.ovsdb_schema import SCHEMA
-from k8s_ovs.ovs.switch_state import Bridge
-from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs.ovs.ovsdb.client import Ovsdb
+from k8s_ovs.ovs.ovsdb.schema import SCHEMA
+from k8s_ovs.ovs.ovsdb.state import Bridge
+from k8s_ovs.ovs.ovsdb.transaction import BridgeSettings, Change, PortSettings
+from k8s_ovs_testing.ovs import OvsProcess
 
-pytest_plugins = ("k8s_ovs.testing.fixtures",)
+pytest_plugins = ("k8s_ovs_testing.fixtures",)
 
 # The library's classes carry no types.
 Poller: Any = ovs.poller.Poller

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.pipeline.table import Table
 from k8s_ovs.pipeline.tables import CORE_TABLES
 from k8s_ovs.pipeline.text import flow_text
-from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.testing.bridge import TracedBridge
-from k8s_ovs.testing.ovs import OvsProcess
-from k8s_ovs.testing.world import sample_world
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.bridge import TracedBridge
+from k8s_ovs_testing.ovs import OvsProcess
+from k8s_ovs_testing.world import sample_world
 
-pytest_plugins = ["k8s_ovs.testing.fixtures"]
+pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
 TEXT = (Path(__file__).parents[2] / "docs/pipeline.md").read_text()
 #: Columns of a walk-through: who to whom, packet, tables, end.

@@ -10,9 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs_testing.ovs import OvsProcess
 
-pytest_plugins = ["k8s_ovs.testing.fixtures"]
+pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
 TEXT = (Path(__file__).parents[2] / "docs/plugins.md").read_text()
 PLUGIN, TEST = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

@@ -11,15 +11,16 @@ from collections.abc import Iterator, Mapping
 import pytest
 from attrs import evolve, field, frozen
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.pipeline.tables import CORE_TABLES, NOTE, SERVICE_ZONE, VIRTUAL_MAC
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow
-from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.reconcile.reconciler import Reconciler
-from k8s_ovs.testing.bridge import TracedBridge
-from k8s_ovs.testing.ovs import OvsProcess
-from k8s_ovs.testing.trace import Journey
-from k8s_ovs.testing.world import (
+from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.bridge import TracedBridge
+from k8s_ovs_testing.ovs import OvsProcess
+from k8s_ovs_testing.trace import Journey
+from k8s_ovs_testing.world import (
     NODE_PORT,
     TUNNEL_PORT,
     sample_config,
@@ -28,9 +29,8 @@ from k8s_ovs.testing.world import (
     sample_pod,
     sample_world,
 )
-from k8s_ovs_subnet import SingleTenant
 
-pytest_plugins = ["k8s_ovs.testing.fixtures"]
+pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
 HERE = sample_here()
 A, B = sample_pod(1), sample_pod(2)

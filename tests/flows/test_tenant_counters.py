@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.tenant import NetNamespace
 from k8s_ovs.plugin import Kind
-from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import Record
-from k8s_ovs.testing.bridge import TracedBridge
-from k8s_ovs.testing.ovs import OvsProcess
-from k8s_ovs.testing.world import TUNNEL_PORT, sample_here, sample_host, sample_pod, sample_world
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_multitenant.records import KINDS, NETNAMESPACES, VNIDS, Vnid
+from k8s_ovs_testing.bridge import TracedBridge
+from k8s_ovs_testing.ovs import OvsProcess
+from k8s_ovs_testing.world import TUNNEL_PORT, sample_here, sample_host, sample_pod, sample_world
 
-pytest_plugins = ["k8s_ovs.testing.fixtures"]
+pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
 MANAGER = PluginManager({"k8s-ovs-multitenant": MultiTenant()})
 KIND: dict[str, Kind] = {kind.name: kind for kind in KINDS}

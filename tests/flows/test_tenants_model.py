@@ -15,15 +15,15 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.pipeline.tables import VERDICT
 from k8s_ovs.plugin import Flow, Goto, SetField, View, hook, register
-from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.testing.fabric import Fabric
-from k8s_ovs.testing.ovs import OvsProcess
-from k8s_ovs.testing.tenants import Cluster, Step
 from k8s_ovs_multitenant import TENANT, MultiTenant
+from k8s_ovs_testing.fabric import Fabric
+from k8s_ovs_testing.model.tenants import Cluster, Step
+from k8s_ovs_testing.ovs import OvsProcess
 
-pytest_plugins = ["k8s_ovs.testing.fixtures"]
+pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
 MODE = "k8s-ovs-multitenant"
 MANAGER = PluginManager({MODE: MultiTenant()})

@@ -13,12 +13,12 @@ import pytest
 from attrs import frozen
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab import Lab, LabSettings, Layout
-from k8s_ovs.lab.lifecycle import directory_of, tear_down
-from k8s_ovs.lab.process import await_that, last_lines
-from k8s_ovs.lab.tenants import Tenants
-from k8s_ovs.lab.world import SERVER_PORT, World
 from k8s_ovs.link.namespace import entered, opened
+from k8s_ovs_lab import Lab, LabSettings, Layout
+from k8s_ovs_lab.lab_net import SERVER_PORT, World
+from k8s_ovs_lab.lifecycle import directory_of, tear_down
+from k8s_ovs_lab.process import await_that, last_lines
+from k8s_ovs_lab.tenants import Tenants
 
 _numbers = count()
 

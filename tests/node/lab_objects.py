@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from k8s_ovs.lab.kube_apiserver import ApiServer
 from k8s_ovs.observe.kube import Json, Kube, KubeSettings
+from k8s_ovs_lab.kube.apiserver import ApiServer
 
 __all__ = ["lab_objects", "reach"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from k8s_ovs.lab import cni
-from k8s_ovs.lab.layout import LabNode
-from k8s_ovs.lab.state import LabPod
-from k8s_ovs.lab.underlay import remove_namespaces
-from k8s_ovs.lab.world import World
-from k8s_ovs.node.cni_config import BINARY, Style, cni_config
-from k8s_ovs.node.cni_program import Python, program
+from k8s_ovs.node.install.cni_config import BINARY, Style, cni_config
+from k8s_ovs.node.install.cni_program import Python, program
+from k8s_ovs_lab import cni
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.layout import LabNode
+from k8s_ovs_lab.state import LabPod
+from k8s_ovs_lab.underlay import remove_namespaces
 
 SOCKET = Path("/cni.sock")
 # The host's whole root is $1, and the daemon's socket $2 is in it.

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from k8s_ovs.lab import LabPod, cni
-from k8s_ovs.lab.command import inside, run
-from k8s_ovs.lab.layout import OUTSIDE
-from k8s_ovs.lab.world import World
-from k8s_ovs.node.cni_config import PORTMAP, Style, cni_config
+from k8s_ovs.node.install.cni_config import PORTMAP, Style, cni_config
+from k8s_ovs_lab import LabPod, cni
+from k8s_ovs_lab.command import inside, run
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.layout import OUTSIDE
 
 PROGRAM = Path("/usr/lib/cni") / PORTMAP
 HOST_PORT, OWN_PORT = 8088, 8080

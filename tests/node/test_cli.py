@@ -14,14 +14,14 @@ from uuid import uuid4
 import pytest
 from typer.testing import Result
 
-from k8s_ovs.lab import Lab, LabSettings, Layout
-from k8s_ovs.lab.lifecycle import tear_down
-from k8s_ovs.ovs.openflow import OpenFlow
+from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.pipeline.flow import Flow, tcp
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import ARP, CORE_TABLES
 from k8s_ovs.pipeline.wire import encode
-from k8s_ovs.testing.etcd import EtcdProcess
+from k8s_ovs_lab import Lab, LabSettings, Layout
+from k8s_ovs_lab.lifecycle import tear_down
+from k8s_ovs_testing.servers.etcd import EtcdProcess
 
 Cli = Callable[..., Result]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.node import cni_server
-from k8s_ovs.node.cni_protocol import MAX_REQUEST, CniError, CniRequest, Code
-from k8s_ovs.node.cni_server import CniServer, Reply
+from k8s_ovs.node.cni import server as cni_server
+from k8s_ovs.node.cni.protocol import MAX_REQUEST, CniError, CniRequest, Code
+from k8s_ovs.node.cni.server import CniServer, Reply
 
 LIMIT = 20.0
 CONFIG = {"cniVersion": "1.1.0", "name": "k8s-ovs", "type": "k8s-ovs"}

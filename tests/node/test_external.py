@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab import Lab, cni
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.status import examine
-from k8s_ovs.lab.world import World
+from k8s_ovs_lab import Lab, cni
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.status import examine
 
 BASE = "/k8s.ovs.com/ovs/network/k8ssdn"
 LB1, ELSEWHERE, NODE1 = "192.168.0.199", "192.168.0.240", "192.168.0.11"

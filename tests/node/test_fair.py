@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.link import fair
-from k8s_ovs.link.fair import Waiting
 from k8s_ovs.link.netlink import LinkError, open_route_socket
-from k8s_ovs.link.shape import Queue, Shaped, queue_of, shape
+from k8s_ovs.link.shaping import fair_queueing as fair
+from k8s_ovs.link.shaping.fair_queueing import Waiting
+from k8s_ovs.link.shaping.token_bucket import Queue, Shaped, queue_of, shape
 from k8s_ovs.link.veth import index_of
-from k8s_ovs.testing.frame import arp, ethernet, ipv4, ipv6, udp
-from k8s_ovs.testing.traffic import Sniffer, send_frames, socket_in
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_testing.traffic.frame import arp, ethernet, ipv4, ipv6, udp
+from k8s_ovs_testing.traffic.traffic import Sniffer, send_frames, socket_in
 
 MAC, OTHER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 HERE, THERE = "10.1.0.1", "10.1.0.2"

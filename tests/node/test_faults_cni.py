@@ -13,10 +13,10 @@ import pytest
 from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab import LabPod, cni
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.underlay import remove_namespaces
-from k8s_ovs.lab.world import World
+from k8s_ovs_lab import LabPod, cni
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.underlay import remove_namespaces
 
 WITHIN = 20.0
 ROOM = 29
@@ -164,7 +164,7 @@ class TestStart:
 
     def test_who_is_not_root_is_told_so(self, shaken: World) -> None:
         program = (
-            "import os, k8s_ovs.cli.node, k8s_ovs.cli.main\n"
+            "import os, k8s_ovs.cli.host.node, k8s_ovs.cli.main\n"
             "os.setuid(65534)\n"
             "k8s_ovs.cli.main.main()\n"
         )

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab import cni
-from k8s_ovs.lab.layout import ETCD_PREFIX
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.world import World
+from k8s_ovs_lab import cni
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.layout import ETCD_PREFIX
+from k8s_ovs_lab.process import await_that
 
 CONFIG = f"{ETCD_PREFIX}/config"
 WITHIN = 20.0

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab.command import run
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.world import World
+from k8s_ovs_lab.command import run
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.process import await_that
 
 WITHIN = 30.0
 

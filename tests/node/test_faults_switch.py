@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab.layout import ETCD_PREFIX
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.underlay import remove_namespaces
-from k8s_ovs.lab.world import World
-from k8s_ovs.testing.ovs import OvsProcess
-from k8s_ovs.testing.traffic import Pulse
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.layout import ETCD_PREFIX
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.underlay import remove_namespaces
+from k8s_ovs_testing.ovs import OvsProcess
+from k8s_ovs_testing.traffic.traffic import Pulse
 
 WITHIN = 40.0
 

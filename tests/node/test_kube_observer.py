@@ -10,7 +10,6 @@ from typing import TypeVar
 import pytest
 
 from k8s_ovs.errors import TimedOut, Unavailable
-from k8s_ovs.observe.fact import Change, Fact, Sight, Snapshot
 from k8s_ovs.observe.kube import (
     Conflict,
     Involved,
@@ -22,8 +21,9 @@ from k8s_ovs.observe.kube import (
     ResourceWatch,
     post_event,
 )
-from k8s_ovs.testing.kube import ApiServerProcess
-from k8s_ovs.testing.tcp_proxy import TcpProxy
+from k8s_ovs.observe.watch_event import Change, Fact, Sight, Snapshot
+from k8s_ovs_testing.servers.kube import ApiServerProcess
+from k8s_ovs_testing.servers.tcp_proxy import TcpProxy
 
 NODES = Resource("/api/v1/nodes", "nodes")
 PODS = "/api/v1/namespaces/default/pods"

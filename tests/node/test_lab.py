@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab import Lab, LabSettings, Layout
-from k8s_ovs.lab.lifecycle import tear_down
-from k8s_ovs.lab.status import examine
-from k8s_ovs.lab.underlay import namespaces
+from k8s_ovs_lab import Lab, LabSettings, Layout
+from k8s_ovs_lab.lifecycle import tear_down
+from k8s_ovs_lab.status import examine
+from k8s_ovs_lab.underlay import namespaces
 
 SETTINGS = LabSettings(f"n{os.getpid()}")
 PARTS = ("etcd", "apiserver", "node1/daemon", "node1/ovs", "node2/daemon", "node2/ovs")

@@ -11,8 +11,8 @@ import pytest
 from tests.node.lab_objects import lab_objects, reach
 
 from k8s_ovs.errors import Unavailable
-from k8s_ovs.lab.command import inside
-from k8s_ovs.lab.kube_apiserver import ApiServer, find_kube_apiserver
+from k8s_ovs_lab.command import inside
+from k8s_ovs_lab.kube.apiserver import ApiServer, find_kube_apiserver
 
 DEBIAN_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 

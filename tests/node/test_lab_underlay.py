@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from k8s_ovs.errors import K8sOvsError, TimedOut, Unavailable
-from k8s_ovs.lab.command import inside, run
-from k8s_ovs.lab.layout import LabNode, LabSettings, Layout
-from k8s_ovs.lab.lifecycle import bring_up, tear_down
-from k8s_ovs.lab.process import LabProcess, await_that
-from k8s_ovs.lab.service import Endpoint, Service, install, translation
-from k8s_ovs.lab.underlay import (
+from k8s_ovs_lab.command import inside, run
+from k8s_ovs_lab.kube.service import Endpoint, Service, install, translation
+from k8s_ovs_lab.layout import LabNode, LabSettings, Layout
+from k8s_ovs_lab.lifecycle import bring_up, tear_down
+from k8s_ovs_lab.process import LabProcess, await_that
+from k8s_ovs_lab.underlay import (
     add_namespace,
     address_node,
     bridge_node,
@@ -27,7 +27,7 @@ from k8s_ovs.lab.underlay import (
     remove_namespaces,
     wire,
 )
-from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs_testing.ovs import OvsProcess
 
 OUTSIDE = IPv4Address("203.0.113.10")
 SERVICE = IPv4Address("10.96.0.11")
@@ -196,8 +196,8 @@ def killed_half_way(layout: Layout) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from k8s_ovs.lab.layout import LabSettings, Layout\n"
-        "from k8s_ovs.lab.lifecycle import bring_up\n"
+        "from k8s_ovs_lab.layout import LabSettings, Layout\n"
+        "from k8s_ovs_lab.lifecycle import bring_up\n"
         "def report(step):\n"
         "    if step == 'API server': os.kill(os.getpid(), signal.SIGKILL)\n"
         "bring_up(Layout(sys.argv[1], Path(sys.argv[2])), LabSettings(sys.argv[1]), report)\n"

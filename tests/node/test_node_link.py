@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from k8s_ovs.link.netlink import LinkError
-from k8s_ovs.link.node import (
+from k8s_ovs.link.node_port import (
     NodeLink,
     deviations,
     local_addresses,

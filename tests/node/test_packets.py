@@ -15,9 +15,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from k8s_ovs.lab import Lab
-from k8s_ovs.lab.world import SERVER_PORT, World
-from k8s_ovs.testing.traffic import Sniffer
+from k8s_ovs_lab import Lab
+from k8s_ovs_lab.lab_net import SERVER_PORT, World
+from k8s_ovs_testing.traffic.traffic import Sniffer
 
 TUNNEL_MTU = 1450
 

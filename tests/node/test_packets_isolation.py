@@ -15,14 +15,14 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from k8s_ovs.lab import Endpoint, Service
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.service import install, translation
-from k8s_ovs.lab.world import SERVER_PORT, World
 from k8s_ovs.model.pod import mac_of
 from k8s_ovs.pipeline.tables import VIRTUAL_MAC
-from k8s_ovs.testing.frame import BROADCAST, arp, ethernet, ipv4, ipv6, udp, vxlan
-from k8s_ovs.testing.traffic import Sniffer, send_frames, socket_in
+from k8s_ovs_lab import Endpoint, Service
+from k8s_ovs_lab.kube.service import install, translation
+from k8s_ovs_lab.lab_net import SERVER_PORT, World
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_testing.traffic.frame import BROADCAST, arp, ethernet, ipv4, ipv6, udp, vxlan
+from k8s_ovs_testing.traffic.traffic import Sniffer, send_frames, socket_in
 
 VXLAN_PORT = 4789
 TO_TUNNEL, TO_SERVER = 5789, 5790

@@ -9,12 +9,12 @@ from ipaddress import IPv4Address
 
 from attrs import evolve
 
-from k8s_ovs.lab import Lab, LabNode
-from k8s_ovs.lab.layout import ETCD_PREFIX
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.servers import objects
-from k8s_ovs.lab.underlay import address_node
-from k8s_ovs.lab.world import World
+from k8s_ovs_lab import Lab, LabNode
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.layout import ETCD_PREFIX
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.servers import objects
+from k8s_ovs_lab.underlay import address_node
 
 WITHIN = 30.0
 SUBNETS = "k8ssdn/subnets/"

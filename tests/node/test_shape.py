@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from k8s_ovs.link.fair import Waiting
 from k8s_ovs.link.netlink import LinkError, open_route_socket
-from k8s_ovs.link.rates import PodQueues, hold, queues, rate_problems
-from k8s_ovs.link.shape import Queue, Shaped, queue_of, shape
+from k8s_ovs.link.shaping.fair_queueing import Waiting
+from k8s_ovs.link.shaping.pod_rates import PodQueues, hold, queues, rate_problems
+from k8s_ovs.link.shaping.token_bucket import Queue, Shaped, queue_of, shape
 from k8s_ovs.link.veth import PodLink, check, create, host_name_of, index_of
 from k8s_ovs.model.pod import Rates
-from k8s_ovs.testing.traffic import Server, Sniffer, send_frames, socket_in, transfer
+from k8s_ovs_testing.traffic.traffic import Server, Sniffer, send_frames, socket_in, transfer
 
 PUMP_S = 20.0
 LIMITS = Rates(to_pod=10_000_000, from_pod=20_000_000)

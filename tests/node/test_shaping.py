@@ -15,17 +15,17 @@ import pytest
 from attrs import evolve, frozen
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab import Lab, LabPod
-from k8s_ovs.lab.command import NETNS, inside
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.servers import objects
-from k8s_ovs.lab.world import World
-from k8s_ovs.link.rates import PodQueues, queues
+from k8s_ovs.link.shaping.pod_rates import PodQueues, queues
 from k8s_ovs.link.veth import host_name_of
 from k8s_ovs.model.pod import Rates
-from k8s_ovs.ovs.meter import Metered
-from k8s_ovs.ovs.openflow import OpenFlow
-from k8s_ovs.testing.goodput import flooded, received
+from k8s_ovs.ovs.openflow.client import OpenFlow
+from k8s_ovs.ovs.openflow.meters import Metered
+from k8s_ovs_lab import Lab, LabPod
+from k8s_ovs_lab.command import NETNS, inside
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.servers import objects
+from k8s_ovs_testing.traffic.goodput import flooded, received
 
 INGRESS, EGRESS = "kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"
 LIMITS = Rates(to_pod=2_000_000, from_pod=2_000_000)

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from k8s_ovs.lab import Lab, LabSettings, Layout
-from k8s_ovs.lab.lifecycle import tear_down
-from k8s_ovs.lab.process import await_that
+from k8s_ovs_lab import Lab, LabSettings, Layout
+from k8s_ovs_lab.lifecycle import tear_down
+from k8s_ovs_lab.process import await_that
 
 Tenant = Callable[..., subprocess.CompletedProcess[str]]
 

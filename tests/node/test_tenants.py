@@ -10,9 +10,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from k8s_ovs.lab.tenants import Tenants
-from k8s_ovs.lab.world import SERVER_PORT, World
-from k8s_ovs.testing.reach import Pair, reached
+from k8s_ovs_lab.lab_net import SERVER_PORT, World
+from k8s_ovs_lab.tenants import Tenants
+from k8s_ovs_testing.traffic.reach import Pair, reached
 
 NAMESPACES = ("red", "green", "blue")
 GLOBAL = "kube-system"

@@ -11,12 +11,12 @@ import pytest
 from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.lab.layout import ETCD_PREFIX
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.servers import objects
-from k8s_ovs.lab.tenants import Tenants
-from k8s_ovs.lab.world import World
-from k8s_ovs.testing.traffic import Pulse
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.layout import ETCD_PREFIX
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.servers import objects
+from k8s_ovs_lab.tenants import Tenants
+from k8s_ovs_testing.traffic.traffic import Pulse
 
 WITHIN = 30.0
 NODES = ("node1", "node2")

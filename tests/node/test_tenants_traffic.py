@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from k8s_ovs.lab.process import await_that
-from k8s_ovs.lab.tenants import Tenants
-from k8s_ovs.lab.world import SERVER_PORT, World
-from k8s_ovs.testing.flood import Flood
-from k8s_ovs.testing.reach import carries, connected
-from k8s_ovs.testing.traffic import Pulse
+from k8s_ovs_lab.lab_net import SERVER_PORT, World
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.tenants import Tenants
+from k8s_ovs_testing.traffic.flood import Flood
+from k8s_ovs_testing.traffic.reach import carries, connected
+from k8s_ovs_testing.traffic.traffic import Pulse
 
 MILLISECOND = 0.001
 WITHIN = 20.0

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from k8s_ovs.lab import Lab, LabNode, servers
-from k8s_ovs.lab.lifecycle import start_switch
-from k8s_ovs.lab.state import LabPod
-from k8s_ovs.lab.underlay import address_node, remove_namespaces, wire_one
-from k8s_ovs.lab.world import World
-from k8s_ovs.testing.host import host_picture
-from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs_lab import Lab, LabNode, servers
+from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lifecycle import start_switch
+from k8s_ovs_lab.state import LabPod
+from k8s_ovs_lab.underlay import address_node, remove_namespaces, wire_one
+from k8s_ovs_testing.ovs import OvsProcess
+from k8s_ovs_testing.traffic.host import host_picture
 
 MACHINE = "node2"
 SOCKET = "cni-server.sock"

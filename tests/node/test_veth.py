@@ -19,7 +19,7 @@ from attrs import evolve
 
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.veth import PodLink, check, create, delete, host_links, host_name_of
-from k8s_ovs.testing.ovs import OvsProcess
+from k8s_ovs_testing.ovs import OvsProcess
 
 LIMIT = 30.0
 GATEWAY = IPv4Address("172.11.4.1")

@@ -12,14 +12,14 @@ import sys
 from typing import Any
 
 from k8s_ovs.errors import PluginError
-from k8s_ovs.node.intake import ETCD, Intake
-from k8s_ovs.observe.fact import Entry, Snapshot
+from k8s_ovs.hooks.manager import PluginManager, load_plugins
+from k8s_ovs.node.ingest import ETCD, Intake
+from k8s_ovs.observe.watch_event import Entry, Snapshot
 from k8s_ovs.pipeline.text import flow_text
-from k8s_ovs.plugin.manager import PluginManager, load_plugins
 from k8s_ovs.plugin.view import World
-from k8s_ovs.testing.bridge import TracedBridge
-from k8s_ovs.testing.ovs import OvsProcess
-from k8s_ovs.testing.world import sample_config, sample_pod, sample_world
+from k8s_ovs_testing.bridge import TracedBridge
+from k8s_ovs_testing.ovs import OvsProcess
+from k8s_ovs_testing.world import sample_config, sample_pod, sample_world
 
 SPEAKING, SILENT = sample_pod(1), sample_pod(2, namespace="silent")
 RECORDS = {

@@ -8,12 +8,13 @@ from ipaddress import IPv4Network
 from attrs import define, field
 
 from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.seat import SeatToken
+from k8s_ovs.allocate.election import SeatToken
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
-from k8s_ovs.node.intake import ETCD, Intake
-from k8s_ovs.observe.etcd import (
+from k8s_ovs.node.ingest import ETCD, Intake
+from k8s_ovs.observe.etcd.client import (
     Absent,
     Compare,
     CreatedAt,
@@ -23,12 +24,11 @@ from k8s_ovs.observe.etcd import (
     TxnResult,
     Unchanged,
 )
-from k8s_ovs.observe.fact import Entry, Snapshot
+from k8s_ovs.observe.watch_event import Entry, Snapshot
 from k8s_ovs.plugin import Allocation, Event, Kind, View, Write, hook
-from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import CONFIG, NODES, QUARANTINE, SUBNETS, Record, World
-from k8s_ovs.testing.world import sample_config, sample_host
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_config, sample_host
 
 __all__ = ["BASE", "FIRST", "SEAT", "SECOND", "Answering", "DictEtcd", "Office", "make_office"]
 

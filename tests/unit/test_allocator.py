@@ -13,7 +13,7 @@ from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
 from k8s_ovs.plugin import Allocation, Kind, Problem, View, Write, hook
 from k8s_ovs.plugin.view import NODES, SUBNETS, Record
-from k8s_ovs.testing.world import sample_config, sample_host
+from k8s_ovs_testing.world import sample_config, sample_host
 
 
 def test_nodes_get_their_subnets(office: Office) -> None:

@@ -6,7 +6,7 @@ from queue import Empty, Queue
 
 import pytest
 
-from k8s_ovs.node.announce import Announcer
+from k8s_ovs.node.tell.event_recorder import Announcer
 
 SWITCH = "Open vSwitch: /var/run/openvswitch/db.sock: no such file"
 Said = Queue[tuple[str, str, bool]]

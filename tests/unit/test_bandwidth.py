@@ -9,8 +9,8 @@ from attrs import evolve
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.plugin import Rates
-from k8s_ovs.testing.world import sample_pod
 from k8s_ovs_shaping.bandwidth import EGRESS, INGRESS, Bandwidth, bandwidth_of, pods, rates_of
+from k8s_ovs_testing.world import sample_pod
 
 KEY = "default/web"
 ACCEPTED = "expected a number such as 500k, 10M, 1.5G, 10Mi or 10000000"

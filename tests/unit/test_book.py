@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from k8s_ovs.pipeline.flow import Flow, Goto, Meter, Note, ip
 from k8s_ovs.pipeline.wire import WireFlow, encode
-from k8s_ovs.reconcile.book import Conflict, Delta, FlowBook
+from k8s_ovs.reconcile.desired_flows import Conflict, Delta, FlowBook
 from k8s_ovs.reconcile.subject import POD, TENANT, Holder, Subject
-from k8s_ovs.testing.strategies import SAMPLE_PIPELINE
+from k8s_ovs_testing.strategies import SAMPLE_PIPELINE
 
 FIRST = SAMPLE_PIPELINE.tables[0]
 

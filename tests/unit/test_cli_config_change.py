@@ -6,10 +6,10 @@ from ipaddress import IPv4Network
 
 from attrs import evolve
 
-from k8s_ovs.cli.config_change import FieldChange, changed_fields, obstacles
+from k8s_ovs.cli.cluster.config_change import FieldChange, changed_fields, obstacles
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.testing.world import sample_config, sample_host
+from k8s_ovs_testing.world import sample_config, sample_host
 
 OLD = sample_config()
 RECORDS = {

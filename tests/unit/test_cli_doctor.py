@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from attrs import astuple, evolve
 
-from k8s_ovs.cli.doctor_checks import core_checks, plugin_checks
-from k8s_ovs.cli.doctor_facts import CniFacts, CniPlace, Facts, NodeFacts, ask_cni
-from k8s_ovs.cli.picture import Picture
-from k8s_ovs.cli.status import SwitchWord
-from k8s_ovs.cli.this_node import DaemonWord
+from k8s_ovs.cli.cluster.snapshot import Picture
+from k8s_ovs.cli.doctor.checks import core_checks, plugin_checks
+from k8s_ovs.cli.doctor.observations import CniFacts, CniPlace, Facts, NodeFacts, ask_cni
+from k8s_ovs.cli.host.status import SwitchWord
+from k8s_ovs.cli.host.this_node import DaemonWord
 from k8s_ovs.errors import K8sOvsError, Unavailable
-from k8s_ovs.node.cni_install import install
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.node.install.installer import install
 from k8s_ovs.plugin import Check, View, hook
-from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.reconcile.book import Delta
-from k8s_ovs.testing.world import sample_config, sample_here, sample_world
+from k8s_ovs.reconcile.desired_flows import Delta
+from k8s_ovs_testing.world import sample_config, sample_here, sample_world
 
 PICTURE = Picture(
     key="/k8s.ovs.com/ovs/network/config",

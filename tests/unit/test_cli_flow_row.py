@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from k8s_ovs.cli.flow_row import (
+from k8s_ovs.cli.host.flow_row import (
     FlowRow,
     as_json,
     desired_row,
@@ -16,13 +16,13 @@ from k8s_ovs.cli.flow_row import (
     select,
 )
 from k8s_ovs.errors import SwitchError
-from k8s_ovs.ovs.flow_dump import DumpedFlow, parse_dump
+from k8s_ovs.hooks.manager import CORE, known_owners, load_plugins
+from k8s_ovs.ovs.openflow.flow_dump import DumpedFlow, parse_dump
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import CORE_TABLES
-from k8s_ovs.plugin.manager import CORE, known_owners, load_plugins
 from k8s_ovs.plugin.view import PODS, Record
 from k8s_ovs.reconcile.reconciler import Reconciler
-from k8s_ovs.testing.world import sample_pod, sample_world
+from k8s_ovs_testing.world import sample_pod, sample_world
 
 DUMP = """
  cookie=0x722e5474f21d8d6e, duration=39.9s, table="POD_IN", n_packets=3, n_bytes=294, \

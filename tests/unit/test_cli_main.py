@@ -45,7 +45,7 @@ def test_help_names_every_command(k8s_ovs: Cli) -> None:
 def test_help_alone_loads_no_command() -> None:
     program = (
         "import sys; from k8s_ovs.cli.main import app; app(['--help'], standalone_mode=False); "
-        "print([m for m in sys.modules if m in ('k8s_ovs.lab', 'k8s_ovs.node.daemon', 'grpc')])"
+        "print([m for m in sys.modules if m in ('k8s_ovs_lab', 'k8s_ovs.node.daemon', 'grpc')])"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],

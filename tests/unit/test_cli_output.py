@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8s_ovs.plugin.output import as_columns
+from k8s_ovs.plugin.command.output import as_columns
 
 CELLS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=9)
 

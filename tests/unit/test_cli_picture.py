@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from k8s_ovs.cli.picture import Picture, picture_of
-from k8s_ovs.cli.subnet import SubnetRow, subnet_rows
+from k8s_ovs.cli.cluster.snapshot import Picture, picture_of
+from k8s_ovs.cli.cluster.subnet import SubnetRow, subnet_rows
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.observe.fact import Entry
+from k8s_ovs.observe.watch_event import Entry
 
 PREFIX = "/k8s.ovs.com/ovs/network"
 CONFIG = {

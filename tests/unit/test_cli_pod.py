@@ -10,11 +10,11 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8s_ovs.cli.pod import LimitedPod, as_json, limits, row, said_rate
-from k8s_ovs.link.rates import PodQueues
-from k8s_ovs.link.shape import Queue
-from k8s_ovs.ovs.meter import Metered
-from k8s_ovs.testing.world import sample_pod
+from k8s_ovs.cli.host.pod import LimitedPod, as_json, limits, row, said_rate
+from k8s_ovs.link.shaping.pod_rates import PodQueues
+from k8s_ovs.link.shaping.token_bucket import Queue
+from k8s_ovs.ovs.openflow.meters import Metered
+from k8s_ovs_testing.world import sample_pod
 
 POD = evolve(sample_pod(1), namespace="shop", name="web", ip=IPv4Address("172.11.4.7"))
 BOTH = PodQueues(Queue(1_500_000, 75_061, 1_134, 0), Queue(10_000_000, 3_802_330, 2_616, 7))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from k8s_ovs.cli.status import SwitchWord, status_rows
-from k8s_ovs.cli.this_node import DaemonWord, daemon_word
+from k8s_ovs.cli.host.status import SwitchWord, status_rows
+from k8s_ovs.cli.host.this_node import DaemonWord, daemon_word
 from k8s_ovs.errors import K8sOvsError
 
 Cli = Callable[..., Result]

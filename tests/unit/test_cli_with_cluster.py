@@ -10,15 +10,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from k8s_ovs.cli import cluster as cluster_module
-from k8s_ovs.cli.cluster import EtcdCluster
+from k8s_ovs.cli.cluster.etcd_cluster import EtcdCluster
+from k8s_ovs.cli.cluster import etcd_cluster as cluster_module
+from k8s_ovs.cli.cluster.snapshot import picture_of
+from k8s_ovs.cli.cluster.with_cluster import give_clusters
 from k8s_ovs.cli.options import EtcdPlace
-from k8s_ovs.cli.picture import picture_of
-from k8s_ovs.cli.with_cluster import give_clusters
 from k8s_ovs.errors import InvalidRecord, PluginError
-from k8s_ovs.observe.etcd import EtcdSettings
-from k8s_ovs.observe.fact import Entry
-from k8s_ovs.plugin.cluster import Cluster
+from k8s_ovs.observe.etcd.client import EtcdSettings
+from k8s_ovs.observe.watch_event import Entry
+from k8s_ovs.plugin.command.cluster import Cluster
 
 PREFIX = "/network"
 PLACE = EtcdPlace(EtcdSettings(("http://10.0.0.1:2379",)), PREFIX)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.node import cni_program
-from k8s_ovs.node.cni_program import Python, check_program, program
+from k8s_ovs.node.install import cni_program
+from k8s_ovs.node.install.cni_program import Python, check_program, program
 from k8s_ovs_cni.executable import executable, is_executable
 
 SCRIPT = executable().encode()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8s_ovs.node.cni_protocol import (
+from k8s_ovs.node.cni.protocol import (
     VERSIONS,
     CniError,
     CniRequest,

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import k8s_ovs_cni
-from k8s_ovs.node.cni_protocol import ANSWER_SECONDS, VERSIONS, parse_request
+from k8s_ovs.node.cni.protocol import ANSWER_SECONDS, VERSIONS, parse_request
 from k8s_ovs_cni import shim
 from k8s_ovs_cni.executable import executable
 

@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.link import veth
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.model.pod import Pod, Rates
-from k8s_ovs.node import limits
+from k8s_ovs.node import rate_limits as limits
 from k8s_ovs.node.attach import Add, Attachments
-from k8s_ovs.node.cni_protocol import CniError, CniResult
+from k8s_ovs.node.cni.protocol import CniError, CniResult
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network, pod_link
 from k8s_ovs.plugin.link_settings import LinkSettings
-from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import PODS
-from k8s_ovs.reconcile.book import FlowBook
+from k8s_ovs.reconcile.desired_flows import FlowBook
 from k8s_ovs.reconcile.reconciler import Reconciler
-from k8s_ovs.testing.world import sample_config, sample_here, sample_pod, sample_world
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_config, sample_here, sample_pod, sample_world
 
 LIMITS = Rates(10_000_000, 20_000_000)
 

@@ -12,11 +12,11 @@ from attrs import define, field
 from rich.console import Console
 from typer.testing import CliRunner
 
-from k8s_ovs.cli import lab_demo
-from k8s_ovs.cli.demo_screen import DemoScreen
-from k8s_ovs.cli.lab import app
 from k8s_ovs.errors import K8sOvsError, TimedOut
-from k8s_ovs.lab.demo import (
+from k8s_ovs_lab.cli import demo as lab_demo
+from k8s_ovs_lab.cli.commands import app
+from k8s_ovs_lab.cli.demo_screen import DemoScreen
+from k8s_ovs_lab.demo.play import (
     HERE,
     Act,
     Chapter,
@@ -31,9 +31,9 @@ from k8s_ovs.lab.demo import (
     play,
     shows,
 )
-from k8s_ovs.lab.demo_script import script
-from k8s_ovs.lab.demo_stage import LabStage
-from k8s_ovs.lab.layout import Layout
+from k8s_ovs_lab.demo.script import script
+from k8s_ovs_lab.demo.stage import LabStage
+from k8s_ovs_lab.layout import Layout
 
 LAYOUT = Layout("demo", Path("/run/k8s-ovs-demo"))
 

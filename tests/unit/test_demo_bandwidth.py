@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from k8s_ovs.lab.demo import Step
-from k8s_ovs.lab.demo_bandwidth import bandwidth_chapters
-from k8s_ovs.lab.layout import Layout
+from k8s_ovs_lab.demo.bandwidth import bandwidth_chapters
+from k8s_ovs_lab.demo.play import Step
+from k8s_ovs_lab.layout import Layout
 
 SECOND = "[  5]  {0:5.2f}-{1:.2f}  sec  1.14 MBytes  {2} Mbits/sec"
 SENDER = "[  5]   0.00-1.00   sec  2.22 MBytes  18.6 Mbits/sec    0   21.8 KBytes"

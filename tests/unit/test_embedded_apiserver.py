@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from k8s_ovs.testing.apiserver.server import ApiHttpServer
-from k8s_ovs.testing.apiserver.store import Store
-from k8s_ovs.testing.apiserver.write import Writer, merge
+from k8s_ovs_testing.apiserver.server import ApiHttpServer
+from k8s_ovs_testing.apiserver.store import Store
+from k8s_ovs_testing.apiserver.write import Writer, merge
 
 HISTORY = 10
 PODS = "/api/v1/namespaces/default/pods"

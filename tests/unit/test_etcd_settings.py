@@ -6,8 +6,8 @@ import pytest
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.observe.backoff import Backoff
-from k8s_ovs.observe.etcd import EtcdSettings, parse_endpoints
-from k8s_ovs.observe.etcd_message import prefix_end
+from k8s_ovs.observe.etcd.client import EtcdSettings, parse_endpoints
+from k8s_ovs.observe.etcd.messages import prefix_end
 
 PLAIN = ("http://127.0.0.1:2379",)
 SECURE = ("https://127.0.0.1:2379",)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.plugin.view import GIVEN, REQUESTS, SUBNETS
-from k8s_ovs.testing.town import Town
 from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_extlb.records import EXTERNAL
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.model.fake_cluster import Town
 
 MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant(), "k8s-ovs-extlb": ExternalHosts()})
 LB1, LB2, NODE1 = "192.168.0.199", "192.168.0.200", "192.168.0.11"

@@ -9,19 +9,19 @@ import pytest
 from attrs import evolve
 from tests.conftest import Cli
 
+from k8s_ovs.builtin.node_subnets import Given
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.model.status import NodeStatus
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.model.node_status import NodeStatus
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.plugin import View, Write
-from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.plugin.node_subnets import Given
 from k8s_ovs.plugin.view import GIVEN, QUARANTINE, REQUESTS, SUBNETS, Record
-from k8s_ovs.testing.world import sample_host, sample_world
 from k8s_ovs_extlb import ExternalHosts
-from k8s_ovs_extlb.change import asked, chosen, moved, removed
+from k8s_ovs_extlb.listing import Host, as_cells, hosts, with_life
 from k8s_ovs_extlb.records import EXTERNAL, External
-from k8s_ovs_extlb.table import Host, as_cells, hosts, with_life
+from k8s_ovs_extlb.requests import asked, chosen, moved, removed
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_host, sample_world
 
 MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant(), "k8s-ovs-extlb": ExternalHosts()})
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)

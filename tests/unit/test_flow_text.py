@@ -26,7 +26,7 @@ from k8s_ovs.pipeline.flow import (
 )
 from k8s_ovs.pipeline.table import PipelineError
 from k8s_ovs.pipeline.text import flow_text
-from k8s_ovs.testing.strategies import SAMPLE_PIPELINE
+from k8s_ovs_testing.strategies import SAMPLE_PIPELINE
 
 FIRST, DETOUR, SECOND, THIRD = SAMPLE_PIPELINE.tables
 

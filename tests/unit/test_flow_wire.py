@@ -31,7 +31,7 @@ from k8s_ovs.pipeline.flow import (
 )
 from k8s_ovs.pipeline.table import Pipeline, PipelineError
 from k8s_ovs.pipeline.wire import MAX_OWNER, delete_by_cookie, delete_meter, encode, put_meter
-from k8s_ovs.testing.strategies import SAMPLE_PIPELINE, flows
+from k8s_ovs_testing.strategies import SAMPLE_PIPELINE, flows
 
 FIRST, DETOUR, SECOND, THIRD = SAMPLE_PIPELINE.tables
 REG0, REG2 = FIELDS["reg0"], FIELDS["reg2"]

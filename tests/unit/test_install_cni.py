@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.node import cni_program
-from k8s_ovs.node.cni_config import Style, cni_config
-from k8s_ovs.node.cni_install import install
-from k8s_ovs.node.cni_program import Python, check_program
+from k8s_ovs.node.install import cni_program
+from k8s_ovs.node.install.cni_config import Style, cni_config
+from k8s_ovs.node.install.cni_program import Python, check_program
+from k8s_ovs.node.install.installer import install
 
 #: Installs it again and again; argv: what it runs on, where to, the program of the image.
 REPLACE = """
 import sys
 from pathlib import Path
-from k8s_ovs.node import cni_program
-from k8s_ovs.node.cni_install import install
+from k8s_ovs.node.install import cni_program
+from k8s_ovs.node.install.installer import install
 
 cni_program.PROGRAM = Path(sys.argv[3])
 python, place = cni_program.Python(sys.argv[1]), Path(sys.argv[2])

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.node.intake import ETCD, KUBE, Changes, Intake
-from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Snapshot
+from k8s_ovs.node.ingest import ETCD, KUBE, Changes, Intake
+from k8s_ovs.observe.watch_event import Change, Entry, Fact, Sight, Snapshot
 from k8s_ovs.plugin import Resource
-from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import NODES, QUARANTINE, REQUESTS, SUBNETS, Record, World
-from k8s_ovs.testing.world import sample_config, sample_host
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_config, sample_host
 
 CONFIG = sample_config()
 MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant()})

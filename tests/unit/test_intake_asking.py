@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from k8s_ovs.node.intake import ETCD, Changes, Intake
-from k8s_ovs.observe.fact import Change, Entry, Fact, Snapshot
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.node.ingest import ETCD, Changes, Intake
+from k8s_ovs.observe.watch_event import Change, Entry, Fact, Snapshot
 from k8s_ovs.plugin import Kind, hook
-from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import QUARANTINE, REQUESTS, Record, View, World
-from k8s_ovs.testing.world import sample_config
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_config
 
 CONFIG = sample_config()
 MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant()})

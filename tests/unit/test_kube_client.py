@@ -19,10 +19,10 @@ from k8s_ovs.observe.kube import (
     Refused,
 )
 from k8s_ovs.observe.kube.errors import refusal
-from k8s_ovs.testing.apiserver.resource import RESOURCES
-from k8s_ovs.testing.apiserver.server import ApiHttpServer
-from k8s_ovs.testing.apiserver.store import Store
-from k8s_ovs.testing.apiserver.write import Writer
+from k8s_ovs_testing.apiserver.resource import RESOURCES
+from k8s_ovs_testing.apiserver.server import ApiHttpServer
+from k8s_ovs_testing.apiserver.store import Store
+from k8s_ovs_testing.apiserver.write import Writer
 
 NODES = next(resource for resource in RESOURCES if resource.kind == "Node")
 

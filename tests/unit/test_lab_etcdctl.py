@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from k8s_ovs.lab import servers
-from k8s_ovs.lab.layout import Layout
+from k8s_ovs_lab import servers
+from k8s_ovs_lab.layout import Layout
 
 
 def test_the_endpoint_is_told_once_and_replaces_the_users_own(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
-from k8s_ovs.lab.layout import LabSettings, Layout
+from k8s_ovs_lab.layout import LabSettings, Layout
 
 LAYOUT = Layout("lab", Path("/run/k8s-ovs-lab"))
 

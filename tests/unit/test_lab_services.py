@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from k8s_ovs.lab.service import Endpoint, Service, free_address, services_of, translation
+from k8s_ovs_lab.kube.service import Endpoint, Service, free_address, services_of, translation
 
 PODS = IPv4Network("172.11.0.0/16")
 FIRST = Endpoint(IPv4Address("172.11.0.2"), 8080)

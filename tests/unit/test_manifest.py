@@ -9,12 +9,12 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types
 
 from k8s_ovs.cli import options
+from k8s_ovs.hooks.manager import load_plugins
 from k8s_ovs.link import sysctl
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.node.cni_config import SOCKET
-from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR
-from k8s_ovs.plugin.manager import load_plugins
+from k8s_ovs.node.install.cni_config import SOCKET
+from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OBJECTS = list(yaml.safe_load_all((DEPLOY / "k8s-ovs.yaml").read_text()))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 
 from k8s_ovs.errors import SwitchError
-from k8s_ovs.ovs.message import MULTIPART, Message, Multipart, Type
-from k8s_ovs.ovs.meter import (
+from k8s_ovs.ovs.openflow.messages import MULTIPART, Message, Multipart, Type
+from k8s_ovs.ovs.openflow.meters import (
     Metered,
     configuration_request,
     configured_meters,

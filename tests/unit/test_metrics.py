@@ -13,12 +13,12 @@ from attrs import evolve
 from prometheus_client.parser import text_string_to_metric_families
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
-from k8s_ovs.node.metrics import Metrics, Scene, listen_address
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.node.switch import Commits
+from k8s_ovs.node.tell.metrics import Metrics, Scene, listen_address
 from k8s_ovs.plugin import Metric, View, hook
-from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.testing.etcd import free_port
-from k8s_ovs.testing.world import sample_world
+from k8s_ovs_testing.servers.etcd import free_port
+from k8s_ovs_testing.world import sample_world
 
 SCENE = Scene(
     version="0.1.0",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.codec import decode, encode, parse_network
 from k8s_ovs.model.network import NetworkConfig, incompatibility
-from k8s_ovs.testing.world import sample_config
+from k8s_ovs_testing.world import sample_config
 
 WRITTEN = {
     "Name": "k8ssdn",

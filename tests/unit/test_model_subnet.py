@@ -19,7 +19,7 @@ from k8s_ovs.model.subnet import (
     request_problem,
     subnet_problems,
 )
-from k8s_ovs.testing.world import sample_config, sample_host
+from k8s_ovs_testing.world import sample_config, sample_host
 
 CONFIG = sample_config(network=IPv4Network("172.11.0.0/20"), host_subnet_length=8)
 WRITTEN = b'{"Host":"node1","HostIP":"192.168.0.11","Subnet":"172.11.4.0/22","Assign":false}'

@@ -9,15 +9,15 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k8s_ovs.builtin.node_subnets import NODE_SUBNETS, Given
+from k8s_ovs.hooks.manager import Failure, PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, subnet_problems
 from k8s_ovs.plugin import Allocation, Problem, Write
-from k8s_ovs.plugin.manager import Failure, PluginManager
-from k8s_ovs.plugin.node_subnets import NODE_SUBNETS, Given
 from k8s_ovs.plugin.view import GIVEN, NODES, QUARANTINE, SUBNETS, Record, World
-from k8s_ovs.testing.world import sample_config, sample_host, sample_world
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_config, sample_host, sample_world
 
 MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant()})
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
-from k8s_ovs.ovs.message import HEADER, Type
-from k8s_ovs.ovs.openflow import OpenFlow
-from k8s_ovs.ovs.openflow_error import error_name
+from k8s_ovs.ovs.openflow.client import OpenFlow
+from k8s_ovs.ovs.openflow.errors import error_name
+from k8s_ovs.ovs.openflow.messages import HEADER, Type
 
 ECHO_REQUEST = bytes.fromhex("0502000c00000abc") + b"ping"
 ECHO_REPLY = bytes.fromhex("0503000c00000abc") + b"ping"

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8s_ovs.ovs.ovsdb_json import MessageParser
+from k8s_ovs.ovs.ovsdb.json_parser import MessageParser
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

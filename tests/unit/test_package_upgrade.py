@@ -6,10 +6,10 @@ import importlib.metadata
 
 import pytest
 
-from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.reconcile.reconciler import Reconciler
-from k8s_ovs.testing.world import sample_world
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_world
 
 
 def test_flows_do_not_need_the_package_to_be_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ import pytest
 from attrs import evolve
 
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.node.place import NoPlace, find_place
-from k8s_ovs.testing.world import sample_host
+from k8s_ovs.node.own_subnet import NoPlace, find_place
+from k8s_ovs_testing.world import sample_host
 
 SUBNETS = {str(sample_host(n).host_ip): sample_host(n) for n in (1, 2, 3)}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import k8s_ovs.plugin
+from k8s_ovs.hooks.manager import HOOK_NAMES
 from k8s_ovs.plugin import Hooks, View
-from k8s_ovs.plugin.cluster import Cluster
-from k8s_ovs.plugin.manager import HOOK_NAMES
+from k8s_ovs.plugin.command.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/plugins.md").read_text()

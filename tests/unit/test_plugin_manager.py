@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from k8s_ovs.builtin.node_subnets import NODE_SUBNETS
 from k8s_ovs.errors import InvalidRecord, PluginError
+from k8s_ovs.hooks.manager import CORE, Failure, PluginManager
 from k8s_ovs.pipeline.tables import POD_IN, VERDICT
 from k8s_ovs.pipeline.wire import MAX_OWNER
 from k8s_ovs.plugin import (
@@ -23,10 +25,8 @@ from k8s_ovs.plugin import (
     hook,
     ip,
 )
-from k8s_ovs.plugin.manager import CORE, Failure, PluginManager
-from k8s_ovs.plugin.node_subnets import NODE_SUBNETS
-from k8s_ovs.testing.world import sample_pod, sample_world
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_pod, sample_world
 
 REQUEST = PodRequest("default", "web", "uid", "container", "eth0")
 
@@ -137,7 +137,7 @@ def test_a_hook_that_returns_something_else_is_a_failure() -> None:
     assert "returned 7, expected Flow" in str(
         dict(running.pod_flows(view(running), sample_pod(1)))["acme-0"]
     )
-    assert "expected k8s_ovs.plugin.spec.Refuse | k8s_ovs.plugin.spec.Wait" in str(
+    assert "expected k8s_ovs.plugin.hooks.Refuse | k8s_ovs.plugin.hooks.Wait" in str(
         dict(running.admit_pod(view(running), REQUEST))["acme-0"]
     )
     assert "returned [1, 2], expected Mapping" in str(dict(running.status(view(running)))["acme-0"])

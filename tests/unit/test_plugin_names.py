@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k8s_ovs.errors import PluginError
-from k8s_ovs.plugin.names import chosen_plugins
+from k8s_ovs.hooks.selection import chosen_plugins
 
 INSTALLED = ("acme-audit", "k8s-ovs-extlb", "k8s-ovs-shaping", "k8s-ovs-subnet")
 FEATURES = ("k8s-ovs-extlb", "k8s-ovs-shaping")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Rates
 from k8s_ovs.plugin import LinkSettings, Pod, View, hook
-from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.reconcile.links import PodLinks
-from k8s_ovs.testing.world import sample_pod, sample_world
+from k8s_ovs.reconcile.pod_links import PodLinks
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_pod, sample_world
 
 POD, OTHER = sample_pod(1), sample_pod(2)
 

@@ -10,16 +10,16 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k8s_ovs.hooks.manager import CORE, PluginManager
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.pipeline.field import register
 from k8s_ovs.pipeline.tables import EXTERNAL, REMOTE, ROUTE, VERDICT
 from k8s_ovs.plugin import Flow, Goto, Pod, Table, View, any_packet, hook, ip
-from k8s_ovs.plugin.manager import CORE, PluginManager
 from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Record, Tag, World
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, Holder, Subject
-from k8s_ovs.testing.world import sample_config, sample_host, sample_pod, sample_world
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_config, sample_host, sample_pod, sample_world
 
 Changes = dict[tuple[str, str], Record | None]
 Held = dict[Holder, set[int]]

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8s_ovs.link import fair
-from k8s_ovs.link import shape as shape_module
-from k8s_ovs.link.fair import Waiting
 from k8s_ovs.link.netlink import LinkError, Step
-from k8s_ovs.link.shape import Queue, Shaped, burst_of, is_cut, shape
-from k8s_ovs.link.tc import MAX_32
+from k8s_ovs.link.shaping import fair_queueing as fair
+from k8s_ovs.link.shaping import token_bucket as shape_module
+from k8s_ovs.link.shaping.fair_queueing import Waiting
+from k8s_ovs.link.shaping.tc import MAX_32
+from k8s_ovs.link.shaping.token_bucket import Queue, Shaped, burst_of, is_cut, shape
 
 rates = st.integers(10**3, 10**15)
 frames = st.integers(82, 65_549)

@@ -10,14 +10,14 @@ import pytest
 from attrs import evolve
 
 import k8s_ovs
+from k8s_ovs.hooks.manager import Failure, PluginManager, load_plugins
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.plugin import PodRequest, Rates, Refuse, View, Wait
-from k8s_ovs.plugin.manager import Failure, PluginManager, load_plugins
 from k8s_ovs.plugin.view import HERE, QUARANTINE, SIGHTS
-from k8s_ovs.testing.world import sample_config, sample_here, sample_pod, sample_world
 from k8s_ovs_shaping import Shaping
 from k8s_ovs_shaping.bandwidth import BANDWIDTHS, Bandwidth
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.world import sample_config, sample_here, sample_pod, sample_world
 
 NAME = "k8s-ovs-shaping"
 MODES = ("k8s-ovs-subnet", "k8s-ovs-multitenant")

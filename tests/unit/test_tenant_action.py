@@ -8,13 +8,13 @@ import pytest
 from attrs import define, evolve, field
 
 from k8s_ovs.errors import K8sOvsError, TimedOut
-from k8s_ovs.model.status import NodeStatus
+from k8s_ovs.model.node_status import NodeStatus
 from k8s_ovs.model.tenant import NetNamespace
 from k8s_ovs.plugin import Flow, View, Write
-from k8s_ovs.plugin.cluster import Counter, Record
-from k8s_ovs.plugin.following import Deadline, answered, applied
-from k8s_ovs_multitenant.action import asked
+from k8s_ovs.plugin.command.cluster import Counter, Record
+from k8s_ovs.plugin.command.wait import Deadline, answered, applied
 from k8s_ovs_multitenant.records import NETNAMESPACES, asks
+from k8s_ovs_multitenant.request import asked
 
 OLD = NetNamespace("hw1", 7000, reason="refused before", extra={"Colour": "red"})
 NOW = Deadline(0)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_NETID
 from k8s_ovs.plugin import Event
-from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import QUARANTINE
-from k8s_ovs.testing.town import Town
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_multitenant.records import CURSOR, FIRST_NETID, NETNAMESPACES, VNIDS, Cursor
+from k8s_ovs_testing.model.fake_cluster import Town
 
 MANAGER = PluginManager({"k8s-ovs-multitenant": MultiTenant()})
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.tenant import GLOBAL_TENANT
-from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.testing.networks import Networks
-from k8s_ovs.testing.town import Town
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_multitenant.records import NETNAMESPACES, VNIDS
+from k8s_ovs_testing.model.fake_cluster import Town
+from k8s_ovs_testing.model.networks import Networks
 
 MANAGER = PluginManager({"k8s-ovs-multitenant": MultiTenant()})
 

@@ -9,15 +9,13 @@ import pytest
 from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.tenant import NetNamespace
 from k8s_ovs.plugin import Pod, View
-from k8s_ovs.plugin.cluster import Counter
-from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.plugin.command.cluster import Counter
 from k8s_ovs.plugin.view import QUARANTINE, REQUESTS
-from k8s_ovs.testing.world import sample_pod, sample_world
 from k8s_ovs_multitenant import MultiTenant
-from k8s_ovs_multitenant.records import KINDS, NETNAMESPACES, VNIDS, Vnid
-from k8s_ovs_multitenant.table import (
+from k8s_ovs_multitenant.listing import (
     Tenant,
     as_cells,
     counted_flows,
@@ -27,6 +25,8 @@ from k8s_ovs_multitenant.table import (
     tenants,
     traffic,
 )
+from k8s_ovs_multitenant.records import KINDS, NETNAMESPACES, VNIDS, Vnid
+from k8s_ovs_testing.world import sample_pod, sample_world
 
 MANAGER = PluginManager({"k8s-ovs-multitenant": MultiTenant()})
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from k8s_ovs.errors import Unavailable
-from k8s_ovs.testing.strategies import SAMPLE_PIPELINE
-from k8s_ovs.testing.trace import parse_trace, trace
+from k8s_ovs_testing.strategies import SAMPLE_PIPELINE
+from k8s_ovs_testing.trace import parse_trace, trace
 
 TRACKED = """\
 Flow: tcp,in_port=18,nw_src=10.0.0.1

@@ -12,13 +12,13 @@ from uuid import uuid4
 import pytest
 from typer.testing import Result
 
-from k8s_ovs.cli.uninstall import refusal, removals
-from k8s_ovs.cli.uninstall_facts import Facts, OwnBridge, Places, bridge_of, run_files
+from k8s_ovs.cli.uninstall.command import refusal, removals
+from k8s_ovs.cli.uninstall.inventory import Facts, OwnBridge, Places, bridge_of, run_files
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.node.cni_config import FILES, SOCKET, Style, cni_config
-from k8s_ovs.node.cni_install import install, installed
-from k8s_ovs.ovs.switch_state import Bridge, Port
+from k8s_ovs.node.install.cni_config import FILES, SOCKET, Style, cni_config
+from k8s_ovs.node.install.installer import install, installed
+from k8s_ovs.ovs.ovsdb.state import Bridge, Port
 
 PLACES = Places(Path("/bin"), Path("/net.d"), SOCKET, Path("/ovs"))
 AWAY = Unavailable("no connection to ovsdb-server")

@@ -7,11 +7,11 @@ from ipaddress import IPv4Network
 
 import pytest
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.plugin import Kind, hook
-from k8s_ovs.plugin.manager import PluginManager
 from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Read, Record, Tag, View, World
-from k8s_ovs.testing.world import sample_config, sample_here, sample_host, sample_pod, sample_world
+from k8s_ovs_testing.world import sample_config, sample_here, sample_host, sample_pod, sample_world
 
 
 def view_of(world: World) -> View:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from k8s_ovs.allocate.seat import Seat, SeatToken
+from k8s_ovs.allocate.election import Seat, SeatToken
 from k8s_ovs.errors import K8sOvsError, PluginError, Unavailable
-from k8s_ovs.observe.etcd import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
-from k8s_ovs.plugin.manager import Failure, PluginManager
-from k8s_ovs.plugin.spec import Allocation, Event, Kind, Problem, Write
+from k8s_ovs.hooks.manager import Failure, PluginManager
+from k8s_ovs.observe.etcd.client import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
+from k8s_ovs.plugin.hooks import Allocation, Event, Kind, Problem, Write
 from k8s_ovs.plugin.view import CONFIG, QUARANTINE, REQUESTS, Record, World
 
 __all__ = ["GRACE", "HOLD_DOWN", "Allocator"]

@@ -1,4 +1,4 @@
-"""`k8s-ovs`: what people type. One file a group of commands, loaded when it is asked for."""
+"""`k8s-ovs`: what people type. Where each command is; its code is loaded when it is asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["app", "main"]
 
 @frozen
 class _Command:
-    """Where a command is: a module with `app` (a group) or `run` (one command).
+    """Where a command is: a module with `run` (one command), or with a group, its attribute `group`.
 
     logs: it is a program that logs; the others say what they have to say themselves.
     """
@@ -25,24 +25,27 @@ class _Command:
     module: str
     help: str
     logs: bool = False
+    group: str = "app"
 
 
 _COMMANDS = {
-    "node": _Command("k8s_ovs.cli.node", "Run the daemon of this node.", logs=True),
-    "config": _Command("k8s_ovs.cli.config", "The network's configuration in etcd."),
-    "subnet": _Command("k8s_ovs.cli.subnet", "Which host has which part of the network."),
-    "status": _Command("k8s_ovs.cli.status", "How this node and its network are."),
-    "pod": _Command("k8s_ovs.cli.pod", "The pods of this node, and their limits."),
-    "flows": _Command("k8s_ovs.cli.flows", "The flows of this node, with names and owners."),
-    "doctor": _Command("k8s_ovs.cli.doctor", "What is wrong on this node, and what to do."),
+    "node": _Command("k8s_ovs.cli.host.node", "Run the daemon of this node.", logs=True),
+    "config": _Command("k8s_ovs.cli.cluster.config", "The network's configuration in etcd."),
+    "subnet": _Command("k8s_ovs.cli.cluster.subnet", "Which host has which part of the network."),
+    "status": _Command("k8s_ovs.cli.host.status", "How this node and its network are."),
+    "pod": _Command("k8s_ovs.cli.host.pod", "The pods of this node, and their limits."),
+    "flows": _Command("k8s_ovs.cli.host.flows", "The flows of this node, with names and owners."),
+    "doctor": _Command("k8s_ovs.cli.doctor.command", "What is wrong on this node, and what to do."),
     "install-cni": _Command(
-        "k8s_ovs.cli.install_cni", "Put the CNI plugin where the container runtime finds it."
+        "k8s_ovs.cli.host.install_cni", "Put the CNI plugin where the container runtime finds it."
     ),
     "uninstall": _Command(
-        "k8s_ovs.cli.uninstall", "Remove from this host what k8s-ovs made on it."
+        "k8s_ovs.cli.uninstall.command", "Remove from this host what k8s-ovs made on it."
     ),
-    "lab": _Command("k8s_ovs.cli.lab", "A cluster on this machine, to try things on."),
 }
+
+#: Entry points of other distributions: a command group (a typer application) each.
+_COMMANDS_GROUP = "k8s_ovs.commands"
 
 #: In a context's meta: names and one line of help will do, no command is about to run.
 _NAMES_ONLY = "k8s_ovs.names_only"
@@ -53,10 +56,11 @@ class _LazyGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
+        self._lazy = dict(_COMMANDS)
         self.commands = {
             name: TyperCommand(name, help=each.help) for name, each in _COMMANDS.items()
         }
-        self._met_plugins = False
+        self._looked_further = self._met_plugins = False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """`k8s-ovs --etcd-endpoints=...` starts the daemon, as before there were commands."""
@@ -70,8 +74,10 @@ class _LazyGroup(TyperGroup):
         return list(self.commands)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in _COMMANDS and _NAMES_ONLY not in ctx.meta:
-            return _load(cmd_name, _COMMANDS[cmd_name])
+        if cmd_name not in self.commands:
+            self._look_further()
+        if cmd_name in self._lazy and _NAMES_ONLY not in ctx.meta:
+            return _load(cmd_name, self._lazy[cmd_name])
         if cmd_name not in self.commands:
             self._meet_plugins(ctx)
         return self.commands.get(cmd_name)
@@ -92,11 +98,22 @@ class _LazyGroup(TyperGroup):
             _complain("error", str(error))
             raise typer.Exit(1) from error
 
+    def _look_further(self) -> None:
+        """Learn the names of other distributions' groups; their code waits until one runs."""
+        if self._looked_further:
+            return
+        self._looked_further = True
+        for entry in import_module("importlib.metadata").entry_points(group=_COMMANDS_GROUP):
+            summary = str(entry.dist.metadata["Summary"])
+            self._lazy.setdefault(entry.name, _Command(entry.module, summary, group=entry.attr))
+            self.commands.setdefault(entry.name, TyperCommand(entry.name, help=summary))
+
     def _meet_plugins(self, ctx: Any) -> None:
         if self._met_plugins:
             return
         self._met_plugins = True
-        found = import_module("k8s_ovs.cli.plugin_commands").plugin_commands(frozenset(_COMMANDS))
+        self._look_further()
+        found = import_module("k8s_ovs.cli.plugin_commands").plugin_commands(frozenset(self._lazy))
         for name, group in found.groups.items():
             self.commands[name] = _named(typer.main.get_group(group), name)
         _quiet_logs()
@@ -106,11 +123,14 @@ class _LazyGroup(TyperGroup):
 
 
 def _load(name: str, wanted: _Command) -> Any:
-    module = import_module(wanted.module)
+    try:
+        module = import_module(wanted.module)
+    except ImportError as error:
+        raise K8sOvsError(f"command {name} ({wanted.module}) does not load: {error}") from error
     if not wanted.logs:
         _quiet_logs()
-    if hasattr(module, "app"):
-        command: Any = typer.main.get_group(module.app)
+    if hasattr(module, wanted.group):
+        command: Any = typer.main.get_group(getattr(module, wanted.group))
     else:
         single = typer.Typer(add_completion=False)
         single.command(name, help=module.run.__doc__)(module.run)
@@ -140,7 +160,7 @@ def _quiet_logs() -> None:
 
 
 def _complain(kind: str, text: str) -> None:
-    import_module("k8s_ovs.plugin.output").complain(kind, text)
+    import_module("k8s_ovs.plugin.command.output").complain(kind, text)
 
 
 app = typer.Typer(

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from attrs import frozen
 
-from k8s_ovs.node.cni_config import Style
-from k8s_ovs.observe.etcd_settings import EtcdSettings, parse_endpoints
+from k8s_ovs.node.install.cni_config import Style
+from k8s_ovs.observe.etcd.settings import EtcdSettings, parse_endpoints
 
 __all__ = [
     "OVS_RUN_DIR",

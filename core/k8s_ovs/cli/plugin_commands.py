@@ -11,9 +11,9 @@ from typing import Any
 import typer
 from attrs import frozen
 
-from k8s_ovs.cli.with_cluster import give_clusters
+from k8s_ovs.cli.cluster.with_cluster import give_clusters
 from k8s_ovs.errors import PluginError
-from k8s_ovs.plugin.manager import PLUGINS_GROUP, Failure, PluginManager
+from k8s_ovs.hooks.manager import PLUGINS_GROUP, Failure, PluginManager
 
 __all__ = ["PluginCommands", "plugin_commands"]
 

@@ -15,11 +15,11 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import veth
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.attach import Add, Attachments, Remove
-from k8s_ovs.node.cni_protocol import CniError, Code
-from k8s_ovs.node.limits import Limits
+from k8s_ovs.node.cni.protocol import CniError, Code
+from k8s_ovs.node.commit_log import Turn
 from k8s_ovs.node.network import Network, pod_result
+from k8s_ovs.node.rate_limits import Limits
 from k8s_ovs.node.switch import Switch
-from k8s_ovs.node.turn import Turn
 from k8s_ovs.plugin.view import PODS, Record
 
 __all__ = ["Committer"]

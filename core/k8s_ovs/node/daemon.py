@@ -16,32 +16,32 @@ import ovs.poller
 import structlog
 
 from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.seat import Seat
+from k8s_ovs.allocate.election import Seat
 from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.status import SEEN, STATUS
-from k8s_ovs.node.announce import Announcer
+from k8s_ovs.model.node_status import SEEN, STATUS
 from k8s_ovs.node.attach import Attachments
-from k8s_ovs.node.cni_config import CNI_VERSION
-from k8s_ovs.node.cni_install import install
-from k8s_ovs.node.cni_protocol import CniError, CniRequest, Code
-from k8s_ovs.node.cni_server import CniServer, Reply
+from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
+from k8s_ovs.node.cni.server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.inbox import Inbox
-from k8s_ovs.node.intake import ETCD, KUBE, Intake
-from k8s_ovs.node.metrics import Metrics, Scene
+from k8s_ovs.node.ingest import ETCD, KUBE, Intake
+from k8s_ovs.node.install.cni_config import CNI_VERSION
+from k8s_ovs.node.install.installer import install
 from k8s_ovs.node.network import Network
-from k8s_ovs.node.report import Reporter
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
-from k8s_ovs.node.status import StatusFile, node_status, scene_of, status_of
 from k8s_ovs.node.switch import Switch
-from k8s_ovs.observe.etcd import Etcd
-from k8s_ovs.observe.etcd_watch import PrefixWatch
-from k8s_ovs.observe.fact import Change, Fact
+from k8s_ovs.node.tell.event_recorder import Announcer
+from k8s_ovs.node.tell.metrics import Metrics, Scene
+from k8s_ovs.node.tell.status_file import StatusFile, node_status, scene_of, status_of
+from k8s_ovs.node.tell.status_publisher import Reporter
+from k8s_ovs.observe.etcd.client import Etcd
+from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.kube import Involved, Kube, Resource, ResourceWatch, post_event
-from k8s_ovs.plugin.manager import PluginManager
-from k8s_ovs.plugin.spec import Event
+from k8s_ovs.observe.watch_event import Change, Fact
+from k8s_ovs.plugin.hooks import Event
 
 __all__ = ["Daemon"]
 

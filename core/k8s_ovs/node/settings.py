@@ -6,9 +6,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from k8s_ovs.node.cni_config import Style
-from k8s_ovs.node.cni_install import BIN_DIR, CONF_DIR
-from k8s_ovs.observe.etcd_settings import EtcdSettings
+from k8s_ovs.node.install.cni_config import Style
+from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR
+from k8s_ovs.observe.etcd.settings import EtcdSettings
 from k8s_ovs.observe.kube import KubeSettings
 
 __all__ = ["NodeSettings"]

@@ -13,19 +13,19 @@ import structlog
 from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError, PluginError
+from k8s_ovs.hooks.manager import PluginManager, load_plugins
 from k8s_ovs.link import masquerade
-from k8s_ovs.link import node as node_link
+from k8s_ovs.link import node_port as node_link
 from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig, incompatibility
 from k8s_ovs.model.node import Here
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.node.intake import ETCD, Intake
+from k8s_ovs.node.ingest import ETCD, Intake
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
-from k8s_ovs.node.place import NoPlace, find_place
+from k8s_ovs.node.own_subnet import NoPlace, find_place
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.switch import NODE_PORT, Switch
 from k8s_ovs.ovs.datapath import Datapath
-from k8s_ovs.plugin.manager import PluginManager, load_plugins
 from k8s_ovs.plugin.view import CONFIG, HERE, QUARANTINE, SUBNETS, Record
 from k8s_ovs.reconcile.reconciler import Reconciler
 

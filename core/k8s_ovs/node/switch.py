@@ -16,13 +16,13 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import Here
 from k8s_ovs.model.pod import Pod, Rates, mac_of, pod_from_ids, pod_ids, rate_ids
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.ovs.change import BridgeSettings, Change, PortSettings
 from k8s_ovs.ovs.datapath import Datapath, choose_datapath, kernel_has_datapath
-from k8s_ovs.ovs.openflow import FlowRefused, OpenFlow
-from k8s_ovs.ovs.ovsdb import Ovsdb
-from k8s_ovs.ovs.switch_state import Port
+from k8s_ovs.ovs.openflow.client import FlowRefused, OpenFlow
+from k8s_ovs.ovs.ovsdb.client import Ovsdb
+from k8s_ovs.ovs.ovsdb.state import Port
+from k8s_ovs.ovs.ovsdb.transaction import BridgeSettings, Change, PortSettings
 from k8s_ovs.pipeline.table import Pipeline
-from k8s_ovs.reconcile.book import Delta, FlowBook
+from k8s_ovs.reconcile.desired_flows import Delta, FlowBook
 
 __all__ = ["BRIDGE", "NODE_PORT", "PODS_FROM", "TUNNEL_PORT", "Commits", "Switch", "ofport_of"]
 

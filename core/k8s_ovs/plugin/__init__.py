@@ -57,7 +57,7 @@ from k8s_ovs.pipeline.flow import (
     udp,
 )
 from k8s_ovs.pipeline.table import Table
-from k8s_ovs.plugin.spec import (
+from k8s_ovs.plugin.hooks import (
     Allocation,
     Check,
     Event,

@@ -10,14 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from k8s_ovs.errors import PluginError
+from k8s_ovs.hooks.manager import Failure, PluginManager, Results
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import PipelineError
 from k8s_ovs.pipeline.wire import WireFlow, encode
-from k8s_ovs.plugin.manager import Failure, PluginManager, Results
 from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Read, Record, View, World
-from k8s_ovs.reconcile.book import Conflict, FlowBook
-from k8s_ovs.reconcile.links import PodLinks
+from k8s_ovs.reconcile.desired_flows import Conflict, FlowBook
+from k8s_ovs.reconcile.pod_links import PodLinks
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, Holder, Subject
 
 __all__ = ["Reconciler"]

@@ -11,12 +11,12 @@ import typer
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.model.codec import parse_network
 from k8s_ovs.plugin import InvalidRecord, Write
-from k8s_ovs.plugin.cluster import Cluster
-from k8s_ovs.plugin.following import Deadline, Timeout, Wait, answered, say_applied
-from k8s_ovs.plugin.output import Output, OutputForm, complain, say_columns, say_json
+from k8s_ovs.plugin.command.cluster import Cluster
+from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
+from k8s_ovs.plugin.command.wait import Deadline, Timeout, Wait, answered, say_applied
 from k8s_ovs.plugin.view import SUBNETS
-from k8s_ovs_extlb import change
-from k8s_ovs_extlb.table import HEAD, as_cells, as_json, hosts, with_life
+from k8s_ovs_extlb import requests as change
+from k8s_ovs_extlb.listing import HEAD, as_cells, as_json, hosts, with_life
 
 __all__ = ["app"]
 

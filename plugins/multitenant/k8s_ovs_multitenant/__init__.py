@@ -28,7 +28,7 @@ from k8s_ovs.plugin import (
 )
 from k8s_ovs.plugin.view import REQUESTS
 from k8s_ovs_multitenant.allocations import allocations
-from k8s_ovs_multitenant.census import census, metrics
+from k8s_ovs_multitenant.counts import census, metrics
 from k8s_ovs_multitenant.flows import NETWORK_FLOWS, TENANT, member, unwanted, within
 from k8s_ovs_multitenant.records import KINDS, NETNAMESPACES, VNIDS, Vnid, namespaces
 

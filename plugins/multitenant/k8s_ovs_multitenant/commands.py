@@ -10,12 +10,17 @@ from attrs import asdict
 
 from k8s_ovs.errors import InvalidRecord, Unavailable
 from k8s_ovs.model.codec import encode
-from k8s_ovs.plugin.cluster import Cluster, Counter
-from k8s_ovs.plugin.following import Deadline, Timeout, Wait, answered, say_applied
-from k8s_ovs.plugin.output import Output, OutputForm, as_columns, complain, say_columns, say_json
-from k8s_ovs_multitenant.action import asked
-from k8s_ovs_multitenant.records import NETNAMESPACES, asks
-from k8s_ovs_multitenant.table import (
+from k8s_ovs.plugin.command.cluster import Cluster, Counter
+from k8s_ovs.plugin.command.output import (
+    Output,
+    OutputForm,
+    as_columns,
+    complain,
+    say_columns,
+    say_json,
+)
+from k8s_ovs.plugin.command.wait import Deadline, Timeout, Wait, answered, say_applied
+from k8s_ovs_multitenant.listing import (
     HEAD,
     Tenant,
     as_cells,
@@ -27,6 +32,8 @@ from k8s_ovs_multitenant.table import (
     tenants,
     traffic,
 )
+from k8s_ovs_multitenant.records import NETNAMESPACES, asks
+from k8s_ovs_multitenant.request import asked
 
 __all__ = ["app"]
 

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Callable, Iterable
 
 from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.seat import Seat
-from k8s_ovs.node.intake import ETCD, KUBE, Intake
-from k8s_ovs.observe.etcd import Compare, Etcd, EtcdSettings, Operation, TxnResult
-from k8s_ovs.observe.etcd_watch import PrefixWatch
-from k8s_ovs.observe.fact import Change, Entry, Fact, Snapshot
-from k8s_ovs.plugin.manager import load_plugins
+from k8s_ovs.allocate.election import Seat
+from k8s_ovs.hooks.manager import load_plugins
+from k8s_ovs.node.ingest import ETCD, KUBE, Intake
+from k8s_ovs.observe.etcd.client import Compare, Etcd, EtcdSettings, Operation, TxnResult
+from k8s_ovs.observe.etcd.watch import PrefixWatch
+from k8s_ovs.observe.watch_event import Change, Entry, Fact, Snapshot
 from k8s_ovs.plugin.view import CONFIG, Record, World
 
 CLUSTER = "cluster"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from k8s_ovs.observe.etcd import Etcd, EtcdSettings
-from k8s_ovs.testing.etcd import EtcdProcess
+from k8s_ovs.observe.etcd.client import Etcd, EtcdSettings
+from k8s_ovs_testing.servers.etcd import EtcdProcess
 
 MakeClient = Callable[..., Etcd]
 

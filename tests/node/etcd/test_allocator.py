@@ -12,20 +12,20 @@ import pytest
 from attrs import define, field
 
 from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.seat import Seat, SeatToken
+from k8s_ovs.allocate.election import Seat, SeatToken
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.node.intake import ETCD, Intake
-from k8s_ovs.observe.etcd import Etcd
-from k8s_ovs.observe.etcd_watch import PrefixWatch
-from k8s_ovs.observe.fact import Change, Entry, Fact, Snapshot
-from k8s_ovs.plugin.manager import PluginManager
+from k8s_ovs.node.ingest import ETCD, Intake
+from k8s_ovs.observe.etcd.client import Etcd
+from k8s_ovs.observe.etcd.watch import PrefixWatch
+from k8s_ovs.observe.watch_event import Change, Entry, Fact, Snapshot
 from k8s_ovs.plugin.view import CONFIG, NODES, Record, World
-from k8s_ovs.testing.etcd import EtcdProcess
-from k8s_ovs.testing.world import sample_config
 from k8s_ovs_subnet import SingleTenant
+from k8s_ovs_testing.servers.etcd import EtcdProcess
+from k8s_ovs_testing.world import sample_config
 
 MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant()})
 #: Room for 256 nodes.

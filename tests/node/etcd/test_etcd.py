@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, TimedOut, Unavailable
-from k8s_ovs.observe.etcd import Absent, CreatedAt, Delete, Etcd, Get, Put, Unchanged
-from k8s_ovs.testing.certificates import make_certificates
-from k8s_ovs.testing.etcd import EtcdProcess, free_port
-from k8s_ovs.testing.tcp_proxy import TcpProxy
+from k8s_ovs.observe.etcd.client import Absent, CreatedAt, Delete, Etcd, Get, Put, Unchanged
+from k8s_ovs_testing.servers.certificates import make_certificates
+from k8s_ovs_testing.servers.etcd import EtcdProcess, free_port
+from k8s_ovs_testing.servers.tcp_proxy import TcpProxy
 
 MakeClient = Callable[..., Etcd]
 

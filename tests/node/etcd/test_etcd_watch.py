@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from k8s_ovs.observe.etcd import Delete, Etcd, Put
-from k8s_ovs.observe.etcd_watch import PrefixWatch
-from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Sink, Snapshot
-from k8s_ovs.testing.etcd import EtcdProcess
-from k8s_ovs.testing.tcp_proxy import TcpProxy
+from k8s_ovs.observe.etcd.client import Delete, Etcd, Put
+from k8s_ovs.observe.etcd.watch import PrefixWatch
+from k8s_ovs.observe.watch_event import Change, Entry, Fact, Sight, Sink, Snapshot
+from k8s_ovs_testing.servers.etcd import EtcdProcess
+from k8s_ovs_testing.servers.tcp_proxy import TcpProxy
 
 MakeClient = Callable[..., Etcd]
 Facts = queue.SimpleQueue[Fact]

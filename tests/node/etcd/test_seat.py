@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from k8s_ovs.allocate.seat import Seat, SeatToken
-from k8s_ovs.observe.etcd import Etcd, EtcdSettings, Put
-from k8s_ovs.testing.etcd import EtcdProcess
-from k8s_ovs.testing.tcp_proxy import TcpProxy
+from k8s_ovs.allocate.election import Seat, SeatToken
+from k8s_ovs.observe.etcd.client import Etcd, EtcdSettings, Put
+from k8s_ovs_testing.servers.etcd import EtcdProcess
+from k8s_ovs_testing.servers.tcp_proxy import TcpProxy
 
 TTL = 2
 
 # A daemon in a process of its own, that holds the seat until it is killed.
 DAEMON = """
 import signal, sys
-from k8s_ovs.allocate.seat import Seat
-from k8s_ovs.observe.etcd import Etcd, EtcdSettings
+from k8s_ovs.allocate.election import Seat
+from k8s_ovs.observe.etcd.client import Etcd, EtcdSettings
 etcd = Etcd(EtcdSettings((sys.argv[1],)))
 Seat(etcd, sys.argv[2], "first", int(sys.argv[3]), lambda token: print(token, flush=True)).start()
 signal.pause()

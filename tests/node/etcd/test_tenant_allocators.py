@@ -18,11 +18,11 @@ import pytest
 from attrs import define, field
 
 from k8s_ovs.model.codec import encode
-from k8s_ovs.observe.etcd import Etcd, Put
-from k8s_ovs.observe.etcd_watch import PrefixWatch
-from k8s_ovs.observe.fact import Change, Fact, Snapshot
-from k8s_ovs.testing.etcd import EtcdProcess
-from k8s_ovs.testing.world import sample_config
+from k8s_ovs.observe.etcd.client import Etcd, Put
+from k8s_ovs.observe.etcd.watch import PrefixWatch
+from k8s_ovs.observe.watch_event import Change, Fact, Snapshot
+from k8s_ovs_testing.servers.etcd import EtcdProcess
+from k8s_ovs_testing.world import sample_config
 
 MakeClient = Callable[..., Etcd]
 

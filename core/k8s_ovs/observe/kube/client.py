@@ -18,7 +18,7 @@ from urllib3.connection import HTTPConnection
 
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, Refused, refusal, transport_failure
-from k8s_ovs.observe.kube.pulse import Pulse
+from k8s_ovs.observe.kube.health_probe import Pulse
 from k8s_ovs.observe.kube.settings import KubeSettings
 
 __all__ = ["Json", "Kube", "Lines"]

@@ -12,9 +12,9 @@ from attrs import frozen
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.observe.backoff import Backoff
-from k8s_ovs.observe.fact import Change, Entry, Fact, Sight, Sink, Snapshot
 from k8s_ovs.observe.kube.client import Json, Kube, Lines
 from k8s_ovs.observe.kube.errors import Expired, refusal
+from k8s_ovs.observe.watch_event import Change, Entry, Fact, Sight, Sink, Snapshot
 
 __all__ = ["Resource", "ResourceWatch", "list_resource", "object_key"]
 

@@ -1,0 +1,168 @@
+"""Who allocates? The one daemon of all that holds the seat: a key in etcd, under a lease.
+
+Holding the seat permits nothing by itself. Each allocation's transaction contains
+`token.compare()`, so a holder who was deposed without noticing cannot write.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from attrs import frozen
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.observe.backoff import Backoff
+from k8s_ovs.observe.etcd.client import Absent, CreatedAt, Etcd, Get, Put
+
+__all__ = ["Seat", "SeatToken"]
+
+_log = structlog.get_logger(__name__)
+
+# The longest that a free seat stays unseen.
+_LOOK_EVERY = 2.0
+
+
+@frozen
+class SeatToken:
+    """Proof of one term in the seat; the next holder's key has another create_revision."""
+
+    key: str
+    create_revision: int
+
+    def compare(self) -> CreatedAt:
+        """True in a transaction for as long as this term lasts."""
+        return CreatedAt(self.key, self.create_revision)
+
+
+@frozen
+class _Term:
+    token: SeatToken
+    lease: int
+    ends: float
+
+
+class Seat:
+    """A thread that campaigns for the seat and, once in it, keeps it until stop().
+
+    key: the seat in etcd; its value is {"holder": holder}.
+    ttl: seconds until the seat of a holder that is not heard of is free.
+    on_change: called by that thread with the token on taking the seat and None on losing it.
+    """
+
+    def __init__(
+        self,
+        etcd: Etcd,
+        key: str,
+        holder: str,
+        ttl: int = 10,
+        on_change: Callable[[SeatToken | None], None] | None = None,
+    ) -> None:
+        self._etcd = etcd
+        self._key = key
+        self._holder = holder
+        self._ttl = ttl
+        self._on_change = on_change
+        self._term: _Term | None = None
+        self._told: SeatToken | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"seat {key}", daemon=True)
+
+    @property
+    def token(self) -> SeatToken | None:
+        """None when the seat is another's, or the lease may have run out unrenewed."""
+        term = self._term
+        return term.token if term and time.monotonic() < term.ends else None
+
+    def start(self) -> None:
+        """Begin to campaign."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Give the seat back and end, as soon as the calls in progress end."""
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join(4 * self._etcd.settings.timeout)
+
+    def _run(self) -> None:
+        backoff = Backoff(cap=_LOOK_EVERY)
+        while not self._stopped.is_set():
+            try:
+                wait = self._step()
+                backoff.reset()
+            except K8sOvsError as error:
+                _log.warning("seat unsure", key=self._key, node=self._holder, reason=str(error))
+                wait = backoff.wait()
+            self._tell()
+            self._stopped.wait(wait)
+        self._give_back()
+        self._tell()
+
+    def _step(self) -> float:
+        """Take or keep the seat; seconds until the next step."""
+        if self._term is not None:
+            self._term = self._renewed(self._term)
+        elif self._etcd.get(self._key) is None:
+            self._term = self._taken()
+        if self._term is None:
+            # Not all in step: the first to see a free seat takes it, the others need not try.
+            return _LOOK_EVERY * random.uniform(0.5, 1.0)  # noqa: S311  spreads load only
+        return self._ttl / 3
+
+    def _taken(self) -> _Term | None:
+        asked = time.monotonic()
+        lease = self._etcd.lease(self._ttl)
+        value = json.dumps({"holder": self._holder}).encode()
+        result = self._etcd.txn(
+            [Absent(self._key)], [Put(self._key, value, lease)], [Get(self._key)]
+        )
+        if result.succeeded:
+            return _Term(SeatToken(self._key, result.revision), lease, asked + self._ttl)
+        # A repeated transaction finds what its first, unanswered attempt wrote.
+        found = result.found[0]
+        if found is not None and found.lease == lease:
+            return _Term(SeatToken(self._key, found.create_revision), lease, asked + self._ttl)
+        self._etcd.revoke(lease)
+        return None
+
+    def _renewed(self, term: _Term) -> _Term | None:
+        asked = time.monotonic()
+        remaining = self._etcd.keep_alive(term.lease)
+        found = self._etcd.get(self._key) if remaining > 0 else None
+        if found is None or found.create_revision != term.token.create_revision:
+            # Someone may have removed the key; the lease by itself is worth nothing.
+            self._etcd.revoke(term.lease)
+            return None
+        return _Term(term.token, term.lease, asked + remaining)
+
+    def _give_back(self) -> None:
+        term, self._term = self._term, None
+        if term is None:
+            return
+        try:
+            self._etcd.revoke(term.lease)
+        except K8sOvsError as error:
+            _log.warning("seat not given back", key=self._key, reason=str(error), free_in=self._ttl)
+
+    def _tell(self) -> None:
+        token = self.token
+        if token == self._told:
+            return
+        self._told = token
+        _log.info(
+            "seat taken" if token else "seat lost",
+            key=self._key,
+            node=self._holder,
+            revision=token.create_revision if token else None,
+        )
+        if self._on_change is None:
+            return
+        try:
+            self._on_change(token)
+        except Exception:
+            # A fault in the listener must not end the campaign.
+            _log.exception("seat listener failed", key=self._key, node=self._holder)

@@ -1,0 +1,233 @@
+"""The core's own hooks: the road that every packet takes, whatever the mode.
+
+A function a table, in packet order. What a tenant is and who may reach whom is the mode's: its
+flows stand in VERDICT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from ipaddress import IPv4Network
+
+from k8s_ovs.model.codec import encode
+from k8s_ovs.model.node import Here, kube_node
+from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.tenant import GLOBAL_TENANT
+from k8s_ovs.pipeline.field import FIELDS, register
+from k8s_ovs.pipeline.flow import (
+    Action,
+    Ct,
+    Flow,
+    Goto,
+    InPort,
+    Move,
+    Note,
+    Output,
+    SetField,
+    any_packet,
+    arp,
+    ip,
+    ipv6,
+    udp,
+)
+from k8s_ovs.pipeline.table import Table
+from k8s_ovs.pipeline.tables import (
+    ARP,
+    CLASSIFY,
+    CORE_TABLES,
+    EXTERNAL,
+    NODE_IN,
+    NOTE,
+    POD_IN,
+    POD_OUT,
+    REMOTE,
+    RETURN,
+    ROUTE,
+    SERVICE,
+    SERVICE_MARK,
+    SERVICE_ZONE,
+    TUNNEL_IN,
+    VIRTUAL_MAC,
+)
+from k8s_ovs.plugin.hooks import Resource, hook
+from k8s_ovs.plugin.view import NODES, View
+
+__all__ = ["Road"]
+
+# Read once: while the package is being upgraded there is none to be found.
+_VERSION = version("k8s-ovs")
+_SRC_TENANT = register("SRC_TENANT")
+_DST_TENANT = register("DST_TENANT")
+_OUT_PORT = register("OUT_PORT")
+_SCRATCH = register("SCRATCH")
+#: Multicast, reserved and broadcast addresses (RFC 5771, RFC 1112 section 4).
+_NOT_UNICAST = IPv4Network("224.0.0.0/3")
+
+
+def mac(text: str) -> int:
+    """A MAC address as a number."""
+    return int(text.replace(":", ""), 16)
+
+
+class Road:
+    """Hooks of the core. added_tables: those of plugins, which end in a hop on, not in a drop."""
+
+    added_tables: tuple[Table, ...] = ()
+
+    @hook
+    def resources(self) -> Iterable[Resource]:
+        return [Resource(NODES, "/api/v1/nodes", kube_node)]
+
+    @hook
+    def network_flows(self, view: View) -> Iterable[Flow]:
+        here = view.here
+        network = view.config.network
+        yield from (Flow(table, 0, any_packet()) for table in CORE_TABLES)
+        for table in self.added_tables:
+            yield Flow(table, 0, any_packet(), [Goto(target) for target in table.onward])
+        yield from _classify(here)
+        yield from _node_in(here, network)
+        yield from _route(here, network, view.config.service_network)
+        yield _arp(network)
+        yield Flow(SERVICE, 100, ip(), _to_node(here))
+        yield from _return(here)
+        yield from _external(here, view.config.vxlan_port)
+        yield _note(encode(view.config))
+
+    @hook
+    def node_flows(self, view: View, node: HostSubnet) -> Iterable[Flow]:
+        here = view.here
+        if node.subnet is None or node.subnet.overlaps(here.subnet):
+            return
+        tenant = Move(FIELDS["tun_id"], _SRC_TENANT)
+        yield Flow(
+            TUNNEL_IN,
+            100,
+            ip(tun_src=node.host_ip, ip_dst=here.subnet),
+            [tenant, Goto("ROUTE")],
+        )
+        yield Flow(
+            REMOTE,
+            100,
+            ip(ip_dst=node.subnet),
+            [
+                Move(_SRC_TENANT, FIELDS["tun_id"]),
+                SetField(FIELDS["tun_dst"], int(node.host_ip)),
+                Output(here.tunnel_port),
+            ],
+        )
+
+    @hook
+    def pod_flows(self, view: View, pod: Pod) -> Iterable[Flow]:
+        tenant, vni = view.tenant_of(pod), view.vni_of(pod)
+        if tenant is None or vni is None:
+            return
+        speaks_as = SetField(_SRC_TENANT, vni)
+        yield from _pod_in(pod, speaks_as)
+        yield Flow(
+            NODE_IN,
+            300,
+            ip(ip_src=pod.ip, ip_dst=view.config.network),
+            [speaks_as, Ct(SERVICE_ZONE, commit=True, mark=SERVICE_MARK), Goto("ROUTE")],
+        )
+        yield Flow(
+            POD_OUT,
+            100,
+            ip(ip_dst=pod.ip),
+            [
+                SetField(FIELDS["eth_src"], mac(VIRTUAL_MAC)),
+                SetField(FIELDS["eth_dst"], mac(pod.mac)),
+                SetField(_DST_TENANT, tenant),
+                SetField(_OUT_PORT, pod.ofport),
+                Goto("VERDICT"),
+            ],
+        )
+
+
+def _classify(here: Here) -> Iterable[Flow]:
+    # Pods have no IPv6 address; what they say in IPv6 could only deceive others (RFC 6104).
+    yield Flow(CLASSIFY, 300, ipv6())
+    yield Flow(CLASSIFY, 200, ip(in_port=here.tunnel_port), [Goto("TUNNEL_IN")])
+    yield Flow(CLASSIFY, 200, arp(in_port=here.tunnel_port))
+    yield Flow(CLASSIFY, 200, any_packet(in_port=here.node_port), [Goto("NODE_IN")])
+    yield Flow(CLASSIFY, 100, any_packet(), [Goto("POD_IN")])
+
+
+def _pod_in(pod: Pod, speaks_as: SetField) -> Iterable[Flow]:
+    yield Flow(
+        POD_IN,
+        100,
+        ip(in_port=pod.ofport, eth_src=pod.mac, ip_src=pod.ip),
+        [speaks_as, Goto("ROUTE")],
+    )
+    yield Flow(
+        POD_IN,
+        100,
+        arp(in_port=pod.ofport, eth_src=pod.mac, arp_spa=pod.ip, arp_sha=pod.mac),
+        [Goto("ARP")],
+    )
+
+
+def _node_in(here: Here, network: IPv4Network) -> Iterable[Flow]:
+    is_node: list[Action] = [SetField(_SRC_TENANT, GLOBAL_TENANT), Goto("ROUTE")]
+    yield Flow(NODE_IN, 200, ip(ip_src=here.gateway, ip_dst=network), is_node)
+    # A cluster address that is neither the node's nor a running pod's (pods have flows of higher
+    # priority) must not pass as the node.
+    yield Flow(NODE_IN, 150, ip(ip_src=network))
+    yield Flow(NODE_IN, 100, ip(ip_dst=network), is_node)
+    yield Flow(NODE_IN, 100, arp(), [Goto("ARP")])
+
+
+def _route(here: Here, network: IPv4Network, services: IPv4Network) -> Iterable[Flow]:
+    yield Flow(ROUTE, 300, ip(ip_dst=here.gateway), [Goto("EXTERNAL")])
+    yield Flow(ROUTE, 250, ip(ip_dst=_NOT_UNICAST))
+    yield Flow(ROUTE, 200, ip(ip_dst=here.subnet), [Goto("POD_OUT")])
+    yield Flow(ROUTE, 100, ip(ip_dst=network), [Goto("REMOTE")])
+    yield Flow(ROUTE, 100, ip(ip_dst=services), [Goto("SERVICE")])
+    yield Flow(ROUTE, 50, ip(), [Goto("EXTERNAL")])
+
+
+def _arp(network: IPv4Network) -> Flow:
+    """Answer for every address of the network, in the asker's own packet (RFC 826)."""
+    return Flow(
+        ARP,
+        100,
+        arp(arp_op=1, arp_tpa=network),
+        [
+            Move(FIELDS["eth_src"], FIELDS["eth_dst"]),
+            SetField(FIELDS["eth_src"], mac(VIRTUAL_MAC)),
+            SetField(FIELDS["arp_op"], 2),
+            Move(FIELDS["arp_sha"], FIELDS["arp_tha"]),
+            SetField(FIELDS["arp_sha"], mac(VIRTUAL_MAC)),
+            Move(FIELDS["arp_spa"], _SCRATCH),
+            Move(FIELDS["arp_tpa"], FIELDS["arp_spa"]),
+            Move(_SCRATCH, FIELDS["arp_tpa"]),
+            InPort(),
+        ],
+    )
+
+
+def _return(here: Here) -> Iterable[Flow]:
+    deliver = [Output(_OUT_PORT)]
+    # What the node sends has been through its translation already.
+    yield Flow(RETURN, 300, any_packet(in_port=here.node_port), deliver)
+    yield Flow(RETURN, 200, ip(ct_state="-trk"), [Ct(SERVICE_ZONE, table="RETURN")])
+    yield Flow(RETURN, 200, ip(ct_state="+trk+rpl", ct_mark=SERVICE_MARK), _to_node(here))
+    yield Flow(RETURN, 100, ip(ct_state="+trk"), deliver)
+
+
+def _external(here: Here, vxlan_port: int) -> Iterable[Flow]:
+    # A pod that could speak VXLAN to a node could speak as any tenant.
+    yield Flow(EXTERNAL, 200, udp(udp_dst=vxlan_port))
+    yield Flow(EXTERNAL, 100, ip(), _to_node(here))
+
+
+def _to_node(here: Here) -> list[SetField | Output]:
+    return [SetField(FIELDS["eth_dst"], mac(here.mac)), Output(here.node_port)]
+
+
+def _note(config: bytes) -> Flow:
+    """A flow that no packet meets: people read in a dump what made the flows beside it."""
+    return Flow(NOTE, 100, any_packet(), [Note(f"k8s-ovs {_VERSION} ".encode() + config)])

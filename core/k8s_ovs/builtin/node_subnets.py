@@ -1,0 +1,263 @@
+"""The core's own allocations: each Kubernetes node has a subnet as long as it is there.
+
+A record below `given/` says that a subnet was given to a Kubernetes node, so it is taken back when
+the node is gone. Records that people write for other hosts have none and are left alone. One that
+asks for a subnet (Assign) is a plugin's to answer, if any does, but where a node is: what the node
+has stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from k8s_ovs.model.codec import decode, encode, named
+from k8s_ovs.model.node import KubeNode
+from k8s_ovs.model.subnet import HostSubnet, free_subnets
+from k8s_ovs.plugin.hooks import Allocation, Kind, Problem, Write, hook
+from k8s_ovs.plugin.view import GIVEN, SUBNETS, View
+
+__all__ = ["NODE_SUBNETS", "Given", "NodeSubnets"]
+
+#: The name under which these hooks run.
+NODE_SUBNETS = "node-subnets"
+
+
+@frozen
+class Given:
+    """To which Kubernetes node the subnet under the same key was given."""
+
+    host: str = named("Host")
+    extra: Mapping[str, Any] = field(factory=dict)
+
+
+class NodeSubnets:
+    """Hooks of the core that give and take back subnets."""
+
+    @hook
+    def kinds(self) -> Iterable[Kind]:
+        return [
+            Kind(
+                SUBNETS,
+                partial(decode, HostSubnet),
+                encode,
+                asks=lambda record: record.assign,
+                holds=lambda record: record.subnet,
+            ),
+            Kind(GIVEN, partial(decode, Given), encode),
+        ]
+
+    @hook
+    def allocations(self, view: View) -> Iterable[Allocation | Problem]:
+        given: Mapping[str, Given] = view.all(GIVEN)
+        nodes, problems = _nodes_by_address(view, given)
+        yield from problems
+        owners = _Owners(
+            {key: record.host for key, record in given.items()},
+            {node.name: address for address, node in nodes.items()},
+            frozenset(node.name for node in view.nodes().values()),
+        )
+        yield from _taken_back(view, owners)
+        moves = _moves(view, owners)
+        for group in _groups(moves):
+            yield _moved(view, group)
+        # What moves is in two places until its records have followed.
+        busy = {key for move in moves for key in (move.old, move.new)}
+        free = free_subnets(view.config, view.taken())
+        for name, address in sorted(owners.now.items()):
+            if address not in busy:
+                yield from _wanted(view, address, name, owners, free)
+        for key, name in sorted(owners.places().items()):
+            if key not in busy:
+                yield from _answered(view, key, name)
+
+
+@frozen
+class _Owners:
+    """Whose is which key, and where are they now?
+
+    of: node's name by key. now: address by name, of nodes that can have a subnet. present: names
+    of all nodes.
+    """
+
+    of: Mapping[str, str]
+    now: Mapping[str, str]
+    present: frozenset[str]
+
+    def places(self) -> dict[str, str]:
+        """Nodes by the keys that are theirs: their addresses now, and where they were given one."""
+        given = {key: name for key, name in self.of.items() if name in self.present}
+        return given | {address: name for name, address in self.now.items()}
+
+    def left(self, key: str) -> bool:
+        """Whether the owner of `key` is gone, or has its subnet under its new address already."""
+        owner = self.of[key]
+        return owner not in self.present or self.of.get(self.now.get(owner, "")) == owner
+
+
+@frozen
+class _Move:
+    """A node whose subnet is to follow it from one address to another."""
+
+    name: str
+    old: str
+    new: str
+    record: HostSubnet
+
+
+def _nodes_by_address(
+    view: View, given: Mapping[str, Given]
+) -> tuple[dict[str, KubeNode], list[Problem]]:
+    """Nodes that can have a subnet; of two at one address the one that has its subnet there."""
+    nodes: dict[str, KubeNode] = {}
+    problems = []
+    for node in sorted(view.nodes().values(), key=lambda each: _standing(each, given)):
+        subject = f"node {node.name}"
+        if node.address is None:
+            problems.append(Problem(subject, "has no IPv4 InternalIP in its status yet"))
+        elif str(node.address) in nodes:
+            other = nodes[str(node.address)].name
+            problems.append(Problem(subject, f"has the address {node.address} of node {other}"))
+        elif node.address in view.config.network:
+            inside = f"InternalIP {node.address} is inside Network {view.config.network}"
+            problems.append(Problem(subject, inside))
+        else:
+            nodes[str(node.address)] = node
+    return nodes, problems
+
+
+def _standing(node: KubeNode, given: Mapping[str, Given]) -> tuple[bool, str]:
+    here = given.get(str(node.address))
+    return here is None or here.host != node.name, node.name
+
+
+def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
+    """Subnets of nodes that are gone: both records go together."""
+    in_use = set(owners.now.values())
+    for key, name in owners.of.items():
+        if name in owners.present or key in in_use:
+            continue
+        if unreadable := view.problem(SUBNETS, key):
+            yield Problem(f"node {name}", f"is gone, its subnet is not free: {unreadable}")
+            continue
+        # Whoever asks for something there already, now that the node is gone, is to be answered.
+        kinds = [GIVEN] if view.request(SUBNETS, key) else [GIVEN, SUBNETS]
+        writes = [_delete(view, kind, key) for kind in kinds]
+        existing = tuple(write for write in writes if write.revision)
+        yield Allocation(existing, f"node {name} is gone")
+
+
+def _moves(view: View, owners: _Owners) -> list[_Move]:
+    """Nodes at another address than their subnet, to which it can follow them."""
+    moves: dict[str, _Move] = {}
+    for old, name in sorted(owners.of.items()):
+        new, record = owners.now.get(name, old), view.subnet(old)
+        if new == old or owners.of.get(new) == name or record is None or record.subnet is None:
+            continue
+        there = view.subnet(new)
+        # A record that a person wrote for the new address counts for more.
+        if new in owners.of or there is None or there.subnet is None:
+            moves[name] = _Move(name, old, new, record)
+    while stuck := [each for each in moves.values() if not _makes_way(each.new, owners, moves)]:
+        for move in stuck:
+            del moves[move.name]
+    return list(moves.values())
+
+
+def _makes_way(key: str, owners: _Owners, moves: Mapping[str, _Move]) -> bool:
+    return key not in owners.of or owners.left(key) or owners.of[key] in moves
+
+
+def _groups(moves: Iterable[_Move]) -> list[list[_Move]]:
+    """Moves that must be made together, since one goes where another one leaves."""
+    groups: list[list[_Move]] = []
+    for move in moves:
+        ends = {move.old, move.new}
+        touching = [each for each in groups if any(ends & {m.old, m.new} for m in each)]
+        groups = [each for each in groups if each not in touching]
+        groups.append([move, *(one for each in touching for one in each)])
+    return groups
+
+
+def _moved(view: View, group: list[_Move]) -> Allocation | Problem:
+    told = ", ".join(f"node {move.name} moved from {move.old} to {move.new}" for move in group)
+    keys = sorted({key for move in group for key in (move.old, move.new)})
+    for key in keys:
+        if unreadable := view.problem(SUBNETS, key):
+            return Problem(told, f"and its subnet cannot: {unreadable}")
+    writes = []
+    for move in group:
+        new = move.record.moved(IPv4Address(move.new))
+        writes.append(Write(SUBNETS, move.new, new, view.written(SUBNETS, move.new)))
+        writes.append(_mark(view, move.new, move.name))
+    for key in keys:
+        if key not in {move.new for move in group}:
+            writes += [_delete(view, SUBNETS, key), _delete(view, GIVEN, key)]
+    return Allocation(tuple(writes), told)
+
+
+def _wanted(
+    view: View, address: str, name: str, owners: _Owners, free: Iterator[IPv4Network]
+) -> Iterator[Allocation | Problem]:
+    """What must be written so that the node `name`, which does not move, has a subnet."""
+    record, owner = view.subnet(address), owners.of.get(address)
+    if record is not None and record.subnet is not None:
+        if owner is None or (owner != name and owners.left(address)):
+            yield Allocation((_mark(view, address, name),), f"node {name} has its record")
+        elif owner != name:
+            yield Problem(f"node {name}", f"has the address {address}, where node {owner} was")
+    elif record is None and (unreadable := view.problem(SUBNETS, address)):
+        yield Problem(f"node {name}", f"has no subnet: {unreadable}")
+    elif (subnet := next(free, None)) is None:
+        full = f"has no subnet: all of Network {view.config.network} are taken"
+        yield Problem(f"node {name}", full)
+    else:
+        yield _joined(view, name, address, record, subnet)
+
+
+def _joined(
+    view: View, name: str, address: str, record: HostSubnet | None, subnet: IPv4Network
+) -> Allocation:
+    asked: HostSubnet | None = view.request(SUBNETS, address)
+    new = asked or record or HostSubnet(name, IPv4Address(address))
+    # Nodes have subnets of one size, from the lowest one up.
+    refused = asked is not None and (asked.subnet or asked.host_subnet_length) is not None
+    whole = evolve(
+        new,
+        host_ip=IPv4Address(address),
+        subnet=subnet,
+        assign=False,
+        reason=_is_nodes(address, name) if refused else None,
+    )
+    writes = (
+        Write(SUBNETS, address, whole, view.written(SUBNETS, address)),
+        _mark(view, address, name),
+    )
+    return Allocation(writes, f"node {name} joined")
+
+
+def _answered(view: View, key: str, name: str) -> Iterator[Allocation]:
+    """The refusal of what is asked for under a key of the node `name`, which has its subnet."""
+    record = view.subnet(key)
+    if view.request(SUBNETS, key) is None or record is None or record.subnet is None:
+        return
+    reason = _is_nodes(key, name)
+    answer = evolve(record, assign=False, reason=reason)
+    write = Write(SUBNETS, key, answer, view.written(SUBNETS, key))
+    yield Allocation((write,), f"subnet for {key} refused: {reason}")
+
+
+def _is_nodes(address: str, name: str) -> str:
+    return f"{address} is the address of node {name}"
+
+
+def _mark(view: View, address: str, name: str) -> Write:
+    return Write(GIVEN, address, Given(name), view.revision(GIVEN, address))
+
+
+def _delete(view: View, kind: str, key: str) -> Write:
+    return Write(kind, key, None, view.written(kind, key))

@@ -1,0 +1,177 @@
+"""`k8s-ovs config`: the network's configuration, and whether all records below it make sense."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from k8s_ovs.cli.cluster.config_change import (
+    changed_fields,
+    fields_of,
+    known_fields,
+    obstacles,
+    unknown_fields,
+)
+from k8s_ovs.cli.cluster.snapshot import Picture, opened, read_picture
+from k8s_ovs.cli.options import EtcdPlace, with_etcd
+from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError
+from k8s_ovs.hooks.manager import load_plugins
+from k8s_ovs.model.codec import decode
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.observe.etcd.client import Absent, Put, Unchanged
+from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
+from k8s_ovs.plugin.view import SUBNETS
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The network's configuration: one JSON object in etcd, followed by every node.",
+)
+
+
+@app.command("set")
+@with_etcd
+def set_config(
+    text: Annotated[
+        str | None, typer.Argument(metavar="[JSON]", help="The configuration itself.")
+    ] = None,
+    *,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", help="File that holds it, - for stdin.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it in spite of what stands in its way.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change and write nothing.")
+    ] = False,
+    if_absent: Annotated[
+        bool, typer.Option("--if-absent", help="Write nothing where there is one already.")
+    ] = False,
+    etcd: EtcdPlace,
+) -> None:
+    """Check a configuration, show what it changes, and write it; it replaces the old one whole.
+
+    Its fields are Name, Network, HostSubnetLength (host bits of a node's subnet), ServiceNetwork
+    and PluginName; MTU and VXLANPort if wanted.
+
+    Refused, until --force is given: plugins that are not installed here (other nodes may have
+    them), and a network that does not hold the subnets that hosts have.
+
+    \b
+    Examples:
+      k8s-ovs config set -f network.json --dry-run
+      k8s-ovs config show -o json | jq '.MTU=1400' | k8s-ovs config set -f -
+    """
+    label, data = _given(text, file)
+    new = decode(NetworkConfig, label, data)
+    picture = read_picture(etcd)
+    there = f"{picture.key} is there already and stays (--if-absent)"
+    if if_absent and picture.revision_of_config:
+        typer.echo(there)
+        return
+    for problem in _against(picture, new):
+        if not force:
+            raise K8sOvsError(f"{problem}; to write it all the same, add --force")
+        complain("warning", problem)
+    for name in unknown_fields(new):
+        known = ", ".join(known_fields())
+        complain("warning", f"{name}: no such field is known, it is kept as it is; known: {known}")
+    changes = changed_fields(picture.config, new)
+    rows = [(each.field, each.old or "-", each.new or "-") for each in changes]
+    say_columns(("FIELD", "OLD", "NEW"), rows)
+    if not changes:
+        typer.echo(f"{picture.key} is so already")
+    elif dry_run:
+        typer.echo("nothing was written (--dry-run)")
+    elif _write(etcd, picture, data):
+        typer.echo(f"{picture.key} is written; k8s-ovs status says on each node what came of it")
+    elif if_absent:
+        typer.echo(there)
+    else:
+        raise K8sOvsError(f"{picture.key} has been changed meanwhile; look at it and try again")
+
+
+@app.command()
+@with_etcd
+def show(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
+    """Show the configuration: with defaults as a table, as it is in etcd as JSON.
+
+    \b
+    Examples:
+      k8s-ovs config show
+      k8s-ovs config show -o json
+    """
+    picture = read_picture(etcd)
+    config = picture.needed_config()
+    if output is Output.JSON:
+        say_json(json.loads(picture.raw["config"]))
+    else:
+        say_columns(("FIELD", "VALUE"), fields_of(config).items())
+
+
+@app.command()
+@with_etcd
+def check(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
+    """Check the configuration and every record below it; exit status 1 if something is wrong.
+
+    \b
+    Examples:
+      k8s-ovs config check
+      k8s-ovs config check -o json
+    """
+    picture = read_picture(etcd)
+    notes = [f"{path}: no kind of record has this key" for path in picture.stray]
+    if output is Output.JSON:
+        found = {"key": picture.key, "records": len(picture.raw)}
+        say_json({**found, "problems": picture.problems, "notes": notes})
+    else:
+        for note in notes:
+            complain("warning", note)
+        for problem in picture.problems:
+            complain("error", problem)
+        if not picture.problems:
+            typer.echo(f"{picture.key} and {len(picture.raw) - 1} records below it: no problem")
+    if picture.problems:
+        raise typer.Exit(1)
+
+
+def _given(text: str | None, file: str | None) -> tuple[str, bytes]:
+    """What the configuration is called in errors, and its JSON."""
+    if (text is None) == (file is None):
+        raise InvalidRecord("config set: expected either JSON or --file FILE")
+    if text is not None:
+        return "JSON", text.encode()
+    if file == "-":
+        return "stdin", sys.stdin.buffer.read()
+    try:
+        return f"--file {file}", Path(str(file)).read_bytes()
+    except OSError as error:
+        raise InvalidRecord(f"--file {file}: {error.strerror}") from error
+
+
+def _against(picture: Picture, new: NetworkConfig) -> list[str]:
+    """What speaks against writing `new`, a line a reason."""
+    said = []
+    try:
+        load_plugins(new.plugin_name)
+    except PluginError as error:
+        said.append(str(error))
+    subnets = picture.world.of(SUBNETS)
+    records = {key: (record.value, record.revision) for key, record in subnets.items()}
+    return said + obstacles(picture.config, new, records)
+
+
+def _write(place: EtcdPlace, picture: Picture, data: bytes) -> bool:
+    """As it was given, on one line. False: another one has written meanwhile, and that stays."""
+    value = json.dumps(json.loads(data), separators=(",", ":")).encode()
+    unchanged = Unchanged(picture.key, picture.revision_of_config)
+    compare = unchanged if picture.revision_of_config else Absent(picture.key)
+    with opened(place) as etcd:
+        return etcd.txn([compare], [Put(picture.key, value)]).succeeded

@@ -1,0 +1,140 @@
+"""What etcd (and the API server) say of the network, read once, with the daemon's own code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from attrs import frozen
+
+from k8s_ovs.cli.options import EtcdPlace
+from k8s_ovs.errors import InvalidRecord, PluginError
+from k8s_ovs.hooks.manager import PluginManager, load_plugins
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node_status import SEEN, STATUS
+from k8s_ovs.node.ingest import ETCD, KUBE, Intake
+from k8s_ovs.observe.etcd.client import Etcd
+from k8s_ovs.observe.kube import Kube, KubeSettings, Resource, list_resource
+from k8s_ovs.observe.watch_event import Entry, Snapshot
+from k8s_ovs.plugin.view import QUARANTINE, World
+
+__all__ = ["Picture", "kube_from_environment", "opened", "picture_of", "read_picture"]
+
+
+@frozen
+class Picture:
+    """The records below the prefix, as the daemons understand them.
+
+    config None: `problems` says why. manager: the configured plugins; the core's hooks alone where
+    those cannot be loaded. raw: every record by its path below the prefix. stray: paths below the
+    network's Name that no kind of record has. revision_of_config: etcd's mod_revision of the key;
+    0: it is not there.
+    """
+
+    key: str
+    config: NetworkConfig | None
+    manager: PluginManager
+    world: World
+    raw: Mapping[str, bytes]
+    revision_of_config: int
+    stray: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def needed_config(self) -> NetworkConfig:
+        """The configuration. Raises InvalidRecord that says what to do where there is none."""
+        if self.config is None:
+            raise InvalidRecord(self.problems[0])
+        return self.config
+
+
+@contextmanager
+def opened(place: EtcdPlace) -> Iterator[Etcd]:
+    """A client of etcd for as long as the block lasts."""
+    etcd = Etcd(place.settings)
+    try:
+        yield etcd
+    finally:
+        etcd.close()
+
+
+def kube_from_environment() -> Kube | None:
+    """The API server that the environment names; None: it names none. Raises InvalidRecord."""
+    named = ("KUBECONFIG", "KUBERNETES_MASTER", "KUBERNETES_SERVICE_HOST")
+    if not any(os.environ.get(name) for name in named):
+        return None
+    return Kube(KubeSettings.from_environment(os.environ))
+
+
+def read_picture(place: EtcdPlace, kube: Kube | None = None, hostname: str = "") -> Picture:
+    """Read all records. kube: where the plugins' resources are read, None: they are not.
+
+    hostname: this node's, for resources of which a plugin wants just this node's objects.
+    Raises what Etcd and Kube raise.
+    """
+    with opened(place) as etcd:
+        found, revision = etcd.list(f"{place.prefix}/")
+    entries = {
+        key.removeprefix(f"{place.prefix}/"): Entry(each.value, each.mod_revision)
+        for key, each in found.items()
+    }
+    picture = picture_of(place.prefix, entries, revision)
+    if kube is None or picture.config is None:
+        return picture
+    return picture_of(place.prefix, entries, revision, _resources(kube, picture.manager, hostname))
+
+
+def picture_of(
+    prefix: str, entries: Mapping[str, Entry], revision: int, others: Iterable[Snapshot] = ()
+) -> Picture:
+    """The picture that follows from etcd's entries, by path below the prefix, and other facts."""
+    intake = Intake()
+    for fact in (Snapshot(ETCD, entries, revision), *others):
+        intake.absorb(fact)
+    config, reason = intake.config()
+    problems = [] if config else [_no_config(prefix, reason, absent="config" not in entries)]
+    manager = PluginManager({})
+    world = World()
+    if config:
+        try:
+            manager = load_plugins(config.plugin_name)
+        except PluginError as error:
+            problems.append(str(error))
+        changes = intake.changes(config, manager.kinds, manager.resources)
+        world = world.changed(changes, revision)
+    problems += [record.value for _, record in sorted(world.of(QUARANTINE).items())]
+    return Picture(
+        key=f"{prefix}/config",
+        config=config,
+        manager=manager,
+        world=world,
+        raw={path: entry.value for path, entry in entries.items()},
+        revision_of_config=entries["config"].revision if "config" in entries else 0,
+        stray=_stray(config, manager, entries),
+        problems=tuple(problems),
+    )
+
+
+def _no_config(prefix: str, reason: str, *, absent: bool) -> str:
+    if absent:
+        return f"there is no configuration at {prefix}/config; make one: k8s-ovs config set JSON"
+    return f"{reason}; the key is {prefix}/config"
+
+
+def _stray(
+    config: NetworkConfig | None, manager: PluginManager, entries: Mapping[str, Entry]
+) -> tuple[str, ...]:
+    if config is None:
+        return ()
+    # The allocator's seat and what nodes say of themselves are no records of the network.
+    known = {*manager.kinds, "allocator", STATUS, SEEN}
+    paths = (path.split("/") for path in entries)
+    return tuple(
+        "/".join(words) for words in paths if words[0] == config.name and words[1] not in known
+    )
+
+
+def _resources(kube: Kube, manager: PluginManager, hostname: str) -> Iterator[Snapshot]:
+    for name, wanted in manager.resources.items():
+        selector = f"spec.nodeName={hostname}" if wanted.here_only else ""
+        yield list_resource(kube, Resource(wanted.path, KUBE + name, selector))[0]

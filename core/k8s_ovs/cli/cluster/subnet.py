@@ -1,0 +1,132 @@
+"""`k8s-ovs subnet`: which host has which part of the network, as far as etcd knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from ipaddress import IPv4Address
+from typing import Any
+
+import typer
+from attrs import asdict, frozen
+
+from k8s_ovs.cli.cluster.snapshot import Picture, read_picture
+from k8s_ovs.cli.options import EtcdPlace, with_etcd
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.subnet import HostSubnet, free_subnets
+from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
+from k8s_ovs.plugin.view import GIVEN, QUARANTINE, REQUESTS, SUBNETS
+
+__all__ = ["SubnetRow", "app", "subnet_rows"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The parts of the network that hosts have.",
+)
+
+
+@frozen
+class SubnetRow:
+    """A record below `subnets/`. given_to: "node" (taken back when the Kubernetes node is deleted)
+    or "hand" (a person's). problem: why the record does not count; empty: it does."""
+
+    host: str
+    address: str
+    subnet: str
+    given_to: str
+    state: str
+    problem: str
+
+
+@app.callback()
+def _group() -> None:
+    """The parts of the network that hosts have."""
+
+
+@app.command("list")
+@with_etcd
+def list_subnets(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
+    """List all hosts with a record: Kubernetes nodes and those that people added by hand.
+
+    STATE is ok, waiting (for the allocator to give a subnet), refused (what was asked for), or
+    quarantined: such a record does not count, and its last good value stays where one was seen. The
+    reason stands below.
+
+    \b
+    Examples:
+      k8s-ovs subnet list
+      k8s-ovs subnet list -o json
+    """
+    picture = read_picture(etcd)
+    config = picture.needed_config()
+    rows = subnet_rows(picture)
+    if output is Output.JSON:
+        say_json([asdict(row) for row in rows])
+        return
+    head = ("HOST", "ADDRESS", "SUBNET", "GIVEN TO", "STATE")
+    say_columns(head, ((r.host, r.address, r.subnet, r.given_to, r.state) for r in rows))
+    for row in rows:
+        if row.problem:
+            complain("warning", row.problem)
+    typer.echo(_room(config, picture))
+
+
+def subnet_rows(picture: Picture) -> list[SubnetRow]:
+    """All records below `subnets/`, by address, quarantined ones as far as they can be read."""
+    world = picture.world
+    rows = {key: _row(picture, key, record.value) for key, record in world.of(SUBNETS).items()}
+    start = f"{SUBNETS}/"
+    for path, record in world.of(REQUESTS).items():
+        if path.startswith(start):
+            key = path.removeprefix(start)
+            asked: HostSubnet = record.value
+            subnet = rows[key].subnet if key in rows else "-"
+            given_to = _given_to(picture, key)
+            rows[key] = SubnetRow(asked.host, key, subnet, given_to, "waiting", "")
+    for path, record in world.of(QUARANTINE).items():
+        if path.startswith(start):
+            key = path.removeprefix(start)
+            rows[key] = _quarantined(picture, key, record.value)
+    return [rows[key] for key in sorted(rows, key=_by_number)]
+
+
+def _row(picture: Picture, key: str, record: HostSubnet) -> SubnetRow:
+    state = "ok" if record.subnet else "waiting"
+    problem = ""
+    if record.reason is not None:
+        state, problem = "refused", f"{SUBNETS}/{key}: {record.reason}"
+    subnet = str(record.subnet or "-")
+    return SubnetRow(record.host, key, subnet, _given_to(picture, key), state, problem)
+
+
+def _given_to(picture: Picture, key: str) -> str:
+    return "node" if key in picture.world.of(GIVEN) else "hand"
+
+
+def _quarantined(picture: Picture, key: str, problem: str) -> SubnetRow:
+    found: Any = None
+    with suppress(ValueError):
+        found = json.loads(picture.raw[f"{picture.needed_config().name}/{SUBNETS}/{key}"])
+    record = found if isinstance(found, dict) else {}
+    host, subnet = str(record.get("Host") or "?"), str(record.get("Subnet") or "-")
+    return SubnetRow(host, key, subnet, _given_to(picture, key), "quarantined", problem)
+
+
+def _room(config: NetworkConfig, picture: Picture) -> str:
+    taken = [each.value.subnet for each in picture.world.of(SUBNETS).values()]
+    free = _count(free_subnets(config, [subnet for subnet in taken if subnet is not None]))
+    whole = 1 << (config.node_prefix - config.network.prefixlen)
+    return f"{free} of {whole} subnets (/{config.node_prefix} of {config.network}) are free"
+
+
+def _count(each: Iterable[object]) -> int:
+    return sum(1 for _ in each)
+
+
+def _by_number(key: str) -> tuple[int, str]:
+    try:
+        return int(IPv4Address(key)), key
+    except ValueError:
+        return 0, key

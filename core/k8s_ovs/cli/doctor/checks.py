@@ -1,0 +1,187 @@
+"""What the answers of a node's parts mean, and what to do where they are not good. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from k8s_ovs.cli.cluster.snapshot import Picture
+from k8s_ovs.cli.doctor.observations import CniFacts, Facts, NodeFacts
+from k8s_ovs.cli.host.status import SwitchWord
+from k8s_ovs.cli.host.this_node import DaemonWord
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.hooks.manager import Failure
+from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig
+from k8s_ovs.node.install.cni_config import BINARY, PORTMAP
+from k8s_ovs.node.switch import NODE_PORT
+from k8s_ovs.plugin.hooks import Check
+
+__all__ = ["core_checks", "plugin_checks"]
+
+_DAEMON_LOG = "its log says more (journalctl -u k8s-ovs, or kubectl logs of its pod)"
+_DAEMON_MENDS = f"the daemon mends this within a minute; if it stays, {_DAEMON_LOG}"
+_WITHIN_SECONDS = "a running daemon mends this within 10 s: see whether it is well, and its log"
+_AT_ITS_START = "restart the daemon: it sets this at its start"
+
+
+def core_checks(facts: Facts) -> Iterator[Check]:
+    """One check a thing, in the order in which they depend on each other."""
+    yield from _switch(facts)
+    yield from _etcd(facts.picture)
+    yield _kube(facts.kube)
+    if isinstance(facts.node, K8sOvsError):
+        # An unreachable etcd or switch is named above already.
+        known = (facts.switch.problem, str(facts.picture), *_problems(facts.picture))
+        if str(facts.node) not in known:
+            yield Check("place", False, str(facts.node), "look at: k8s-ovs subnet list")
+    elif isinstance(facts.picture, Picture):
+        yield from _node(facts.node, facts.picture.needed_config())
+    yield _cni(facts.cni, outside=facts.kube == "")
+    # No runtime is to start it on a host that serves no pods.
+    if facts.kube != "":
+        yield _cni_program(facts.cni_program)
+    yield _daemon(facts.daemon)
+
+
+def plugin_checks(facts: Facts) -> Iterator[Check]:
+    """What the configured plugins have to say; a plugin that fails is a check that is not ok."""
+    if isinstance(facts.picture, K8sOvsError) or isinstance(facts.node, K8sOvsError):
+        return
+    manager = facts.picture.manager
+    for plugin, result in manager.doctor_checks(manager.view(facts.node.world)):
+        if isinstance(result, Failure):
+            yield Check(plugin, False, str(result), "tell the plugin's author")
+        else:
+            yield from result
+
+
+def _switch(facts: Facts) -> Iterator[Check]:
+    switch = facts.switch
+    if switch.problem:
+        advice = "start Open vSwitch (systemctl start openvswitch-switch), or give --ovs-run-dir"
+        if switch.datapath is not None:
+            advice = "is ovs-vswitchd running? systemctl restart openvswitch-switch"
+        elif "is not there" in switch.problem:
+            advice = "see what the daemon waits for"
+        yield Check("Open vSwitch", False, switch.problem, advice)
+    else:
+        version = f"version {switch.version}, " if switch.version else ""
+        yield Check("Open vSwitch", True, f"{version}br0 has {switch.flows} flows")
+    if switch.datapath:
+        yield _datapath(switch, facts.in_kernel)
+
+
+def _datapath(switch: SwitchWord, in_kernel: bool | K8sOvsError) -> Check:
+    if switch.datapath != "netdev":
+        return Check("datapath", True, "the kernel's")
+    if in_kernel is True:
+        advice = "start the daemon with --datapath auto or system: the kernel's is faster"
+        return Check("datapath", False, "userspace, though this kernel has one", advice)
+    return Check("datapath", True, "userspace: this kernel has none (modprobe openvswitch)")
+
+
+def _etcd(picture: Picture | K8sOvsError) -> Iterator[Check]:
+    if isinstance(picture, K8sOvsError):
+        yield Check("etcd", False, str(picture), "check --etcd-endpoints and that etcd runs")
+        return
+    yield Check("etcd", True, f"{len(picture.raw)} keys")
+    for problem in picture.problems:
+        yield Check("records", False, problem, "mend the record; k8s-ovs config check lists all")
+    if not picture.problems:
+        yield Check("records", True, "all make sense")
+
+
+def _problems(picture: Picture | K8sOvsError) -> Sequence[str]:
+    return () if isinstance(picture, K8sOvsError) else picture.problems
+
+
+def _kube(kube: str | K8sOvsError) -> Check:
+    if isinstance(kube, K8sOvsError):
+        return Check("API server", False, str(kube), "check KUBECONFIG or KUBERNETES_MASTER")
+    named = kube or "not asked: the environment has no KUBECONFIG and no KUBERNETES_MASTER"
+    return Check("API server", True, named)
+
+
+def _node(node: NodeFacts, config: NetworkConfig) -> Iterator[Check]:
+    here = node.here
+    yield Check("place", True, f"{here.subnet} under {here.host_ip}")
+    yield _mtu(node, config)
+    yield _tun0(node.tun0)
+    yield _masquerade(node, config)
+    yield _flows(node)
+    for failure in node.failures:
+        yield Check("plugins", False, failure, "tell the plugin's author")
+
+
+def _mtu(node: NodeFacts, config: NetworkConfig) -> Check:
+    if isinstance(node.underlay_mtu, K8sOvsError):
+        return Check("MTU", False, str(node.underlay_mtu), "has this node lost its address?")
+    most = node.underlay_mtu - VXLAN_OVERHEAD
+    if node.here.mtu <= most:
+        return Check("MTU", True, f"{node.here.mtu} for pods, {node.underlay_mtu} below")
+    found = f"MTU {config.mtu} of the configuration, the underlay carries {most} at most"
+    return Check("MTU", False, found, "large packets to other nodes are lost: lower MTU")
+
+
+def _masquerade(node: NodeFacts, config: NetworkConfig) -> Check:
+    name = "nftables"
+    if isinstance(node.masquerade, K8sOvsError):
+        return Check(name, False, str(node.masquerade), "install nftables and run this as root")
+    if not node.masquerade:
+        found = f"no table inet k8s-ovs for {config.network}: pods do not reach the outside"
+        return Check(name, False, found, _AT_ITS_START)
+    return Check(name, True, f"masquerades what leaves {config.network}")
+
+
+def _flows(node: NodeFacts) -> Check:
+    if isinstance(node.delta, K8sOvsError):
+        return Check("flows", False, str(node.delta), "is ovs-vswitchd running?")
+    adds, deletes = len(node.delta.adds), len(node.delta.deletes)
+    if adds or deletes:
+        found = f"{adds} are missing, {deletes} are too much"
+        return Check("flows", False, found, f"look at: k8s-ovs flows --diff; {_DAEMON_MENDS}")
+    return Check("flows", True, "as they should be")
+
+
+def _tun0(wrong: list[str] | K8sOvsError) -> Check:
+    name = NODE_PORT
+    if isinstance(wrong, K8sOvsError):
+        return Check(name, False, str(wrong), _AT_ITS_START)
+    if wrong:
+        return Check(name, False, f"to be done: {', '.join(wrong)}", _WITHIN_SECONDS)
+    return Check(name, True, "address, route, MTU and sysctls as they should be")
+
+
+def _cni(cni: CniFacts | K8sOvsError, *, outside: bool) -> Check:
+    """outside: it may be a host that serves no pods."""
+    name = "CNI"
+    if isinstance(cni, K8sOvsError):
+        return Check(name, False, str(cni), "run this as root")
+    if cni.first is None:
+        advice = "k8s-ovs install-cni, or start the daemon with --install-cni"
+        return Check(name, outside, "no configuration for the container runtime", advice)
+    if BINARY not in cni.plugins:
+        found = f"the container runtime takes {cni.first}, which is of another network"
+        return Check(name, outside, found, "move it away: the first by name is taken")
+    if cni.missing:
+        found = f"{cni.first} needs what is not installed: {', '.join(cni.missing)}"
+        return Check(name, False, found, "install it, or run k8s-ovs install-cni")
+    served = "" if PORTMAP in cni.plugins else "; no hostPort, as portmap is not chained"
+    return Check(name, True, f"{cni.first}: {', '.join(cni.plugins)}{served}")
+
+
+def _cni_program(said: str | K8sOvsError) -> Check:
+    name = "CNI program"
+    if isinstance(said, K8sOvsError):
+        return Check(name, False, str(said), "install it anew: k8s-ovs install-cni")
+    return Check(name, True, said)
+
+
+def _daemon(daemon: DaemonWord | K8sOvsError) -> Check:
+    if isinstance(daemon, K8sOvsError):
+        return Check("daemon", False, str(daemon), "check --cni-socket and who may read there")
+    if daemon.ready:
+        return Check("daemon", True, f"process {daemon.listening} serves the CNI")
+    advice = f"{_DAEMON_LOG[0].upper()}{_DAEMON_LOG[1:]}"
+    if not daemon.running:
+        advice = "start it: k8s-ovs node --etcd-endpoints=...; or give --cni-socket"
+    return Check("daemon", False, daemon.trouble, advice)

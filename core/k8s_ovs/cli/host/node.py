@@ -1,0 +1,134 @@
+"""`k8s-ovs node`: the daemon of every node."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from typing import Annotated
+
+import structlog
+import typer
+
+from k8s_ovs.cli import options
+from k8s_ovs.errors import InvalidRecord, K8sOvsError
+from k8s_ovs.node.daemon import Daemon
+from k8s_ovs.node.install.cni_config import SOCKET, Style
+from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR
+from k8s_ovs.node.settings import NodeSettings
+from k8s_ovs.observe.kube import KubeSettings
+
+__all__ = ["run"]
+
+
+def run(
+    *,
+    etcd_endpoints: options.Endpoints = "http://127.0.0.1:2379",
+    etcd_prefix: options.Prefix = "/k8s.ovs.com/ovs/network",
+    etcd_cafile: options.CaFile = None,
+    etcd_certfile: options.CertFile = None,
+    etcd_keyfile: options.KeyFile = None,
+    etcd_username: options.Username = None,
+    etcd_password: options.Password = None,
+    network: Annotated[
+        str | None, typer.Option(help="Refuse a configuration with another Name.")
+    ] = None,
+    hostname: Annotated[
+        str | None,
+        typer.Option(help="The node's name, where kubelet has --hostname-override."),
+    ] = None,
+    datapath: Annotated[
+        str, typer.Option(help="auto, system (the kernel's) or netdev (userspace).")
+    ] = "auto",
+    cni_socket: options.CniSocket = SOCKET,
+    ovs_run_dir: options.OvsRunDir = options.OVS_RUN_DIR,
+    metrics_address: Annotated[
+        str, typer.Option(help='HOST:PORT of the metrics page, "" for none.')
+    ] = "127.0.0.1:9477",
+    cni_wait: Annotated[
+        float, typer.Option(min=0, help="Seconds for which an ADD waits for the network.")
+    ] = 30.0,
+    install_cni: Annotated[
+        bool,
+        typer.Option(
+            "--install-cni", help="Once the network is ready, do what k8s-ovs install-cni does."
+        ),
+    ] = False,
+    cni_style: options.CniStyle = Style.AUTO,
+    bin_dir: options.BinDir = BIN_DIR,
+    conf_dir: options.ConfDir = CONF_DIR,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
+) -> None:
+    """Run the daemon of this node until SIGTERM. Pods and packets go on without it.
+
+    The API server is named by KUBECONFIG, KUBERNETES_MASTER (host:port or URL) or the pod's
+    service account; without one, this host is no Kubernetes node: it joins the network by its
+    record below subnets/, serves no pods, and has no part in giving subnets.
+
+    \b
+    Examples:
+      KUBECONFIG=/etc/kubernetes/admin.conf k8s-ovs node --etcd-endpoints=http://10.0.0.1:2379
+      k8s-ovs node --etcd-endpoints=https://a:2379,https://b:2379 --etcd-cafile=ca.pem
+    """
+    _set_up_log(log_level, log_format)
+    if os.geteuid() != 0:
+        raise K8sOvsError(f"k8s-ovs node must run as root, found uid {os.geteuid()}")
+    settings = NodeSettings(
+        etcd=options.etcd_settings(
+            etcd_endpoints,
+            etcd_cafile,
+            etcd_certfile,
+            etcd_keyfile,
+            etcd_username,
+            etcd_password,
+        ),
+        prefix=etcd_prefix.rstrip("/"),
+        hostname=hostname or socket.gethostname().lower(),
+        kube=_kube_settings(),
+        cni_socket=cni_socket,
+        ovs_run_dir=ovs_run_dir,
+        network=network,
+        datapath=datapath,
+        metrics=metrics_address or None,
+        patience=cni_wait,
+        install_cni=cni_style if install_cni else None,
+        bin_dir=bin_dir,
+        conf_dir=conf_dir,
+    )
+    Daemon(settings).run()
+
+
+def _kube_settings() -> KubeSettings | None:
+    """None where the environment names no API server at all."""
+    named = ("KUBECONFIG", "KUBERNETES_MASTER", "KUBERNETES_SERVICE_HOST")
+    if not any(os.environ.get(name) for name in named):
+        return None
+    return KubeSettings.from_environment(os.environ)
+
+
+def _set_up_log(level: str, form: str) -> None:
+    """One line an event on stderr. Raises InvalidRecord naming the flag."""
+    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+    if level not in levels:
+        raise InvalidRecord(f"--log-level: found {level}, expected one of {', '.join(levels)}")
+    if form not in ("text", "json"):
+        raise InvalidRecord(f"--log-format: found {form}, expected text or json")
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(levels[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=max(levels[level], logging.WARNING), stream=sys.stderr)

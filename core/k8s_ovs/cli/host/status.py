@@ -1,0 +1,137 @@
+"""`k8s-ovs status`: how this node is, as its daemon and Open vSwitch say it now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from attrs import asdict, frozen
+
+from k8s_ovs.cli.host.this_node import (
+    DaemonWord,
+    connected_switch,
+    daemon_word,
+    hostname_of,
+    management_socket,
+    own_bridge,
+)
+from k8s_ovs.cli.options import OVS_RUN_DIR, CniSocket, OvsRunDir
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.node.install.cni_config import SOCKET
+from k8s_ovs.ovs.openflow.client import OpenFlow
+from k8s_ovs.plugin.command.output import Output, OutputForm, as_columns, complain, say_json
+
+__all__ = ["SwitchWord", "run", "status_rows"]
+
+_TIMEOUT = 2.0
+
+
+@frozen
+class SwitchWord:
+    """What Open vSwitch says. problem: why it or its bridge is not as it should be; empty: it is.
+
+    version: None where nobody wrote it into the database. flows: how many the bridge has.
+    """
+
+    version: str | None = None
+    datapath: str | None = None
+    flows: int | None = None
+    problem: str = ""
+
+
+def run(
+    *,
+    output: OutputForm = Output.TABLE,
+    cni_socket: CniSocket = SOCKET,
+    ovs_run_dir: OvsRunDir = OVS_RUN_DIR,
+) -> None:
+    """Show how this node is; exit status 0 only if pods can be attached and packets flow.
+
+    \b
+    Examples:
+      k8s-ovs status
+      k8s-ovs status -o json | jq -r .waiting_for
+    """
+    word = daemon_word(cni_socket)
+    switch = switch_word(ovs_run_dir)
+    ready = word.ready and not switch.problem
+    if output is Output.JSON:
+        said = {"node": hostname_of(word), **word.status}
+        now = {"ready": ready, "waiting_for": word.trouble or switch.problem}
+        say_json({**said, **now, "running": word.running, "switch": asdict(switch)})
+    else:
+        _say(word, switch, ready)
+    if not ready:
+        raise typer.Exit(1)
+
+
+def switch_word(ovs_run_dir: Path) -> SwitchWord:
+    """Ask the database, then the bridge itself: ovs-vswitchd may hang while the other runs."""
+    version = datapath = None
+    try:
+        with connected_switch(ovs_run_dir) as switch:
+            version = switch.ovsdb.switch().ovs_version
+            datapath = own_bridge(switch).datapath_type or "system"
+        bridge = OpenFlow.connect(management_socket(ovs_run_dir), _TIMEOUT)
+        try:
+            return SwitchWord(version, datapath, len(bridge.dump()))
+        finally:
+            bridge.close()
+    except K8sOvsError as error:
+        return SwitchWord(version, datapath, None, str(error))
+
+
+def status_rows(word: DaemonWord, switch: SwitchWord) -> Iterator[tuple[str, str]]:
+    """What there is to say, as (what, how it is)."""
+    status: Mapping[str, Any] = word.status
+    if here := status.get("here"):
+        place = f"subnet {here['subnet']}, address {here['address']}, MTU {here['mtu']}"
+        yield "network", f"{here['network']}: {place}"
+    version = f", version {status['version']}" if status else ""
+    state = f"process {word.listening}" if word.running else "NOT RUNNING"
+    yield "daemon", f"{state}{version}"
+    yield "Open vSwitch", _switch_state(switch)
+    for name, visible in status.get("sources", {}).items():
+        yield name, _sight(visible, word.running)
+    if "pods" in status:
+        yield "pods", str(status["pods"])
+        installed = "?" if switch.flows is None else switch.flows
+        yield "flows", f"{status['flows']} wanted, {installed} installed"
+        yield "plugins", ", ".join(status["plugins"])
+    for plugin, said in status.get("of_plugins", {}).items():
+        yield plugin, _plain(said)
+
+
+def _say(word: DaemonWord, switch: SwitchWord, ready: bool) -> None:
+    name = hostname_of(word)
+    if ready:
+        typer.secho(f"{name} is ready", bold=True)
+    else:
+        typer.secho(f"{name} is NOT READY: {word.trouble or switch.problem}", bold=True)
+    for line in as_columns([("", *row) for row in status_rows(word, switch)]):
+        typer.echo(line)
+    if not word.running and word.status:
+        complain("warning", "what stands above is the daemon's last word, before it ended")
+    for problem in word.status.get("problems", ()):
+        complain("warning", problem)
+
+
+def _switch_state(switch: SwitchWord) -> str:
+    if switch.problem:
+        return f"NOT REACHED: {switch.problem}"
+    version = f"version {switch.version}, " if switch.version else ""
+    return f"reached, {version}{switch.datapath} datapath"
+
+
+def _sight(visible: bool, running: bool) -> str:
+    if not running:
+        return "unknown"
+    return "in sight" if visible else "OUT OF SIGHT: the last good picture stays"
+
+
+def _plain(said: Any) -> str:
+    if isinstance(said, dict):
+        return ", ".join(f"{name}: {value}" for name, value in said.items())
+    return str(said)

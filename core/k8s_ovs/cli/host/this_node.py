@@ -1,0 +1,154 @@
+"""This node as its own parts tell it: the daemon's status file, Open vSwitch, its flows wanted."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from k8s_ovs.cli.cluster.snapshot import Picture
+from k8s_ovs.errors import K8sOvsError, SwitchError, Unavailable
+from k8s_ovs.link.node_port import local_addresses, underlay_mtu
+from k8s_ovs.model.network import VXLAN_OVERHEAD
+from k8s_ovs.model.node import Here
+from k8s_ovs.model.pod import mac_of
+from k8s_ovs.node.cni.listener import listening_process
+from k8s_ovs.node.own_subnet import find_place
+from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT, Switch
+from k8s_ovs.ovs.ovsdb.state import Bridge
+from k8s_ovs.plugin.view import CONFIG, HERE, PODS, QUARANTINE, SUBNETS, Record
+from k8s_ovs.reconcile.reconciler import Reconciler
+
+__all__ = [
+    "DaemonWord",
+    "connected_switch",
+    "daemon_word",
+    "desired_flows",
+    "hostname_of",
+    "management_socket",
+    "own_bridge",
+    "own_place",
+]
+
+_TIMEOUT = 2.0
+
+
+@frozen
+class DaemonWord:
+    """What the daemon last wrote of itself, and whether it is still there.
+
+    status: as node/status.py writes it; empty: nothing was ever written. listening: the process
+    at its socket, None: there is none.
+    """
+
+    status: Mapping[str, Any]
+    listening: int | None
+
+    @property
+    def running(self) -> bool:
+        """Whether the status is that of a daemon that runs."""
+        return self.listening is not None and self.listening == self.status.get("pid")
+
+    @property
+    def ready(self) -> bool:
+        return self.running and bool(self.status.get("ready"))
+
+    @property
+    def trouble(self) -> str:
+        """Why the network is not ready on this node; empty: it is."""
+        if self.running:
+            return str(self.status.get("waiting_for", ""))
+        if self.listening is not None:
+            return f"the daemon (process {self.listening}) has not written its status yet"
+        pid = self.status.get("pid")
+        last = f"; the last one was process {pid}" if pid else ""
+        return f"the daemon is not running{last}"
+
+
+def daemon_word(cni_socket: Path) -> DaemonWord:
+    """Read the status file beside the socket. Raises K8sOvsError where that is not allowed."""
+    path = cni_socket.parent / "status.json"
+    try:
+        status = json.loads(path.read_text())
+    except FileNotFoundError:
+        status = {}
+    except PermissionError as error:
+        raise K8sOvsError(f"{path}: {error.strerror}: run this command as root") from error
+    except ValueError as error:
+        raise K8sOvsError(f"{path} is not the daemon's status: {error}") from error
+    return DaemonWord(status, listening_process(cni_socket))
+
+
+def hostname_of(word: DaemonWord) -> str:
+    """The node's name as the daemon has it, else the machine's."""
+    return str(word.status.get("node") or socket.gethostname().lower())
+
+
+def management_socket(ovs_run_dir: Path) -> str:
+    """Where br0 speaks OpenFlow."""
+    return str(ovs_run_dir / f"{BRIDGE}.mgmt")
+
+
+@contextmanager
+def connected_switch(ovs_run_dir: Path, timeout: float = _TIMEOUT) -> Iterator[Switch]:
+    """Open vSwitch's database. timeout: seconds that any one call may take. Raises Unavailable."""
+    switch = Switch(ovs_run_dir, timeout=timeout)
+    try:
+        switch.connect()
+        yield switch
+    finally:
+        switch.ovsdb.close()
+
+
+def own_bridge(switch: Switch) -> Bridge:
+    """br0. Raises Unavailable where it is not there."""
+    bridge = switch.ovsdb.bridge(BRIDGE)
+    if bridge is None:
+        raise Unavailable(f"{BRIDGE} is not there: the daemon makes it when it has a subnet")
+    return bridge
+
+
+def own_place(picture: Picture, bridge: Bridge, hostname: str, meters: int) -> Here:
+    """This node's place as it should be, from its record and its ports.
+
+    meters: how many br0 can have. Raises NoPlace, SwitchError, LinkError.
+    """
+    world, config = picture.world, picture.needed_config()
+    place = find_place(
+        {key: record.value for key, record in world.of(SUBNETS).items()},
+        local_addresses(),
+        hostname,
+        {key: record.value for key, record in world.of(QUARANTINE).items()},
+    )
+    tunnel, node = bridge.ports.get(TUNNEL_PORT), bridge.ports.get(NODE_PORT)
+    if place.subnet is None or tunnel is None or node is None:
+        raise SwitchError(f"{BRIDGE} has no port {TUNNEL_PORT} or {NODE_PORT} yet")
+    return Here(
+        host_ip=place.host_ip,
+        subnet=place.subnet,
+        mac=mac_of(place.gateway),
+        mtu=config.mtu or underlay_mtu(place.host_ip) - VXLAN_OVERHEAD,
+        tunnel_port=tunnel.ofport or 0,
+        node_port=node.ofport or 0,
+        meters=meters,
+    )
+
+
+def desired_flows(picture: Picture, switch: Switch, hostname: str) -> Reconciler:
+    """The flows that should stand on this node: its book is filled, with the daemon's own code.
+
+    Raises InvalidRecord where there is no configuration, and what `own_place` raises.
+    """
+    config = picture.needed_config()
+    bridge = own_bridge(switch)
+    here = own_place(picture, bridge, hostname, switch.most_meters())
+    pods = {(PODS, port): Record(pod) for port, pod in switch.pods().items()}
+    own = {(CONFIG, ""): Record(config), (HERE, ""): Record(here)}
+    reconciler = Reconciler(picture.manager, picture.world.changed({**own, **pods}, 0))
+    reconciler.compute()
+    return reconciler

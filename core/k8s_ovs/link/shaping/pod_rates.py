@@ -1,0 +1,102 @@
+"""How fast may a pod's interface be? Its two directions wait at two devices.
+
+What the pod sends waits at its own interface, where the programs in it feel that and slow down.
+What it receives waits at the node's end of the pair, on its way from Open vSwitch.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from attrs import frozen
+
+from k8s_ovs.link.namespace import entered, opened
+from k8s_ovs.link.netlink import LinkError, open_route_socket
+from k8s_ovs.link.shaping.fair_queueing import Waiting
+from k8s_ovs.link.shaping.token_bucket import Queue, Shaped, queue_of, shape
+from k8s_ovs.link.veth import PodLink, index_of, mtu_of
+from k8s_ovs.model.pod import Rates
+
+__all__ = ["PodQueues", "hold", "queues", "rate_problems"]
+
+#: What a pod sends: its programs are stopped by what their sockets may hold, mostly before these
+#: are full.
+_FROM_POD = Waiting(connections=64, frames=300, others=300)
+#: What it receives: as much as a node without limits lets wait for a connection (sch_fq).
+_TO_POD = Waiting(connections=64, frames=100, others=100)
+#: The same where Open vSwitch sends to all devices by one socket, whose 208 KiB hold 92 frames.
+#: What waits at one device is charged to all, so less may.
+_TO_POD_IN_USER_SPACE = Waiting(connections=2, frames=26, others=8)
+
+
+@frozen
+class PodQueues:
+    """The queues in front of a pod's interface; None: it has no limit."""
+
+    to_pod: Queue | None
+    from_pod: Queue | None
+
+
+def hold(link: PodLink, rates: Rates) -> bool:
+    """Hold both directions to `rates`; a direction without a rate loses its limit. False: all was
+    so already.
+
+    Raises LinkError where the kernel cannot do that.
+    """
+    with _both_ends(link.netns) as (node, pod):
+        to_pod = _device(node, link.host_name, _to_pod(link))
+        from_pod = _device(pod, link.ifname, _FROM_POD)
+        changed = [shape(node, to_pod, rates.to_pod), shape(pod, from_pod, rates.from_pod)]
+        return any(changed)
+
+
+def _to_pod(link: PodLink) -> Waiting:
+    return _TO_POD_IN_USER_SPACE if link.in_user_space else _TO_POD
+
+
+def _device(channel: socket.socket, name: str, waiting: Waiting) -> Shaped:
+    return Shaped(index_of(channel, name), name, mtu_of(channel, name), waiting)
+
+
+def queues(host_name: str, netns: str, ifname: str) -> PodQueues:
+    """The queues of a pod's interface as they are. Raises LinkError."""
+    with _both_ends(netns) as (node, pod):
+        return PodQueues(
+            queue_of(node, index_of(node, host_name)), queue_of(pod, index_of(pod, ifname))
+        )
+
+
+def rate_problems(link: PodLink, rates: Rates) -> list[str]:
+    """Where the interface is not held to `rates`, each as a sentence; empty when all is well."""
+    try:
+        found = queues(link.host_name, link.netns, link.ifname)
+    except LinkError as error:
+        return [str(error)]
+    return [
+        *_differs(link.host_name, found.to_pod, rates.to_pod),
+        *_differs(link.ifname, found.from_pod, rates.from_pod),
+    ]
+
+
+def _differs(device: str, queue: Queue | None, wanted: int | None) -> list[str]:
+    rate = None if queue is None else queue.rate
+    # The kernel counts in bytes.
+    if (rate and rate // 8) == (wanted and wanted // 8):
+        return []
+    return [f"{device} is held to {_said(rate)}, expected {_said(wanted)}"]
+
+
+def _said(rate: int | None) -> str:
+    return "no rate" if rate is None else f"{rate} bit/s"
+
+
+@contextmanager
+def _both_ends(netns: str) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Route sockets on the node and in the pod."""
+    with opened(netns) as inside, open_route_socket() as node:
+        with entered(inside):
+            pod = open_route_socket()
+        with pod:
+            yield node, pod

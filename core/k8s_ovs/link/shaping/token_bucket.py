@@ -1,0 +1,173 @@
+"""How fast may a device send? A token bucket at its root, and fair queueing (see `fair`) below it.
+
+The bucket (tc-tbf(8)) holds what comes too fast instead of dropping it, and cuts large segments
+into frames, so that what waits behind one does not wait long. net/sched/sch_tbf.c.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from errno import EINVAL, ENOENT
+
+from attrs import frozen
+
+from k8s_ovs.link.netlink import LinkError, Step, ask, attribute, attributes, perform
+from k8s_ovs.link.shaping import tc
+from k8s_ovs.link.shaping.fair_queueing import Below, Waiting, queue_fairly
+
+__all__ = ["Queue", "Shaped", "burst_of", "is_cut", "queue_of", "shape"]
+
+_TCA_STATS_BASIC, _TCA_STATS_QUEUE = 1, 3
+_TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST, _TCA_TBF_PBURST = 1, 4, 6, 7
+# A handle that nobody else gives: under the same one the kernel replaces no queue of another kind.
+_ROOT, _BUCKET, _BELOW = 0xFFFFFFFF, 0x6B6F_0000, 0x6B6F_0001
+
+_ETHERNET_HEADER = 14
+#: Bytes of the longest segment that a kernel sends, and milliseconds that one may keep others
+#: waiting: of slower devices segments are cut into frames.
+_SEGMENT, _SEGMENT_MS = 1 << 16, 2
+#: Frames or segments that may wait where all share one queue.
+_TOGETHER = 44
+
+
+@frozen
+class Shaped:
+    """A device of the channel's namespace. mtu: its own, bytes. waiting: what may wait there."""
+
+    index: int
+    name: str
+    mtu: int
+    waiting: Waiting
+
+    @property
+    def frame(self) -> int:
+        """Bytes of a full frame."""
+        return self.mtu + _ETHERNET_HEADER
+
+
+@frozen
+class Queue:
+    """A device's queue. rate: bits a second, counted in Ethernet frames. sent: bytes and packets
+    that went through; dropped: packets that found it full."""
+
+    rate: int
+    sent_bytes: int = 0
+    sent_packets: int = 0
+    dropped: int = 0
+
+
+def shape(channel: socket.socket, device: Shaped, rate: int | None) -> bool:
+    """Hold a device to `rate` bits a second; None: let it send as it can. False: it was so already.
+
+    A device that is held already gets the new rate, and what waits in its queue stays; unless it
+    becomes one whose segments are cut, or ceases to be, then that is dropped. Raises LinkError;
+    the device then is without a limit, if it was so before or what waits had to be dropped.
+    """
+    standing = queue_of(channel, device.index)
+    # The kernel counts in bytes.
+    if (standing and standing.rate // 8) == (rate and rate // 8):
+        return False
+    if rate is None:
+        _let_go(channel, device)
+        return True
+    _hold(channel, device, rate)
+    # A segment that waits is not cut any more, and a bucket for frames would never let it through.
+    if standing is None or is_cut(standing.rate) != is_cut(rate):
+        try:
+            queue_fairly(channel, _below(rate, device))
+        except LinkError:
+            _let_go(channel, device)
+            raise
+    return True
+
+
+def _let_go(channel: socket.socket, device: Shaped) -> None:
+    what = f"let {device.name} send without a limit"
+    perform(channel, [Step(what, tc.RTM_DELQDISC, 0, tc.message(device.index, _ROOT, 0))])
+
+
+def _hold(channel: socket.socket, device: Shaped, rate: int) -> None:
+    what = f"hold {device.name} to {rate} bit/s"
+    entry = tc.Entry(device.index, _ROOT, _BUCKET, "tbf", _bucket(rate, device))
+    try:
+        perform(channel, [tc.put_qdisc(what, entry)])
+    except LinkError as error:
+        if error.errno != ENOENT:
+            raise
+        without = f"{error}: this kernel has no token bucket (sch_tbf)"
+        raise LinkError(without, ENOENT) from error
+
+
+def queue_of(channel: socket.socket, index: int) -> Queue | None:
+    """The token bucket of the device `index`; None: it has none. Raises LinkError."""
+    what = f"read the queue of device {index}"
+    question = Step(what, tc.RTM_GETQDISC, 0, tc.message(index, _ROOT, 0))
+    try:
+        answer = ask(channel, question)
+    except LinkError as error:
+        # A device without a queue of its own has only a built-in one, which is not shown.
+        if error.errno in (ENOENT, EINVAL):
+            return None
+        raise
+    told = attributes(answer[tc.TCMSG.size :])  # empty for a built-in one of some kernels
+    if told.get(tc.TCA_KIND) != b"tbf\0":
+        return None
+    return _queue(attributes(told[tc.TCA_OPTIONS]), attributes(told[tc.TCA_STATS2]))
+
+
+def _queue(options: Mapping[int, bytes], statistics: Mapping[int, bytes]) -> Queue:
+    rate = tc.rate_of(options[_TCA_TBF_PARMS])
+    if wide := options.get(_TCA_TBF_RATE64):
+        rate = int.from_bytes(wide, sys.byteorder)
+    sent_bytes, packets = struct.unpack_from("=QI", statistics[_TCA_STATS_BASIC])
+    # qlen, backlog, drops
+    dropped = struct.unpack_from("=III", statistics[_TCA_STATS_QUEUE])[2]
+    return Queue(rate * 8, sent_bytes, packets, dropped)
+
+
+def burst_of(rate: int, frame: int) -> int:
+    """Bytes that may come at once after a pause, for `rate` bits a second and frames of so many
+    bytes: 16 ms of sending, of a fast one 2 ms and 64 KiB (one segment as a pod's kernel sends it).
+
+    Less would lose rate whenever the kernel's timer is late, more would be felt as a rate above the
+    limit. A bucket that does not hold a frame would never let one through.
+    """
+    octets = rate // 8
+    return max(2 * frame, min(octets * 16 // 1000, _SEGMENT + octets * 2 // 1000))
+
+
+def is_cut(rate: int) -> bool:
+    """Whether segments are cut into frames, at `rate` bits a second: where the longest one takes so
+    long that others would wait for it."""
+    return rate // 8 * _SEGMENT_MS < _SEGMENT * 1000
+
+
+def _longest(rate: int, device: Shaped) -> int:
+    """Bytes of what is sent in one piece."""
+    return device.frame if is_cut(rate) else _SEGMENT + device.frame
+
+
+def _below(rate: int, device: Shaped) -> Below:
+    longest = _longest(rate, device)
+    return Below(
+        device.index, device.name, _BELOW, device.waiting, longest, together=_TOGETHER * longest
+    )
+
+
+def _bucket(rate: int, device: Shaped) -> bytes:
+    octets, longest = rate // 8, _longest(rate, device)
+    # What is longer than its peak rate lets through at once the kernel cuts into frames. Nothing
+    # waits for a peak rate as high as this one.
+    peak, at_once = (tc.MAX_32, tc.u32(_TCA_TBF_PBURST, longest)) if is_cut(rate) else (0, b"")
+    parms = tc.rate_spec(octets) + tc.rate_spec(peak)
+    # limit: where all share one queue; buffer and mtu: as bytes, below.
+    parms += struct.pack("=III", _TOGETHER * longest, 0, 0)
+    return (
+        attribute(_TCA_TBF_PARMS, parms)
+        + tc.u32(_TCA_TBF_BURST, min(burst_of(rate, device.frame), tc.MAX_32))
+        + at_once
+        + (attribute(_TCA_TBF_RATE64, struct.pack("=Q", octets)) if octets > tc.MAX_32 else b"")
+    )

@@ -1,0 +1,303 @@
+"""The server's side of the CNI: who asks, what is asked, and in which order it is handled.
+
+One thread reads requests and hands them on; an answer is sent by whichever thread has it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import structlog
+from attrs import define, frozen
+
+from k8s_ovs.node.cni import listener as cni_socket
+from k8s_ovs.node.cni.protocol import (
+    MAX_REQUEST,
+    CniError,
+    CniRequest,
+    CniResult,
+    Code,
+    asked_version,
+    encode_reply,
+    parse_request,
+    version_answer,
+)
+
+__all__ = ["Answer", "CniServer", "Count", "Handle", "Reply"]
+
+log = structlog.get_logger(__name__)
+
+#: None: done, nothing to say (DEL, CHECK, GC, STATUS).
+Answer = CniResult | CniError | None
+#: May be called from any thread. The first call counts and returns True.
+Reply = Callable[[Answer], bool]
+Handle = Callable[[CniRequest, Reply], None]
+#: Told of each request that was answered: command, outcome (ok or the error's code), seconds.
+Count = Callable[[str, str, float], None]
+
+#: Seconds that a client may take to send its request, or to take its answer.
+_PATIENCE = 5.0
+_STOP_SECONDS = 5.0
+#: Seconds without accepting when there are no file descriptors left.
+_OUT_OF_DESCRIPTORS_PAUSE = 0.1
+
+
+@define(eq=False)
+class _Client:
+    """A connection whose request is still coming."""
+
+    channel: socket.socket
+    deadline: float
+    received: bytearray
+
+
+@frozen(eq=False)
+class _Pending:
+    """A request that has its connection, and the one place where it is answered."""
+
+    request: CniRequest
+    channel: socket.socket
+    done: Callable[[_Pending, Answer], bool]
+
+    def reply(self, answer: Answer) -> bool:
+        return self.done(self, answer)
+
+
+class CniServer:
+    """Serves the shim at `socket_path` from `start` to `stop`.
+
+    VERSION and malformed requests are answered here, everything else is given to `handle`, in the
+    server's thread: it must not block. A request for a container that has one under way is handed
+    on when that one is answered. Peers whose uid is not in `allowed_uids` are refused. `count` is
+    told of each answer.
+    """
+
+    def __init__(
+        self,
+        socket_path: str | Path,
+        handle: Handle,
+        allowed_uids: Collection[int] = (0,),
+        count: Count | None = None,
+    ) -> None:
+        self._path = Path(socket_path)
+        self._handle = handle
+        self._allowed_uids = frozenset(allowed_uids)
+        self._count = count
+        self._selector = selectors.DefaultSelector()
+        self._wake_fd = -1
+        self._stopping = False
+        self._reading: dict[socket.socket, _Client] = {}
+        self._lock = threading.Lock()
+        self._open: set[_Pending] = set()
+        self._waiting: dict[str, deque[_Pending]] = {}
+        self._ready: deque[_Pending] = deque()
+
+    def start(self) -> None:
+        """Listen and serve. Raises K8sOvsError when the socket cannot be had."""
+        self._listener = cni_socket.listen(self._path)
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._wake_fd, selectors.EVENT_READ, self._awake)
+        self._thread = threading.Thread(target=self._serve, name="cni-server", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more requests; those under way are told to try again later."""
+        self._stopping = True
+        os.eventfd_write(self._wake_fd, 1)
+        self._thread.join(_STOP_SECONDS)
+        cni_socket.close(self._listener, self._path)
+        with self._lock:
+            left = list(self._open)
+        for pending in left:
+            pending.reply(CniError(Code.TRY_AGAIN_LATER, "k8s-ovs is stopping on this node"))
+        for client in list(self._reading.values()):
+            self._drop(client)
+        self._selector.close()
+        os.close(self._wake_fd)
+
+    def _serve(self) -> None:
+        while not self._stopping:
+            for key, _ in self._selector.select(self._next_deadline()):
+                if key.fileobj is self._listener or key.fileobj == self._wake_fd:
+                    key.data()
+                elif key.fileobj in self._reading:
+                    self._read(key.data)
+            self._drop_slow()
+
+    def _awake(self) -> None:
+        os.eventfd_read(self._wake_fd)
+        while self._ready:
+            self._dispatch(self._ready.popleft())
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                channel, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                log.error("cannot accept a CNI request", reason=error.strerror)
+                time.sleep(_OUT_OF_DESCRIPTORS_PAUSE)
+                return
+            # A request that was whole before this one came goes first.
+            for client in list(self._reading.values()):
+                self._read(client)
+            self._welcome(channel)
+
+    def _welcome(self, channel: socket.socket) -> None:
+        uid = cni_socket.peer_uid(channel)
+        if uid not in self._allowed_uids:
+            log.warning("CNI request refused", uid=uid)
+            _send(channel, _refusal(f"user {uid} may not use {self._path}"))
+            return
+        channel.setblocking(False)
+        client = _Client(channel, time.monotonic() + _PATIENCE, bytearray())
+        # The shim has usually sent everything by now; if not, wait for the rest.
+        if not self._read(client):
+            self._reading[channel] = client
+            self._selector.register(channel, selectors.EVENT_READ, client)
+
+    def _read(self, client: _Client) -> bool:
+        """Whether this was all of it: read to its end, or given up."""
+        try:
+            while part := client.channel.recv(65536):
+                client.received += part
+                if len(client.received) > MAX_REQUEST:
+                    self._forget(client)
+                    _send(client.channel, _refusal(f"the request is over {MAX_REQUEST} bytes"))
+                    return True
+        except BlockingIOError:
+            return False
+        except OSError:
+            client.received.clear()
+        if not client.received:
+            self._drop(client)
+            return True
+        self._forget(client)
+        self._take(bytes(client.received), client.channel)
+        return True
+
+    def _take(self, wire: bytes, channel: socket.socket) -> None:
+        """Answer what needs no handling, and hand the rest on."""
+        try:
+            request = parse_request(wire, time.monotonic())
+        except CniError as error:
+            log.warning("CNI request is malformed", code=int(error.code), reason=str(error))
+            _send(channel, encode_reply(error, asked_version(wire)))
+            return
+        if request.command == "VERSION":
+            answer = version_answer(request.cni_version)
+            _send(channel, encode_reply(answer, request.cni_version))
+            return
+        pending = _Pending(request, channel, self._finish)
+        with self._lock:
+            self._open.add(pending)
+            if request.container_id in self._waiting:
+                self._waiting[request.container_id].append(pending)
+                return
+            if request.container_id:
+                self._waiting[request.container_id] = deque()
+        self._dispatch(pending)
+
+    def _dispatch(self, pending: _Pending) -> None:
+        try:
+            self._handle(pending.request, pending.reply)
+        except CniError as error:
+            pending.reply(error)
+        except Exception as error:
+            # One request must not end the service of all the others.
+            log.exception("CNI request failed", **_identity(pending.request))
+            pending.reply(CniError(Code.FAILED, "k8s-ovs failed on this request", str(error)))
+
+    def _finish(self, pending: _Pending, answer: Answer) -> bool:
+        request = pending.request
+        with self._lock:
+            if pending not in self._open:
+                return False
+            self._open.remove(pending)
+        sent = _send(pending.channel, encode_reply(answer, request.cni_version))
+        with self._lock:
+            queue = self._waiting.get(request.container_id)
+            if queue:
+                self._ready.append(queue.popleft())
+            else:
+                self._waiting.pop(request.container_id, None)
+        if queue is not None and self._ready:
+            os.eventfd_write(self._wake_fd, 1)
+        seconds = time.monotonic() - request.arrived
+        if self._count is not None:
+            self._count(request.command, _outcome(answer), seconds)
+        _log(request, answer, sent, seconds)
+        return True
+
+    def _next_deadline(self) -> float | None:
+        """Seconds until the longest waiting client is dropped (they wait in order)."""
+        for client in self._reading.values():
+            return max(client.deadline - time.monotonic(), 0.0)
+        return None
+
+    def _drop_slow(self) -> None:
+        now = time.monotonic()
+        for client in [each for each in self._reading.values() if each.deadline <= now]:
+            log.warning("CNI client sent no whole request", seconds=_PATIENCE)
+            self._drop(client)
+
+    def _drop(self, client: _Client) -> None:
+        self._forget(client)
+        client.channel.close()
+
+    def _forget(self, client: _Client) -> None:
+        if self._reading.pop(client.channel, None):
+            self._selector.unregister(client.channel)
+
+
+def _send(channel: socket.socket, reply: bytes) -> bool:
+    """Send and hang up. False: the client is gone; the runtime will call DEL."""
+    with channel:
+        try:
+            channel.settimeout(_PATIENCE)
+            channel.sendall(reply)
+        except OSError:
+            return False
+    return True
+
+
+def _refusal(msg: str) -> bytes:
+    error = CniError(Code.INVALID_ENVIRONMENT, msg)
+    return encode_reply(error, asked_version(b""))
+
+
+def _identity(request: CniRequest) -> dict[str, str]:
+    return {
+        "command": request.command,
+        "container": request.container_id,
+        "interface": request.ifname,
+        "namespace": request.namespace,
+        "pod": request.pod,
+    }
+
+
+def _outcome(answer: Answer) -> str:
+    return str(int(answer.code)) if isinstance(answer, CniError) else "ok"
+
+
+def _log(request: CniRequest, answer: Answer, sent: bool, seconds: float) -> None:
+    """The one line that each request leaves. Runtimes ask for STATUS every few seconds."""
+    took = round(seconds * 1e3, 1)
+    said: dict[str, object] = {"ms": took} if sent else {"ms": took, "client": "gone"}
+    if request.command == "STATUS":
+        log.debug("cni", **_identity(request), **said, reason=str(answer) if answer else "")
+    elif isinstance(answer, CniError):
+        log.warning("cni", **_identity(request), **said, code=int(answer.code), reason=str(answer))
+    elif isinstance(answer, CniResult):
+        log.info("cni", **_identity(request), **said, address=str(answer.address))
+    else:
+        log.info("cni", **_identity(request), **said)

@@ -1,0 +1,112 @@
+"""Do the pods' interfaces have the rates that plugins want, also when those change?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import structlog
+
+from k8s_ovs.link.netlink import LinkError
+from k8s_ovs.link.shaping.pod_rates import hold
+from k8s_ovs.model.pod import Pod, Rates
+from k8s_ovs.node.network import Network, pod_link
+from k8s_ovs.plugin.link_settings import LinkSettings
+
+__all__ = ["Limits"]
+
+_log = structlog.get_logger(__name__)
+
+#: Seconds after which what failed is tried again.
+_RETRY = 5.0
+
+
+class Limits:
+    """Holds pods' interfaces to their rates. What the kernel has is looked at once for each pod
+    after a start, and not touched where it is right.
+
+    note: remembers the rates that pods have been given, by port; may raise K8sOvsError.
+    """
+
+    def __init__(self, node: str, note: Callable[[Mapping[str, Rates]], None]) -> None:
+        self._node = node
+        self._note = note
+        self._held: dict[str, Rates] = {}
+        self._failed: dict[str, tuple[LinkSettings, str]] = {}
+        self._retry_at = 0.0
+
+    @property
+    def problems(self) -> list[str]:
+        """Limits that are not kept, each with the reason."""
+        return [reason for _, reason in self._failed.values()]
+
+    @property
+    def retry_at(self) -> float | None:
+        """When what failed is to be tried again (time.monotonic()); None: nothing did."""
+        return self._retry_at if self._failed else None
+
+    def begin(self, network: Network, pod: Pod, settings: LinkSettings) -> None:
+        """A pod's interface was made. Raises LinkError where its rates must be kept and cannot."""
+        if settings.rates != Rates():
+            try:
+                self._hold(network, pod, settings)
+            except LinkError as error:
+                if settings.must_hold:
+                    raise
+                self._fail(pod, settings, error)
+        self._held[pod.port] = settings.rates
+
+    def follow(self, network: Network, pods: Mapping[str, Pod]) -> None:
+        """Give the pods here the rates that have changed. What fails is told and tried again."""
+        for known in (self._held, self._failed):
+            for port in known.keys() - pods.keys():
+                del known[port]
+        wanted = dict(network.reconciler.links.take_changed())
+        if self._failed and time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + _RETRY
+            wanted = {port: settings for port, (settings, _) in self._failed.items()} | wanted
+        for port, settings in wanted.items():
+            if port in pods and (port in self._failed or self._held.get(port) != settings.rates):
+                self._change(network, pods[port], settings)
+        self._remember(pods)
+
+    def _remember(self, pods: Mapping[str, Pod]) -> None:
+        news = {
+            port: self._held[port]
+            for port, pod in pods.items()
+            if port in self._held and self._held[port] != pod.rates
+        }
+        if news:
+            self._note(news)
+
+    def _change(self, network: Network, pod: Pod, settings: LinkSettings) -> None:
+        if not Path(pod.netns).exists():
+            return  # a pod that ended while nobody looked; its DEL is to come
+        try:
+            self._hold(network, pod, settings)
+        except LinkError as error:
+            self._fail(pod, settings, error)
+        else:
+            self._failed.pop(pod.port, None)
+            self._held[pod.port] = settings.rates
+
+    def _hold(self, network: Network, pod: Pod, settings: LinkSettings) -> None:
+        begin = time.monotonic()
+        if not hold(pod_link(network, pod, settings), settings.rates):
+            return
+        _log.info(
+            "limits set",
+            node=self._node,
+            pod=pod.identity,
+            to_pod=settings.rates.to_pod,
+            from_pod=settings.rates.from_pod,
+            ms=round((time.monotonic() - begin) * 1e3, 2),
+        )
+
+    def _fail(self, pod: Pod, settings: LinkSettings, error: LinkError) -> None:
+        reason = f"pod {pod.identity}: its limits are not kept: {error}"
+        if self._failed.get(pod.port, (None, ""))[1] != reason:
+            _log.warning("limits not kept", node=self._node, pod=pod.identity, reason=str(error))
+        self._failed[pod.port] = settings, reason
+        self._retry_at = time.monotonic() + _RETRY

@@ -1,0 +1,185 @@
+"""The daemon's numbers, for Prometheus.
+
+What happens often is only counted; everything else is looked up when the page is asked for, in
+the page's own thread, from values that do not change under it.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from attrs import frozen
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    SummaryMetricFamily,
+)
+from prometheus_client.core import (
+    Metric as Family,
+)
+from prometheus_client.registry import Collector
+
+from k8s_ovs.errors import InvalidRecord, K8sOvsError
+from k8s_ovs.hooks.manager import Failure, Results
+from k8s_ovs.node.switch import Commits
+from k8s_ovs.plugin.hooks import Metric
+
+__all__ = ["Metrics", "Scene", "listen_address"]
+
+#: Seconds. An ADD takes some milliseconds, and waits for half a minute at most.
+_CNI_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_TURN_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+#: Prometheus' data model, "Metric names and labels".
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+@frozen
+class Scene:
+    """What the daemon knows at one moment.
+
+    seated: it has the allocator's seat. sights: whether each source of facts is in sight.
+    plugins: what the plugins' metrics hooks say; None while this node has no place.
+    """
+
+    version: str
+    ready: bool
+    seated: bool
+    sights: Mapping[str, bool]
+    problems: int
+    commits: Commits
+    pods: int = 0
+    flows: int = 0
+    plugins: Callable[[], Results[Metric]] | None = None
+
+
+class Metrics:
+    """Counters, and the page that shows them. scene: asked for each time the page is."""
+
+    def __init__(self, scene: Callable[[], Scene]) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_SceneCollector(scene))
+        self._turns = Histogram(
+            "k8s_ovs_turn_seconds",
+            "How long a turn of the daemon took.",
+            buckets=_TURN_BUCKETS,
+            registry=self.registry,
+        )
+        self._cni = Histogram(
+            "k8s_ovs_cni_request_seconds",
+            "CNI requests by command and outcome, and how long each took.",
+            ("command", "outcome"),
+            buckets=_CNI_BUCKETS,
+            registry=self.registry,
+        )
+
+    def turn(self, seconds: float) -> None:
+        """A turn has been taken."""
+        self._turns.observe(seconds)
+
+    def cni(self, command: str, outcome: str, seconds: float) -> None:
+        """A request has been answered. outcome: ok, or the number of the CNI's error."""
+        self._cni.labels(command, outcome).observe(seconds)
+
+    def serve(self, address: str) -> Callable[[], None]:
+        """Show the page at HOST:PORT, from threads of its own; the result ends it.
+
+        Raises InvalidRecord for what is no address, K8sOvsError where it cannot be had.
+        """
+        host, port = listen_address(address)
+        try:
+            server, thread = start_http_server(port, host, self.registry)
+        except OSError as error:
+            hint = "; another program listens there" if error.errno == errno.EADDRINUSE else ""
+            raise K8sOvsError(
+                f'--metrics-address {address}: {error.strerror}{hint}: give another, or "" for none'
+            ) from error
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return stop
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """HOST:PORT, an IPv6 address in brackets. Raises InvalidRecord."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise InvalidRecord(f"--metrics-address: found {text!r}, expected HOST:PORT")
+    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 - what an empty host means everywhere
+
+
+class _SceneCollector(Collector):
+    def __init__(self, scene: Callable[[], Scene]) -> None:
+        self._scene = scene
+
+    def describe(self) -> Iterable[Family]:
+        """Nothing is known before the daemon has begun."""
+        return ()
+
+    def collect(self) -> Iterator[Family]:
+        scene = self._scene()
+        yield InfoMetricFamily("k8s_ovs_build", "This program.", {"version": scene.version})
+        yield _gauge("ready", "1 if pods can be attached.", scene.ready)
+        yield _gauge("allocator_seat", "1 if this node allocates for the cluster.", scene.seated)
+        yield _gauge("pods", "Pods attached on this node.", scene.pods)
+        yield _gauge("flows", "Flows that should stand on this node.", scene.flows)
+        yield _gauge("problems", "What k8s-ovs status reports as problems.", scene.problems)
+        sights = GaugeMetricFamily(
+            "k8s_ovs_in_sight", "1 if the source of facts can be seen.", labels=("source",)
+        )
+        for source, visible in sorted(scene.sights.items()):
+            sights.add_metric((source,), visible)
+        yield sights
+        yield from _of_commits(scene.commits)
+        if scene.plugins is not None:
+            yield from _of_plugins(scene.plugins())
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"k8s_ovs_{name}", text, value)
+
+
+def _of_commits(commits: Commits) -> Iterator[Family]:
+    yield SummaryMetricFamily(
+        "k8s_ovs_commit_seconds",
+        "Bundles of flow changes, and the time they took.",
+        commits.count,
+        commits.seconds,
+    )
+    changed = CounterMetricFamily(
+        "k8s_ovs_flow_changes", "Flows added and deleted.", labels=("change",)
+    )
+    changed.add_metric(("added",), commits.added)
+    changed.add_metric(("deleted",), commits.deleted)
+    yield changed
+    yield _gauge("last_commit_timestamp_seconds", "When flows were last changed.", commits.last)
+
+
+def _of_plugins(results: Results[Metric]) -> Iterator[Family]:
+    """Each plugin's metrics, named k8s_ovs_plugin_NAME and labelled with the plugin."""
+    failures = GaugeMetricFamily(
+        "k8s_ovs_plugin_metrics_failed", "1 if the hook failed.", labels=("plugin",)
+    )
+    families: dict[str, Family] = {}
+    for plugin, result in results:
+        good = not isinstance(result, Failure) and all(map(_is_sound, result))
+        failures.add_metric((plugin,), not good)
+        for metric in result if good and not isinstance(result, Failure) else ():
+            name = f"k8s_ovs_plugin_{metric.name}"
+            family = families.setdefault(name, Family(name, metric.help, "gauge"))
+            family.add_sample(name, {"plugin": plugin, **metric.labels}, metric.value)
+    yield failures
+    yield from families.values()
+
+
+def _is_sound(metric: Metric) -> bool:
+    """Whether Prometheus can read it: one bad name makes it drop the whole page."""
+    return all(_NAME.fullmatch(name) for name in (metric.name, *metric.labels))

@@ -1,0 +1,132 @@
+"""This node's status in etcd, under a lease: it goes when the node does.
+
+Of a host that Kubernetes does not know nobody else says when it was last seen, so it says that too,
+under a lease that outlives it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+
+import structlog
+from attrs import evolve
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.model.codec import encode
+from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
+from k8s_ovs.observe.backoff import Backoff
+from k8s_ovs.observe.etcd.client import Etcd, Put
+
+__all__ = ["Reporter"]
+
+_log = structlog.get_logger(__name__)
+
+#: Seconds after which the record of a node that is not heard of is gone.
+_TTL = 15
+_AT_MOST_EVERY = 1.0
+#: Seconds between two notes of when a host was seen, and for which the last one is kept.
+_NOTE_EVERY = 30.0
+_NOTE_TTL = 30 * 24 * 3600
+
+
+class Reporter:
+    """A thread that keeps the status of `host` at the newest, written at most once a second.
+
+    base: the network's prefix in etcd, `<prefix>/<Name>`. outside: Kubernetes does not know the
+    host, so it is noted when it was seen.
+    """
+
+    def __init__(self, etcd: Etcd, base: str, host: str, *, outside: bool) -> None:
+        self._etcd = etcd
+        self._base = base
+        self._key = f"{base}/{STATUS}/{host}"
+        self._outside = outside
+        self._lasting = 0
+        self._note_at = 0.0
+        self._wanted: NodeStatus | None = None
+        self._written: NodeStatus | None = None
+        self._lease = 0
+        self._renew_at = 0.0
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def offer(self, status: NodeStatus) -> None:
+        """The newest status; from any thread."""
+        if status != self._wanted:
+            self._wanted = status
+            self._wake.set()
+
+    def stop(self) -> None:
+        """Take the record away and end."""
+        self._stopped = True
+        self._wake.set()
+        self._thread.join(2 * self._etcd.settings.timeout)
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stopped:
+            try:
+                self._step()
+                backoff.reset()
+                pause = _AT_MOST_EVERY
+            except K8sOvsError as error:
+                _log.warning("status not written", key=self._key, reason=str(error))
+                self._lease, self._note_at, pause = 0, 0.0, backoff.wait()
+            self._pause(pause)
+        self._end()
+
+    def _pause(self, least: float) -> None:
+        """At least `least` seconds, then until there is something to do."""
+        time.sleep(0 if self._stopped else least)
+        self._wake.wait(max(self._renew_at - time.monotonic(), 0))
+        self._wake.clear()
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        if self._lease and now >= self._renew_at and not self._etcd.keep_alive(self._lease):
+            self._lease = 0
+        if not self._lease:
+            self._lease = self._etcd.lease(_TTL)
+            self._written = None
+        if now >= self._renew_at or self._written is None:
+            self._renew_at = now + _TTL / 3
+        wanted = self._wanted
+        if wanted is not None and (wanted != self._written or self._is_to_be_noted(now)):
+            said = [Put(self._key, encode(wanted), self._lease)]
+            if self._outside and wanted.host_ip:
+                said.append(self._note(wanted, now))
+            self._etcd.txn((), said)
+            self._written = wanted
+
+    def _is_to_be_noted(self, now: float) -> bool:
+        return self._outside and now >= self._note_at
+
+    def _note(self, status: NodeStatus, now: float) -> Put:
+        """That the host has been seen, for the time when it is not any more."""
+        key = f"{self._base}/{SEEN}/{status.host_ip}"
+        if self._is_to_be_noted(now):
+            self._note_at = now + _NOTE_EVERY
+            self._lasting = self._kept_lease(key)
+        seen = evolve(status, seen=datetime.now(UTC).isoformat(timespec="seconds"))
+        return Put(key, encode(seen), self._lasting)
+
+    def _kept_lease(self, key: str) -> int:
+        """The lease that the last note is under, renewed: daemons that come and go need but one."""
+        found = self._etcd.get(key)
+        if found is not None and found.lease and self._etcd.keep_alive(found.lease):
+            return found.lease
+        return self._etcd.lease(_NOTE_TTL)
+
+    def _end(self) -> None:
+        if not self._lease:
+            return
+        try:
+            self._etcd.revoke(self._lease)
+        except K8sOvsError as error:
+            _log.warning("status left behind", key=self._key, gone_in=_TTL, reason=str(error))

@@ -1,0 +1,177 @@
+"""etcd v3: read, write and compare-and-swap, over several endpoints. Nobody else sees protobuf.
+
+Needs etcd 3.4 or later. What stands here can be used by any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from etcd3 import etcdrpc as rpc
+
+from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.observe.etcd.connection import EtcdConnection, Metadata, Peer
+from k8s_ovs.observe.etcd.errors import is_compacted, is_gone
+from k8s_ovs.observe.etcd.messages import (
+    Absent,
+    Compare,
+    CreatedAt,
+    Delete,
+    Get,
+    KeyValue,
+    Operation,
+    Put,
+    TxnResult,
+    Unchanged,
+    key_bytes,
+    key_value,
+    prefix_end,
+    range_request,
+    txn_request,
+    txn_result,
+)
+from k8s_ovs.observe.etcd.settings import EtcdSettings, parse_endpoints
+
+__all__ = [
+    "Absent",
+    "Compare",
+    "CreatedAt",
+    "Delete",
+    "Etcd",
+    "EtcdSettings",
+    "Get",
+    "KeyValue",
+    "Operation",
+    "Put",
+    "TxnResult",
+    "Unchanged",
+    "parse_endpoints",
+]
+
+_PAGE = 2000
+
+
+class Etcd:
+    """Each call takes the settings' timeout at most and raises TimedOut, Unavailable (no endpoint
+    answers; names them), InvalidRecord (user or password refused) or K8sOvsError (etcd refuses).
+
+    After Unavailable a write may have been done or not, and a write that is reported may have been
+    done twice: guard with compares whatever must not be.
+    """
+
+    def __init__(self, settings: EtcdSettings) -> None:
+        self.settings = settings
+        self.connection = EtcdConnection(settings)
+
+    def close(self) -> None:
+        """Hang up; stop watches and seats first."""
+        self.connection.close()
+
+    def get(self, key: str) -> KeyValue | None:
+        """The key as it is now (a linearizable read)."""
+        response = self._range(f"get {key}", range_request(key_bytes(key)))
+        return key_value(response.kvs[0]) if response.kvs else None
+
+    def list(self, prefix: str) -> tuple[dict[str, KeyValue], int]:
+        """All keys that start with the prefix, by full key, and the revision at which they were so.
+
+        Read in pages of one and the same revision; read again when that is compacted meanwhile.
+        """
+        while True:
+            try:
+                return self._list(prefix)
+            except K8sOvsError as error:
+                if not is_compacted(error.__cause__):
+                    raise
+
+    def put(self, key: str, value: bytes, lease: int = 0) -> int:
+        """Write the key whatever it was; the new revision."""
+        return self.txn((), (Put(key, value, lease),)).revision
+
+    def delete(self, key: str) -> bool:
+        """Remove the key; False: there was none."""
+        request = rpc.DeleteRangeRequest(key=key_bytes(key))
+        response = self.connection.call(
+            f"delete {key}",
+            lambda peer, limit, metadata: peer.kv.DeleteRange(
+                request, timeout=limit, metadata=metadata
+            ),
+        )
+        return bool(response.deleted)
+
+    def txn(
+        self,
+        compares: Iterable[Compare],
+        then: Iterable[Operation],
+        otherwise: Iterable[Operation] = (),
+    ) -> TxnResult:
+        """Do all of `then` if all compares hold, else all of `otherwise`; at once or not at all."""
+        operations = tuple(then)
+        request = txn_request(tuple(compares), operations, tuple(otherwise))
+        keys = " ".join(dict.fromkeys(operation.key for operation in operations))
+        response = self.connection.call(
+            f"transaction {keys}",
+            lambda peer, limit, metadata: peer.kv.Txn(request, timeout=limit, metadata=metadata),
+        )
+        return txn_result(response)
+
+    def lease(self, ttl: int) -> int:
+        """The id of a new lease of `ttl` seconds."""
+        request = rpc.LeaseGrantRequest(TTL=ttl)
+        response = self.connection.call(
+            f"lease of {ttl} s",
+            lambda peer, limit, metadata: peer.lease.LeaseGrant(
+                request, timeout=limit, metadata=metadata
+            ),
+        )
+        return int(response.ID)
+
+    def keep_alive(self, lease: int) -> int:
+        """Renew the lease; how many seconds it has now, 0: it is gone."""
+        request = rpc.LeaseKeepAliveRequest(ID=lease)
+
+        def ask(peer: Peer, limit: float, metadata: Metadata) -> Any:
+            # etcd has this as a stream only; one request and its answer are taken from it.
+            stream = peer.lease.LeaseKeepAlive(iter((request,)), timeout=limit, metadata=metadata)
+            response = next(stream, None)
+            stream.cancel()
+            if response is None:
+                raise Unavailable(f"etcd at {peer.endpoint} ended a keep-alive without an answer")
+            return response
+
+        return int(self.connection.call(f"keep-alive of lease {lease:x}", ask).TTL)
+
+    def revoke(self, lease: int) -> None:
+        """End the lease and its keys; fine if it is gone."""
+        request = rpc.LeaseRevokeRequest(ID=lease)
+        try:
+            self.connection.call(
+                f"revoke of lease {lease:x}",
+                lambda peer, limit, metadata: peer.lease.LeaseRevoke(
+                    request, timeout=limit, metadata=metadata
+                ),
+            )
+        except K8sOvsError as error:
+            if not is_gone(error.__cause__):
+                raise
+
+    def _range(self, what: str, request: Any) -> Any:
+        return self.connection.call(
+            what,
+            lambda peer, limit, metadata: peer.kv.Range(request, timeout=limit, metadata=metadata),
+        )
+
+    def _list(self, prefix: str) -> tuple[dict[str, KeyValue], int]:
+        found: dict[str, KeyValue] = {}
+        start, end, revision = key_bytes(prefix) or b"\0", prefix_end(key_bytes(prefix)), 0
+        while True:
+            request = range_request(start, end, limit=_PAGE, revision=revision)
+            response = self._range(f"list {prefix}", request)
+            revision = revision or response.header.revision
+            for message in response.kvs:
+                entry = key_value(message)
+                found[entry.key] = entry
+            if not response.more:
+                return found, revision
+            start = response.kvs[-1].key + b"\0"

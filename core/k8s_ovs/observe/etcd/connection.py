@@ -1,0 +1,205 @@
+"""Which endpoint of etcd answers, and does it know us? Channels, failover, tokens, errors."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+import structlog
+from attrs import frozen
+from etcd3 import etcdrpc
+
+from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.observe.etcd.errors import (
+    auth_is_off,
+    is_passing,
+    refusal,
+    token_is_stale,
+    unavailable,
+)
+from k8s_ovs.observe.etcd.settings import EtcdSettings
+
+__all__ = ["Ask", "EtcdConnection", "Metadata", "Peer"]
+
+_log = structlog.get_logger(__name__)
+
+# The generated code has no types.
+_rpc: Any = etcdrpc
+_grpc: Any = grpc
+
+_OPTIONS = (
+    # A list of many keys is one answer of many megabytes.
+    ("grpc.max_receive_message_length", -1),
+    # etcd hangs up on a client that pings more often than every 5 s (--grpc-keepalive-min-time),
+    # or without a call in progress.
+    ("grpc.keepalive_time_ms", 6000),
+    ("grpc.keepalive_timeout_ms", 2000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    # gRPC gives a connection attempt this long; its own default is 20 s.
+    ("grpc.min_reconnect_backoff_ms", 2000),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    # etcd is a part of the cluster: a proxy for the way out must not see it.
+    ("grpc.enable_http_proxy", 0),
+    # Two clients of one program must not share the fate of their connections.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+_NO_TOKEN = ""
+
+
+@frozen
+class Peer:
+    """One endpoint and its stubs."""
+
+    endpoint: str
+    channel: Any
+    kv: Any
+    lease: Any
+    auth: Any
+    watch: Any
+
+
+Metadata = tuple[tuple[str, str], ...]
+# Does one call: (peer, time limit in seconds, metadata) -> response.
+Ask = Callable[[Peer, float, Metadata], Any]
+
+
+class EtcdConnection:
+    """Calls that go to the endpoint which answered last, then to the others in turn.
+
+    Used by any number of threads.
+    """
+
+    def __init__(self, settings: EtcdSettings) -> None:
+        self._settings = settings
+        credentials = _credentials(settings)
+        self._peers = [_peer(endpoint, credentials) for endpoint in settings.endpoints]
+        self._lock = threading.Lock()
+        self._good = 0
+        self._token: str | None = None
+
+    def close(self) -> None:
+        """Hang up; calls in progress fail."""
+        for peer in self._peers:
+            peer.channel.close()
+
+    def call(self, what: str, ask: Ask) -> Any:
+        """The response of the first endpoint that gives one, within the settings' timeout.
+
+        what: the operation and its key, for errors. An attempt that was not answered may have been
+        carried out all the same, and is then done twice.
+        Raises TimedOut, Unavailable, InvalidRecord (wrong user or password) or K8sOvsError (etcd
+        refuses the call).
+        """
+        deadline = time.monotonic() + self._settings.timeout
+        failures: list[tuple[str, grpc.RpcError]] = []
+        order = self._order()
+        for done, index in enumerate(order):
+            peer = self._peers[index]
+            try:
+                response = self._ask(peer, ask, _left(deadline) / (len(order) - done))
+            except grpc.RpcError as error:
+                if not is_passing(error):
+                    raise refusal(what, peer.endpoint, self._settings.username, error) from error
+                failures.append((peer.endpoint, error))
+            else:
+                self._prefer(index)
+                return response
+        raise unavailable(what, self._settings.timeout, failures) from failures[-1][1]
+
+    def open_watch(self, requests: Iterator[bytes]) -> tuple[str, Any]:
+        """A watch stream at the good endpoint: (endpoint, call). The call yields WatchResponses and
+        raises grpc.RpcError; it has no time limit.
+        """
+        peer = self._peers[self._good]
+        metadata = (*self._metadata(), ("hasleader", "true"))
+        return peer.endpoint, peer.watch(requests, metadata=metadata)
+
+    def avoid(self, endpoint: str) -> None:
+        """Try the others first from now on."""
+        with self._lock:
+            if self._peers[self._good].endpoint == endpoint:
+                self._good = (self._good + 1) % len(self._peers)
+
+    def forget_token(self) -> None:
+        """Authenticate again before the next call."""
+        self._token = None
+
+    def _order(self) -> list[int]:
+        count = len(self._peers)
+        return [(self._good + step) % count for step in range(count)]
+
+    def _prefer(self, index: int) -> None:
+        with self._lock:
+            if index == self._good:
+                return
+            self._good = index
+        _log.info("etcd endpoint changed", endpoint=self._peers[index].endpoint)
+
+    def _metadata(self) -> Metadata:
+        return (("token", self._token),) if self._token else ()
+
+    def _ask(self, peer: Peer, ask: Ask, limit: float) -> Any:
+        deadline = time.monotonic() + limit
+        if self._settings.username and self._token is None:
+            self._authenticate(peer, limit)
+        try:
+            return ask(peer, _left(deadline), self._metadata())
+        except grpc.RpcError as error:
+            if not (self._settings.username and token_is_stale(error)):
+                raise
+        self._authenticate(peer, _left(deadline))
+        return ask(peer, _left(deadline), self._metadata())
+
+    def _authenticate(self, peer: Peer, limit: float) -> None:
+        user, password = self._settings.username, self._settings.password or ""
+        request = _rpc.AuthenticateRequest(name=user, password=password)
+        try:
+            self._token = peer.auth.Authenticate(request, timeout=limit).token
+        except grpc.RpcError as error:
+            if not auth_is_off(error):
+                raise
+            # As etcd's own clients do: a user may be named before authentication is turned on.
+            self._token = _NO_TOKEN
+
+
+def _left(deadline: float) -> float:
+    # gRPC takes no limit below zero.
+    return max(0.05, deadline - time.monotonic())
+
+
+def _credentials(settings: EtcdSettings) -> Any:
+    def read(flag: str, path: str | None) -> bytes | None:
+        try:
+            return Path(path).read_bytes() if path else None
+        except OSError as error:
+            raise InvalidRecord(f"--etcd-{flag}: cannot read {path}: {error.strerror}") from error
+
+    return _grpc.ssl_channel_credentials(
+        root_certificates=read("cafile", settings.cafile),
+        private_key=read("keyfile", settings.keyfile),
+        certificate_chain=read("certfile", settings.certfile),
+    )
+
+
+def _peer(endpoint: str, credentials: Any) -> Peer:
+    url = urlsplit(endpoint)
+    if url.scheme == "https":
+        channel = _grpc.secure_channel(url.netloc, credentials, options=_OPTIONS)
+    else:
+        channel = _grpc.insecure_channel(url.netloc, options=_OPTIONS)
+    watch = channel.stream_stream(
+        "/etcdserverpb.Watch/Watch",
+        # The requests are bytes already: see PROGRESS_REQUEST.
+        request_serializer=None,
+        response_deserializer=_rpc.WatchResponse.FromString,
+    )
+    kv, lease, auth = _rpc.KVStub(channel), _rpc.LeaseStub(channel), _rpc.AuthStub(channel)
+    return Peer(endpoint, channel, kv, lease, auth, watch)

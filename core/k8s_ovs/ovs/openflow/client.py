@@ -1,0 +1,333 @@
+"""A bridge's flows: changed all or nothing, and read, over its management socket.
+
+The client is synchronous and for one thread. A bridge's management socket sends no packet-ins
+and no port changes unless they are asked for, and they are not; whatever comes unasked is ignored.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
+from k8s_ovs.ovs.openflow import messages
+from k8s_ovs.ovs.openflow import meters
+from k8s_ovs.ovs.openflow.errors import error_name
+from k8s_ovs.ovs.openflow.messages import Bundle, InstalledFlow, Message, Type
+from k8s_ovs.ovs.openflow.meters import Metered
+from k8s_ovs.pipeline.flow import Meter
+from k8s_ovs.pipeline.text import flow_text
+from k8s_ovs.pipeline.wire import WireFlow, delete_by_cookie, delete_meter, put_meter
+
+__all__ = ["FlowRefused", "InstalledFlow", "OpenFlow"]
+
+_CHUNK = 256 * 1024
+_LAST_XID = 0xFFFF0000
+_ANSWERS = (
+    Type.HELLO,
+    Type.ERROR,
+    Type.BUNDLE_CONTROL,
+    Type.MULTIPART_REPLY,
+    Type.BARRIER_REPLY,
+)
+_TOLD_AT_MOST = 5
+
+
+class FlowRefused(SwitchError):
+    """Open vSwitch refused flows of a commit, of which nothing was done then.
+
+    cookies: of the flows it refused. Without them the others may pass.
+    """
+
+    def __init__(self, text: str, cookies: tuple[int, ...]) -> None:
+        super().__init__(text)
+        self.cookies = cookies
+
+
+class OpenFlow:
+    """A connection to one bridge.
+
+    After Unavailable or TimedOut the connection is closed and stays so: the caller makes a new
+    one, and reads what the bridge holds, since a commit that got no answer may have been done.
+    """
+
+    def __init__(self, connected: socket.socket, path: str, timeout: float) -> None:
+        """`connect` makes one. connected: a non-blocking stream to the bridge at `path`."""
+        self._socket = connected
+        self._path = path
+        self._timeout = timeout
+        self._incoming = bytearray()
+        self._outgoing = bytearray()
+        self._xid = 0
+        self._bundle = 0
+
+    @classmethod
+    def connect(cls, path: str, timeout: float = 5.0) -> OpenFlow:
+        """Connect to a bridge's management socket, `RUNDIR/BRIDGE.mgmt`.
+
+        timeout: seconds of silence after which the bridge counts as hanging, in every call.
+        Raises Unavailable where nothing listens, TimedOut, and SwitchError for a bridge that does
+        not speak OpenFlow 1.4.
+        """
+        stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        stream.setblocking(False)
+        client = cls(stream, path, timeout)
+        try:
+            stream.connect(path)
+            client._greet()
+        except OSError as error:
+            client.close()
+            raise Unavailable(
+                f"OpenFlow socket {path}: {error}; is ovs-vswitchd running and the bridge there?"
+            ) from error
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def commit(self, adds: Sequence[WireFlow], deletes: Sequence[int] = ()) -> None:
+        """Add flows and delete those of the given cookies, in one atomic bundle.
+
+        Packets meet either all of the changes or none. Deletes come first, so whatever is in
+        `adds` stands afterwards; a flow replaces one of the same table, priority and match,
+        whether or not that one's cookie is in `deletes`.
+        Raises FlowRefused (or another SwitchError), after which the bridge is as it was.
+        """
+        if not adds and not deletes:
+            return
+        flow_mods = [delete_by_cookie(each) for each in deletes] + [flow.body for flow in adds]
+        self._bundle += 1
+        xid = self._new_xids(len(flow_mods) + 2)
+        errors = self._fill_bundle(flow_mods, xid)
+        if errors:
+            self._control(Bundle.DISCARD)
+        else:
+            errors = self._control(Bundle.COMMIT)
+        if errors:
+            raise self._refusal(errors, adds, xid + 1 + len(deletes))
+
+    def dump(self) -> list[InstalledFlow]:
+        """Every flow of every table, in no particular order."""
+        xid = self._new_xids(1)
+        replies = self._answers(messages.flow_request(xid), xid, "reading its flows")
+        return [flow for reply in replies for flow in messages.installed_flows(reply)]
+
+    def meters(self) -> dict[int, Meter]:
+        """The bridge's meters, by number."""
+        xid = self._new_xids(1)
+        request = meters.configuration_request(xid)
+        return meters.configured_meters(self._answers(request, xid, "reading its meters"))
+
+    def meter_counts(self) -> dict[int, Metered]:
+        """What each meter has counted, by its number."""
+        xid = self._new_xids(1)
+        return meters.meter_counts(
+            self._answers(meters.counts_request(xid), xid, "reading its meters")
+        )
+
+    def most_meters(self) -> int:
+        """How many meters the bridge's datapath can have; 0: it has none."""
+        xid = self._new_xids(1)
+        return meters.most_meters(
+            self._answers(meters.features_request(xid), xid, "asking for its meters")
+        )
+
+    def put_meters(self, add: Sequence[Meter], change: Sequence[Meter]) -> dict[int, str]:
+        """Meters that are new, and those that get another rate. Bundles take none: put them before
+        the flows that name them. Those that the bridge refuses by number, with the reason."""
+        return self._mod_meters(
+            [*(put_meter(each, 0) for each in add), *(put_meter(each, 1) for each in change)],
+            [each.number for each in (*add, *change)],
+        )
+
+    def delete_meters(self, numbers: Sequence[int]) -> None:
+        """Delete meters, and flows that still name them. One that is not there is no error."""
+        self._mod_meters([delete_meter(number) for number in numbers], numbers)
+
+    def _mod_meters(self, mods: Sequence[bytes], numbers: Sequence[int]) -> dict[int, str]:
+        if not mods:
+            return {}
+        first = self._new_xids(len(mods) + 1)
+        last = first + len(mods)
+        sent = [messages.with_xid(mod, first + place) for place, mod in enumerate(mods)]
+        replies = self._ask(b"".join(sent) + messages.barrier(last), last)
+        return {
+            numbers[error.xid - first]: f"meter: {error_name(error.body)}"
+            for error in _errors(replies)
+            if 0 <= error.xid - first < len(numbers)
+        }
+
+    def ports(self) -> dict[str, int]:
+        """Names of the bridge's ports and their OpenFlow numbers, its own port included.
+
+        A name here has at most 15 bytes (section 7.2.1), as a Linux interface's has.
+        """
+        xid = self._new_xids(1)
+        replies = self._answers(messages.port_request(xid), xid, "reading its ports")
+        return {name: number for reply in replies for name, number in messages.port_numbers(reply)}
+
+    def fileno(self) -> int:
+        """The socket, for a poll loop: when it is readable, call `service`."""
+        self._refuse_closed()
+        return self._socket.fileno()
+
+    def service(self) -> None:
+        """Answer what the bridge asks in idle times; returns at once.
+
+        Raises Unavailable where the bridge has closed the connection.
+        """
+        self._refuse_closed()
+        try:
+            self._read()
+            self._write()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the connection. Twice does no harm."""
+        self._socket.close()
+
+    def _greet(self) -> None:
+        self._outgoing += messages.hello()
+        # A bridge that finds no common version sends its hello, then an error, and hangs up.
+        greeting = self._exchange(lambda received: received.kind in (Type.HELLO, Type.ERROR))[0]
+        offered = messages.versions_offered(greeting) if greeting.kind == Type.HELLO else ()
+        if messages.VERSION not in offered:
+            raise SwitchError(
+                f"the bridge at {self._path} does not speak OpenFlow 1.4: "
+                "its column protocols must be empty or contain OpenFlow14"
+            )
+
+    def _fill_bundle(self, flow_mods: Sequence[bytes], xid: int) -> list[Message]:
+        """Open the bundle, put all flow-mods into it, close it; what was refused of it."""
+        # Open vSwitch leaves a flow-mod that it cannot decode out of the bundle and says so, and
+        # a commit sent right behind would do the rest. So nothing is committed before the answer
+        # to the close, ahead of which every such error stands.
+        closing = xid + 1 + len(flow_mods)
+        parts = [messages.bundle_control(self._bundle, Bundle.OPEN, xid)]
+        parts += (
+            messages.bundle_add(self._bundle, flow_mod, xid + 1 + place)
+            for place, flow_mod in enumerate(flow_mods)
+        )
+        parts.append(messages.bundle_control(self._bundle, Bundle.CLOSE, closing))
+        return _errors(self._ask(b"".join(parts), closing))
+
+    def _control(self, what: Bundle) -> list[Message]:
+        xid = self._new_xids(1)
+        return _errors(self._ask(messages.bundle_control(self._bundle, what, xid), xid))
+
+    def _refusal(
+        self, errors: Sequence[Message], adds: Sequence[WireFlow], first: int
+    ) -> SwitchError:
+        """The exception for errors in a bundle whose added flows have xids from `first` on."""
+        head = f"the bridge at {self._path} refused"
+        refused = [
+            (error_name(error.body), adds[error.xid - first])
+            for error in errors
+            if 0 <= error.xid - first < len(adds)
+        ]
+        if not refused:
+            return SwitchError(f"{head} a bundle of flows: {error_name(errors[0].body)}")
+        told = [
+            f"{name} for cookie={wire.cookie:#x},{flow_text(wire.flow, human=True)}"
+            for name, wire in refused[:_TOLD_AT_MOST]
+        ]
+        if len(refused) > len(told):
+            told.append(f"and {len(refused) - len(told)} more")
+        return FlowRefused(
+            f"{head} {len(refused)} of {len(adds)} flows, so nothing was changed: "
+            f"{'; '.join(told)}",
+            tuple(wire.cookie for _, wire in refused),
+        )
+
+    def _answers(self, request: bytes, xid: int, doing: str) -> list[Message]:
+        replies = self._ask(request, xid)
+        for error in _errors(replies):
+            raise SwitchError(f"the bridge at {self._path}: {error_name(error.body)} in {doing}")
+        return replies
+
+    def _ask(self, request: bytes, last_xid: int) -> list[Message]:
+        """What the bridge answers, up to the end of its answer to the message of `last_xid`."""
+        self._refuse_closed()
+        self._outgoing += request
+        return self._exchange(
+            lambda received: received.xid == last_xid and not messages.has_more(received)
+        )
+
+    def _exchange(self, ends: Callable[[Message], bool]) -> list[Message]:
+        """Send what is to be sent, reading all the while, until a message that `ends` it."""
+        received: list[Message] = []
+        deadline = time.monotonic() + self._timeout
+        try:
+            while True:
+                sent = self._write()
+                self._wait(deadline)
+                news = self._read()
+                received += news
+                if any(ends(each) for each in news):
+                    return received
+                if sent or news:
+                    deadline = time.monotonic() + self._timeout
+        except BaseException:
+            # Half an answer is on its way: the next question must not take it for its own.
+            self.close()
+            raise
+
+    def _wait(self, deadline: float) -> None:
+        wanted = select.POLLIN | (select.POLLOUT if self._outgoing else 0)
+        poll = select.poll()
+        poll.register(self._socket, wanted)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimedOut(f"the bridge at {self._path} did not answer within {self._timeout:g} s")
+
+    def _write(self) -> int:
+        """Send as much as goes without waiting; the number of bytes that went."""
+        if not self._outgoing:
+            return 0
+        try:
+            with memoryview(self._outgoing) as waiting:
+                sent = self._socket.send(waiting[:_CHUNK])
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise Unavailable(f"the bridge at {self._path} hung up: {error}") from error
+        del self._outgoing[:sent]
+        return sent
+
+    def _read(self) -> list[Message]:
+        """The answers that have come. Echo requests are answered, other news is dropped."""
+        try:
+            data = self._socket.recv(_CHUNK)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise Unavailable(f"the bridge at {self._path} hung up: {error}") from error
+        if not data:
+            raise Unavailable(f"the bridge at {self._path} closed the connection")
+        self._incoming += data
+        answers = []
+        for received in messages.take_messages(self._incoming):
+            if received.kind == Type.ECHO_REQUEST:
+                self._outgoing += messages.echo_reply(received)
+            elif received.kind in _ANSWERS:
+                answers.append(received)
+        return answers
+
+    def _new_xids(self, count: int) -> int:
+        """The first of `count` transaction ids in a row that no open question has."""
+        if self._xid + count > _LAST_XID:
+            self._xid = 0
+        first = self._xid + 1
+        self._xid += count
+        return first
+
+    def _refuse_closed(self) -> None:
+        if self._socket.fileno() < 0:
+            raise Unavailable(f"the connection to the bridge at {self._path} is closed")
+
+
+def _errors(received: Sequence[Message]) -> list[Message]:
+    return [each for each in received if each.kind == Type.ERROR]

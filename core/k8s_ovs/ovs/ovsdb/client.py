@@ -1,0 +1,325 @@
+"""The client of ovsdb-server: what Open vSwitch is set to, kept up to date, and changed.
+
+Made for one thread that blocks in a poller: `wait` says what to wake up for, `run` takes in what
+has come. Reading is free of I/O. A lost connection is made again by itself (first at once, then
+after 1 to 5 s); until then the last picture stays.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import ovs.db.idl
+import ovs.poller
+import structlog
+
+from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
+from k8s_ovs.ovs.ovsdb.json_parser import speed_up
+from k8s_ovs.ovs.ovsdb.schema import COLUMNS, SCHEMA
+from k8s_ovs.ovs.ovsdb.state import Bridge, Port, Switch
+from k8s_ovs.ovs.ovsdb.transaction import Change, Operation, deletion, operations, sign_of_life
+
+__all__ = ["Ovsdb"]
+
+# The library's classes carry no types.
+_idl: Any = ovs.db.idl
+_Poller: Any = ovs.poller.Poller
+
+# A peer is asked after this long without a word, and given up after as long again.
+_PROBE_MS = 2500
+_BACKOFF_MS = (1000, 5000)
+
+_log = structlog.get_logger(__name__)
+
+
+class Ovsdb:
+    """One connection to ovsdb-server at `remote`, such as unix:/var/run/openvswitch/db.sock.
+
+    timeout: seconds that any one call may take.
+    """
+
+    def __init__(self, remote: str, timeout: float = 5.0) -> None:
+        self._remote = remote
+        self._timeout = timeout
+        speed_up()
+        helper = _idl.SchemaHelper(schema_json=SCHEMA)
+        for table, columns in COLUMNS.items():
+            helper.register_columns(table, list(columns))
+        self._idl = _idl.Idl(remote, helper)
+        self._idl.notify = self._forget
+        # The library never probes Unix sockets, yet a stopped ovsdb-server holds its end open.
+        self._idl._session.reconnect.set_probe_interval(_PROBE_MS)
+        self._idl._session.reconnect.set_backoff(*_BACKOFF_MS)
+        self._values: dict[UUID, Any] = {}
+        self._bridges: dict[str, Bridge] = {}
+        self._told_seqno = 0
+
+    def connect(self) -> None:
+        """Wait until the whole content is there.
+
+        Raises Unavailable where nothing answers, TimedOut where ovsdb-server does but is silent.
+        """
+        self._await(lambda: self.connected, self._deadline(), "it sent no content")
+        if self._root() is None:
+            raise Unavailable(
+                f"the database at {self._remote} is empty: has ovs-vsctl init been run?"
+            )
+
+    def close(self) -> None:
+        """End the connection."""
+        self._idl.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands and what is read here is the database's content."""
+        monitoring = self._idl.state == _idl.Idl.IDL_S_MONITORING
+        return monitoring and bool(self._idl._session.is_connected())
+
+    @property
+    def seqno(self) -> int:
+        """A number that is another one after each change of the content."""
+        return int(self._idl.change_seqno)
+
+    def run(self) -> bool:
+        """Take in what has come. True if the content is another than after the last `run`."""
+        self._idl.run()
+        changed = self.seqno != self._told_seqno
+        self._told_seqno = self.seqno
+        return changed
+
+    def wait(self, poller: Any) -> None:
+        """Have an ovs.poller.Poller's next block() end as soon as `run` has something to do."""
+        self._idl.wait(poller)
+        if self.seqno != self._told_seqno:
+            poller.immediate_wake()
+
+    def switch(self) -> Switch:
+        """The switch as a whole. Raises Unavailable before the first `connect`."""
+        root = self._known_root()
+        return Switch(
+            ovs_version=_first(root.ovs_version),
+            datapath_types=frozenset(root.datapath_types),
+            iface_types=frozenset(root.iface_types),
+            external_ids=root.external_ids,
+            next_cfg=root.next_cfg,
+            cur_cfg=root.cur_cfg,
+        )
+
+    def bridge(self, name: str) -> Bridge | None:
+        """The bridge of this name with its ports, None if there is none."""
+        if name not in self._bridges:
+            for row in _value(self._known_root(), "bridges"):
+                if _value(row, "name") == name:
+                    self._bridges[name] = self._read_bridge(row)
+        return self._bridges.get(name)
+
+    @property
+    def applied(self) -> bool:
+        """Whether ovs-vswitchd has carried out all that was committed."""
+        root = self._known_root()
+        return bool(_value(root, "cur_cfg") >= _value(root, "next_cfg"))
+
+    def commit(self, change: Change) -> None:
+        """Bring the bridge to what `change` says, in one transaction; no write if it is so.
+
+        Returns when the database has it, which is before ovs-vswitchd has carried it out:
+        see `await_applied`. Raises SwitchError with OVSDB's words, TimedOut or Unavailable; after
+        those two it may still be carried out later.
+        """
+        self._transact(
+            f"bridge {change.bridge}",
+            lambda: operations(change, self._known_root().uuid, self.bridge(change.bridge)),
+        )
+
+    def delete_bridge(self, name: str) -> None:
+        """Take away a bridge with all its ports; nothing happens if there is none."""
+        self._transact(
+            f"bridge {name}", lambda: deletion(self.bridge(name), self._known_root().uuid)
+        )
+
+    def await_applied(self) -> None:
+        """Wait until ovs-vswitchd has carried out all that was committed. Raises TimedOut."""
+        wanted = _value(self._known_root(), "next_cfg")
+        self._await(
+            lambda: _value(self._known_root(), "cur_cfg") >= wanted,
+            self._deadline(),
+            "ovs-vswitchd has not carried out the change: is it running?",
+        )
+
+    def await_vswitchd(self) -> None:
+        """Wait until ovs-vswitchd has shown that it runs. Raises TimedOut where it does not."""
+        self._transact("ovs-vswitchd", lambda: sign_of_life(self._known_root().uuid))
+        self.await_applied()
+
+    def await_ofports(self, bridge: str, names: Iterable[str]) -> Mapping[str, int]:
+        """The OpenFlow numbers of ports just committed, when ovs-vswitchd has given them.
+
+        A number is another than the one asked for where a port had that already.
+        Raises SwitchError naming the port that cannot have one, TimedOut or Unavailable.
+        """
+        self.await_applied()
+        found = self.bridge(bridge)
+        ports: Mapping[str, Port] = found.ports if found else {}
+        return {name: _number(bridge, name, ports.get(name)) for name in names}
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._timeout
+
+    def _await(self, ready: Callable[[], bool], deadline: float, late: str) -> None:
+        self._idl.run()
+        while not ready():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._late(late)
+            poller = _Poller()
+            self._idl.wait(poller)
+            poller.timer_wait(max(1, int(left * 1000)))
+            poller.block()
+            self._idl.run()
+
+    def _late(self, late: str) -> Unavailable:
+        within = f"within {self._timeout:g} s"
+        if self._idl._session.is_connected():
+            return TimedOut(f"ovsdb-server at {self._remote}, {within}: {late}")
+        return Unavailable(
+            f"no connection to ovsdb-server at {self._remote} {within}: is it running, "
+            "and is this its socket?"
+        )
+
+    def _transact(self, subject: str, compose: Callable[[], list[Operation]]) -> None:
+        begin = time.monotonic()
+        deadline = begin + self._timeout
+        while time.monotonic() < deadline:
+            self._await(lambda: self.connected, deadline, "it sent no content")
+            asked = compose()
+            if not asked:
+                return
+            transaction = self._send(asked, deadline)
+            status = transaction.commit()
+            if status == _idl.Transaction.ERROR:
+                raise SwitchError(f"{subject}: {_words(transaction.get_error())}")
+            if status != _idl.Transaction.TRY_AGAIN:
+                took = round((time.monotonic() - begin) * 1000, 1)
+                _log.debug("ovsdb commit", subject=subject, operations=len(asked), ms=took)
+                return
+            # The connection was lost on the way. What is asked for depends on what is there
+            # then, so it is composed again: asking for it twice does no harm.
+        raise self._late("it did not take the change")
+
+    def _send(self, asked: list[Operation], deadline: float) -> Any:
+        transaction = _idl.Transaction(self._idl)
+        for operation in asked:
+            transaction.add_op(operation)
+        incomplete = _idl.Transaction.INCOMPLETE
+        transaction.commit()
+        self._await(
+            lambda: transaction.commit() != incomplete, deadline, "it did not answer the change"
+        )
+        return transaction
+
+    def _root(self) -> Any | None:
+        return next(iter(self._idl.tables["Open_vSwitch"].rows.values()), None)
+
+    def _known_root(self) -> Any:
+        root = self._root()
+        if root is None:
+            raise Unavailable(f"nothing is known yet of the database at {self._remote}")
+        return root
+
+    def _read_bridge(self, row: Any) -> Bridge:
+        ports: dict[str, Port] = {}
+        for port_row in _references(row, "ports"):
+            for interface in self._cached("Port", port_row, _interfaces):
+                port = self._cached("Interface", interface, partial(_read_port, port_row))
+                ports[port.name] = port
+        return Bridge(
+            name=_value(row, "name"),
+            datapath_type=_value(row, "datapath_type"),
+            fail_mode=_first(_value(row, "fail_mode")),
+            other_config=_value(row, "other_config"),
+            external_ids=_value(row, "external_ids"),
+            tables={
+                number: self._cached("Flow_Table", table.uuid, _table_name)
+                for number, table in _value(row, "flow_tables").items()
+            },
+            ports=ports,
+            row=row.uuid,
+        )
+
+    def _cached(self, table: str, uuid: UUID, make: Callable[[Any], Any]) -> Any:
+        value = self._values.get(uuid)
+        if value is None:
+            value = self._values[uuid] = make(self._idl.tables[table].rows[uuid])
+        return value
+
+    def _forget(self, _event: str, row: Any, _updates: Any = None) -> None:
+        self._values.pop(row.uuid, None)
+        if row._table.name != "Open_vSwitch":
+            self._bridges.clear()
+
+
+def _value(row: Any, column: str) -> Any:
+    """A column. The library's attributes copy a value several times before they give it."""
+    return row._data[column].to_python(row._uuid_to_row)
+
+
+def _references(row: Any, column: str) -> list[UUID]:
+    """The rows that a column names."""
+    return [atom.value for atom in row._data[column].values]
+
+
+def _interfaces(port_row: Any) -> list[UUID]:
+    return _references(port_row, "interfaces")
+
+
+def _table_name(row: Any) -> str:
+    return _first(_value(row, "name")) or ""
+
+
+def _read_port(port_row: UUID, row: Any) -> Port:
+    ofport = _first(_value(row, "ofport"))
+    return Port(
+        name=_value(row, "name"),
+        type=_value(row, "type"),
+        # ovs-vswitchd writes -1 where it cannot have the port.
+        ofport=ofport if ofport is not None and ofport > 0 else None,
+        ofport_request=_first(_value(row, "ofport_request")),
+        options=_value(row, "options"),
+        external_ids=_value(row, "external_ids"),
+        mac=_first(_value(row, "mac")),
+        mtu_request=_first(_value(row, "mtu_request")),
+        error=_first(_value(row, "error")),
+        row=row.uuid,
+        port_row=port_row,
+    )
+
+
+def _first(values: list[Any]) -> Any:
+    return values[0] if values else None
+
+
+def _number(bridge: str, name: str, port: Port | None) -> int:
+    if port is None:
+        raise SwitchError(f"port {name} is not on bridge {bridge}")
+    if port.error:
+        raise SwitchError(f"port {name} of bridge {bridge}: {port.error}")
+    if port.ofport is None:
+        raise SwitchError(
+            f"port {name} of bridge {bridge} got no OpenFlow number: see ovs-vswitchd's log"
+        )
+    return port.ofport
+
+
+def _words(error: str) -> str:
+    try:
+        found = json.loads(error)
+    except ValueError:
+        return error
+    if not isinstance(found, dict):
+        return error
+    return ": ".join(str(found[key]) for key in ("error", "details") if key in found)

@@ -1,0 +1,181 @@
+"""A cluster of a dictionary: what allocations come to, without etcd and Kubernetes.
+
+Namespaces and nodes come and go, people write records, and etcd's keys change by what the plugins
+ask for, each by compare-and-swap::
+
+    town = Town(manager)
+    town.create("red", "blue")
+    town.settle()
+    town.ask("red", "join", "blue")
+    town.settle()
+    assert town.net_ids()["red"] == town.net_ids()["blue"]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import define, evolve, field
+
+from k8s_ovs.errors import K8sOvsError, PluginError
+from k8s_ovs.hooks.manager import Failure, PluginManager
+from k8s_ovs.node.ingest import ETCD, KUBE, Intake
+from k8s_ovs.observe.watch_event import Change, Entry, Snapshot
+from k8s_ovs.plugin import Allocation, Event, Problem
+from k8s_ovs.plugin.view import CONFIG, NODES, Record, World
+from k8s_ovs_testing.world import sample_config
+
+__all__ = ["Town"]
+
+NAMESPACES = "namespaces"
+NETNAMESPACES = "netnamespaces"
+
+_TURNS = 200
+
+
+@define
+class Town:
+    """etcd's keys, (value, mod_revision) by (kind, key), and the daemon's picture of them.
+
+    manager: with the plugins whose allocations are written. namespaces, nodes: Kubernetes', the
+    latter with addresses. extra: more fields of the configuration. events: what was published.
+    """
+
+    manager: PluginManager
+    keys: dict[tuple[str, str], tuple[bytes, int]] = field(factory=dict)
+    namespaces: set[str] = field(factory=set)
+    nodes: dict[str, str] = field(factory=dict)
+    extra: Mapping[str, Any] = field(factory=dict)
+    revision: int = 0
+    intake: Intake = field(factory=Intake)
+    world: World = field(factory=World)
+    events: list[Event] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        for fact in self.snapshots():
+            self.intake.absorb(fact)
+
+    def create(self, *names: str) -> None:
+        """Namespaces of Kubernetes come."""
+        for name in names:
+            self.namespaces.add(name)
+            self.intake.absorb(Change(KUBE + NAMESPACES, name, Entry({"metadata": {}})))
+
+    def delete(self, name: str) -> None:
+        """A namespace of Kubernetes goes."""
+        self.namespaces.discard(name)
+        self.intake.absorb(Change(KUBE + NAMESPACES, name, None))
+
+    def join(self, name: str, address: str) -> None:
+        """A node of Kubernetes comes, or gets another address."""
+        self.nodes[name] = address
+        self.intake.absorb(Change(KUBE + NODES, name, _node(address)))
+
+    def leave(self, name: str) -> None:
+        """A node of Kubernetes goes."""
+        del self.nodes[name]
+        self.intake.absorb(Change(KUBE + NODES, name, None))
+
+    def put(self, kind: str, key: str, value: bytes | None) -> None:
+        """Somebody writes a key; None: deletes it."""
+        self.revision += 1
+        self.keys.pop((kind, key), None)
+        if value is not None:
+            self.keys[kind, key] = (value, self.revision)
+        entry = None if value is None else Entry(value, self.revision)
+        self.intake.absorb(Change(ETCD, f"k8ssdn/{kind}/{key}", entry, self.revision))
+
+    def ask(self, name: str, action: str, namespace: str = "", **changes: object) -> None:
+        """What a person does: the same record with an action, and `changes`."""
+        asked = {"Action": action, "Namespace": namespace, **changes}
+        self.put(NETNAMESPACES, name, json.dumps(self.record(name) | asked).encode())
+
+    def restart(self) -> None:
+        """Another daemon takes over, which has seen nothing but what is there now."""
+        self.intake, self.world = Intake(), World()
+        for fact in self.snapshots():
+            self.intake.absorb(fact)
+        self.look()
+
+    def snapshots(self) -> list[Snapshot]:
+        """All that is there now, as observers tell it at their start."""
+        entries = {f"k8ssdn/{kind}/{key}": Entry(*at) for (kind, key), at in self.keys.items()}
+        namespaces = {name: Entry({"metadata": {}}) for name in self.namespaces}
+        nodes = {name: _node(address) for name, address in self.nodes.items()}
+        return [
+            Snapshot(ETCD, entries, self.revision),
+            Snapshot(KUBE + NAMESPACES, namespaces),
+            Snapshot(KUBE + NODES, nodes),
+        ]
+
+    def look(self) -> World:
+        """The newest picture."""
+        config = evolve(sample_config(plugin_name=self.manager.mode), extra=self.extra)
+        changes = self.intake.changes(config, self.manager.kinds, self.manager.resources)
+        self.world = self.world.changed({**changes, (CONFIG, ""): Record(config)}, self.revision)
+        return self.world
+
+    def wanted(self) -> list[Allocation]:
+        """What should be written now."""
+        return [each for wanted in self._asked() for each in wanted]
+
+    def write(self, wanted: Allocation) -> bool:
+        """One transaction; False: a record is not as it was when this was decided."""
+        if any(
+            self.keys.get((each.kind, each.key), (b"", 0))[1] != each.revision
+            for each in wanted.writes
+        ):
+            return False
+        for each in wanted.writes:
+            data = None if each.value is None else self.manager.kinds[each.kind].encode(each.value)
+            self.put(each.kind, each.key, data)
+        if wanted.event:
+            self.events.append(wanted.event)
+        return True
+
+    def settle(self) -> int:
+        """Write until nothing more is wanted; the number of turns that it took."""
+        for turn in range(_TURNS):
+            written = [each for wanted in self._asked() for each in wanted if self._written(each)]
+            if not written:
+                return turn
+        raise K8sOvsError(f"not settled after {_TURNS} turns: {written[0].reason}")
+
+    def record(self, name: str) -> dict[str, Any]:
+        """A namespace's record as it is in etcd."""
+        found: dict[str, Any] = json.loads(self.keys[NETNAMESPACES, name][0])
+        return found
+
+    def net_ids(self) -> dict[str, int]:
+        """The virtual network of each namespace."""
+        return self._numbers(NETNAMESPACES, "NetID")
+
+    def vnids(self) -> dict[str, int]:
+        """The number on the wire of each namespace."""
+        return self._numbers("vnids", "VNID")
+
+    def _asked(self) -> Iterator[list[Allocation]]:
+        """What each plugin wants once the one before it has been served."""
+        for _, found in self.manager.allocations(self.look):
+            if isinstance(found, Failure):
+                raise PluginError(str(found))
+            yield [each for each in found if not isinstance(each, Problem)]
+
+    def _written(self, wanted: Allocation) -> bool:
+        if not self.write(wanted):
+            raise K8sOvsError(f"{wanted.reason}: was decided on another revision")
+        return True
+
+    def _numbers(self, wanted: str, field_name: str) -> dict[str, int]:
+        return {
+            key: json.loads(value)[field_name]
+            for (kind, key), (value, _) in self.keys.items()
+            if kind == wanted
+        }
+
+
+def _node(address: str) -> Entry:
+    """A Node of the API."""
+    return Entry({"status": {"addresses": [{"type": "InternalIP", "address": address}]}})

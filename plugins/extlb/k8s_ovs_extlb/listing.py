@@ -1,0 +1,170 @@
+"""What is known of hosts outside, as values for people: which subnet, what is wrong, who lives.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from attrs import asdict, evolve, frozen
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.plugin import View
+from k8s_ovs.plugin.command.cluster import NodeStatus
+from k8s_ovs.plugin.view import GIVEN, QUARANTINE, REQUESTS, SUBNETS
+from k8s_ovs_extlb.records import EXTERNAL, External
+
+__all__ = ["HEAD", "Host", "as_cells", "as_json", "host", "hosts", "with_life"]
+
+HEAD = ("HOST", "ADDRESS", "SUBNET", "STATE", "SEEN", "VERSION", "APPLIED")
+
+_NONE = "-"
+
+
+@frozen
+class Host:
+    """A host outside the cluster.
+
+    state: ok, waiting (for an answer), refused, quarantined, or idle: it has no subnet and asks for
+    none. problem: why it is refused or quarantined; empty: it is not. live: its daemon runs. seen:
+    when it was heard of last (RFC 3339, UTC); None: never. version, applied: its daemon's, and
+    etcd's revision that its flows are of, when it was heard of last. behind: how far others are.
+    """
+
+    name: str
+    address: str
+    subnet: IPv4Network | None
+    state: str
+    problem: str = ""
+    live: bool = False
+    seen: str | None = None
+    version: str | None = None
+    applied: int | None = None
+    behind: int = 0
+
+
+def hosts(view: View) -> list[Host]:
+    """All hosts with a record that are no nodes of Kubernetes, by address."""
+    nodes = view.all(GIVEN)
+    settled, known = view.subnets(), view.all(EXTERNAL)
+    requests: dict[str, HostSubnet] = _of_subnets(view, REQUESTS)
+    unreadable: dict[str, str] = _of_subnets(view, QUARANTINE)
+    keys = (settled.keys() | requests.keys() | unreadable.keys()) - nodes.keys()
+    return [
+        _host(key, settled.get(key), requests.get(key), unreadable.get(key), known.get(key))
+        for key in sorted(keys, key=_by_number)
+    ]
+
+
+def host(found: Iterable[Host], wanted: str) -> Host:
+    """The one of this name or address. Raises K8sOvsError where there is none, or more than one."""
+    fitting = [each for each in found if wanted in (each.name, each.address)]
+    if not fitting:
+        raise K8sOvsError(
+            f"no host outside has the name or the address {wanted}; "
+            "k8s-ovs external list shows those that there are"
+        )
+    if len(fitting) > 1:
+        places = ", ".join(each.address for each in fitting)
+        raise K8sOvsError(f"host {wanted} is at {places}: name one of these addresses")
+    return fitting[0]
+
+
+def with_life(
+    found: Iterable[Host], live: Iterable[NodeStatus], seen: Iterable[NodeStatus]
+) -> list[Host]:
+    """What their daemons say, beside what is written of them. live: of all nodes."""
+    statuses = list(live)
+    newest = max((each.revision for each in statuses), default=0)
+    by_address = {each.host_ip: each for each in statuses}
+    remembered = {each.host_ip: each for each in seen}
+    return [
+        _alive(each, by_address.get(each.address), remembered.get(each.address), newest)
+        for each in found
+    ]
+
+
+def as_cells(each: Host, now: datetime) -> tuple[str, ...]:
+    """A row of the table whose head is HEAD."""
+    applied = _NONE if each.applied is None else str(each.applied)
+    if each.live and each.behind:
+        applied += f" ({each.behind} behind)"
+    return (
+        each.name,
+        each.address,
+        str(each.subnet or _NONE),
+        each.state,
+        "now" if each.live else _ago(each.seen, now),
+        each.version or _NONE,
+        applied,
+    )
+
+
+def as_json(each: Host) -> dict[str, Any]:
+    """A host as JSON values."""
+    return asdict(each)
+
+
+def _host(
+    key: str,
+    settled: HostSubnet | None,
+    asked: HostSubnet | None,
+    unreadable: str | None,
+    known: External | None,
+) -> Host:
+    record = settled or asked
+    name = record.host if record else known.host if known else "?"
+    subnet = settled.subnet if settled else None
+    if unreadable is not None:
+        return Host(name, key, subnet, "quarantined", unreadable)
+    if asked is not None:
+        return Host(asked.host, key, subnet, "waiting")
+    if settled is not None and settled.reason:
+        return Host(name, key, subnet, "refused", settled.reason)
+    return Host(name, key, subnet, "ok" if subnet else "idle")
+
+
+def _alive(each: Host, live: NodeStatus | None, seen: NodeStatus | None, newest: int) -> Host:
+    last = live or seen
+    if last is None:
+        return each
+    return evolve(
+        each,
+        live=live is not None,
+        seen=seen.seen if seen else None,
+        version=last.version,
+        applied=last.revision,
+        behind=newest - last.revision if live else 0,
+    )
+
+
+def _ago(seen: str | None, now: datetime) -> str:
+    """How long ago that was, in the largest unit that there is one of."""
+    if seen is None:
+        return "never"
+    seconds = max(int((now - datetime.fromisoformat(seen)).total_seconds()), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def _of_subnets(view: View, set_aside: str) -> dict[str, Any]:
+    """What stands under REQUESTS or QUARANTINE, by address."""
+    start = f"{SUBNETS}/"
+    found: Mapping[str, Any] = view.all(set_aside)
+    return {
+        path.removeprefix(start): value for path, value in found.items() if path.startswith(start)
+    }
+
+
+def _by_number(key: str) -> tuple[int, str]:
+    try:
+        return int(IPv4Address(key)), key
+    except ValueError:
+        return 0, key

@@ -1,0 +1,189 @@
+"""What is known of tenants, as values for people: who is where, and who reaches whom. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import asdict, frozen
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.model.tenant import NetNamespace
+from k8s_ovs.plugin import GLOBAL_TENANT, Flow, View
+from k8s_ovs.plugin.command.cluster import Counter
+from k8s_ovs.plugin.view import QUARANTINE, REQUESTS
+from k8s_ovs_multitenant.flows import FROM_GLOBAL, TO_GLOBAL, member, unwanted, within
+from k8s_ovs_multitenant.records import NETNAMESPACES, VNIDS, Vnid
+
+__all__ = [
+    "HEAD",
+    "Reach",
+    "Tenant",
+    "as_cells",
+    "as_json",
+    "counted_flows",
+    "facts",
+    "reach",
+    "tenant",
+    "tenants",
+    "traffic",
+]
+
+HEAD = ("NAMESPACE", "NETID", "JOINED WITH", "VNID", "STATE")
+
+_NONE = "-"
+
+
+@frozen
+class Tenant:
+    """A namespace and its place.
+
+    net_id: the virtual network that it is in; None: not known, as its record cannot be read.
+    joined: the others in that network; nobody for the global one. vnid: the number that its packets
+    carry; None: it has none yet. action: what is asked of it and not answered yet. problem: why its
+    last action was refused, or its record cannot be read; empty: there is no problem.
+    """
+
+    namespace: str
+    net_id: int | None
+    joined: tuple[str, ...] = ()
+    vnid: int | None = None
+    action: str = ""
+    problem: str = ""
+
+    @property
+    def is_global(self) -> bool:
+        return self.net_id == GLOBAL_TENANT
+
+
+@frozen
+class Reach:
+    """Whether pods of one namespace reach those of another, and why."""
+
+    reaches: bool
+    why: str
+
+
+def tenants(view: View) -> list[Tenant]:
+    """All namespaces with a record or a number, by name."""
+    records: dict[str, NetNamespace] = {**view.all(NETNAMESPACES), **_of_kind(view, REQUESTS)}
+    unreadable: dict[str, str] = _of_kind(view, QUARANTINE)
+    vnids: Mapping[str, Vnid] = view.all(VNIDS)
+    members: dict[int, list[str]] = {}
+    for name, record in sorted(records.items()):
+        members.setdefault(record.net_id, []).append(name)
+    # All are joined with the global ones, so nobody is named.
+    members[GLOBAL_TENANT] = []
+    rows = []
+    for name in sorted(records.keys() | vnids.keys() | unreadable.keys()):
+        vnid = vnids[name].number if name in vnids else None
+        found = records.get(name)
+        if found is None:
+            rows.append(Tenant(name, None, (), vnid, problem=unreadable.get(name, "")))
+        else:
+            joined = tuple(other for other in members[found.net_id] if other != name)
+            problem = unreadable.get(name) or found.reason or ""
+            rows.append(Tenant(name, found.net_id, joined, vnid, _asked(found), problem))
+    return rows
+
+
+def tenant(known: Iterable[Tenant], name: str) -> Tenant:
+    """The one of that name. Raises K8sOvsError."""
+    for each in known:
+        if each.namespace == name:
+            return each
+    raise K8sOvsError(
+        f"namespace {name} has no record in {NETNAMESPACES}; "
+        "k8s-ovs tenant list shows those that do"
+    )
+
+
+def reach(source: Tenant, target: Tenant) -> Reach:
+    """Whether pods of `source` reach those of `target`, as the nodes judge it."""
+    for each in (source, target):
+        if each.net_id is None:
+            reason = each.problem or "it has no record yet"
+            return Reach(False, f"which network {each.namespace} is in is not known: {reason}")
+        if each.vnid is None:
+            return Reach(False, f"{each.namespace} has no number for its packets (VNID) yet")
+    if source.namespace == target.namespace:
+        return Reach(True, f"pods of one namespace are in one network, here {source.net_id}")
+    for each in (source, target):
+        if each.is_global:
+            return Reach(True, f"{each.namespace} is global: it reaches all, and all reach it")
+    if source.net_id == target.net_id:
+        return Reach(True, f"both are in network {source.net_id}")
+    return Reach(
+        False,
+        f"{source.namespace} is in network {source.net_id}, {target.namespace} in "
+        f"{target.net_id}, and neither is global",
+    )
+
+
+def counted_flows(each: Tenant) -> dict[str, Flow]:
+    """The flows that count a tenant's packets on a node, by what they count."""
+    if each.net_id is None:
+        return {}
+    if each.is_global:
+        return {"from the global network": FROM_GLOBAL, "to the global network": TO_GLOBAL}
+    sent = {} if each.vnid is None else {"sent": member(each.vnid, each.net_id)}
+    return {**sent, "let through": within(each.net_id), "dropped": unwanted(each.net_id)}
+
+
+def traffic(counters: Mapping[str, Counter | None]) -> dict[str, Counter]:
+    """The counters of flows that stand on this node, and what they come to: all that was judged."""
+    found = {name: each for name, each in counters.items() if each is not None}
+    verdicts = [each for name, each in found.items() if name != "sent"]
+    if verdicts:
+        packets, octets = (sum(values) for values in zip(*map(_pair, verdicts), strict=True))
+        found["judged"] = Counter(packets, octets)
+    return found
+
+
+def as_cells(each: Tenant) -> tuple[str, ...]:
+    """A row of the table whose head is HEAD."""
+    joined = "all (global)" if each.is_global else _few(each.joined)
+    state = f"{each.action} is not answered yet" if each.action else each.problem or "ok"
+    return each.namespace, _number(each.net_id), joined, _number(each.vnid), state
+
+
+def facts(each: Tenant) -> list[tuple[str, str]]:
+    """All that is known of a tenant, a line each."""
+    joined = "all (global)" if each.is_global else ", ".join(each.joined) or _NONE
+    return [
+        ("namespace", each.namespace),
+        ("NetID", _number(each.net_id)),
+        ("VNID", _number(each.vnid)),
+        ("joined with", joined),
+        ("asked for", each.action or _NONE),
+        ("refused", each.problem or _NONE),
+    ]
+
+
+def as_json(each: Tenant) -> dict[str, Any]:
+    """A tenant as JSON values."""
+    return asdict(each)
+
+
+def _of_kind(view: View, set_aside: str) -> dict[str, Any]:
+    """What stands under REQUESTS or QUARANTINE, by namespace."""
+    start = f"{NETNAMESPACES}/"
+    found = view.all(set_aside).items()
+    return {path.removeprefix(start): value for path, value in found if path.startswith(start)}
+
+
+def _asked(record: NetNamespace) -> str:
+    return f"{record.action} {record.namespace}".strip()
+
+
+def _pair(counter: Counter) -> tuple[int, int]:
+    return counter.packets, counter.bytes
+
+
+def _number(number: int | None) -> str:
+    return _NONE if number is None else str(number)
+
+
+def _few(names: tuple[str, ...], most: int = 3) -> str:
+    more = len(names) - most
+    return (", ".join(names[:most]) or _NONE) + (f" and {more} more" if more > 0 else "")
