@@ -20,14 +20,14 @@ from k8s_ovs_lab.state import LabPod
 from k8s_ovs_lab.underlay import add_namespace, remove_namespaces
 from k8s_ovs_testing.traffic.traffic import Heard, Server, Transfer, converse, transfer
 
-__all__ = ["SERVER_PORT", "World"]
+__all__ = ["SERVER_PORT", "LabNet"]
 
 #: Where servers listen.
 SERVER_PORT = 8080
 
 
 @frozen
-class World:
+class LabNet:
     """Places are pods and nodes by name, `outside`, `fabric`, and `gateway1` and so on: nodes
     under the address that they have in the network themselves."""
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from k8s_ovs_lab import Lab
 
-__all__ = ["facts", "rss_mib"]
+__all__ = ["machine_facts", "rss_mib"]
 
 
-def facts(lab: Lab) -> dict[str, Any]:
+def machine_facts(lab: Lab) -> dict[str, Any]:
     """Kernel, processors, versions, and how busy the machine was."""
     node = lab.nodes[0].name
     version = lab.exec(node, ["ovs-vswitchd", "--version"]).stdout.split()[3]

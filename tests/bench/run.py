@@ -17,14 +17,14 @@ from typing import Any
 
 import cni
 import flows
-import picture
 import report
 import shaping
+import snapshot
 import start
 import steps
 import subjects
 import tenants
-from machine import facts
+from machine import machine_facts
 from subjects import Subject
 
 from k8s_ovs.errors import K8sOvsError
@@ -46,7 +46,7 @@ def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     lab = Lab.up(LabSettings(name=wanted.name, nodes=1, config=_CONFIG), report=_progress)
     try:
-        found = {"machine": facts(lab)}
+        found = {"machine": machine_facts(lab)}
         if wanted.only in (None, "start"):
             _progress(f"{wanted.starts} starts of the CNI program, on either Python")
             found["start"] = start.measure(lab, _program(lab), wanted.starts)
@@ -73,7 +73,7 @@ def _write(found: dict[str, Any], output: Path | None) -> None:
         figures = {part: found[part] for part in ("machine", *parts)}
         path.write_text(json.dumps(figures, indent=2) + "\n")
     if "shaping" in found:
-        drawn = picture.live_change(found["shaping"]["live"])
+        drawn = snapshot.live_change(found["shaping"]["live"])
         (directory / "live-change.svg").write_text(drawn)
 
 

@@ -15,7 +15,7 @@ from tests.cluster.binaries import helm, kubernetes
 from tests.cluster.cluster import MANIFEST, Cluster
 from tests.cluster.images import all_images
 from tests.cluster.lifecycle import tear_down, up
-from tests.cluster.node import picture
+from tests.cluster.node import snapshot
 from tests.cluster.place import Place
 
 from k8s_ovs_lab.layout import ETCD_PREFIX
@@ -63,7 +63,7 @@ def installed(bare_cluster: tuple[Cluster, float]) -> Installed:
     elsewhere = manifest.replace("path: /var/run/openvswitch", "path: /var/run/lock")
     assert elsewhere != manifest
     nodes = cluster.place.nodes
-    hosts = {node.name: picture(node) for node in nodes}
+    hosts = {node.name: snapshot(node) for node in nodes}
     cluster.kubectl("apply", "-f", "-", text=elsewhere)
     message = cluster.await_event("Node", "node1", "NetworkNotReady")
     status = cluster.etcdctl("get", "--print-value-only", f"{STATUS_IN_ETCD}/node1")

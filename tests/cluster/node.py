@@ -17,7 +17,7 @@ from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs_lab.command import run
 from k8s_ovs_lab.layout import LabNode
 from k8s_ovs_lab.process import LabProcess, await_that, end_processes
-from k8s_ovs_testing.traffic.host import host_picture
+from k8s_ovs_testing.traffic.host import host_snapshot
 
 __all__ = [
     "PLUGINS",
@@ -29,7 +29,7 @@ __all__ = [
     "in_box",
     "make_disk",
     "open_box",
-    "picture",
+    "snapshot",
     "start_node",
     "start_program",
     "stop_program",
@@ -144,13 +144,13 @@ def import_image(node: LabNode, archive: Path) -> None:
         raise K8sOvsError(f"ctr import of {archive} on {node.name}: {done.stderr.strip()[-2000:]}")
 
 
-def picture(node: LabNode) -> dict[str, Any]:
+def snapshot(node: LabNode) -> dict[str, Any]:
     """What is on the node that a network may have changed: devices, settings, tables, files."""
 
     def ask(*words: str) -> str:
         return run(in_box(node, words)).stdout
 
-    return host_picture(ask) | {
+    return host_snapshot(ask) | {
         "settings": ask("sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.all").splitlines(),
         # What kube-proxy has in its own changes with the services.
         "tables": sorted(ask("nft", "list", "tables").splitlines()),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.cluster.cluster import MANIFEST, Cluster
 from tests.cluster.conftest import Installed
-from tests.cluster.node import picture
+from tests.cluster.node import snapshot
 from tests.cluster.traces import await_no_stale
 
 UNINSTALL = MANIFEST.with_name("k8s-ovs-uninstall.yaml")
@@ -28,17 +28,17 @@ def test_nodes_are_as_they_were_before(
     for node in nodes:
         await_no_stale(cluster, node)  # these pods have no grace period that drain would wait for
     cluster.remove_manifest()
-    assert {node.name: picture(node) for node in nodes} != installed.hosts
+    assert {node.name: snapshot(node) for node in nodes} != installed.hosts
 
     cluster.kubectl("apply", "-f", str(UNINSTALL))
     cluster.await_rollout("daemonset/k8s-ovs-uninstall")
     cluster.kubectl("delete", "-f", str(UNINSTALL), timeout=120)
 
     for node in nodes:
-        assert but_for_settings(picture(node)) == but_for_settings(installed.hosts[node.name])
+        assert but_for_settings(snapshot(node)) == but_for_settings(installed.hosts[node.name])
 
 
-def but_for_settings(picture: dict[str, Any]) -> dict[str, Any]:
+def but_for_settings(snapshot: dict[str, Any]) -> dict[str, Any]:
     """The picture of a node without the settings that stay."""
-    left = [each for each in picture["settings"] if each.split(" = ")[0] not in STAYS]
-    return picture | {"settings": left}
+    left = [each for each in snapshot["settings"] if each.split(" = ")[0] not in STAYS]
+    return snapshot | {"settings": left}

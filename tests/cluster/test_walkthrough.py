@@ -37,7 +37,7 @@ EVERYTHING = {"ping of a pod", "curl of a pod", "curl of the service"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def town(cluster: Cluster) -> Iterator[None]:
+def fake(cluster: Cluster) -> Iterator[None]:
     """In each namespace `hello`: a Deployment of two pods on two nodes, and a Service."""
     for name in TENANTS:
         cluster.kubectl("create", "namespace", name)
@@ -50,7 +50,7 @@ def town(cluster: Cluster) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def apart(cluster: Cluster, town: None) -> None:
+def apart(cluster: Cluster, fake: None) -> None:
     """Each test begins with three tenants."""
     for name in TENANTS:
         others = {record(cluster, each)["NetID"] for each in TENANTS if each != name}
@@ -74,9 +74,9 @@ def act(cluster: Cluster, namespace: str, action: str, other: str = "") -> int:
     return int(record(cluster, namespace)["NetID"])
 
 
-def answers(cluster: Cluster, here: str, there: str) -> set[str]:
+def answers(cluster: Cluster, local_node: str, there: str) -> set[str]:
     """By which ways a pod of `here` on node1 reaches `there`: its pod on node2, its service."""
-    near = cluster.pods_of("hello", here)["node1"].name
+    near = cluster.pods_of("hello", local_node)["node1"].name
     far = cluster.pods_of("hello", there)["node2"].address
     curl = ("curl", "-sS", "-m", "2")
     tried = {
@@ -86,16 +86,16 @@ def answers(cluster: Cluster, here: str, there: str) -> set[str]:
     }
 
     def succeeds(way: str) -> bool:
-        return cluster.succeeds(near, *tried[way], namespace=here)
+        return cluster.succeeds(near, *tried[way], namespace=local_node)
 
     with ThreadPoolExecutor() as pool:
         return {way for way, worked in zip(tried, pool.map(succeeds, tried), strict=True) if worked}
 
 
-def await_answers(cluster: Cluster, here: str, there: str, wanted: set[str]) -> None:
+def await_answers(cluster: Cluster, local_node: str, there: str, wanted: set[str]) -> None:
     """Wait until `here` reaches `there` in these ways and no others."""
-    what = f"{here} to reach {there} by {', '.join(sorted(wanted)) or 'nothing'}"
-    await_that(what, lambda: answers(cluster, here, there) == wanted, APPLIED_WITHIN_S)
+    what = f"{local_node} to reach {there} by {', '.join(sorted(wanted)) or 'nothing'}"
+    await_that(what, lambda: answers(cluster, local_node, there) == wanted, APPLIED_WITHIN_S)
 
 
 def test_4_a_namespace_reaches_itself_and_no_other(cluster: Cluster) -> None:
@@ -170,7 +170,7 @@ def test_8_pods_of_an_annotated_template_get_their_bandwidth(
 
 
 @pytest.fixture(scope="module")
-def lb1(cluster: Cluster, town: None) -> Iterator[Outside]:
+def lb1(cluster: Cluster, fake: None) -> Iterator[Outside]:
     """A server beside the nodes that Kubernetes does not know; its record is there, its daemon
     runs."""
     with outside(cluster.place, "lb1") as found:

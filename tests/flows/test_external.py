@@ -17,7 +17,7 @@ from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.fabric import Fabric, Send, pod_at
-from k8s_ovs_testing.model.fake_cluster import Town
+from k8s_ovs_testing.model.fake_cluster import FakeCluster
 from k8s_ovs_testing.ovs import OvsProcess
 from k8s_ovs_testing.world import NODE_PORT, TUNNEL_PORT, sample_host
 
@@ -34,34 +34,34 @@ MODES = {
 
 
 @pytest.fixture(params=MODES)
-def town(request: pytest.FixtureRequest) -> Town:
+def fake(request: pytest.FixtureRequest) -> FakeCluster:
     """Node 0 has its subnet; nobody knows of the host outside."""
     mode = request.param
-    town = Town(PluginManager({mode: MODES[mode](), "k8s-ovs-extlb": ExternalHosts()}))
-    town.create(*NAMESPACES)
-    town.join(NODE.host, str(NODE.host_ip))
-    town.put(SUBNETS, str(NODE.host_ip), encode(NODE))
-    town.settle()
-    return town
+    fake = FakeCluster(PluginManager({mode: MODES[mode](), "k8s-ovs-extlb": ExternalHosts()}))
+    fake.create(*NAMESPACES)
+    fake.join(NODE.host, str(NODE.host_ip))
+    fake.put(SUBNETS, str(NODE.host_ip), encode(NODE))
+    fake.settle()
+    return fake
 
 
 @pytest.fixture
-def fabric(ovs_dummy: OvsProcess, town: Town) -> Fabric:
-    return Fabric(ovs_dummy, town.manager.pipeline, nodes=2, slots=len(PODS))
+def fabric(ovs_dummy: OvsProcess, fake: FakeCluster) -> Fabric:
+    return Fabric(ovs_dummy, fake.manager.pipeline, nodes=2, slots=len(PODS))
 
 
-def ask(town: Town) -> None:
+def ask(fake: FakeCluster) -> None:
     """The host outside asks for its subnet, and is answered."""
     record = {"Host": "lb1", "HostIP": KEY, "Subnet": str(OUTSIDE.subnet), "Assign": True}
-    town.put(SUBNETS, KEY, json.dumps(record).encode())
-    town.settle()
+    fake.put(SUBNETS, KEY, json.dumps(record).encode())
+    fake.settle()
 
 
-def ends(fabric: Fabric, town: Town) -> tuple[list[str], list[str]]:
+def ends(fabric: Fabric, fake: FakeCluster) -> tuple[list[str], list[str]]:
     """Where packets of the host to each pod end, and of each pod to the host."""
-    here = ({pod.port: pod for pod in PODS}, {})
-    for node, pods in zip(fabric.nodes, here, strict=True):
-        node.show(town.manager, town.snapshots(), pods)
+    local_node = ({pod.port: pod for pod in PODS}, {})
+    for node, pods in zip(fabric.nodes, local_node, strict=True):
+        node.show(fake.manager, fake.snapshots(), pods)
         assert node.failures == []
     known = {(0, pod.ofport): pod for pod in PODS}
     return fabric.send(list(map(to_pod, PODS)), known), fabric.send(list(map(to_host, PODS)), known)
@@ -84,30 +84,30 @@ CUT = ["nowhere"] * len(PODS), ["nowhere"] * len(PODS)
 
 
 def test_it_reaches_the_pods_of_every_namespace_and_they_reach_it_while_its_record_stands(
-    fabric: Fabric, town: Town
+    fabric: Fabric, fake: FakeCluster
 ) -> None:
-    ask(town)
-    assert ends(fabric, town) == REACHED
+    ask(fake)
+    assert ends(fabric, fake) == REACHED
     # Asked again and not answered yet: what stood stands.
-    town.put(SUBNETS, KEY, town.keys[SUBNETS, KEY][0].replace(b"false", b"true"))
-    assert ends(fabric, town) == REACHED
-    town.put(SUBNETS, KEY, None)
-    town.settle()
-    assert ends(fabric, town) == CUT
+    fake.put(SUBNETS, KEY, fake.keys[SUBNETS, KEY][0].replace(b"false", b"true"))
+    assert ends(fabric, fake) == REACHED
+    fake.put(SUBNETS, KEY, None)
+    fake.settle()
+    assert ends(fabric, fake) == CUT
 
 
 def test_a_node_hears_no_tunnel_of_a_host_whose_record_only_asks(
-    fabric: Fabric, town: Town
+    fabric: Fabric, fake: FakeCluster
 ) -> None:
     record = {"Host": "lb1", "HostIP": KEY, "Subnet": str(OUTSIDE.subnet), "Assign": True}
-    town.put(SUBNETS, KEY, json.dumps(record).encode())
-    fabric.nodes[0].show(town.manager, town.snapshots(), {pod.port: pod for pod in PODS})
+    fake.put(SUBNETS, KEY, json.dumps(record).encode())
+    fabric.nodes[0].show(fake.manager, fake.snapshots(), {pod.port: pod for pod in PODS})
     tunnel = {"in_port": TUNNEL_PORT, "tun_src": KEY, "tun_id": 0}
     packets = [
         Send(0, "icmp", tunnel | {"nw_src": OUTSIDE.gateway, "nw_dst": pod.ip}) for pod in PODS
     ]
     assert fabric.send(packets, {}) == ["nowhere"] * len(PODS)
-    town.settle()
-    fabric.nodes[0].show(town.manager, town.snapshots(), {pod.port: pod for pod in PODS})
+    fake.settle()
+    fabric.nodes[0].show(fake.manager, fake.snapshots(), {pod.port: pod for pod in PODS})
     known = {(0, pod.ofport): pod for pod in PODS}
     assert fabric.send(packets, known) == REACHED[0]

@@ -16,14 +16,14 @@ from k8s_ovs.ovs.openflow.meters import Metered
 from k8s_ovs.pipeline.flow import Flow, Goto, Meter, any_packet
 from k8s_ovs.pipeline.wire import WireFlow, encode
 from k8s_ovs.plugin import Pod, Rates
-from k8s_ovs.plugin.view import HERE, World
+from k8s_ovs.plugin.view import LOCAL_NODE, World
 from k8s_ovs_shaping import Shaping
 from k8s_ovs_shaping.bandwidth import BANDWIDTHS, Bandwidth
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.bridge import TracedBridge
 from k8s_ovs_testing.ovs import OvsProcess
 from k8s_ovs_testing.strategies import SAMPLE_PIPELINE
-from k8s_ovs_testing.world import NODE_PORT, sample_here, sample_pod, sample_world
+from k8s_ovs_testing.world import NODE_PORT, sample_local_node, sample_pod, sample_world
 
 pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
@@ -117,8 +117,10 @@ WITHOUT = {"k8s-ovs-subnet": SingleTenant()}
 def limited_world(meters: int = 1000) -> World:
     """Of the pods 1 and 2 the first may send 10 Mbit/s."""
     asked = Bandwidth(frozenset({LIMITED.uid}), Rates(from_pod=10_000_000))
-    here = evolve(sample_here(), meters=meters)
-    return sample_world(records={HERE: {"": here}, BANDWIDTHS: {LIMITED.identity: asked}})
+    local_node = evolve(sample_local_node(), meters=meters)
+    return sample_world(
+        records={LOCAL_NODE: {"": local_node}, BANDWIDTHS: {LIMITED.identity: asked}}
+    )
 
 
 def ping(pod: Pod, target: object = "203.0.113.9") -> str:
@@ -130,19 +132,19 @@ class TestRoad:
         bridge = TracedBridge(ovs_dummy, PluginManager(WITH))
         bridge.show(limited_world())
         assert bridge.failures == []
-        journey = bridge.trace(ping(LIMITED))
-        assert journey.tables == ("CLASSIFY", "POD_IN", "POLICE", "ROUTE", "EXTERNAL")
-        assert journey.sent_to == NODE_PORT
-        assert f"meter:{LIMITED.ofport}" in journey.text
+        traced = bridge.trace(ping(LIMITED))
+        assert traced.tables == ("CLASSIFY", "POD_IN", "POLICE", "ROUTE", "EXTERNAL")
+        assert traced.sent_to == NODE_PORT
+        assert f"meter:{LIMITED.ofport}" in traced.text
 
     def test_other_pods_pass_untouched(self, ovs_dummy: OvsProcess) -> None:
         bridge = TracedBridge(ovs_dummy, PluginManager(WITH))
         bridge.show(limited_world())
         for packet in (ping(FREE), ping(FREE, LIMITED.ip)):
-            journey = bridge.trace(packet)
-            assert journey.tables[:4] == ("CLASSIFY", "POD_IN", "POLICE", "ROUTE")
-            assert journey.dropped_in is None
-            assert "meter:" not in journey.text
+            traced = bridge.trace(packet)
+            assert traced.tables[:4] == ("CLASSIFY", "POD_IN", "POLICE", "ROUTE")
+            assert traced.dropped_in is None
+            assert "meter:" not in traced.text
 
     def test_a_datapath_without_meters_lets_all_pass(self, ovs_dummy: OvsProcess) -> None:
         bridge = TracedBridge(ovs_dummy, PluginManager(WITH))
@@ -159,6 +161,6 @@ class TestRoad:
         bridge = TracedBridge(ovs_dummy, PluginManager(WITH))
         bridge.show(limited_world())
         bridge.show(evolve(limited_world(), kinds={**limited_world().kinds, BANDWIDTHS: {}}))
-        journey = bridge.trace(ping(LIMITED))
-        assert journey.tables == ("CLASSIFY", "POD_IN", "POLICE", "ROUTE", "EXTERNAL")
-        assert "meter:" not in journey.text
+        traced = bridge.trace(ping(LIMITED))
+        assert traced.tables == ("CLASSIFY", "POD_IN", "POLICE", "ROUTE", "EXTERNAL")
+        assert "meter:" not in traced.text

@@ -15,7 +15,7 @@ from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
 from k8s_ovs.ovs.ovsdb.client import Ovsdb
 from k8s_ovs.ovs.ovsdb.schema import SCHEMA
 from k8s_ovs.ovs.ovsdb.state import Bridge
-from k8s_ovs.ovs.ovsdb.transaction import BridgeSettings, Change, PortSettings
+from k8s_ovs.ovs.ovsdb.transaction import BridgeSettings, PortSettings, Transaction
 from k8s_ovs_testing.ovs import OvsProcess
 
 pytest_plugins = ("k8s_ovs_testing.fixtures",)
@@ -46,7 +46,7 @@ def client(ovs_dummy: OvsProcess) -> Iterator[Ovsdb]:
 @pytest.fixture
 def br0(client: Ovsdb) -> Ovsdb:
     """A connected client; the switch has bridge br0 with ten pods' ports."""
-    client.commit(Change("br0", BRIDGE, add_ports=PODS))
+    client.commit(Transaction("br0", BRIDGE, add_ports=PODS))
     client.await_applied()
     return client
 
@@ -74,7 +74,7 @@ def test_a_bridge_and_its_ports_are_made_in_one_transaction(
     client: Ovsdb, ovs_dummy: OvsProcess
 ) -> None:
     before = client.switch().next_cfg
-    client.commit(Change("br0", BRIDGE, add_ports=PODS))
+    client.commit(Transaction("br0", BRIDGE, add_ports=PODS))
     assert client.switch().next_cfg == before + 1
     numbers = client.await_ofports("br0", [pod.name for pod in PODS])
     assert numbers == {f"veth{number}": number for number in range(10, 20)}
@@ -91,7 +91,7 @@ def test_a_bridge_has_the_settings_it_was_given(br0: Ovsdb, ovs_dummy: OvsProces
 
 def test_tables_have_names_in_the_switch(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
     assert 'table 0 ("CLASSIFY")' in ovs_dummy.ofctl("dump-table-features", "br0")
-    br0.commit(Change("br0", BridgeSettings("dummy", tables={0: "CLASSIFY", 10: "TUNNEL_IN"})))
+    br0.commit(Transaction("br0", BridgeSettings("dummy", tables={0: "CLASSIFY", 10: "TUNNEL_IN"})))
     br0.await_applied()
     assert 'table 10 ("TUNNEL_IN")' in ovs_dummy.ofctl("dump-table-features", "br0")
     assert bridge(br0).tables == {0: "CLASSIFY", 10: "TUNNEL_IN"}
@@ -99,14 +99,14 @@ def test_tables_have_names_in_the_switch(br0: Ovsdb, ovs_dummy: OvsProcess) -> N
 
 def test_what_is_right_already_is_not_written(br0: Ovsdb) -> None:
     before = br0.switch().next_cfg
-    br0.commit(Change("br0", BRIDGE, add_ports=PODS, remove_ports=("never-there",)))
+    br0.commit(Transaction("br0", BRIDGE, add_ports=PODS, remove_ports=("never-there",)))
     assert br0.switch().next_cfg == before
 
 
 def test_a_port_is_brought_to_its_settings(br0: Ovsdb) -> None:
     there = bridge(br0).ports["veth10"].row
     wanted = PortSettings("veth10", ofport_request=77, external_ids={"ip": "10.0.0.77"})
-    br0.commit(Change("br0", add_ports=(wanted,)))
+    br0.commit(Transaction("br0", add_ports=(wanted,)))
     assert br0.await_ofports("br0", ["veth10"]) == {"veth10": 77}
     port = bridge(br0).ports["veth10"]
     assert port.row == there
@@ -115,7 +115,7 @@ def test_a_port_is_brought_to_its_settings(br0: Ovsdb) -> None:
 
 def test_a_tunnel_port_has_just_the_options_it_was_given(br0: Ovsdb) -> None:
     for options in ({"remote_ip": "flow", "key": "flow"}, {"remote_ip": "flow", "dst_port": "1"}):
-        br0.commit(Change("br0", add_ports=(PortSettings("vxlan0", "vxlan", options, 1),)))
+        br0.commit(Transaction("br0", add_ports=(PortSettings("vxlan0", "vxlan", options, 1),)))
         assert br0.await_ofports("br0", ["vxlan0"]) == {"vxlan0": 1}
         assert bridge(br0).ports["vxlan0"].options == options
 
@@ -123,7 +123,7 @@ def test_a_tunnel_port_has_just_the_options_it_was_given(br0: Ovsdb) -> None:
 def test_ports_come_and_go_in_one_transaction(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
     before = br0.switch().next_cfg
     new = PortSettings("veth20", ofport_request=20)
-    br0.commit(Change("br0", add_ports=(new,), remove_ports=("veth10", "veth11")))
+    br0.commit(Transaction("br0", add_ports=(new,), remove_ports=("veth10", "veth11")))
     br0.await_applied()
     assert br0.switch().next_cfg == before + 1
     there = ovs_dummy.vsctl("list-ports", "br0").split()
@@ -134,7 +134,7 @@ def test_ports_come_and_go_in_one_transaction(br0: Ovsdb, ovs_dummy: OvsProcess)
 def test_a_port_that_is_removed_and_added_is_a_new_one(br0: Ovsdb) -> None:
     old = bridge(br0).ports["veth10"]
     again = PortSettings("veth10", ofport_request=10, external_ids={"pod": "other"})
-    br0.commit(Change("br0", add_ports=(again,), remove_ports=("veth10",)))
+    br0.commit(Transaction("br0", add_ports=(again,), remove_ports=("veth10",)))
     assert br0.await_ofports("br0", ["veth10"]) == {"veth10": 10}
     port = bridge(br0).ports["veth10"]
     assert port.row != old.row
@@ -143,9 +143,9 @@ def test_a_port_that_is_removed_and_added_is_a_new_one(br0: Ovsdb) -> None:
 
 def test_external_ids_come_back_as_they_were_given(br0: Ovsdb) -> None:
     odd = {"pod": 'a "quoted" name', "comma": "a,b=c", "empty": "", "name": "Größe ☃ 网络"}
-    br0.commit(Change("br0", external_ids={"veth10": odd, "gone": {"a": "b"}}))
+    br0.commit(Transaction("br0", external_ids={"veth10": odd, "gone": {"a": "b"}}))
     assert bridge(br0).ports["veth10"].external_ids == odd | {"ip": "10.0.0.10"}
-    br0.commit(Change("br0", external_ids={"veth10": dict.fromkeys(odd)}))
+    br0.commit(Transaction("br0", external_ids={"veth10": dict.fromkeys(odd)}))
     assert bridge(br0).ports["veth10"].external_ids == {"ip": "10.0.0.10"}
 
 
@@ -173,14 +173,14 @@ def test_a_queue_of_somebody_else_is_said_when_the_port_comes(
     br0: Ovsdb, ovs_dummy: OvsProcess
 ) -> None:
     queued = [PortSettings(name, foreign_queue=True) for name in ("veth20", "veth21")]
-    br0.commit(Change("br0", add_ports=(PortSettings("veth22"), *queued)))
+    br0.commit(Transaction("br0", add_ports=(PortSettings("veth22"), *queued)))
     br0.await_applied()
     assert [queue_of(ovs_dummy, f"veth{number}") for number in (20, 21, 22)] == [
         "linux-noop",
         "linux-noop",
         "",
     ]
-    br0.commit(Change("br0", remove_ports=("veth20",)))
+    br0.commit(Transaction("br0", remove_ports=("veth20",)))
     assert rows(ovs_dummy) == ["linux-noop"]
 
 
@@ -188,13 +188,13 @@ def test_a_queue_of_somebody_else_is_said_and_taken_back_later(
     br0: Ovsdb, ovs_dummy: OvsProcess
 ) -> None:
     before, neighbour = told(ovs_dummy, "veth10"), told(ovs_dummy, "veth11")
-    br0.commit(Change("br0", foreign_queues={"veth10": True, "gone": True}))
+    br0.commit(Transaction("br0", foreign_queues={"veth10": True, "gone": True}))
     br0.await_applied()
     assert (queue_of(ovs_dummy, "veth10"), queue_of(ovs_dummy, "veth11")) == ("linux-noop", "")
     assert rows(ovs_dummy) == ["linux-noop"]
-    br0.commit(Change("br0", foreign_queues={"veth10": True}))
+    br0.commit(Transaction("br0", foreign_queues={"veth10": True}))
     assert rows(ovs_dummy) == ["linux-noop"]
-    br0.commit(Change("br0", foreign_queues={"veth10": False, "gone": False}))
+    br0.commit(Transaction("br0", foreign_queues={"veth10": False, "gone": False}))
     br0.await_applied()
     assert queue_of(ovs_dummy, "veth10") == ""
     assert rows(ovs_dummy) == []
@@ -204,11 +204,11 @@ def test_a_queue_of_somebody_else_is_said_and_taken_back_later(
 def test_ports_with_queues_come_while_others_get_and_lose_theirs(
     br0: Ovsdb, ovs_dummy: OvsProcess
 ) -> None:
-    br0.commit(Change("br0", foreign_queues={"veth11": True}))
+    br0.commit(Transaction("br0", foreign_queues={"veth11": True}))
     new = (PortSettings("veth20", foreign_queue=True), PortSettings("veth21"))
     queued = {"veth10": True, "veth11": False, "veth12": True}
     ids = {"veth10": {"rate": "1000"}}
-    br0.commit(Change("br0", add_ports=new, external_ids=ids, foreign_queues=queued))
+    br0.commit(Transaction("br0", add_ports=new, external_ids=ids, foreign_queues=queued))
     br0.await_applied()
     has = [f"veth{n}" for n in (10, 11, 12, 20, 21) if queue_of(ovs_dummy, f"veth{n}")]
     assert has == ["veth10", "veth12", "veth20"]
@@ -220,19 +220,19 @@ def test_what_others_say_of_queues_stays(br0: Ovsdb, ovs_dummy: OvsProcess) -> N
     """Such rows are nobody's by themselves: one that is not ours may be in use elsewhere."""
     theirs = ("--", "--id=@theirs", "create", "QoS", "type=linux-sfq")
     ovs_dummy.vsctl("set", "Port", "veth11", "qos=@theirs", *theirs)
-    br0.commit(Change("br0", foreign_queues={"veth10": True}))
-    br0.commit(Change("br0", remove_ports=("veth10", "veth11")))
+    br0.commit(Transaction("br0", foreign_queues={"veth10": True}))
+    br0.commit(Transaction("br0", remove_ports=("veth10", "veth11")))
     assert rows(ovs_dummy) == ["linux-sfq"]
 
 
 def test_with_its_bridge_go_the_queues_of_its_ports(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
-    br0.commit(Change("br0", foreign_queues={"veth10": True}))
+    br0.commit(Transaction("br0", foreign_queues={"veth10": True}))
     br0.delete_bridge("br0")
     assert rows(ovs_dummy) == []
 
 
 def test_a_port_that_cannot_be_is_named_with_the_switchs_reason(br0: Ovsdb) -> None:
-    br0.commit(Change("br0", add_ports=(PortSettings("odd9", "nosuch"),)))
+    br0.commit(Transaction("br0", add_ports=(PortSettings("odd9", "nosuch"),)))
     with pytest.raises(SwitchError, match="port odd9 of bridge br0: could not open"):
         br0.await_ofports("br0", ["veth10", "odd9"])
     assert bridge(br0).ports["odd9"].ofport is None
@@ -241,20 +241,20 @@ def test_a_port_that_cannot_be_is_named_with_the_switchs_reason(br0: Ovsdb) -> N
 
 
 def test_a_number_that_is_taken_is_not_given_twice(br0: Ovsdb) -> None:
-    br0.commit(Change("br0", add_ports=(PortSettings("late", ofport_request=10),)))
+    br0.commit(Transaction("br0", add_ports=(PortSettings("late", ofport_request=10),)))
     assert br0.await_ofports("br0", ["late", "veth10"])["late"] != 10
 
 
 def test_a_refused_change_carries_the_databases_words_and_changes_nothing(br0: Ovsdb) -> None:
     good, bad = PortSettings("veth50"), PortSettings("veth51", ofport_request=65280)
     with pytest.raises(SwitchError, match=r"br0: constraint violation: 65280 is not in"):
-        br0.commit(Change("br0", add_ports=(good, bad)))
+        br0.commit(Transaction("br0", add_ports=(good, bad)))
     assert "veth50" not in bridge(br0).ports
 
 
 def test_ports_of_a_bridge_that_is_not_there_are_refused(client: Ovsdb) -> None:
     with pytest.raises(SwitchError, match="bridge br7 does not exist"):
-        client.commit(Change("br7", add_ports=PODS))
+        client.commit(Transaction("br7", add_ports=PODS))
 
 
 def test_what_others_change_is_seen(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
@@ -271,7 +271,7 @@ def test_what_others_change_is_seen(br0: Ovsdb, ovs_dummy: OvsProcess) -> None:
 def test_run_tells_of_a_change_once_even_one_that_commit_took_in(br0: Ovsdb) -> None:
     br0.await_applied()
     br0.run()
-    br0.commit(Change("br0", external_ids={"veth10": {"note": "ours"}}))
+    br0.commit(Transaction("br0", external_ids={"veth10": {"note": "ours"}}))
     poller = Poller()
     br0.wait(poller)
     poller.block()
@@ -303,10 +303,10 @@ def test_a_server_that_hangs_costs_no_more_than_the_limit(ovs_dummy: OvsProcess)
     client.connect()
     ovs_dummy.pause("ovsdb-server")
     with pytest.raises(TimedOut, match=r"within 0\.3 s: it did not answer the change"):
-        client.commit(Change("br0", BRIDGE))
+        client.commit(Transaction("br0", BRIDGE))
     ovs_dummy.resume("ovsdb-server")
     wait_until(client, lambda: client.bridge("br0") is not None)
-    client.commit(Change("br0", BRIDGE, add_ports=PODS))
+    client.commit(Transaction("br0", BRIDGE, add_ports=PODS))
     assert len(bridge(client).ports) == 11
 
 
@@ -322,7 +322,7 @@ def test_a_switch_daemon_that_hangs_is_named(br0: Ovsdb, ovs_dummy: OvsProcess) 
     client = Ovsdb(ovs_dummy.remote, timeout=0.3)
     client.connect()
     ovs_dummy.pause()
-    client.commit(Change("br0", add_ports=(PortSettings("veth30"),)))
+    client.commit(Transaction("br0", add_ports=(PortSettings("veth30"),)))
     with pytest.raises(TimedOut, match="ovs-vswitchd has not carried out the change"):
         client.await_ofports("br0", ["veth30"])
 
@@ -349,7 +349,7 @@ def test_a_restarted_server_is_found_again_with_what_it_has_now(
     ovs_dummy.vsctl("--no-wait", "del-port", "br0", "veth10")
     wait_until(br0, lambda: br0.connected)
     assert set(bridge(br0).ports) == {"br0", *(pod.name for pod in PODS[1:])}
-    br0.commit(Change("br0", add_ports=PODS))
+    br0.commit(Transaction("br0", add_ports=PODS))
     assert br0.await_ofports("br0", ["veth10"]) == {"veth10": 10}
 
 
@@ -357,7 +357,7 @@ def test_a_change_waits_for_a_server_that_is_being_restarted(
     br0: Ovsdb, ovs_dummy: OvsProcess
 ) -> None:
     ovs_dummy.restart_server()
-    br0.commit(Change("br0", add_ports=(PortSettings("veth40", ofport_request=40),)))
+    br0.commit(Transaction("br0", add_ports=(PortSettings("veth40", ofport_request=40),)))
     assert br0.await_ofports("br0", ["veth40"]) == {"veth40": 40}
 
 
@@ -366,7 +366,7 @@ def test_a_dead_server_makes_a_change_unavailable(ovs_dummy: OvsProcess) -> None
     client.connect()
     ovs_dummy.kill("ovsdb-server")
     with pytest.raises(Unavailable, match="is it running"):
-        client.commit(Change("br0", BRIDGE))
+        client.commit(Transaction("br0", BRIDGE))
 
 
 def test_a_restarted_switch_daemon_keeps_ports_and_numbers(

@@ -48,9 +48,9 @@ def test_a_packet_goes_the_way_that_is_described(
     bridge: TracedBridge, walk: tuple[str, str, str, str]
 ) -> None:
     _, packet, tables, end = walk
-    journey = bridge.trace(packet)
-    assert " ".join(journey.tables) == tables
-    assert end == (f"port {journey.sent_to}" if journey.ports else "dropped")
+    traced = bridge.trace(packet)
+    assert " ".join(traced.tables) == tables
+    assert end == (f"port {traced.sent_to}" if traced.ports else "dropped")
 
 
 def test_the_walks_visit_every_table_that_packets_meet() -> None:
@@ -64,7 +64,7 @@ def test_the_flows_that_are_shown_are_flows_of_that_table(
 ) -> None:
     real = {
         flow_text(flow.flow, MANAGER.pipeline, human=True)
-        for flow, _ in bridge.reconciler.book.flows()
+        for flow, _ in bridge.reconciler.desired.flows()
         if flow.flow.table == table
     }
     shown = shown_flows(section(table.name))

@@ -6,18 +6,24 @@ import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.tenant import NetNamespace
-from k8s_ovs.plugin import Kind
+from k8s_ovs.plugin import RecordKind
 from k8s_ovs.plugin.view import Record
 from k8s_ovs_multitenant import MultiTenant
-from k8s_ovs_multitenant.records import KINDS, NETNAMESPACES, VNIDS, Vnid
+from k8s_ovs_multitenant.records import KINDS, NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni
 from k8s_ovs_testing.bridge import TracedBridge
 from k8s_ovs_testing.ovs import OvsProcess
-from k8s_ovs_testing.world import TUNNEL_PORT, sample_here, sample_host, sample_pod, sample_world
+from k8s_ovs_testing.world import (
+    TUNNEL_PORT,
+    sample_host,
+    sample_local_node,
+    sample_pod,
+    sample_world,
+)
 
 pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
 MANAGER = PluginManager({"k8s-ovs-multitenant": MultiTenant()})
-KIND: dict[str, Kind] = {kind.name: kind for kind in KINDS}
+KIND: dict[str, RecordKind] = {kind.name: kind for kind in KINDS}
 
 #: hw1 and hw2 have pods here; hw3 is joined with hw1 and hw4 is apart, both without pods here.
 NET_IDS = {"hw1": 7001, "hw2": 7002, "hw3": 7001, "hw4": 7004}
@@ -33,7 +39,7 @@ def bridge(ovs_dummy_module: OvsProcess) -> TracedBridge:
             name: KIND[NETNAMESPACES].record(NetNamespace(name, net_id), 1)
             for name, net_id in NET_IDS.items()
         },
-        VNIDS: {name: Record(Vnid(number), 1) for name, number in NUMBERS.items()},
+        NAMESPACE_VNIS: {name: Record(NamespaceVni(number), 1) for name, number in NUMBERS.items()},
     }
     bridge = TracedBridge(ovs_dummy_module, MANAGER)
     bridge.show(sample_world(pods=[POD, sample_pod(2, "hw2")], records=records))
@@ -43,8 +49,8 @@ def bridge(ovs_dummy_module: OvsProcess) -> TracedBridge:
 
 def from_afar(number: int) -> str:
     """A packet from a pod on another node, which carries `number`, to the pod of hw1."""
-    sender, here = sample_host(2), sample_here()
-    tunnel = f"tun_src={sender.host_ip},tun_dst={here.host_ip},tun_id={number}"
+    sender, local_node = sample_host(2), sample_local_node()
+    tunnel = f"tun_src={sender.host_ip},tun_dst={local_node.host_ip},tun_id={number}"
     addresses = f"nw_src={sender.gateway + 1},nw_dst={POD.ip}"
     return f"icmp,in_port={TUNNEL_PORT},{tunnel},{addresses}"
 

@@ -71,13 +71,13 @@ def test_open_vswitch_and_the_model_agree(
         assert cluster.disagreements() == [], step
 
 
-Change = Callable[[Flow], Flow | None]
+RecordChange = Callable[[Flow], Flow | None]
 
 
 class Mutant(MultiTenant):
     """The plugin with a fault: each of its flows is as `change` makes it, or missing."""
 
-    def __init__(self, change: Change) -> None:
+    def __init__(self, change: RecordChange) -> None:
         self.change = change
 
     @hook
@@ -92,7 +92,7 @@ class Mutant(MultiTenant):
         return (flow for flow in map(self.change, flows) if flow is not None)
 
 
-def without(table: object, priority: int, **registers: int) -> Change:
+def without(table: object, priority: int, **registers: int) -> RecordChange:
     """Drops flows of this place, all or those that match on these registers alone."""
 
     def change(flow: Flow) -> Flow | None:
@@ -123,7 +123,7 @@ def drops_all(flow: Flow) -> Flow:
     return evolve(flow, actions=()) if flow.table is VERDICT else flow
 
 
-MUTANTS: dict[str, Change] = {
+MUTANTS: dict[str, RecordChange] = {
     "numbers of namespaces are not turned into networks": without(TENANT, 100),
     "numbers of strangers are taken for networks": without(TENANT, 1),
     "the node and the outside are strangers": without(TENANT, 200, reg0=0),
@@ -178,8 +178,8 @@ def test_a_restart_changes_no_flow(fabric: Fabric) -> None:
         cluster.take(step)
     for number, node in enumerate(fabric.nodes[:2]):
         node.restart()
-        here = {pod.port: pod for (at, _), pod in cluster.pods.items() if at == number}
-        assert node.show(MANAGER, cluster.town.snapshots(), here) == 0
+        local_node = {pod.port: pod for (at, _), pod in cluster.pods.items() if at == number}
+        assert node.show(MANAGER, cluster.fake.snapshots(), local_node) == 0
 
 
 def test_a_node_that_restarts_before_an_action_is_answered_keeps_tenants_as_they_were(

@@ -15,7 +15,7 @@ from attrs import frozen
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link.namespace import entered, opened
 from k8s_ovs_lab import Lab, LabSettings, Layout
-from k8s_ovs_lab.lab_net import SERVER_PORT, World
+from k8s_ovs_lab.lab_net import SERVER_PORT, LabNet
 from k8s_ovs_lab.lifecycle import directory_of, tear_down
 from k8s_ovs_lab.process import await_that, last_lines
 from k8s_ovs_lab.tenants import Tenants
@@ -88,32 +88,32 @@ def lab_of() -> Iterator[Callable[..., Lab]]:
 
 
 @pytest.fixture(scope="session")
-def world(lab_of: Callable[..., Lab]) -> World:
+def world(lab_of: Callable[..., Lab]) -> LabNet:
     """Two nodes, with the pods a and b on the one, c and d on the other."""
     lab = lab_of("pkt")
     for name, node in {"a": "node1", "b": "node1", "c": "node2", "d": "node2"}.items():
         lab.run_pod(node, name)
-    return World(lab)
+    return LabNet(lab)
 
 
 @pytest.fixture(scope="session")
-def shaken_world(lab_of: Callable[..., Lab]) -> World:
+def shaken_world(lab_of: Callable[..., Lab]) -> LabNet:
     """Two nodes with room for 29 pods each, with the pod x on the one, y on the other."""
     lab = lab_of("flt", config={"HostSubnetLength": 5})
     for name, node in {"x": "node1", "y": "node2"}.items():
         lab.run_pod(node, name)
-    return World(lab)
+    return LabNet(lab)
 
 
 @pytest.fixture
-def shaken(shaken_world: World) -> Iterator[World]:
+def shaken(shaken_world: LabNet) -> Iterator[LabNet]:
     """A lab to do harm to, and all is well before and after."""
     yield shaken_world
     await_that("all to be well again", lambda: _well(shaken_world), 60)
 
 
 @pytest.fixture(scope="session")
-def tenant_world(lab_of: Callable[..., Lab]) -> World:
+def tenant_world(lab_of: Callable[..., Lab]) -> LabNet:
     """Two nodes, each namespace a tenant: red, green and blue with the pods one and two, one a
     node, and the global kube-system with the pod dns; in front of each one's pods a service."""
     lab = lab_of("ten", plugin="k8s-ovs-multitenant")
@@ -123,11 +123,11 @@ def tenant_world(lab_of: Callable[..., Lab]) -> World:
             lab.run_pod(node, name, namespace)
         endpoints = [f"{name}:{SERVER_PORT}" for name in names]
         lab.service("shop", 80, endpoints, namespace=namespace)
-    return World(lab)
+    return LabNet(lab)
 
 
 @pytest.fixture
-def tenants(tenant_world: World) -> Iterator[Tenants]:
+def tenants(tenant_world: LabNet) -> Iterator[Tenants]:
     """Their records: each in a network of its own, before and after."""
     tenants = Tenants(tenant_world.lab)
     texts = {namespace: tenants.text(namespace) for namespace in ("red", "green", "blue")}
@@ -137,7 +137,7 @@ def tenants(tenant_world: World) -> Iterator[Tenants]:
             tenants.put(namespace, text)
 
 
-def _well(world: World) -> bool:
+def _well(world: LabNet) -> bool:
     for node in ("node1", "node2"):
         status = world.status(node)
         if not status.get("ready") or status["problems"] or not all(status["sources"].values()):
@@ -156,8 +156,8 @@ def pytest_runtest_makereport(
     """What the daemons of a test's lab said last stands beside its failure."""
     report = yield
     given = getattr(item, "funcargs", {})
-    world = next((each for each in given.values() if isinstance(each, World)), None)
-    lab = world.lab if isinstance(world, World) else given.get("lab")
+    world = next((each for each in given.values() if isinstance(each, LabNet)), None)
+    lab = world.lab if isinstance(world, LabNet) else given.get("lab")
     if report.failed and isinstance(lab, Lab):
         for node in lab.nodes:
             for log in (node.directory / "daemon.log", node.ovs_directory / "ovs-vswitchd.log"):

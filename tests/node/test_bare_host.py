@@ -12,7 +12,7 @@ import pytest
 from k8s_ovs.node.install.cni_config import BINARY, Style, cni_config
 from k8s_ovs.node.install.cni_program import Python, program
 from k8s_ovs_lab import cni
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.layout import LabNode
 from k8s_ovs_lab.state import LabPod
 from k8s_ovs_lab.underlay import remove_namespaces
@@ -49,19 +49,19 @@ class BareHost:
 
 
 @pytest.fixture
-def pod(world: World) -> Iterator[LabPod]:
+def pod(world: LabNet) -> Iterator[LabPod]:
     """A pod of node1 that waits for its network."""
     made = world.bare_pod("node1", "bare")
     yield made
     remove_namespaces([made.netns])
 
 
-def ports(world: World) -> str:
+def ports(world: LabNet) -> str:
     """What node1's switch knows of its ports."""
     return world.lab.exec("node1", ["ovs-vsctl", "list", "Interface"]).stdout
 
 
-def test_a_script_cannot_be_started_there(world: World, tmp_path: Path) -> None:
+def test_a_script_cannot_be_started_there(world: LabNet, tmp_path: Path) -> None:
     host = BareHost(tmp_path, world.lab.node("node1"), program(Python.SYSTEM))
     failed = host.call("VERSION")
     assert failed.returncode == 127
@@ -69,7 +69,7 @@ def test_a_script_cannot_be_started_there(world: World, tmp_path: Path) -> None:
 
 
 def test_the_program_with_a_python_of_its_own_attaches_and_detaches_a_pod(
-    world: World, pod: LabPod, tmp_path: Path, own_program: Path
+    world: LabNet, pod: LabPod, tmp_path: Path, own_program: Path
 ) -> None:
     host = BareHost(tmp_path, world.lab.node("node1"), own_program.read_bytes())
     environment = cni.pod_environment(pod.container, pod.netns, pod.namespace, pod.name, pod.uid)

@@ -15,7 +15,7 @@ from attrs import frozen
 from k8s_ovs.node.install.cni_config import PORTMAP, Style, cni_config
 from k8s_ovs_lab import LabPod, cni
 from k8s_ovs_lab.command import inside, run
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.layout import OUTSIDE
 
 PROGRAM = Path("/usr/lib/cni") / PORTMAP
@@ -28,7 +28,7 @@ WITHIN_S = 3.0
 class Chain:
     """Both plugins for one pod. mappings: what its hostPorts ask for."""
 
-    world: World
+    world: LabNet
     pod: LabPod
     version: str
     mappings: Sequence[Mapping[str, Any]]
@@ -69,7 +69,7 @@ def _previous(result: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def chained(world: World, version: str, mappings: Sequence[Mapping[str, Any]]) -> Iterator[Chain]:
+def chained(world: LabNet, version: str, mappings: Sequence[Mapping[str, Any]]) -> Iterator[Chain]:
     """A chain for a pod that is there and not attached."""
     pod = world.bare_pod("node1", "chained")
     chain = Chain(world, pod, version, mappings)
@@ -80,7 +80,7 @@ def chained(world: World, version: str, mappings: Sequence[Mapping[str, Any]]) -
         world.remove(pod)
 
 
-def client_seen(world: World, pod: LabPod) -> str:
+def client_seen(world: LabNet, pod: LabPod) -> str:
     """The address that the pod sees when a host outside comes to the node's port; raises OSError
     where nothing answers."""
     node = str(world.lab.node(pod.node).address)
@@ -97,7 +97,7 @@ def client_seen(world: World, pod: LabPod) -> str:
 
 
 @pytest.mark.parametrize("version", ["0.3.1", "0.4.0", "1.0.0"])
-def test_a_port_of_the_node_leads_to_the_pod_until_it_goes(world: World, version: str) -> None:
+def test_a_port_of_the_node_leads_to_the_pod_until_it_goes(world: LabNet, version: str) -> None:
     with chained(world, version, MAPPINGS) as chain:
         result = chain.add()
         assert client_seen(world, chain.pod) == str(OUTSIDE.ip)
@@ -111,7 +111,9 @@ def test_a_port_of_the_node_leads_to_the_pod_until_it_goes(world: World, version
             client_seen(world, chain.pod)
 
 
-def test_the_chain_gives_a_pod_without_such_ports_what_the_plugin_alone_gives(world: World) -> None:
+def test_the_chain_gives_a_pod_without_such_ports_what_the_plugin_alone_gives(
+    world: LabNet,
+) -> None:
     with chained(world, "1.0.0", []) as chain:
         result = chain.add()
         assert result == chain.ours("ADD")

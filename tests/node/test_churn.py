@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.underlay import remove_namespaces
 from k8s_ovs_testing.ovs import OvsProcess
-from k8s_ovs_testing.traffic.traffic import Pulse
+from k8s_ovs_testing.traffic.traffic import PingStream
 
 WITHIN = 30.0
 MILLISECOND = 0.001
@@ -20,7 +20,7 @@ PASSERS = 6
 
 
 def test_pods_that_come_and_go_together_have_their_packets_and_leave_nothing(
-    shaken: World,
+    shaken: LabNet,
 ) -> None:
     before = matches(shaken)
     pods = [shaken.bare_pod("node1", f"many{number}") for number in range(8)]
@@ -38,24 +38,24 @@ def test_pods_that_come_and_go_together_have_their_packets_and_leave_nothing(
 
 @pytest.mark.parametrize("server", ["neighbour", "y"])
 def test_pods_that_come_and_go_cost_the_others_no_packet(
-    shaken: World, report: Callable[[str], None], server: str
+    shaken: LabNet, report: Callable[[str], None], server: str
 ) -> None:
     with shaken.attached("node1", "neighbour") as neighbour:
         target = neighbour.ip if server == "neighbour" else shaken.address(server)
         assert target is not None
         assert shaken.pings("x", target)
-        pulse = Pulse(shaken.netns("x"), target, MILLISECOND)
+        stream = PingStream(shaken.netns("x"), target, MILLISECOND)
         for number in range(PASSERS):
             with shaken.attached("node1", f"passer{number}"):
                 pass
-        lost = pulse.stop()
-    report(f"echoes of x to {server} while pods come and go: {pulse.sent} sent, {lost} lost")
+        lost = stream.stop()
+    report(f"echoes of x to {server} while pods come and go: {stream.sent} sent, {lost} lost")
     # Between nodes the userspace datapath itself loses some with each port (docs/operations.md).
     between_nodes_in_userspace = server == "y" and shaken.lab.state.datapath == "netdev"
     assert lost <= (5 * PASSERS if between_nodes_in_userspace else 0)
 
 
-def test_a_pod_that_comes_again_at_once_keeps_its_new_device(shaken: World) -> None:
+def test_a_pod_that_comes_again_at_once_keeps_its_new_device(shaken: LabNet) -> None:
     with shaken.attached("node1", "again") as pod:
         for _ in range(5):
             shaken.cni("DEL", pod)
@@ -65,7 +65,7 @@ def test_a_pod_that_comes_again_at_once_keeps_its_new_device(shaken: World) -> N
         assert len(devices(shaken)) == 2
 
 
-def test_a_pod_can_go_while_ovs_vswitchd_hangs_and_its_flows_follow(shaken: World) -> None:
+def test_a_pod_can_go_while_ovs_vswitchd_hangs_and_its_flows_follow(shaken: LabNet) -> None:
     before = matches(shaken)
     node = shaken.lab.node("node1")
     vswitchd = OvsProcess(node.ovs_directory, node.netns)
@@ -80,12 +80,12 @@ def test_a_pod_can_go_while_ovs_vswitchd_hangs_and_its_flows_follow(shaken: Worl
     await_that("its flows are gone", lambda: matches(shaken) == before, WITHIN)
 
 
-def matches(world: World) -> set[str]:
+def matches(world: LabNet) -> set[str]:
     """The flows of node1, without what they have counted."""
     return {flow.partition("cookie=")[2].partition(",")[0] for flow in world.flows("node1")}
 
 
-def devices(world: World) -> list[str]:
+def devices(world: LabNet) -> list[str]:
     """The pods' devices on node1."""
     lines = world.lab.exec("node1", ["ip", "-oneline", "link"]).stdout.splitlines()
     return [line for line in lines if ": kovs" in line]

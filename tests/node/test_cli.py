@@ -261,13 +261,13 @@ def test_the_switch_has_just_the_flows_that_are_computed_here(on_node: Run) -> N
 
 
 def test_the_difference_shows_what_is_missing_and_what_is_too_much(lab: Lab, on_node: Run) -> None:
-    stray = encode(Flow(ARP, 7, tcp(tcp_dst=80)), 0, Pipeline(CORE_TABLES))
+    unknown_keys = encode(Flow(ARP, 7, tcp(tcp_dst=80)), 0, Pipeline(CORE_TABLES))
     desired = json.loads(on_node("k8s-ovs", "flows", "--desired", "-o", "json").stdout)
     missing = next(each for each in desired if each["table"] == "POD_IN" and each["priority"])
     # A running daemon would mend it, sooner or later.
     lab.stop_daemon("node1")
     bridge = OpenFlow.connect(str(lab.node("node1").ovs_directory / "br0.mgmt"))
-    bridge.commit([stray], [int(missing["cookie"], 16)])
+    bridge.commit([unknown_keys], [int(missing["cookie"], 16)])
     shown = on_node("k8s-ovs", "flows", "--diff")
     as_json = json.loads(on_node("k8s-ovs", "flows", "--diff", "-o", "json").stdout)
     only = json.loads(on_node("k8s-ovs", "flows", "--diff", "--table", "arp", "-o", "json").stdout)
@@ -280,7 +280,7 @@ def test_the_difference_shows_what_is_missing_and_what_is_too_much(lab: Lab, on_
     assert changes == [["+", "POD_IN", "100"], ["-", "ARP", "7"]]
     assert {each["change"]: each["cookie"] for each in as_json} == {
         "add": missing["cookie"],
-        "delete": f"{stray.cookie:#x}",
+        "delete": f"{unknown_keys.cookie:#x}",
     }
     assert [each["change"] for each in only] == ["delete"]
     assert "WRONG flows" in sick.stdout

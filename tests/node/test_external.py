@@ -16,7 +16,7 @@ import pytest
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab import Lab, cni
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.status import examine
 
@@ -31,7 +31,7 @@ External = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def world(lab_of: Callable[..., Lab]) -> World:
+def world(lab_of: Callable[..., Lab]) -> LabNet:
     """lb1 is there, and nobody has asked for anything."""
     lab = lab_of("ext", plugin="k8s-ovs-multitenant")
     for title, node in PODS.items():
@@ -39,11 +39,11 @@ def world(lab_of: Callable[..., Lab]) -> World:
         lab.run_pod(node, name, namespace)
     lab.add_host("lb1")
     lab.start_daemon("lb1", wait=False)
-    return World(lab)
+    return LabNet(lab)
 
 
 @pytest.fixture
-def external(world: World) -> External:
+def external(world: LabNet) -> External:
     """Runs `k8s-ovs external ...` on node1."""
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -54,7 +54,7 @@ def external(world: World) -> External:
 
 
 @pytest.fixture
-def joined(world: World, external: External) -> Iterator[IPv4Network]:
+def joined(world: LabNet, external: External) -> Iterator[IPv4Network]:
     """The subnet of lb1, which is there while the test runs."""
     added = external("add", "lb1", LB1, "--wait")
     assert added.returncode == 0, added.stderr
@@ -64,25 +64,25 @@ def joined(world: World, external: External) -> Iterator[IPv4Network]:
 
 
 @pytest.fixture(params=["k8s-ovs-subnet", "k8s-ovs-multitenant"])
-def mode(world: World, request: pytest.FixtureRequest) -> Iterator[str]:
+def mode(world: LabNet, request: pytest.FixtureRequest) -> Iterator[str]:
     """The network's mode meanwhile."""
     yield from configured(world, request.param)
 
 
 @pytest.fixture
-def left_out(world: World) -> Iterator[str]:
+def left_out(world: LabNet) -> Iterator[str]:
     """The network does not have the feature meanwhile."""
     yield from configured(world, "k8s-ovs-multitenant,-k8s-ovs-extlb")
 
 
-def configured(world: World, plugins: str) -> Iterator[str]:
+def configured(world: LabNet, plugins: str) -> Iterator[str]:
     before = world.lab.state.settings.network_config()
     put_config(world, {**before, "PluginName": plugins})
     yield plugins
     put_config(world, before)
 
 
-def put_config(world: World, config: dict[str, Any]) -> None:
+def put_config(world: LabNet, config: dict[str, Any]) -> None:
     """Configure the network, and wait until all have taken it over."""
     world.lab.etcdctl("put", "/k8s.ovs.com/ovs/network/config", json.dumps(config))
     mode, *others = config["PluginName"].split(",")
@@ -95,18 +95,18 @@ def put_config(world: World, config: dict[str, Any]) -> None:
     await_that("the configuration everywhere", taken, _WITHIN)
 
 
-def put(world: World, text: str, address: str = LB1) -> None:
+def put(world: LabNet, text: str, address: str = LB1) -> None:
     """Write a record as a person does."""
     world.lab.etcdctl("put", f"{BASE}/subnets/{address}", text)
 
 
-def written(world: World, path: str) -> Any:
+def written(world: LabNet, path: str) -> Any:
     """A record below the network's name; None: there is none."""
     text = world.records().get(f"k8ssdn/{path}")
     return None if text is None else json.loads(text)
 
 
-def answered(world: World, address: str = LB1) -> Any:
+def answered(world: LabNet, address: str = LB1) -> Any:
     """The record once it asks for nothing."""
     await_that(
         "an answer",
@@ -116,7 +116,7 @@ def answered(world: World, address: str = LB1) -> Any:
     return written(world, f"subnets/{address}")
 
 
-def await_joined(world: World) -> None:
+def await_joined(world: LabNet) -> None:
     """Wait until lb1 is in the network under the subnet that its record has."""
 
     def has_joined() -> bool:
@@ -128,7 +128,7 @@ def await_joined(world: World) -> None:
     await_that("lb1 in the network", has_joined, _WITHIN)
 
 
-def reach(world: World) -> dict[str, tuple[bool, bool]]:
+def reach(world: LabNet) -> dict[str, tuple[bool, bool]]:
     """For each pod, whether lb1 reaches it, and it lb1."""
     host = world.subnet("lb1").network_address + 1
     return {pod: (world.pings("lb1", world.address(pod)), world.pings(pod, host)) for pod in PODS}
@@ -142,29 +142,29 @@ def shown(external: External) -> dict[str, Any]:
     return {each["address"]: each for each in json.loads(external("list", "-o", "json").stdout)}
 
 
-def flows_to_lb1(world: World, node: str, address: str = LB1) -> int:
+def flows_to_lb1(world: LabNet, node: str, address: str = LB1) -> int:
     """How many flows of a node speak of lb1's tunnel."""
     return sum(address in flow for flow in world.flows(node))
 
 
-def holding(world: World) -> set[str]:
+def holding(world: LabNet) -> set[str]:
     """Keys of the records that hold parts of the network."""
     kinds = {"subnets", "given", "external"}
     return {key for key in world.records() if not kinds.isdisjoint(key.split("/")[1:2])}
 
 
-def all_subnets(world: World) -> list[IPv4Network]:
+def all_subnets(world: LabNet) -> list[IPv4Network]:
     """The subnets of all records, lowest first; one that is in two records is there twice."""
     there = [json.loads(text) for key, text in world.records().items() if "/subnets/" in key]
     return sorted(IPv4Network(each["Subnet"]) for each in there if each["Subnet"])
 
 
-def flows(world: World, node: str) -> set[str]:
+def flows(world: LabNet, node: str) -> set[str]:
     """A node's flows, each by its cookie, which is of its content."""
     return {flow.split(",")[0] for flow in world.flows(node)}
 
 
-def test_a_host_without_a_record_says_what_it_waits_for(world: World) -> None:
+def test_a_host_without_a_record_says_what_it_waits_for(world: LabNet) -> None:
     def waits() -> bool:
         return f"subnets/{LB1}; the allocator gives" in world.status("lb1").get("waiting_for", "")
 
@@ -174,7 +174,7 @@ def test_a_host_without_a_record_says_what_it_waits_for(world: World) -> None:
 
 
 def test_the_record_of_the_document_is_answered_and_the_host_joins(
-    world: World, external: External
+    world: LabNet, external: External
 ) -> None:
     put(world, REQUEST)
     answer = answered(world)
@@ -188,7 +188,9 @@ def test_the_record_of_the_document_is_answered_and_the_host_joins(
     assert external("remove", LB1, "--wait").returncode == 0
 
 
-def test_it_reaches_all_pods_and_all_reach_it(world: World, joined: IPv4Network, mode: str) -> None:
+def test_it_reaches_all_pods_and_all_reach_it(
+    world: LabNet, joined: IPv4Network, mode: str
+) -> None:
     await_joined(world)
     assert reach(world) == BOTH_WAYS
     for pod in PODS:
@@ -197,7 +199,7 @@ def test_it_reaches_all_pods_and_all_reach_it(world: World, joined: IPv4Network,
     assert world.pings("red/one", world.address("green/one")) != apart
 
 
-def test_a_host_outside_serves_no_pods(world: World, joined: IPv4Network) -> None:
+def test_a_host_outside_serves_no_pods(world: LabNet, joined: IPv4Network) -> None:
     host = world.lab.node("lb1")
     pod = cni.pod_environment("c" * 8, "none", "default", "pod", "uid")
     said = r"this host serves no pods: .* no API server is named \(KUBECONFIG, .*\(code 50\)"
@@ -208,7 +210,7 @@ def test_a_host_outside_serves_no_pods(world: World, joined: IPv4Network) -> Non
 
 
 def test_it_keeps_its_subnet_when_it_asks_while_no_daemon_runs(
-    world: World, joined: IPv4Network
+    world: LabNet, joined: IPv4Network
 ) -> None:
     daemons = ("node1", "node2", "lb1")
     for name in daemons:
@@ -221,7 +223,7 @@ def test_it_keeps_its_subnet_when_it_asks_while_no_daemon_runs(
     assert reach(world) == BOTH_WAYS
 
 
-def test_what_is_refused_can_be_read_where_people_look(world: World, external: External) -> None:
+def test_what_is_refused_can_be_read_where_people_look(world: LabNet, external: External) -> None:
     taken = written(world, f"subnets/{NODE1}")["Subnet"]
     done = external("add", "lb2", "192.168.0.200", "--subnet", taken)
     reason = f"Subnet: found {taken}, expected one that does not overlap {taken} of {NODE1}"
@@ -234,7 +236,7 @@ def test_what_is_refused_can_be_read_where_people_look(world: World, external: E
 
 
 def test_the_address_of_a_node_is_refused_by_command_and_by_record(
-    world: World, external: External
+    world: LabNet, external: External
 ) -> None:
     before = written(world, f"subnets/{NODE1}")
     for words in (("add", "lb1", NODE1), ("remove", NODE1), ("remove", "node1")):
@@ -248,7 +250,7 @@ def test_the_address_of_a_node_is_refused_by_command_and_by_record(
 
 
 def test_a_record_by_hand_that_overlaps_is_listed_with_its_reason(
-    world: World, external: External
+    world: LabNet, external: External
 ) -> None:
     taken = written(world, f"subnets/{NODE1}")["Subnet"]
     by_hand = {"Host": "lb2", "HostIP": "192.168.0.200", "Subnet": taken, "Assign": False}
@@ -260,14 +262,14 @@ def test_a_record_by_hand_that_overlaps_is_listed_with_its_reason(
     assert "192.168.0.200" not in shown(external)
 
 
-def test_a_host_may_have_a_small_part(world: World, external: External) -> None:
+def test_a_host_may_have_a_small_part(world: LabNet, external: External) -> None:
     done = external("add", "lb2", "192.168.0.200", "--host-subnet-length", "4", "--wait")
     assert done.stdout.splitlines()[0].endswith("/28")
     assert done.stdout.splitlines()[-1].startswith("lb2 has not been seen yet")
     assert external("remove", "lb2").returncode == 0
 
 
-def test_two_hundred_come_and_go_and_nothing_is_lost_or_given_twice(world: World) -> None:
+def test_two_hundred_come_and_go_and_nothing_is_lost_or_given_twice(world: LabNet) -> None:
     before = {node: flows(world, node) for node in ("node1", "node2")}
     records, taken = holding(world), len(all_subnets(world))
     hosts = [f"192.168.7.{number}" for number in range(1, 201)]
@@ -292,7 +294,7 @@ def test_two_hundred_come_and_go_and_nothing_is_lost_or_given_twice(world: World
 
 
 def test_its_life_is_listed_and_remembered(
-    world: World, external: External, joined: IPv4Network
+    world: LabNet, external: External, joined: IPv4Network
 ) -> None:
     await_that("its word", lambda: shown(external)[LB1]["live"], _WITHIN)
     listed = shown(external)[LB1]
@@ -307,7 +309,7 @@ def test_its_life_is_listed_and_remembered(
 
 
 def test_when_its_address_changes_its_subnet_follows(
-    world: World, external: External, joined: IPv4Network
+    world: LabNet, external: External, joined: IPv4Network
 ) -> None:
     readdress(world, LB1, ELSEWHERE)
     done = external("move", "lb1", ELSEWHERE, "--wait")
@@ -325,12 +327,12 @@ def test_when_its_address_changes_its_subnet_follows(
     assert reach(world) == BOTH_WAYS
 
 
-def at(world: World) -> str:
+def at(world: LabNet) -> str:
     """The address that lb1's daemon knows to be its own."""
     return str(world.status("lb1")["here"]["address"])
 
 
-def readdress(world: World, old: str, new: str) -> None:
+def readdress(world: LabNet, old: str, new: str) -> None:
     """Give lb1 another address on the underlay."""
     device = "br-phy" if world.lab.state.datapath == "netdev" else "eth0"
     for words in (
@@ -342,7 +344,7 @@ def readdress(world: World, old: str, new: str) -> None:
 
 
 def test_when_its_record_is_deleted_it_is_cut_off_and_may_ask_again_at_once(
-    world: World, external: External, joined: IPv4Network
+    world: LabNet, external: External, joined: IPv4Network
 ) -> None:
     assert reach(world) == BOTH_WAYS
     world.lab.etcdctl("del", f"{BASE}/subnets/{LB1}")
@@ -360,7 +362,9 @@ def test_when_its_record_is_deleted_it_is_cut_off_and_may_ask_again_at_once(
     assert reach(world) == BOTH_WAYS
 
 
-def test_without_the_plugin_nobody_answers(world: World, external: External, left_out: str) -> None:
+def test_without_the_plugin_nobody_answers(
+    world: LabNet, external: External, left_out: str
+) -> None:
     put(world, REQUEST)
     # Whoever has the seat has seen the request before it gives the namespace its record.
     world.lab.run_pod("node1", "late", "late")

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab import LabPod, cni
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.underlay import remove_namespaces
 
@@ -23,7 +23,7 @@ ROOM = 29
 
 
 class TestAdd:
-    def test_asked_twice_a_pod_has_one_port_and_one_address(self, shaken: World) -> None:
+    def test_asked_twice_a_pod_has_one_port_and_one_address(self, shaken: LabNet) -> None:
         with shaken.attached("node1", "twice") as pod:
             before = ports(shaken)
             assert shaken.attach(pod) == pod
@@ -31,7 +31,7 @@ class TestAdd:
             assert pod.ip is not None
             assert shaken.pings("y", pod.ip)
 
-    def test_asked_twice_what_is_broken_of_a_pod_is_made_anew(self, shaken: World) -> None:
+    def test_asked_twice_what_is_broken_of_a_pod_is_made_anew(self, shaken: LabNet) -> None:
         with shaken.attached("node1", "broken") as pod:
             before = ports(shaken)
             inside(shaken, pod, "ip", "link", "delete", "eth0")
@@ -40,13 +40,13 @@ class TestAdd:
             assert pod.ip is not None
             assert shaken.pings("y", pod.ip)
 
-    def test_twenty_at_once_get_twenty_addresses(self, shaken: World) -> None:
+    def test_twenty_at_once_get_twenty_addresses(self, shaken: LabNet) -> None:
         with pods(shaken, 20) as attached:
             addresses = {pod.ip for pod in attached}
             assert len(addresses | {shaken.address("x")}) == 21
             assert all(shaken.pings("y", address) for address in addresses if address)
 
-    def test_a_namespace_that_is_not_there_is_named(self, shaken: World) -> None:
+    def test_a_namespace_that_is_not_there_is_named(self, shaken: LabNet) -> None:
         pod = shaken.bare_pod("node1", "nowhere")
         remove_namespaces([pod.netns])
         with pytest.raises(K8sOvsError, match=rf"/run/netns/{pod.netns}: No such file"):
@@ -55,7 +55,7 @@ class TestAdd:
 
 
 class TestAddresses:
-    def test_when_all_are_used_up_it_is_said_and_a_freed_one_is_given(self, shaken: World) -> None:
+    def test_when_all_are_used_up_it_is_said_and_a_freed_one_is_given(self, shaken: LabNet) -> None:
         shaken.lab.stop_daemon("node1")
         shaken.lab.start_daemon("node1", "--cni-wait=2")
         subnet = shaken.subnet("node1")
@@ -71,7 +71,7 @@ class TestAddresses:
             shaken.remove(late)
         shaken.lab.restart_daemon("node1")
 
-    def test_the_least_recently_used_comes_first_even_after_a_restart(self, shaken: World) -> None:
+    def test_the_least_recently_used_comes_first_even_after_a_restart(self, shaken: LabNet) -> None:
         with shaken.attached("node1", "first") as first:
             pass
         shaken.lab.part("node1/daemon").kill()
@@ -86,13 +86,13 @@ class TestAddresses:
 
 
 class TestDel:
-    def test_of_what_was_never_there_it_succeeds(self, shaken: World) -> None:
+    def test_of_what_was_never_there_it_succeeds(self, shaken: LabNet) -> None:
         pod = shaken.bare_pod("node1", "never")
         shaken.cni("DEL", pod)
         shaken.remove(pod)
 
     def test_twice_and_without_the_namespace_it_succeeds_and_nothing_is_left(
-        self, shaken: World
+        self, shaken: LabNet
     ) -> None:
         before = ports(shaken)
         pod = shaken.attach(shaken.bare_pod("node1", "gone"))
@@ -108,7 +108,7 @@ class TestDel:
 
 
 class TestCheck:
-    def test_a_pod_as_it_was_made_is_well(self, shaken: World) -> None:
+    def test_a_pod_as_it_was_made_is_well(self, shaken: LabNet) -> None:
         with shaken.attached("node1", "well") as pod:
             assert shaken.cni("CHECK", pod, {"prevResult": result(pod)}) is None
 
@@ -121,20 +121,20 @@ class TestCheck:
             ("ip link set eth0 down", "eth0 is down"),
         ],
     )
-    def test_what_was_changed_is_told(self, shaken: World, harm: str, told: str) -> None:
+    def test_what_was_changed_is_told(self, shaken: LabNet, harm: str, told: str) -> None:
         with shaken.attached("node1", "harmed") as pod:
             inside(shaken, pod, *harm.split())
             with pytest.raises(K8sOvsError, match=rf"bare/harmed is not as it should.*{told}"):
                 shaken.cni("CHECK", pod, {"prevResult": result(pod)})
 
-    def test_a_pod_that_is_not_there_is_told(self, shaken: World) -> None:
+    def test_a_pod_that_is_not_there_is_told(self, shaken: LabNet) -> None:
         pod = shaken.bare_pod("node1", "never")
         with pytest.raises(K8sOvsError, match=rf"no such pod.*{pod.container}.*code 3"):
             shaken.cni("CHECK", pod)
         shaken.remove(pod)
 
 
-def test_gc_removes_what_is_not_valid_and_only_that(shaken: World) -> None:
+def test_gc_removes_what_is_not_valid_and_only_that(shaken: LabNet) -> None:
     with pods(shaken, 3) as attached:
         kept = [shaken.lab.pod("x"), attached[1]]
         valid = [{"containerID": pod.container, "ifname": "eth0"} for pod in kept]
@@ -149,7 +149,7 @@ def test_gc_removes_what_is_not_valid_and_only_that(shaken: World) -> None:
 
 
 class TestStart:
-    def test_a_second_daemon_names_the_socket_and_who_has_it(self, shaken: World) -> None:
+    def test_a_second_daemon_names_the_socket_and_who_has_it(self, shaken: LabNet) -> None:
         socket = shaken.lab.node("node1").cni_socket
         done = shaken.lab.exec(
             "node1",
@@ -162,7 +162,7 @@ class TestStart:
         assert "Traceback" not in done.stderr
         cni.call(shaken.lab.node("node1"), "STATUS", {}, "the network")
 
-    def test_who_is_not_root_is_told_so(self, shaken: World) -> None:
+    def test_who_is_not_root_is_told_so(self, shaken: LabNet) -> None:
         program = (
             "import os, k8s_ovs.cli.host.node, k8s_ovs.cli.main\n"
             "os.setuid(65534)\n"
@@ -175,7 +175,7 @@ class TestStart:
 
 
 @contextmanager
-def pods(world: World, count: int) -> Iterator[list[LabPod]]:
+def pods(world: LabNet, count: int) -> Iterator[list[LabPod]]:
     """Meanwhile so many bare pods on node1, attached at once and detached at once."""
     bare = [world.bare_pod("node1", f"pod{number}") for number in range(count)]
     with ExitStack() as stack, ThreadPoolExecutor(count) as pool:
@@ -186,13 +186,13 @@ def pods(world: World, count: int) -> Iterator[list[LabPod]]:
             list(pool.map(world.remove, bare))
 
 
-def ports(world: World) -> set[str]:
+def ports(world: LabNet) -> set[str]:
     """Ports of pods on node1."""
     words = ["ovs-vsctl", "list-ports", "br0"]
     return {port for port in world.lab.exec("node1", words).stdout.split() if port[:4] == "kovs"}
 
 
-def inside(world: World, pod: LabPod, *words: str) -> None:
+def inside(world: LabNet, pod: LabPod, *words: str) -> None:
     """Run a command in the namespace of a bare pod."""
     world.lab.exec("fabric", ["nsenter", f"--net=/run/netns/{pod.netns}", *words])
 

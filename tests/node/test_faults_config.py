@@ -14,7 +14,7 @@ import pytest
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab import cni
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.layout import ETCD_PREFIX
 from k8s_ovs_lab.process import await_that
 
@@ -61,7 +61,7 @@ RUNNING = {**WRONG, **UNFIT, "absent": (None, 'the key "config" is not there')}
 
 @pytest.mark.parametrize(("text", "told"), RUNNING.values(), ids=RUNNING)
 def test_a_daemon_that_runs_reports_it_and_goes_on(
-    shaken: World, text: str | None, told: str
+    shaken: LabNet, text: str | None, told: str
 ) -> None:
     with configuration(shaken, text):
         await_that("it is reported", lambda: told in problems(shaken, "node1"), WITHIN)
@@ -71,7 +71,7 @@ def test_a_daemon_that_runs_reports_it_and_goes_on(
 
 
 def test_a_daemon_that_starts_says_what_is_wrong_and_takes_what_is_right(
-    shaken: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shaken: LabNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install_second_mode(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -94,7 +94,7 @@ def test_a_daemon_that_starts_says_what_is_wrong_and_takes_what_is_right(
     await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
 
 
-def test_an_add_that_waits_for_the_configuration_succeeds_when_it_comes(shaken: World) -> None:
+def test_an_add_that_waits_for_the_configuration_succeeds_when_it_comes(shaken: LabNet) -> None:
     shaken.lab.stop_daemon("node1")
     with ThreadPoolExecutor(1) as pool:
         with configuration(shaken, None):
@@ -109,7 +109,9 @@ def test_an_add_that_waits_for_the_configuration_succeeds_when_it_comes(shaken: 
 
 
 class TestSubnetRecords:
-    def test_a_malformed_one_of_a_node_is_told_and_packets_to_it_go_on(self, shaken: World) -> None:
+    def test_a_malformed_one_of_a_node_is_told_and_packets_to_it_go_on(
+        self, shaken: LabNet
+    ) -> None:
         key = f"k8ssdn/subnets/{shaken.address('node2')}"
         with record(shaken, key, '{"Host":"node2","HostIP":"192.168.0.12","Subnet":"172.11.0.'):
             await_that("it is told", lambda: told_of(shaken, "node1", "192.168.0.12"), WITHIN)
@@ -117,7 +119,7 @@ class TestSubnetRecords:
             assert shaken.pings("x", shaken.address("y"))
             assert shaken.pings("y", shaken.address("x"))
 
-    def test_one_that_takes_a_nodes_subnet_is_not_taken(self, shaken: World) -> None:
+    def test_one_that_takes_a_nodes_subnet_is_not_taken(self, shaken: LabNet) -> None:
         subnet = shaken.subnet("node1")
         thief = {"Host": "t", "HostIP": "192.168.0.99", "Subnet": str(subnet), "Assign": False}
         with record(shaken, "k8ssdn/subnets/192.168.0.99", json.dumps(thief)):
@@ -126,7 +128,7 @@ class TestSubnetRecords:
             assert shaken.pings("y", shaken.address("x"))
 
     def test_a_node_that_starts_with_a_malformed_one_waits_until_it_is_mended(
-        self, shaken: World
+        self, shaken: LabNet
     ) -> None:
         shaken.lab.stop_daemon("node1")
         with record(shaken, f"k8ssdn/subnets/{shaken.address('node1')}", '{"Subnet":7}'):
@@ -138,14 +140,14 @@ class TestSubnetRecords:
 
 
 @contextmanager
-def configuration(world: World, text: str | None) -> Iterator[None]:
+def configuration(world: LabNet, text: str | None) -> Iterator[None]:
     """Meanwhile etcd has this configuration; None: none at all."""
     with record(world, "config", text):
         yield
 
 
 @contextmanager
-def record(world: World, key: str, text: str | None) -> Iterator[None]:
+def record(world: LabNet, key: str, text: str | None) -> Iterator[None]:
     """Meanwhile etcd has this text under a key below the prefix, then what it had before."""
     before = world.records().get(key)
     set_record(world, key, text)
@@ -155,20 +157,20 @@ def record(world: World, key: str, text: str | None) -> Iterator[None]:
         set_record(world, key, before)
 
 
-def set_record(world: World, key: str, text: str | None) -> None:
+def set_record(world: LabNet, key: str, text: str | None) -> None:
     path = f"{ETCD_PREFIX}/{key}"
     world.lab.etcdctl(*(("del", path) if text is None else ("put", path, text)))
 
 
-def problems(world: World, node: str) -> str:
+def problems(world: LabNet, node: str) -> str:
     return "\n".join(world.status(node)["problems"])
 
 
-def told_of(world: World, node: str, address: str) -> bool:
+def told_of(world: LabNet, node: str, address: str) -> bool:
     return f"subnets/{address}" in problems(world, node)
 
 
-def await_reason(world: World, told: str) -> None:
+def await_reason(world: LabNet, told: str) -> None:
     """Wait until the daemon of node1 says that this is what it waits for."""
 
     def said() -> bool:
@@ -180,7 +182,7 @@ def await_reason(world: World, told: str) -> None:
     await_that(f"node1 waits for {told}", said, WITHIN)
 
 
-def cni_clients(world: World, node: str) -> int:
+def cni_clients(world: LabNet, node: str) -> int:
     """How many connections the daemon of a node has accepted and not answered (proc(5))."""
     # The socket is bound under another name, and renamed when it listens.
     name = f"/.{world.lab.node(node).cni_socket.name}."

@@ -9,16 +9,16 @@ import pytest
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab.command import run
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.process import await_that
 
 WITHIN = 30.0
 
-Away = Callable[[World], AbstractContextManager[None]]
+Away = Callable[[LabNet], AbstractContextManager[None]]
 
 
 @contextmanager
-def etcd_dead(world: World) -> Iterator[None]:
+def etcd_dead(world: LabNet) -> Iterator[None]:
     world.lab.part("etcd").kill()
     try:
         yield
@@ -27,7 +27,7 @@ def etcd_dead(world: World) -> Iterator[None]:
 
 
 @contextmanager
-def etcd_hangs(world: World) -> Iterator[None]:
+def etcd_hangs(world: LabNet) -> Iterator[None]:
     world.lab.part("etcd").pause()
     try:
         yield
@@ -36,7 +36,7 @@ def etcd_hangs(world: World) -> Iterator[None]:
 
 
 @contextmanager
-def apiserver_hangs(world: World) -> Iterator[None]:
+def apiserver_hangs(world: LabNet) -> Iterator[None]:
     world.lab.part("apiserver").pause()
     try:
         yield
@@ -45,7 +45,7 @@ def apiserver_hangs(world: World) -> Iterator[None]:
 
 
 @contextmanager
-def apiserver_refuses(world: World) -> Iterator[None]:
+def apiserver_refuses(world: LabNet) -> Iterator[None]:
     """A server that is gone, seen from the nodes; ours itself would forget its objects."""
     rules = (
         "table ip refuse {\n chain in {\n  type filter hook input priority filter;\n"
@@ -64,7 +64,7 @@ API = pytest.mark.parametrize("away", [apiserver_hangs, apiserver_refuses])
 
 
 @ETCD
-def test_etcd_lost_later_is_told_and_everything_known_goes_on(shaken: World, away: Away) -> None:
+def test_etcd_lost_later_is_told_and_everything_known_goes_on(shaken: LabNet, away: Away) -> None:
     before = flows(shaken)
     with away(shaken):
         await_that("it is told", lambda: lost(shaken, "etcd"), WITHIN)
@@ -73,7 +73,7 @@ def test_etcd_lost_later_is_told_and_everything_known_goes_on(shaken: World, awa
 
 
 @ETCD
-def test_a_daemon_that_starts_without_etcd_waits_and_says_so(shaken: World, away: Away) -> None:
+def test_a_daemon_that_starts_without_etcd_waits_and_says_so(shaken: LabNet, away: Away) -> None:
     before = flows(shaken)
     shaken.lab.stop_daemon("node1")
     with away(shaken):
@@ -91,21 +91,23 @@ def test_a_daemon_that_starts_without_etcd_waits_and_says_so(shaken: World, away
 
 
 @API
-def test_an_api_server_lost_later_is_told_and_everything_goes_on(shaken: World, away: Away) -> None:
+def test_an_api_server_lost_later_is_told_and_everything_goes_on(
+    shaken: LabNet, away: Away
+) -> None:
     with away(shaken):
         await_that("it is told", lambda: lost(shaken, "kube:nodes"), WITHIN)
         goes_on(shaken, known=False)
 
 
 @API
-def test_a_daemon_that_starts_without_an_api_server_serves(shaken: World, away: Away) -> None:
+def test_a_daemon_that_starts_without_an_api_server_serves(shaken: LabNet, away: Away) -> None:
     shaken.lab.stop_daemon("node1")
     with away(shaken):
         shaken.lab.start_daemon("node1")
         goes_on(shaken, known=False)
 
 
-def goes_on(world: World, *, known: bool = True) -> None:
+def goes_on(world: LabNet, *, known: bool = True) -> None:
     """Packets of pods that run, and a new pod. known: to the API server."""
     assert world.pings("x", world.address("y"))
     with world.attached("node1", "late", known=known) as pod:
@@ -113,14 +115,14 @@ def goes_on(world: World, *, known: bool = True) -> None:
         assert world.pings("y", pod.ip)
 
 
-def waits_for(world: World) -> str:
+def waits_for(world: LabNet) -> str:
     return str(world.status("node1")["waiting_for"])
 
 
-def flows(world: World) -> set[str]:
+def flows(world: LabNet) -> set[str]:
     """The flows of node1, each by its cookie, which is of its content."""
     return {flow.split(",")[0] for flow in world.flows("node1")}
 
 
-def lost(world: World, source: str) -> bool:
+def lost(world: LabNet, source: str) -> bool:
     return world.status("node1")["sources"].get(source) is False

@@ -17,34 +17,34 @@ from k8s_ovs.observe.kube import (
     Kube,
     KubeSettings,
     NotFound,
-    Resource,
     ResourceWatch,
+    WatchedResource,
     post_event,
 )
-from k8s_ovs.observe.watch_event import Change, Fact, Sight, Snapshot
+from k8s_ovs.observe.watch_event import RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs_testing.servers.kube import ApiServerProcess
 from k8s_ovs_testing.servers.tcp_proxy import TcpProxy
 
-NODES = Resource("/api/v1/nodes", "nodes")
+NODES = WatchedResource("/api/v1/nodes", "nodes")
 PODS = "/api/v1/namespaces/default/pods"
 HISTORY = 20
 
-F = TypeVar("F", Snapshot, Change, Sight)
+F = TypeVar("F", Snapshot, RecordChange, SourceState)
 
 
 class Observed:
     """The facts of one watch, in order."""
 
-    def __init__(self, kube: Kube, resource: Resource) -> None:
-        self._facts: queue.SimpleQueue[Fact] = queue.SimpleQueue()
+    def __init__(self, kube: Kube, resource: WatchedResource) -> None:
+        self._facts: queue.SimpleQueue[WatchEvent] = queue.SimpleQueue()
         self.watch = ResourceWatch(kube, resource, self._facts.put)
         self.watch.start()
 
     def next(self, kind: type[F], within: float = 10.0) -> F:
         """The next fact, which is to be of this kind."""
-        fact = self._facts.get(timeout=within)
-        assert isinstance(fact, kind), fact
-        return fact
+        event = self._facts.get(timeout=within)
+        assert isinstance(event, kind), event
+        return event
 
     def nothing_more(self) -> bool:
         return self._facts.empty()
@@ -71,7 +71,7 @@ def own() -> Iterator[ApiServerProcess]:
 def observe() -> Iterator[Observe]:
     started: list[Observed] = []
 
-    def start(kube: Kube, resource: Resource = NODES) -> Observed:
+    def start(kube: Kube, resource: WatchedResource = NODES) -> Observed:
         started.append(Observed(kube, resource))
         return started[-1]
 
@@ -95,14 +95,14 @@ def test_a_snapshot_comes_first_and_then_each_change(
     kube.create(NODES.path, node("first"))
 
     seen = observe(kube)
-    assert seen.next(Sight) == Sight("nodes", True)
+    assert seen.next(SourceState) == SourceState("nodes", True)
     first = seen.next(Snapshot).entries["first"].value
     kube.create(NODES.path, node("second"))
-    added = seen.next(Change)
+    added = seen.next(RecordChange)
     kube.patch(f"{NODES.path}/second", {"metadata": {"labels": {"zone": "a"}}})
-    changed = seen.next(Change)
+    changed = seen.next(RecordChange)
     kube.delete(f"{NODES.path}/second")
-    deleted = seen.next(Change)
+    deleted = seen.next(RecordChange)
 
     assert added.key == changed.key == deleted.key == "second"
     assert changed.entry is not None
@@ -117,15 +117,17 @@ def test_only_this_nodes_pods_are_seen_and_one_that_leaves_is_deleted(
     shared: ApiServerProcess, observe: Observe
 ) -> None:
     kube = kube_at(shared.url)
-    seen = observe(kube, Resource("/api/v1/pods", "pods", field_selector="spec.nodeName=node1"))
-    assert seen.next(Sight).visible
+    seen = observe(
+        kube, WatchedResource("/api/v1/pods", "pods", field_selector="spec.nodeName=node1")
+    )
+    assert seen.next(SourceState).connected
     assert seen.next(Snapshot).entries == {}
 
     for name, host in (("other", "node2"), ("mine", "node1")):
         kube.create(PODS, {"metadata": {"name": name}, "spec": {"nodeName": host}})
-    assert seen.next(Change).key == "default/mine"
+    assert seen.next(RecordChange).key == "default/mine"
     kube.patch(f"{PODS}/mine", {"spec": {"nodeName": "node2"}})
-    gone = seen.next(Change)
+    gone = seen.next(RecordChange)
 
     assert gone.key == "default/mine"
     assert gone.entry is None
@@ -139,17 +141,17 @@ def test_what_was_deleted_in_a_gap_longer_than_the_history_is_missing_in_a_new_s
     kube.create(NODES.path, node("goes"))
     with TcpProxy("127.0.0.1", shared.port) as proxy:
         seen = observe(kube_at(f"127.0.0.1:{proxy.port}"))
-        assert seen.next(Sight).visible
+        assert seen.next(SourceState).connected
         assert {"stays", "goes"} <= set(seen.next(Snapshot).entries)
 
         proxy.cut()
-        assert not seen.next(Sight).visible
+        assert not seen.next(SourceState).connected
         kube.delete(f"{NODES.path}/goes")
         for number in range(HISTORY + 1):
             kube.patch(f"{NODES.path}/stays", {"metadata": {"labels": {"n": str(number)}}})
         proxy.heal()
 
-        assert seen.next(Sight).visible
+        assert seen.next(SourceState).connected
         entries = seen.next(Snapshot).entries
     assert "stays" in entries
     assert "goes" not in entries
@@ -161,16 +163,16 @@ def test_a_short_gap_is_made_up_without_a_snapshot(
     kube = kube_at(shared.url)
     with TcpProxy("127.0.0.1", shared.port) as proxy:
         seen = observe(kube_at(f"127.0.0.1:{proxy.port}"))
-        assert seen.next(Sight).visible
+        assert seen.next(SourceState).connected
         seen.next(Snapshot)
 
         proxy.cut()
-        assert not seen.next(Sight).visible
+        assert not seen.next(SourceState).connected
         kube.create(NODES.path, node("meanwhile"))
         proxy.heal()
 
-        assert seen.next(Sight).visible
-        assert seen.next(Change).key == "meanwhile"
+        assert seen.next(SourceState).connected
+        assert seen.next(RecordChange).key == "meanwhile"
     kube.delete(f"{NODES.path}/meanwhile")
 
 
@@ -178,23 +180,23 @@ def test_bookmarks_keep_a_quiet_watch_younger_than_the_history(
     shared: ApiServerProcess, observe: Observe
 ) -> None:
     kube = kube_at(shared.url)
-    quiet = Resource("/api/v1/pods", "pods", field_selector="spec.nodeName=nobody")
+    quiet = WatchedResource("/api/v1/pods", "pods", field_selector="spec.nodeName=nobody")
     with TcpProxy("127.0.0.1", shared.port) as proxy:
         seen = observe(kube_at(f"127.0.0.1:{proxy.port}"), quiet)
-        assert seen.next(Sight).visible
+        assert seen.next(SourceState).connected
         began = seen.next(Snapshot)
         for number in range(HISTORY + 1):
             kube.create("/api/v1/namespaces", node(f"quiet-{number}"))
         _await_bookmark(kube, quiet)
 
         proxy.cut()
-        assert not seen.next(Sight).visible
+        assert not seen.next(SourceState).connected
         proxy.heal()
-        assert seen.next(Sight).visible
+        assert seen.next(SourceState).connected
         kube.create(PODS, {"metadata": {"name": "late"}, "spec": {"nodeName": "nobody"}})
 
         assert began.entries == {}
-        assert seen.next(Change).key == "default/late", "no new snapshot was needed"
+        assert seen.next(RecordChange).key == "default/late", "no new snapshot was needed"
 
 
 def test_a_server_that_forgot_everything_is_listed_again(
@@ -203,16 +205,16 @@ def test_a_server_that_forgot_everything_is_listed_again(
     kube = kube_at(own.url)
     kube.create(NODES.path, node("old"))
     seen = observe(kube)
-    assert seen.next(Sight).visible
+    assert seen.next(SourceState).connected
     assert set(seen.next(Snapshot).entries) == {"old"}
 
     own.stop()
-    lost = seen.next(Sight)
+    lost = seen.next(SourceState)
     own.start()
 
-    assert not lost.visible
+    assert not lost.connected
     assert own.url in lost.detail
-    assert seen.next(Sight).visible
+    assert seen.next(SourceState).connected
     assert seen.next(Snapshot).entries == {}
 
 
@@ -222,14 +224,14 @@ def test_a_server_that_is_not_there_at_start_is_named_and_then_found(
     own.stop()
     seen = observe(kube_at(own.url))
 
-    blind = seen.next(Sight)
+    blind = seen.next(SourceState)
     own.start()
 
-    assert not blind.visible
+    assert not blind.connected
     assert own.url in blind.detail
     assert "KUBERNETES_MASTER" in blind.detail
     assert "Connection refused" in blind.detail
-    assert seen.next(Sight).visible
+    assert seen.next(SourceState).connected
     assert seen.next(Snapshot).entries == {}
 
 
@@ -239,36 +241,36 @@ def test_a_peer_that_went_silent_is_noticed_by_asking(
     kube = kube_at(shared.url)
     with TcpProxy("127.0.0.1", shared.port) as proxy:
         seen = observe(kube_at(f"127.0.0.1:{proxy.port}"))
-        assert seen.next(Sight).visible
+        assert seen.next(SourceState).connected
         seen.next(Snapshot)
         kube.create(NODES.path, node("before-silence"))
-        assert seen.next(Change).key == "before-silence", "the watch stands"
+        assert seen.next(RecordChange).key == "before-silence", "the watch stands"
 
         proxy.stall()
-        lost = seen.next(Sight)
+        lost = seen.next(SourceState)
         proxy.heal()
 
-        assert not lost.visible
+        assert not lost.connected
         assert "does not answer within 2 s" in lost.detail
-        assert seen.next(Sight).visible
+        assert seen.next(SourceState).connected
 
 
 def test_a_server_that_hangs_is_noticed_by_asking(own: ApiServerProcess, observe: Observe) -> None:
     kube = kube_at(own.url)
     seen = observe(kube)
-    assert seen.next(Sight).visible
+    assert seen.next(SourceState).connected
     seen.next(Snapshot)
     kube.create(NODES.path, node("before"))
-    assert seen.next(Change).key == "before", "the watch stands"
+    assert seen.next(RecordChange).key == "before", "the watch stands"
 
     own.pause()
-    lost = seen.next(Sight)
+    lost = seen.next(SourceState)
     own.resume()
 
-    assert not lost.visible
-    assert seen.next(Sight).visible
+    assert not lost.connected
+    assert seen.next(SourceState).connected
     kube.create(NODES.path, node("after"))
-    assert seen.next(Change).key == "after", "the watch went on where it broke"
+    assert seen.next(RecordChange).key == "after", "the watch went on where it broke"
 
 
 def test_stop_ends_a_silent_watch_and_nothing_is_sent_after_it(
@@ -276,7 +278,7 @@ def test_stop_ends_a_silent_watch_and_nothing_is_sent_after_it(
 ) -> None:
     kube = kube_at(shared.url)
     seen = observe(kube)
-    assert seen.next(Sight).visible
+    assert seen.next(SourceState).connected
     seen.next(Snapshot)
 
     seen.watch.stop()
@@ -320,7 +322,7 @@ def test_an_event_is_posted_and_one_that_cannot_be_is_forgotten(own: ApiServerPr
         kube.get("/version")
 
 
-def _await_bookmark(kube: Kube, resource: Resource) -> None:
+def _await_bookmark(kube: Kube, resource: WatchedResource) -> None:
     """Returns when the server has sent bookmarks to all watches that began before this one."""
     query = {**resource.params, "watch": "true", "allowWatchBookmarks": "true"}
     with kube.lines(resource.path, query, 5.0) as lines:

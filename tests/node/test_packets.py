@@ -16,7 +16,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from k8s_ovs_lab import Lab
-from k8s_ovs_lab.lab_net import SERVER_PORT, World
+from k8s_ovs_lab.lab_net import SERVER_PORT, LabNet
 from k8s_ovs_testing.traffic.traffic import Sniffer
 
 TUNNEL_MTU = 1450
@@ -45,7 +45,7 @@ protocols = pytest.mark.parametrize("protocol", ["tcp", "udp"])
 
 
 @pytest.fixture(scope="module")
-def services(world: World) -> dict[str, IPv4Address]:
+def services(world: LabNet) -> dict[str, IPv4Address]:
     """Addresses of services, each by TCP and by UDP: `one` before c, `three` before b, c and d,
     `self` before a."""
     made = {}
@@ -59,13 +59,13 @@ def services(world: World) -> dict[str, IPv4Address]:
 
 
 class TestEtcd:
-    def test_the_configuration_stands_as_it_was_put(self, world: World) -> None:
+    def test_the_configuration_stands_as_it_was_put(self, world: LabNet) -> None:
         assert world.records()["config"] == (
             '{"Name":"k8ssdn","Network":"172.11.0.0/16","HostSubnetLength":10,'
             '"ServiceNetwork":"10.96.0.0/12","PluginName":"k8s-ovs-subnet"}'
         )
 
-    def test_each_node_has_the_record_of_its_subnet(self, world: World) -> None:
+    def test_each_node_has_the_record_of_its_subnet(self, world: LabNet) -> None:
         found = {key: text for key, text in world.records().items() if "/subnets/" in key}
         given = {json.loads(text)["Host"]: json.loads(text)["Subnet"] for text in found.values()}
         assert sorted(given.values()) == ["172.11.0.0/22", "172.11.4.0/22"]
@@ -79,7 +79,7 @@ class TestEtcd:
 
 
 def test_the_datapath_is_the_one_that_was_asked_for(
-    world: World, report: Callable[[str], None]
+    world: LabNet, report: Callable[[str], None]
 ) -> None:
     asked = os.environ.get("K8S_OVS_TEST_DATAPATH", "auto")
     for node in ("node1", "node2"):
@@ -94,16 +94,16 @@ class TestWays:
     @ways
     @protocols
     def test_a_question_is_answered(
-        self, world: World, protocol: str, client: str, server: str, seen: str
+        self, world: LabNet, protocol: str, client: str, server: str, seen: str
     ) -> None:
         heard = world.ask(protocol, client, world.address(server), [server])
         assert heard.client == world.address(seen)
 
     @ways
-    def test_an_echo_comes_back(self, world: World, client: str, server: str, seen: str) -> None:
+    def test_an_echo_comes_back(self, world: LabNet, client: str, server: str, seen: str) -> None:
         assert world.pings(client, world.address(server)), f"{seen} is not answered"
 
-    def test_who_is_outside_has_no_way_in(self, world: World) -> None:
+    def test_who_is_outside_has_no_way_in(self, world: LabNet) -> None:
         assert not world.pings("outside", world.address("a"))
         assert world.pings("outside", world.address("node1"))
 
@@ -112,14 +112,14 @@ class TestServices:
     @protocols
     @pytest.mark.parametrize("client", ["a", "d"])
     def test_one_endpoint_sees_the_clients_own_address(
-        self, world: World, services: dict[str, IPv4Address], protocol: str, client: str
+        self, world: LabNet, services: dict[str, IPv4Address], protocol: str, client: str
     ) -> None:
         heard = world.ask(protocol, client, services[f"one-{protocol}"], ["c"], port=80)
         assert heard.client == world.address(client)
 
     @protocols
     def test_each_of_three_endpoints_gets_some_and_sees_the_client(
-        self, world: World, services: dict[str, IPv4Address], protocol: str
+        self, world: LabNet, services: dict[str, IPv4Address], protocol: str
     ) -> None:
         # Chosen at random: that one of three is left out of 40 happens once in four million runs.
         heard = [
@@ -131,7 +131,7 @@ class TestServices:
 
     @protocols
     def test_a_pod_gets_itself_through_its_own_service(
-        self, world: World, services: dict[str, IPv4Address], protocol: str
+        self, world: LabNet, services: dict[str, IPv4Address], protocol: str
     ) -> None:
         heard = world.ask(protocol, "a", services[f"self-{protocol}"], ["a"], port=80)
         assert heard.client == world.address("gateway1")
@@ -139,13 +139,13 @@ class TestServices:
     @protocols
     @pytest.mark.parametrize("client", ["node1", "node2"])
     def test_a_node_reaches_a_service(
-        self, world: World, services: dict[str, IPv4Address], protocol: str, client: str
+        self, world: LabNet, services: dict[str, IPv4Address], protocol: str, client: str
     ) -> None:
         heard = world.ask(protocol, client, services[f"one-{protocol}"], ["c"], port=80)
         assert heard.server == "c"
 
     def test_ten_megabytes_through_a_service_arrive_as_they_were(
-        self, world: World, services: dict[str, IPv4Address]
+        self, world: LabNet, services: dict[str, IPv4Address]
     ) -> None:
         done = world.send("a", services["one-tcp"], "c", port=80)
         assert done.received == done.sent
@@ -154,7 +154,7 @@ class TestServices:
 class TestSize:
     @pytest.mark.parametrize("server", ["b", "c", "gateway1", "node2", "outside"])
     def test_a_full_segment_passes_and_a_larger_one_is_told_at_once(
-        self, world: World, server: str
+        self, world: LabNet, server: str
     ) -> None:
         target = world.address(server)
         full = str(TUNNEL_MTU - 28)
@@ -163,7 +163,7 @@ class TestSize:
         told = world.lab.exec("a", words, check=False)
         assert f"message too long, mtu={TUNNEL_MTU}" in told.stderr + told.stdout
 
-    def test_a_full_segment_is_not_fragmented_in_the_tunnel(self, world: World) -> None:
+    def test_a_full_segment_is_not_fragmented_in_the_tunnel(self, world: LabNet) -> None:
         with Sniffer(world.netns("fabric"), "node1") as wire:
             assert world.pings("a", world.address("c"), f"-s{TUNNEL_MTU - 28}")
             frames = [frame for frame in wire.frames() if world.address("node2").packed in frame]
@@ -172,7 +172,7 @@ class TestSize:
 
     @pytest.mark.parametrize(("client", "server"), [("a", "b"), ("a", "c"), ("c", "a")])
     def test_ten_megabytes_arrive_as_they_were(
-        self, world: World, client: str, server: str
+        self, world: LabNet, client: str, server: str
     ) -> None:
         done = world.send(client, world.address(server), server, port=SERVER_PORT)
         assert done.received == done.sent
@@ -186,13 +186,13 @@ class TestFigures:
         [("on one node", "a", "b"), ("across nodes", "a", "c"), ("to a node", "a", "node2")],
     )
     def test_iperf3(
-        self, world: World, report: Callable[[str], None], what: str, client: str, server: str
+        self, world: LabNet, report: Callable[[str], None], what: str, client: str, server: str
     ) -> None:
         rate = iperf(world.lab, client, server, world.address(server), 5201)
         report(f"iperf3, TCP, {what}: {rate:.0f} Mbit/s")
         assert rate > 0
 
-    def test_iperf3_through_a_service(self, world: World, report: Callable[[str], None]) -> None:
+    def test_iperf3_through_a_service(self, world: LabNet, report: Callable[[str], None]) -> None:
         service = world.lab.service("iperf", 5201, ["c"])
         rate = iperf(world.lab, "a", "c", service.address, 5201)
         world.lab.delete_service("iperf")

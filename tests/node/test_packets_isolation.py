@@ -19,7 +19,7 @@ from k8s_ovs.model.pod import mac_of
 from k8s_ovs.pipeline.tables import VIRTUAL_MAC
 from k8s_ovs_lab import Endpoint, Service
 from k8s_ovs_lab.kube.service import install, translation
-from k8s_ovs_lab.lab_net import SERVER_PORT, World
+from k8s_ovs_lab.lab_net import SERVER_PORT, LabNet
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_testing.traffic.frame import BROADCAST, arp, ethernet, ipv4, ipv6, udp, vxlan
 from k8s_ovs_testing.traffic.traffic import Sniffer, send_frames, socket_in
@@ -29,46 +29,46 @@ TO_TUNNEL, TO_SERVER = 5789, 5790
 COUNT = 20
 WITHIN = 20.0
 
-Forge = Callable[[World, bytes], bytes]
+Forge = Callable[[LabNet, bytes], bytes]
 
 
 def spoken(
-    world: World, source: str, target: IPv4Address | str, token: bytes, port: int = 9
+    world: LabNet, source: str, target: IPv4Address | str, token: bytes, port: int = 9
 ) -> bytes:
     """What pod a says with the address of `source`, in a datagram, through its gateway."""
     packet = ipv4(world.address(source), target, udp(port, port, token))
     return ethernet(mac_of(world.address("a")), VIRTUAL_MAC, packet)
 
 
-def other_mac(world: World, token: bytes) -> bytes:
+def other_mac(world: LabNet, token: bytes) -> bytes:
     packet = ipv4(world.address("a"), world.address("b"), udp(9, 9, token))
     return ethernet(mac_of(world.address("b")), VIRTUAL_MAC, packet)
 
 
-def other_arp(world: World, token: bytes) -> bytes:
+def other_arp(world: LabNet, token: bytes) -> bytes:
     """Pod a says that b's address is at a's MAC."""
     a, b, c = (world.address(place) for place in "abc")
     return ethernet(mac_of(a), BROADCAST, arp(2, (mac_of(a), b), (mac_of(c), c)) + token)
 
 
-def other_arp_mac(world: World, token: bytes) -> bytes:
+def other_arp_mac(world: LabNet, token: bytes) -> bytes:
     """Pod a says that its address is at b's MAC."""
     a, b = world.address("a"), world.address("b")
     return ethernet(mac_of(a), BROADCAST, arp(2, (mac_of(b), a), (mac_of(b), b)) + token)
 
 
-def router_advertisement(world: World, token: bytes) -> bytes:
+def router_advertisement(world: LabNet, token: bytes) -> bytes:
     packet = ipv6("fe80::1", "ff02::1", b"\x86" + bytes(15) + token, 58)
     return ethernet(mac_of(world.address("a")), "33:33:00:00:00:01", packet)
 
 
-def neighbour(world: World, token: bytes) -> bytes:
+def neighbour(world: LabNet, token: bytes) -> bytes:
     """IPv6 by link-local addresses, right to b's MAC."""
     packet = ipv6("fe80::a", "fe80::b", udp(9, 9, token), 17)
     return ethernet(mac_of(world.address("a")), mac_of(world.address("b")), packet)
 
 
-def tunnelled(world: World, source: str, target: str, token: bytes) -> bytes:
+def tunnelled(world: LabNet, source: str, target: str, token: bytes) -> bytes:
     """VXLAN with one pod's words to another in it."""
     packet = ipv4(world.address(source), world.address(target), udp(9, 9, token))
     return vxlan(0, ethernet(VIRTUAL_MAC, VIRTUAL_MAC, packet))
@@ -77,7 +77,7 @@ def tunnelled(world: World, source: str, target: str, token: bytes) -> bytes:
 def tunnel(target: str) -> Forge:
     """Pod a speaks VXLAN to a place, as if it were a node."""
 
-    def forge(world: World, token: bytes) -> bytes:
+    def forge(world: LabNet, token: bytes) -> bytes:
         said = tunnelled(world, "a", "c" if target == "node2" else "b", token)
         return spoken(world, "a", world.address(target), said, VXLAN_PORT)
 
@@ -103,7 +103,7 @@ FORGED: dict[str, tuple[str, Forge]] = {
 
 
 @pytest.mark.parametrize(("table", "forge"), FORGED.values(), ids=FORGED)
-def test_a_pod_that_forges_is_not_heard(world: World, table: str, forge: Forge) -> None:
+def test_a_pod_that_forges_is_not_heard(world: LabNet, table: str, forge: Forge) -> None:
     token = secrets.token_bytes(16)
     before = dropped(world, "node1", table)
     with sniffers(world) as ears:
@@ -117,7 +117,7 @@ def test_a_pod_that_forges_is_not_heard(world: World, table: str, forge: Forge) 
 
 
 @pytest.mark.parametrize("server", ["b", "c", "node1"])
-def test_the_same_frame_without_a_lie_is_heard(world: World, server: str) -> None:
+def test_the_same_frame_without_a_lie_is_heard(world: LabNet, server: str) -> None:
     token = secrets.token_bytes(16)
     frame = spoken(world, "a", world.address(server), token)
     with sniffers(world) as ears:
@@ -133,14 +133,14 @@ def test_the_same_frame_without_a_lie_is_heard(world: World, server: str) -> Non
 class TestTunnels:
     """Who is heard that sends VXLAN to a node."""
 
-    def test_a_node_of_ours_is_heard(self, world: World) -> None:
+    def test_a_node_of_ours_is_heard(self, world: LabNet) -> None:
         token = secrets.token_bytes(16)
         with Sniffer(world.netns("a"), "eth0") as ear:
             tell(world, "node2", (world.address("node1"), VXLAN_PORT), "a", token)
             await_that("the inner packet", lambda: ear.heard(token), WITHIN)
 
     @pytest.mark.parametrize("stranger", ["fabric", "outside"])
-    def test_a_stranger_is_not(self, world: World, stranger: str) -> None:
+    def test_a_stranger_is_not(self, world: LabNet, stranger: str) -> None:
         token = secrets.token_bytes(16)
         before = dropped(world, "node1", "TUNNEL_IN")
         with Sniffer(world.netns("a"), "eth0") as ear:
@@ -152,7 +152,7 @@ class TestTunnels:
             )
             assert not ear.heard(token)
 
-    def test_a_pod_is_not_even_through_a_service(self, world: World) -> None:
+    def test_a_pod_is_not_even_through_a_service(self, world: LabNet) -> None:
         """The service's endpoint is the tunnels' port of node2; node1 would lend its address."""
         token = secrets.token_bytes(16)
         with (
@@ -170,7 +170,7 @@ class TestTunnels:
             assert not ear.heard(token)
 
 
-def dropped(world: World, node: str, table: str) -> int:
+def dropped(world: LabNet, node: str, table: str) -> int:
     """Packets that a table of a node's switch has dropped so far."""
     return sum(
         int(found[1])
@@ -180,7 +180,7 @@ def dropped(world: World, node: str, table: str) -> int:
 
 
 @contextmanager
-def sniffers(world: World) -> Iterator[dict[str, Sniffer]]:
+def sniffers(world: LabNet) -> Iterator[dict[str, Sniffer]]:
     """Ears in the other pods, and behind the port of node1."""
     with ExitStack() as stack:
         ears = {place: (world.netns(place), "eth0") for place in ("b", "c", "d")}
@@ -188,7 +188,9 @@ def sniffers(world: World) -> Iterator[dict[str, Sniffer]]:
         yield {place: stack.enter_context(Sniffer(*where)) for place, where in ears.items()}
 
 
-def tell(world: World, place: str, target: tuple[IPv4Address, int], pod: str, token: bytes) -> None:
+def tell(
+    world: LabNet, place: str, target: tuple[IPv4Address, int], pod: str, token: bytes
+) -> None:
     """Send VXLAN from a place's own IP stack, with words to a pod in it."""
     said = tunnelled(world, "b" if pod == "c" else "c", pod, token)
     with closing(socket_in(world.netns(place), socket.AF_INET, socket.SOCK_DGRAM)) as channel:
@@ -197,7 +199,7 @@ def tell(world: World, place: str, target: tuple[IPv4Address, int], pod: str, to
 
 
 @contextmanager
-def services_of_node2(world: World) -> Iterator[IPv4Address]:
+def services_of_node2(world: LabNet) -> Iterator[IPv4Address]:
     """An address that all nodes translate: port TO_TUNNEL to the tunnels' port of node2, port
     TO_SERVER to a server's."""
     address, node2 = IPv4Address("10.96.7.89"), world.address("node2")

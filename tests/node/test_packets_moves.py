@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from attrs import evolve
 
 from k8s_ovs_lab import Lab, LabNode
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.layout import ETCD_PREFIX
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.servers import objects
@@ -22,7 +22,7 @@ NEWCOMER = IPv4Address("192.168.0.19")
 MOVED = IPv4Address("192.168.0.22")
 
 
-def test_a_deleted_node_is_cut_off_and_its_subnet_given_to_the_next(world: World) -> None:
+def test_a_deleted_node_is_cut_off_and_its_subnet_given_to_the_next(world: LabNet) -> None:
     subnet = world.subnet("node2")
     assert reach_each_other(world)
     with without_node2(world):
@@ -37,7 +37,7 @@ def test_a_deleted_node_is_cut_off_and_its_subnet_given_to_the_next(world: World
     assert reach_each_other(world)
 
 
-def test_without_its_record_a_node_is_cut_off_until_the_record_is_back(world: World) -> None:
+def test_without_its_record_a_node_is_cut_off_until_the_record_is_back(world: LabNet) -> None:
     """A person who deletes a record means it: the allocator does not give it again at once."""
     address = world.address("node2")
     key = f"{ETCD_PREFIX}/{SUBNETS}{address}"
@@ -51,7 +51,7 @@ def test_without_its_record_a_node_is_cut_off_until_the_record_is_back(world: Wo
     assert reach_each_other(world)
 
 
-def test_a_node_that_moves_keeps_its_subnet_and_its_pods_go_on(world: World) -> None:
+def test_a_node_that_moves_keeps_its_subnet_and_its_pods_go_on(world: LabNet) -> None:
     subnet, before = world.subnet("node2"), world.address("node2")
     assert reach_each_other(world)
     for old, new in ((before, MOVED), (MOVED, before)):
@@ -64,7 +64,7 @@ def test_a_node_that_moves_keeps_its_subnet_and_its_pods_go_on(world: World) -> 
 
 
 @contextmanager
-def without_node2(world: World) -> Iterator[None]:
+def without_node2(world: LabNet) -> Iterator[None]:
     """Meanwhile Kubernetes does not know node2, though all of it runs."""
     node, kube = world.lab.node("node2"), objects(world.lab.layout)
     kube.delete_node("node2")
@@ -88,15 +88,15 @@ def move_node2(lab: Lab, old: IPv4Address, new: IPv4Address) -> None:
     objects(lab.layout).mark_node(node, ready=True)
 
 
-def reach_each_other(world: World) -> bool:
+def reach_each_other(world: LabNet) -> bool:
     return world.pings("a", world.address("c")) and world.pings("c", world.address("a"))
 
 
-def one_reaches_the_other(world: World) -> bool:
+def one_reaches_the_other(world: LabNet) -> bool:
     return world.pings("a", world.address("c")) or world.pings("c", world.address("a"))
 
 
-def await_record(world: World, address: IPv4Address, host: str) -> None:
+def await_record(world: LabNet, address: IPv4Address, host: str) -> None:
     def given() -> bool:
         text = world.records().get(f"{SUBNETS}{address}", "{}")
         return bool(json.loads(text).get("Host") == host)
@@ -104,10 +104,10 @@ def await_record(world: World, address: IPv4Address, host: str) -> None:
     await_that(f"the record of {host} at {address}", given, WITHIN)
 
 
-def await_no_record(world: World, address: IPv4Address) -> None:
+def await_no_record(world: LabNet, address: IPv4Address) -> None:
     key = f"{SUBNETS}{address}"
     await_that(f"no record at {address}", lambda: key not in world.records(), WITHIN)
 
 
-def await_flows(world: World, node: str, hold: Callable[[str], bool]) -> None:
+def await_flows(world: LabNet, node: str, hold: Callable[[str], bool]) -> None:
     await_that(f"flows of {node}", lambda: hold("".join(world.flows(node))), WITHIN)

@@ -22,7 +22,7 @@ from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.ovs.openflow.meters import Metered
 from k8s_ovs_lab import Lab, LabPod
 from k8s_ovs_lab.command import NETNS, inside
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.servers import objects
 from k8s_ovs_testing.traffic.goodput import flooded, received
@@ -53,16 +53,16 @@ def expected(rates: Rates) -> Kept:
 
 
 @pytest.fixture(scope="module")
-def world(lab_of: Callable[..., Lab]) -> World:
+def world(lab_of: Callable[..., Lab]) -> LabNet:
     lab = lab_of("sht")
     lab.run_pod("node1", "held", annotations=annotations(LIMITS))
     lab.run_pod("node1", "free")
     lab.run_pod("node2", "peer")
-    return World(lab)
+    return LabNet(lab)
 
 
 @pytest.fixture
-def held(world: World) -> Iterator[LabPod]:
+def held(world: LabNet) -> Iterator[LabPod]:
     """The pod with limits, which has them before and after."""
     yield world.lab.pod("held")
     limit(world, LIMITS)
@@ -73,18 +73,18 @@ def annotations(rates: Rates) -> dict[str, str]:
     return {key: str(rate) for key, rate in both.items() if rate is not None}
 
 
-def annotate(world: World, given: dict[str, str | None]) -> None:
+def annotate(world: LabNet, given: dict[str, str | None]) -> None:
     """Change annotations of held, as a person does."""
     objects(world.lab.layout).annotate_pod(world.lab.pod("held"), given)
 
 
-def limit(world: World, rates: Rates) -> None:
+def limit(world: LabNet, rates: Rates) -> None:
     """Ask for these limits of held, and wait until they are kept."""
     annotate(world, {INGRESS: None, EGRESS: None, **annotations(rates)})
     await_kept(world, rates)
 
 
-def await_kept(world: World, rates: Rates) -> None:
+def await_kept(world: LabNet, rates: Rates) -> None:
     def as_expected() -> bool:
         found = kept(world, world.lab.pod("held"))
         if found != expected(rates):
@@ -98,21 +98,21 @@ def port_of(pod: LabPod) -> str:
     return host_name_of(pod.container, "eth0")
 
 
-def queues_of(world: World, pod: LabPod) -> PodQueues:
+def queues_of(world: LabNet, pod: LabPod) -> PodQueues:
     with inside(world.lab.node(pod.node).netns):
         return queues(port_of(pod), str(NETNS / pod.netns), "eth0")
 
 
-def vsctl(world: World, *words: str) -> list[str]:
+def vsctl(world: LabNet, *words: str) -> list[str]:
     """Lines that ovs-vsctl of node1 prints."""
     return world.lab.exec("node1", ["ovs-vsctl", *words]).stdout.splitlines()
 
 
-def ofport(world: World, pod: LabPod) -> int:
+def ofport(world: LabNet, pod: LabPod) -> int:
     return int(vsctl(world, "get", "Interface", port_of(pod), "ofport")[0])
 
 
-def kept(world: World, pod: LabPod) -> Kept:
+def kept(world: LabNet, pod: LabPod) -> Kept:
     found, port = queues_of(world, pod), port_of(pod)
     (ids,) = vsctl(world, "--columns=external_ids", "--bare", "list", "Interface", port)
     noted = {key: int(rate) for key, rate in re.findall(r"k8s-ovs-(\w+)-pod=(\d+)", ids)}
@@ -127,29 +127,29 @@ def kept(world: World, pod: LabPod) -> Kept:
     )
 
 
-def queue_rows(world: World) -> list[str]:
+def queue_rows(world: LabNet) -> list[str]:
     """Ports for which node1's OVSDB has a row in QoS."""
     said = vsctl(world, "--bare", "--columns=external_ids", "list", "QoS")
     return sorted(re.findall(r"k8s-ovs-port=(\S+)", " ".join(said)))
 
 
-def openflow_to(world: World) -> closing[OpenFlow]:
+def openflow_to(world: LabNet) -> closing[OpenFlow]:
     """Node1's bridge, for a while."""
     return closing(OpenFlow.connect(str(world.lab.node("node1").ovs_directory / "br0.mgmt")))
 
 
-def counted(world: World) -> dict[int, Metered]:
+def counted(world: LabNet) -> dict[int, Metered]:
     with openflow_to(world) as openflow:
         return openflow.meter_counts()
 
 
-def packets(world: World) -> dict[str, int]:
+def packets(world: LabNet) -> dict[str, int]:
     """Packets by flow of node1; a flow is known by its cookie, which is of its content."""
     found = (re.search(r"cookie=(\w+),.* n_packets=(\d+)", each) for each in world.flows("node1"))
     return {each[1]: int(each[2]) for each in found if each}
 
 
-def besides(world: World, pod: LabPod) -> tuple[set[str], str]:
+def besides(world: LabNet, pod: LabPod) -> tuple[set[str], str]:
     """Node1's flows that do not speak of a pod, and all of OVSDB that is not of its port."""
     own = (f"in_port={ofport(world, pod)}", f"in_port={port_of(pod)}", f"={pod.ip}")
     flows = {
@@ -163,25 +163,25 @@ def besides(world: World, pod: LabPod) -> tuple[set[str], str]:
     return flows, json.dumps([rows, queued])
 
 
-def names(world: World, pod: LabPod) -> list[str]:
+def names(world: LabNet, pod: LabPod) -> list[str]:
     return [name for name in vsctl(world, "list-ports", "br0") if name != port_of(pod)]
 
 
-def remains(world: World) -> tuple[set[str], set[str], set[int]]:
+def remains(world: LabNet) -> tuple[set[str], set[str], set[int]]:
     """Of pods on node1: ports, devices, meters."""
     ports = {name for name in vsctl(world, "list-ports", "br0") if name[:4] == "kovs"}
     links = world.lab.exec("node1", ["ip", "-oneline", "link"]).stdout
     return ports, set(re.findall(r"kovs\w+", links)), set(counted(world))
 
 
-def with_annotations(world: World, name: str, given: dict[str, str]) -> LabPod:
+def with_annotations(world: LabNet, name: str, given: dict[str, str]) -> LabPod:
     """A pod on node1 that nobody has attached yet."""
     uid = objects(world.lab.layout).create_pod(world.lab.node("node1"), "bare", name, given, {})
     return evolve(world.stranger("node1", name), uid=uid)
 
 
 class TestAdd:
-    def test_a_pod_is_held_to_its_limits_before_its_add_is_answered(self, world: World) -> None:
+    def test_a_pod_is_held_to_its_limits_before_its_add_is_answered(self, world: LabNet) -> None:
         before = remains(world), queue_rows(world)
         pod = world.attach(with_annotations(world, "new", annotations(OTHERS)))
         assert kept(world, pod) == expected(OTHERS)
@@ -189,7 +189,7 @@ class TestAdd:
         await_that("nothing of it", lambda: (remains(world), queue_rows(world)) == before, WITHIN)
 
     def test_annotations_that_make_no_sense_are_refused_and_nothing_remains(
-        self, world: World
+        self, world: LabNet
     ) -> None:
         before = remains(world)
         pod = with_annotations(world, "wrong", {INGRESS: "10M", EGRESS: "10X"})
@@ -202,7 +202,7 @@ class TestAdd:
         assert remains(world) == before
         world.remove(pod)
 
-    def test_asked_again_what_is_not_kept_is_made_anew(self, world: World, held: LabPod) -> None:
+    def test_asked_again_what_is_not_kept_is_made_anew(self, world: LabNet, held: LabPod) -> None:
         world.lab.exec("held", ["tc", "qdisc", "del", "dev", "eth0", "root"])
         told = r"default/held is not as it should be: eth0 is held to no rate, expected 2000000 "
         with pytest.raises(K8sOvsError, match=told):
@@ -215,7 +215,7 @@ class TestAdd:
 
 class TestChange:
     def test_a_running_pod_gets_its_new_limits_and_no_other_is_touched(
-        self, world: World, held: LabPod
+        self, world: LabNet, held: LabPod
     ) -> None:
         assert world.pings("held", world.address("peer"))
         before, others = queues_of(world, held), besides(world, held)
@@ -233,7 +233,7 @@ class TestChange:
         "rates", [Rates(), Rates(to_pod=5_000_000), Rates(from_pod=5_000_000)], ids=str
     )
     def test_a_limit_that_is_taken_out_leaves_nothing(
-        self, world: World, held: LabPod, rates: Rates
+        self, world: LabNet, held: LabPod, rates: Rates
     ) -> None:
         limit(world, rates)
         found = queues_of(world, held)
@@ -246,7 +246,7 @@ class TestChange:
         assert world.pings("held", world.address("peer"))
 
     def test_a_change_that_makes_no_sense_is_told_and_the_last_good_limits_stay(
-        self, world: World, held: LabPod
+        self, world: LabNet, held: LabPod
     ) -> None:
         said = f'pod default/held: {EGRESS}: found "fast", expected a number such as'
         annotate(world, {EGRESS: "fast"})
@@ -257,7 +257,7 @@ class TestChange:
 
 
 class TestRestart:
-    def test_of_the_daemon_changes_nothing(self, world: World, held: LabPod) -> None:
+    def test_of_the_daemon_changes_nothing(self, world: LabNet, held: LabPod) -> None:
         assert world.pings("held", world.address("peer"))
         before = queues_of(world, held), counted(world), packets(world), queue_rows(world)
         world.lab.part("node1/daemon").kill()
@@ -270,7 +270,7 @@ class TestRestart:
         assert queue_rows(world) == before[3]
 
     def test_of_open_vswitch_leaves_queues_and_brings_meters_and_flows_back(
-        self, world: World, held: LabPod
+        self, world: LabNet, held: LabPod
     ) -> None:
         assert world.pings("held", world.address("peer"))
         before, flows = queues_of(world, held), packets(world).keys()
@@ -281,7 +281,7 @@ class TestRestart:
         await_that("packets go on", lambda: world.pings("held", world.address("peer")), WITHIN)
 
     def test_limits_that_changed_while_no_daemon_ran_are_kept_after_its_start(
-        self, world: World, held: LabPod
+        self, world: LabNet, held: LabPod
     ) -> None:
         world.lab.stop_daemon("node1")
         annotate(world, annotations(OTHERS) | {INGRESS: None})
@@ -290,7 +290,7 @@ class TestRestart:
         await_kept(world, evolve(OTHERS, to_pod=None))
 
     def test_without_the_api_server_limits_stay_and_those_of_new_pods_come_with_it(
-        self, world: World, held: LabPod
+        self, world: LabNet, held: LabPod
     ) -> None:
         before = queues_of(world, held), counted(world)
         late = with_annotations(world, "late", annotations(OTHERS))
@@ -310,7 +310,7 @@ class TestRestart:
         world.remove(late)
 
 
-def goes_on_from(world: World, pod: LabPod, before: PodQueues, meters: dict[int, Metered]) -> None:
+def goes_on_from(world: LabNet, pod: LabPod, before: PodQueues, meters: dict[int, Metered]) -> None:
     """The pod's queues and meters have gone on counting: they were not made anew."""
     after = queues_of(world, pod)
     for old, new in ((before.to_pod, after.to_pod), (before.from_pod, after.from_pod)):
@@ -324,13 +324,13 @@ def goes_on_from(world: World, pod: LabPod, before: PodQueues, meters: dict[int,
 class TestRate:
     @pytest.mark.parametrize(("client", "server"), [("held", "peer"), ("peer", "held")])
     def test_tcp_settles_at_the_limit(
-        self, world: World, held: LabPod, client: str, server: str
+        self, world: LabNet, held: LabPod, client: str, server: str
     ) -> None:
         bits = received(world.netns(client), world.server(server), SECONDS)
         assert 1_000_000 * SECONDS <= bits <= 2_500_000 * SECONDS
 
     def test_a_pod_that_lifts_its_own_limit_is_held_by_the_meter(
-        self, world: World, held: LabPod
+        self, world: LabNet, held: LabPod
     ) -> None:
         # The low limit: the slowest machine sends many times as much.
         assert LIMITS.from_pod is not None
@@ -346,13 +346,13 @@ class TestRate:
 
 class TestWithout:
     @pytest.fixture(autouse=True)
-    def configured(self, world: World, held: LabPod) -> Iterator[None]:
+    def configured(self, world: LabNet, held: LabPod) -> Iterator[None]:
         """The network as before, afterwards; and held may have its limits again."""
         yield
         put_config(world, "k8s-ovs-subnet")
 
     def test_where_the_feature_is_taken_out_annotations_mean_nothing(
-        self, world: World, held: LabPod
+        self, world: LabNet, held: LabPod
     ) -> None:
         put_config(world, "k8s-ovs-subnet,-k8s-ovs-shaping")
         await_kept(world, Rates())
@@ -365,7 +365,7 @@ class TestWithout:
         world.remove(pod)
 
     def test_with_tenants_limits_are_kept_and_changed_the_same(
-        self, world: World, held: LabPod
+        self, world: LabNet, held: LabPod
     ) -> None:
         put_config(world, "k8s-ovs-multitenant")
         await_kept(world, LIMITS)
@@ -373,7 +373,7 @@ class TestWithout:
         await_that("packets go on", lambda: world.pings("held", world.address("peer")), WITHIN)
 
 
-def put_config(world: World, plugins: str) -> None:
+def put_config(world: LabNet, plugins: str) -> None:
     """Configure the network, and wait until both nodes have taken it over."""
     config: dict[str, Any] = world.lab.state.settings.network_config()
     config = {**config, "PluginName": plugins}

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from k8s_ovs_lab.lab_net import SERVER_PORT, World
+from k8s_ovs_lab.lab_net import SERVER_PORT, LabNet
 from k8s_ovs_lab.tenants import Tenants
 from k8s_ovs_testing.traffic.reach import Pair, reached
 
@@ -57,7 +57,7 @@ def test_each_namespace_gets_its_record_and_kube_system_is_global(tenants: Tenan
 
 @pytest.mark.parametrize(("actions", "one"), STORIES.values(), ids=STORIES)
 def test_who_reaches_whom_after(
-    tenant_world: World,
+    tenant_world: LabNet,
     tenants: Tenants,
     actions: tuple[tuple[str, str, str], ...],
     one: tuple[set[str], ...],
@@ -81,7 +81,7 @@ def record(namespace: str, net_id: int) -> str:
     return f'{{"NetName":"{namespace}","NetID":{net_id},"Action":"","Namespace":""}}'
 
 
-def assert_reach(world: World, one: tuple[set[str], ...]) -> None:
+def assert_reach(world: LabNet, one: tuple[set[str], ...]) -> None:
     """Pods and services are reached within a namespace, within each of the sets `one`, by and
     from the global one, and nowhere else; and behind a service are just the pods of its own."""
     targets: dict[str, tuple[str | IPv4Address, int]] = {

@@ -11,12 +11,12 @@ import pytest
 from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.layout import ETCD_PREFIX
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.servers import objects
 from k8s_ovs_lab.tenants import Tenants
-from k8s_ovs_testing.traffic.traffic import Pulse
+from k8s_ovs_testing.traffic.traffic import PingStream
 
 WITHIN = 30.0
 NODES = ("node1", "node2")
@@ -50,7 +50,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("text", "reason"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_done_is_answered_with_the_reason_and_changes_nothing(
-    tenant_world: World, tenants: Tenants, text: str, reason: str
+    tenant_world: LabNet, tenants: Tenants, text: str, reason: str
 ) -> None:
     before = everywhere(tenant_world)
     others = {name: tenants.text(name) for name in ("green", "blue", "kube-system")}
@@ -73,7 +73,7 @@ def test_a_reason_goes_with_the_next_action_that_can_be_done(tenants: Tenants) -
 
 
 def test_a_pod_that_comes_before_its_namespace_waits_for_its_record(
-    tenant_world: World, tenants: Tenants
+    tenant_world: LabNet, tenants: Tenants
 ) -> None:
     kube = objects(tenant_world.lab.layout)
     pod = tenant_world.stranger("node1", "early", "later")
@@ -95,7 +95,7 @@ def test_a_pod_that_comes_before_its_namespace_waits_for_its_record(
     kube.delete_namespace("later")
 
 
-def test_the_record_of_a_namespace_goes_with_it(tenant_world: World, tenants: Tenants) -> None:
+def test_the_record_of_a_namespace_goes_with_it(tenant_world: LabNet, tenants: Tenants) -> None:
     kube = objects(tenant_world.lab.layout)
     tenant_world.lab.run_pod("node1", "last", "short")
     tenants.await_settled("short")
@@ -110,7 +110,7 @@ def test_the_record_of_a_namespace_goes_with_it(tenant_world: World, tenants: Te
 
 
 def test_pods_go_on_while_the_record_of_their_namespace_makes_no_sense(
-    tenant_world: World, tenants: Tenants
+    tenant_world: LabNet, tenants: Tenants
 ) -> None:
     """Nobody mends it, since nobody sees Kubernetes."""
     key = f"{ETCD_PREFIX}/k8ssdn/netnamespaces/red"
@@ -132,19 +132,19 @@ def test_pods_go_on_while_the_record_of_their_namespace_makes_no_sense(
 
 
 def test_a_restart_changes_no_flow_and_loses_no_packet(
-    tenant_world: World, tenants: Tenants
+    tenant_world: LabNet, tenants: Tenants
 ) -> None:
     tenants.ask("red", "join", "green")
     tenants.ask("blue", "global")
     before = everywhere(tenant_world)
-    pulse = Pulse(tenant_world.netns("red/one"), tenant_world.address("green/two"))
+    stream = PingStream(tenant_world.netns("red/one"), tenant_world.address("green/two"))
     for node in NODES:
         tenant_world.lab.restart_daemon(node)
-    assert pulse.stop() == 0
+    assert stream.stop() == 0
     assert everywhere(tenant_world) == before
 
 
-def test_an_add_that_waits_in_vain_is_told_whose_record_is_missing(tenant_world: World) -> None:
+def test_an_add_that_waits_in_vain_is_told_whose_record_is_missing(tenant_world: LabNet) -> None:
     tenant_world.lab.stop_daemon("node1")
     tenant_world.lab.start_daemon("node1", "--cni-wait=1")
     try:
@@ -158,7 +158,7 @@ def test_an_add_that_waits_in_vain_is_told_whose_record_is_missing(tenant_world:
 
 
 @contextmanager
-def no_allocator(world: World) -> Iterator[None]:
+def no_allocator(world: LabNet) -> Iterator[None]:
     """Meanwhile the API server hangs, so that who has the seat writes nothing."""
     apiserver = world.lab.part("apiserver")
     apiserver.pause()
@@ -170,7 +170,7 @@ def no_allocator(world: World) -> Iterator[None]:
         apiserver.resume()
 
 
-def everywhere(world: World) -> set[tuple[str, str]]:
+def everywhere(world: LabNet) -> set[tuple[str, str]]:
     """All flows of all nodes: (node, cookie)."""
     return {
         (node, flow.partition("cookie=")[2].partition(",")[0])
@@ -179,7 +179,7 @@ def everywhere(world: World) -> set[tuple[str, str]]:
     }
 
 
-def await_told(world: World, node: str, text: str, *, expected: bool) -> None:
+def await_told(world: LabNet, node: str, text: str, *, expected: bool) -> None:
     """Wait until this is among a node's problems, or no longer."""
 
     def holds() -> bool:
@@ -188,7 +188,7 @@ def await_told(world: World, node: str, text: str, *, expected: bool) -> None:
     await_that(f"{node} to tell of {text}: {expected}", holds, WITHIN)
 
 
-def await_blind(world: World, node: str) -> None:
+def await_blind(world: LabNet, node: str) -> None:
     """Wait until a node says that it does not see Kubernetes' namespaces."""
 
     def away() -> bool:

@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from k8s_ovs_lab.lab_net import SERVER_PORT, World
+from k8s_ovs_lab.lab_net import SERVER_PORT, LabNet
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.tenants import Tenants
 from k8s_ovs_testing.traffic.flood import Flood
 from k8s_ovs_testing.traffic.reach import carries, connected
-from k8s_ovs_testing.traffic.traffic import Pulse
+from k8s_ovs_testing.traffic.traffic import PingStream
 
 MILLISECOND = 0.001
 WITHIN = 20.0
@@ -22,14 +22,14 @@ WITHIN = 20.0
 
 @pytest.mark.parametrize(("client", "server"), [("red/one", "red/two"), ("red/two", "red/one")])
 def test_no_packet_of_a_tenant_is_lost_while_it_and_others_change(
-    tenant_world: World,
+    tenant_world: LabNet,
     tenants: Tenants,
     report: Callable[[str], None],
     client: str,
     server: str,
 ) -> None:
     assert tenant_world.pings(client, tenant_world.address(server))
-    pulse = Pulse(tenant_world.netns(client), tenant_world.address(server), MILLISECOND)
+    stream = PingStream(tenant_world.netns(client), tenant_world.address(server), MILLISECOND)
     for namespace, action, other in (
         ("red", "join", "green"),
         ("green", "isolate", ""),
@@ -40,14 +40,14 @@ def test_no_packet_of_a_tenant_is_lost_while_it_and_others_change(
         ("green", "global", ""),
     ):
         tenants.ask(namespace, action, other)
-    assert pulse.stop() == 0
-    assert pulse.sent > 1000
-    report(f"echoes of {client} to {server} through seven changes: {pulse.sent} sent, none lost")
+    assert stream.stop() == 0
+    assert stream.sent > 1000
+    report(f"echoes of {client} to {server} through seven changes: {stream.sent} sent, none lost")
 
 
 @pytest.mark.parametrize(("client", "server"), [("green/one", "red/two"), ("green/two", "red/two")])
 def test_a_flood_from_another_tenant_arrives_only_while_it_is_allowed(
-    tenant_world: World, tenants: Tenants, client: str, server: str
+    tenant_world: LabNet, tenants: Tenants, client: str, server: str
 ) -> None:
     allowed: list[tuple[float, float]] = []
     with Flood(tenant_world.netns(client), tenant_world.server(server), MILLISECOND) as flood:
@@ -66,7 +66,7 @@ def test_a_flood_from_another_tenant_arrives_only_while_it_is_allowed(
 
 @pytest.mark.parametrize(("client", "server"), [("red/one", "green/one"), ("red/one", "green/two")])
 def test_a_connection_across_a_new_border_is_cut_and_one_within_goes_on(
-    tenant_world: World, tenants: Tenants, client: str, server: str
+    tenant_world: LabNet, tenants: Tenants, client: str, server: str
 ) -> None:
     tenants.ask("red", "join", "green")
     within = "red/two"
@@ -84,7 +84,7 @@ def test_a_connection_across_a_new_border_is_cut_and_one_within_goes_on(
         assert carries(answers_within, asks_within)
 
 
-def test_a_connection_through_a_service_is_cut_too(tenant_world: World, tenants: Tenants) -> None:
+def test_a_connection_through_a_service_is_cut_too(tenant_world: LabNet, tenants: Tenants) -> None:
     tenants.ask("red", "join", "green")
     (service,) = (each for each in tenant_world.lab.services() if each.namespace == "green")
     servers = [tenant_world.server(pod) for pod in ("green/one", "green/two")]
@@ -107,7 +107,7 @@ def await_arrival(flood: Flood, since: float) -> None:
 
 
 def connection(
-    world: World, client: str, server: str
+    world: LabNet, client: str, server: str
 ) -> AbstractContextManager[tuple[socket.socket, socket.socket]]:
     """Both ends of a TCP connection between two pods."""
     target = (world.address(server), SERVER_PORT)

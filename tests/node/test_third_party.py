@@ -127,8 +127,8 @@ def test_when_its_hook_raises_all_else_works(ill: dict[str, Any], running: dict[
         assert owned(ill, plugin) == owned(running, plugin)
     assert "table=AUDIT,priority=0 actions=goto_table:ROUTE" in owned(ill, "core")
     assert owned(ill, "acme-audit") == []
-    for journey in ill["journeys"].values():
-        assert journey == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
+    for traced in ill["journeys"].values():
+        assert traced == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
 
 
 def test_alone_it_is_told_which_modes_are_installed(installed: Path) -> None:

@@ -15,12 +15,12 @@ import pytest
 from attrs import evolve
 
 from k8s_ovs_lab import Lab, LabNode, servers
-from k8s_ovs_lab.lab_net import World
+from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.lifecycle import start_switch
 from k8s_ovs_lab.state import LabPod
 from k8s_ovs_lab.underlay import address_node, remove_namespaces, wire_one
 from k8s_ovs_testing.ovs import OvsProcess
-from k8s_ovs_testing.traffic.host import host_picture
+from k8s_ovs_testing.traffic.host import host_snapshot
 
 MACHINE = "node2"
 SOCKET = "cni-server.sock"
@@ -31,7 +31,7 @@ Typed = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def world(lab_of: Callable[..., Lab]) -> World:
+def world(lab_of: Callable[..., Lab]) -> LabNet:
     """The API server knows the machine already; nothing of k8s-ovs has been on it."""
     lab = lab_of("uni", nodes=1)
     machine = lab.layout.node(2)
@@ -40,22 +40,24 @@ def world(lab_of: Callable[..., Lab]) -> World:
         address_node(machine, "eth0")
     start_switch(lab.layout, machine, lab.state.datapath)
     servers.objects(lab.layout).ensure_node(machine)
-    return World(evolve(lab, state=evolve(lab.state, settings=evolve(lab.state.settings, nodes=2))))
+    return LabNet(
+        evolve(lab, state=evolve(lab.state, settings=evolve(lab.state.settings, nodes=2)))
+    )
 
 
 @pytest.fixture
-def machine(world: World) -> LabNode:
+def machine(world: LabNet) -> LabNode:
     return world.lab.node(MACHINE)
 
 
 @pytest.fixture(scope="module")
-def bare(world: World) -> dict[str, Any]:
+def bare(world: LabNet) -> dict[str, Any]:
     """The machine before k8s-ovs comes to it."""
-    return picture(world)
+    return snapshot(world)
 
 
 @pytest.fixture
-def uninstall(world: World, machine: LabNode) -> Typed:
+def uninstall(world: LabNet, machine: LabNode) -> Typed:
     """Runs `k8s-ovs uninstall` there."""
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -66,7 +68,7 @@ def uninstall(world: World, machine: LabNode) -> Typed:
 
 @pytest.fixture
 def serving(
-    world: World, machine: LabNode, bare: dict[str, Any], uninstall: Typed
+    world: LabNet, machine: LabNode, bare: dict[str, Any], uninstall: Typed
 ) -> Iterator[LabNode]:
     """k8s-ovs is installed there and runs; nothing of it is left when the test has ended."""
     # The lab's runtime asks for the STATUS of the CNI 1.1.0.
@@ -78,7 +80,7 @@ def serving(
 
 
 @pytest.fixture
-def pod(world: World, serving: LabNode) -> Iterator[LabPod]:
+def pod(world: LabNet, serving: LabNode) -> Iterator[LabPod]:
     """A pod with limits, which is attached there."""
     objects = servers.objects(world.lab.layout)
     made = world.bare_pod(MACHINE, "web")
@@ -103,19 +105,19 @@ def places(machine: LabNode, *but: str) -> list[str]:
     return [f"{option}={path}" for option, path in options.items() if option not in but]
 
 
-def typed(world: World, *words: str) -> subprocess.CompletedProcess[str]:
+def typed(world: LabNet, *words: str) -> subprocess.CompletedProcess[str]:
     command = ["env", "PYTHONWARNINGS=ignore", "k8s-ovs", *words]
     return world.lab.exec(MACHINE, command, check=False)
 
 
-def picture(world: World) -> dict[str, Any]:
+def snapshot(world: LabNet) -> dict[str, Any]:
     """Devices, addresses, routes, Open vSwitch's database, nftables and files of the machine."""
 
     def ask(*words: str) -> str:
         return world.lab.exec(MACHINE, words).stdout
 
     machine = world.lab.node(MACHINE)
-    return host_picture(ask) | {
+    return host_snapshot(ask) | {
         "ruleset": ask("nft", "list", "ruleset"),
         "files": sorted(
             re.sub(r"\.\d+\.", ".N.", str(path.relative_to(machine.directory)))
@@ -132,11 +134,11 @@ def their_bridge(datapath: str) -> list[str]:
 
 
 def test_a_machine_is_as_it_was_before(
-    world: World, bare: dict[str, Any], pod: LabPod, uninstall: Typed
+    world: LabNet, bare: dict[str, Any], pod: LabPod, uninstall: Typed
 ) -> None:
     machine = world.lab.node(MACHINE)
-    assert "tun0" in picture(world)["links"]
-    assert "linux-noop" in "".join(picture(world)["ovsdb"]["QoS"])
+    assert "tun0" in snapshot(world)["links"]
+    assert "linux-noop" in "".join(snapshot(world)["ovsdb"]["QoS"])
     world.cni("DEL", pod)
     world.lab.stop_daemon(MACHINE)
     # As a daemon that was killed leaves them.
@@ -162,20 +164,20 @@ def test_a_machine_is_as_it_was_before(
         )
     ]
     assert listed.stdout == done.stdout.replace("removed", "would remove")
-    assert picture(world) == bare
+    assert snapshot(world) == bare
 
 
 def test_a_machine_without_k8s_ovs_has_nothing_of_it_twice(
-    world: World, bare: dict[str, Any], uninstall: Typed
+    world: LabNet, bare: dict[str, Any], uninstall: Typed
 ) -> None:
     for _ in range(2):
         done = uninstall()
         assert (done.returncode, done.stdout, done.stderr) == (0, NOTHING, "")
-    assert picture(world) == bare
+    assert snapshot(world) == bare
 
 
 def test_nothing_goes_while_a_daemon_runs_or_pods_are_attached(
-    world: World, bare: dict[str, Any], pod: LabPod, uninstall: Typed
+    world: LabNet, bare: dict[str, Any], pod: LabPod, uninstall: Typed
 ) -> None:
     pid = servers.daemon(world.lab.node(MACHINE)).pid()
     running = uninstall("--force")
@@ -185,23 +187,23 @@ def test_nothing_goes_while_a_daemon_runs_or_pods_are_attached(
     assert (listed.returncode, listed.stderr) == (1, running.stderr)
     assert "would remove bridge br0\nwould remove port vxlan0\n" in listed.stdout
     world.lab.stop_daemon(MACHINE)
-    standing = picture(world)
+    standing = snapshot(world)
 
     attached = uninstall()
 
     assert (attached.returncode, attached.stdout) == (1, "")
     assert attached.stderr.startswith(f"error: attached to br0: pod {pod.title}; drain")
-    assert picture(world) == standing
+    assert snapshot(world) == standing
 
     forced = uninstall("--force")
 
     assert (forced.returncode, forced.stderr) == (0, "")
     assert f"of pod {pod.title}\n" in forced.stdout
-    assert picture(world) == bare
+    assert snapshot(world) == bare
 
 
 def test_what_open_vswitch_holds_stays_while_it_is_stopped_and_is_told(
-    world: World, bare: dict[str, Any], pod: LabPod, uninstall: Typed
+    world: LabNet, bare: dict[str, Any], pod: LabPod, uninstall: Typed
 ) -> None:
     world.lab.stop_daemon(MACHINE)
     world.lab.stop_ovs(MACHINE)
@@ -219,11 +221,11 @@ def test_what_open_vswitch_holds_stays_while_it_is_stopped_and_is_told(
 
     assert later.returncode == 0
     assert "removed bridge br0\n" in later.stdout
-    assert picture(world) == bare
+    assert snapshot(world) == bare
 
 
 def test_a_bridge_stays_until_ovs_vswitchd_runs_to_let_go_of_its_devices(
-    world: World, bare: dict[str, Any], serving: LabNode, uninstall: Typed
+    world: LabNet, bare: dict[str, Any], serving: LabNode, uninstall: Typed
 ) -> None:
     world.lab.stop_daemon(MACHINE)
     OvsProcess(serving.ovs_directory, serving.netns).stop_vswitchd()
@@ -235,15 +237,15 @@ def test_a_bridge_stays_until_ovs_vswitchd_runs_to_let_go_of_its_devices(
     assert without.stderr.endswith("ovs-vswitchd has not carried out the change: is it running?\n")
 
     assert uninstall().stdout == "removed bridge br0\nremoved port vxlan0\nremoved port tun0\n"
-    assert picture(world) == bare
+    assert snapshot(world) == bare
 
 
 def test_what_others_have_made_under_our_names_stays(
-    world: World, bare: dict[str, Any], machine: LabNode, uninstall: Typed
+    world: LabNet, bare: dict[str, Any], machine: LabNode, uninstall: Typed
 ) -> None:
     machine.cni_program.write_text("#!/bin/sh\n")
     world.lab.exec(MACHINE, their_bridge(world.lab.state.datapath))
-    theirs = picture(world)
+    theirs = snapshot(world)
 
     done = uninstall()
 
@@ -252,7 +254,7 @@ def test_what_others_have_made_under_our_names_stays(
         f"warning: {machine.cni_program} stays: it is not what k8s-ovs makes\n"
         "warning: bridge br0 stays: it is not what k8s-ovs makes\n"
     )
-    assert picture(world) == theirs
+    assert snapshot(world) == theirs
     world.lab.exec(MACHINE, ["ovs-vsctl", "del-br", "br0"])
     machine.cni_program.unlink()
-    assert picture(world) == bare
+    assert snapshot(world) == bare

@@ -13,7 +13,7 @@ from typing import Any
 
 from k8s_ovs.errors import PluginError
 from k8s_ovs.hooks.manager import PluginManager, load_plugins
-from k8s_ovs.node.ingest import ETCD, Intake
+from k8s_ovs.node.ingest import ETCD, Ingest
 from k8s_ovs.observe.watch_event import Entry, Snapshot
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.plugin.view import World
@@ -30,9 +30,9 @@ RECORDS = {
 
 def world(manager: PluginManager) -> World:
     """Two pods, one of them in a namespace of which there is an order, and one malformed order."""
-    intake = Intake()
-    intake.absorb(Snapshot(ETCD, RECORDS, 6))
-    changes = intake.changes(sample_config(), manager.kinds, manager.resources)
+    ingest = Ingest()
+    ingest.absorb(Snapshot(ETCD, RECORDS, 6))
+    changes = ingest.changes(sample_config(), manager.kinds, manager.resources)
     return sample_world(pods=[SPEAKING, SILENT]).changed(changes, 6)
 
 
@@ -57,7 +57,7 @@ def told(directory: str, plugin_name: str) -> dict[str, Any]:
         ovs.stop()
     flows = sorted(
         f"{holders[0].plugin}: {flow_text(flow.flow, manager.pipeline, human=True)}"
-        for flow, holders in bridge.reconciler.book.flows()
+        for flow, holders in bridge.reconciler.desired.flows()
     )
     return {
         "plugins": manager.names,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.office import Office, make_office
+from tests.unit.allocator_harness import AllocatorHarness, make_harness
 
 
 @pytest.fixture
-def office() -> Office:
+def harness() -> AllocatorHarness:
     """Seated, with nodes 1 and 2, of which nothing is written yet."""
-    office = make_office()
-    office.take_seat()
-    office.join(1, 2)
-    return office
+    harness = make_harness()
+    harness.become_leader()
+    harness.join(1, 2)
+    return harness

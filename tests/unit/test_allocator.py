@@ -7,102 +7,110 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from attrs import evolve
-from tests.unit.office import BASE, FIRST, SEAT, SECOND, Answering, Office, make_office
+from tests.unit.allocator_harness import (
+    BASE,
+    ELECTION,
+    FIRST,
+    SECOND,
+    AllocatorHarness,
+    Answering,
+    make_harness,
+)
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
-from k8s_ovs.plugin import Allocation, Kind, Problem, View, Write, hook
+from k8s_ovs.plugin import Allocation, Problem, RecordKind, View, Write, hook
 from k8s_ovs.plugin.view import NODES, SUBNETS, Record
 from k8s_ovs_testing.world import sample_config, sample_host
 
 
-def test_nodes_get_their_subnets(office: Office) -> None:
-    assert office.turn()
-    assert office.subnets() == {"node1": FIRST, "node2": SECOND}
-    assert office.turn()
-    assert office.etcd.transactions == 3, "the seat and one for each node"
+def test_nodes_get_their_subnets(harness: AllocatorHarness) -> None:
+    assert harness.turn()
+    assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
+    assert harness.turn()
+    assert harness.etcd.transactions == 3, "the seat and one for each node"
 
 
 def test_without_the_seat_nothing_is_written() -> None:
-    office = make_office()
-    office.join(1)
-    assert office.turn()
-    assert office.etcd.keys == {}
+    harness = make_harness()
+    harness.join(1)
+    assert harness.turn()
+    assert harness.etcd.keys == {}
 
 
 def test_before_any_picture_nothing_is_written() -> None:
-    office = make_office()
-    office.take_seat()
-    assert office.allocator.turn()
-    assert office.etcd.transactions == 1
+    harness = make_harness()
+    harness.become_leader()
+    assert harness.allocator.turn()
+    assert harness.etcd.transactions == 1
 
 
-def test_a_picture_older_than_the_seat_is_not_acted_on(office: Office) -> None:
-    old = office.picture()
-    office.take_seat()
-    assert not office.turn(old)
-    assert office.subnets() == {}
+def test_a_picture_older_than_the_seat_is_not_acted_on(harness: AllocatorHarness) -> None:
+    old = harness.snapshot()
+    harness.become_leader()
+    assert not harness.turn(old)
+    assert harness.subnets() == {}
 
 
-def test_one_who_was_deposed_without_noticing_cannot_write(office: Office) -> None:
-    picture = office.picture()
-    office.etcd.delete(SEAT)
-    office.etcd.put(SEAT, b'{"holder":"another"}')
-    assert not office.turn(picture)
-    assert office.subnets() == {}
+def test_one_who_was_deposed_without_noticing_cannot_write(harness: AllocatorHarness) -> None:
+    snapshot = harness.snapshot()
+    harness.etcd.delete(ELECTION)
+    harness.etcd.put(ELECTION, b'{"holder":"another"}')
+    assert not harness.turn(snapshot)
+    assert harness.subnets() == {}
 
 
-def test_what_was_written_counts_before_the_picture_shows_it(office: Office) -> None:
-    old = office.picture()
-    assert office.turn(old)
-    assert office.turn(old)
-    assert office.etcd.transactions == 3
-    office.join(3)
-    with_three = old.changed({(NODES, "node3"): Record(office.nodes["node3"])}, 0)
-    assert office.turn(with_three)
-    assert office.subnets()["node3"] == IPv4Network("172.11.8.0/22")
+def test_what_was_written_counts_before_the_picture_shows_it(harness: AllocatorHarness) -> None:
+    old = harness.snapshot()
+    assert harness.turn(old)
+    assert harness.turn(old)
+    assert harness.etcd.transactions == 3
+    harness.join(3)
+    with_three = old.changed({(NODES, "node3"): Record(harness.nodes["node3"])}, 0)
+    assert harness.turn(with_three)
+    assert harness.subnets()["node3"] == IPv4Network("172.11.8.0/22")
 
 
-def test_half_a_transaction_in_the_picture_does_no_harm(office: Office) -> None:
-    assert office.turn()
-    office.nodes["node1"] = evolve(office.nodes["node1"], address=sample_host(7).host_ip)
-    before = office.picture()
-    assert office.turn(before)
-    after = office.picture()
+def test_half_a_transaction_in_the_picture_does_no_harm(harness: AllocatorHarness) -> None:
+    assert harness.turn()
+    harness.nodes["node1"] = evolve(harness.nodes["node1"], address=sample_host(7).host_ip)
+    before = harness.snapshot()
+    assert harness.turn(before)
+    after = harness.snapshot()
     half = before.changed(
         {(SUBNETS, "192.168.0.17"): after.of(SUBNETS)["192.168.0.17"]}, after.revision
     )
-    writes = office.etcd.transactions
-    assert office.turn(half)
-    assert office.turn(after)
-    assert office.etcd.transactions == writes
-    assert office.subnets() == {"node1": FIRST, "node2": SECOND}
+    writes = harness.etcd.transactions
+    assert harness.turn(half)
+    assert harness.turn(after)
+    assert harness.etcd.transactions == writes
+    assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
 
 
 @pytest.mark.parametrize("data", [b"-1", b"?"])
 def test_what_was_answered_is_not_answered_again_before_the_picture_shows_it(data: bytes) -> None:
-    office = make_office(Answering())
-    office.take_seat()
-    office.etcd.put(f"{BASE}/audits/a", data)
-    old = office.picture()
-    assert office.turn(old)
-    written = office.etcd.revision
-    assert office.turn(old)
-    assert office.turn()
-    assert office.etcd.revision == written
-    office.etcd.put(f"{BASE}/audits/a", data)
-    assert office.turn()
-    assert office.etcd.keys[f"{BASE}/audits/a"].value == b"7", "asked anew, answered anew"
-    assert office.etcd.revision == written + 2
+    harness = make_harness(Answering())
+    harness.become_leader()
+    harness.etcd.put(f"{BASE}/audits/a", data)
+    old = harness.snapshot()
+    assert harness.turn(old)
+    written = harness.etcd.revision
+    assert harness.turn(old)
+    assert harness.turn()
+    assert harness.etcd.revision == written
+    harness.etcd.put(f"{BASE}/audits/a", data)
+    assert harness.turn()
+    assert harness.etcd.keys[f"{BASE}/audits/a"].value == b"7", "asked anew, answered anew"
+    assert harness.etcd.revision == written + 2
 
 
-def test_a_write_that_comes_between_is_not_overwritten(office: Office) -> None:
-    picture = office.picture()
+def test_a_write_that_comes_between_is_not_overwritten(harness: AllocatorHarness) -> None:
+    snapshot = harness.snapshot()
     by_hand = b'{"Host":"node1","HostIP":"192.168.0.11","Subnet":"172.11.100.0/22"}'
-    office.etcd.put(f"{BASE}/subnets/192.168.0.11", by_hand)
-    assert not office.turn(picture), "asks again soon"
-    assert office.turn()
-    assert office.subnets() == {"node1": IPv4Network("172.11.100.0/22"), "node2": SECOND}
+    harness.etcd.put(f"{BASE}/subnets/192.168.0.11", by_hand)
+    assert not harness.turn(snapshot), "asks again soon"
+    assert harness.turn()
+    assert harness.subnets() == {"node1": IPv4Network("172.11.100.0/22"), "node2": SECOND}
 
 
 class Giving:
@@ -117,12 +125,12 @@ class Giving:
 
 
 def test_a_plugin_sees_what_was_written_for_the_one_before() -> None:
-    office = make_office(Giving())
-    office.take_seat()
-    office.join(1)
-    assert office.turn()
-    assert office.subnets() == {"node1": FIRST, "acme": SECOND}
-    assert office.etcd.transactions == 3, "the seat and one for each host"
+    harness = make_harness(Giving())
+    harness.become_leader()
+    harness.join(1)
+    assert harness.turn()
+    assert harness.subnets() == {"node1": FIRST, "acme": SECOND}
+    assert harness.etcd.transactions == 3, "the seat and one for each host"
 
 
 class Careless:
@@ -132,8 +140,8 @@ class Careless:
         self.wanted = wanted
 
     @hook
-    def kinds(self) -> Iterable[Kind]:
-        return [Kind("audits", lambda key, data: data, lambda value: value["no"])]
+    def kinds(self) -> Iterable[RecordKind]:
+        return [RecordKind("audits", lambda key, data: data, lambda value: value["no"])]
 
     @hook
     def allocations(self, view: View) -> Iterable[Allocation | Problem]:
@@ -166,46 +174,46 @@ def audit(kind: str, value: object) -> Allocation:
 def test_what_a_plugin_does_wrong_is_told_and_the_others_go_on(
     wanted: tuple[Allocation | Problem, ...], problem: str
 ) -> None:
-    office = make_office(Careless(*wanted))
-    office.take_seat()
-    office.join(1)
-    assert not office.turn(), "asks again soon"
-    assert list(office.allocator.problems) == [problem]
-    assert office.subnets() == {"node1": FIRST}
-    office.chair.token = None
-    assert office.turn()
-    assert list(office.allocator.problems) == []
+    harness = make_harness(Careless(*wanted))
+    harness.become_leader()
+    harness.join(1)
+    assert not harness.turn(), "asks again soon"
+    assert list(harness.allocator.problems) == [problem]
+    assert harness.subnets() == {"node1": FIRST}
+    harness.election.token = None
+    assert harness.turn()
+    assert list(harness.allocator.problems) == []
 
 
-def test_what_etcd_refuses_is_told_and_the_next_one_is_written(office: Office) -> None:
-    office.etcd.fault = K8sOvsError("etcd refuses: too many operations")
-    assert not office.turn()
-    assert list(office.allocator.problems) == [
+def test_what_etcd_refuses_is_told_and_the_next_one_is_written(harness: AllocatorHarness) -> None:
+    harness.etcd.fault = K8sOvsError("etcd refuses: too many operations")
+    assert not harness.turn()
+    assert list(harness.allocator.problems) == [
         "plugin node-subnets: node node1 joined: etcd refuses: too many operations"
     ]
-    assert office.subnets() == {"node2": SECOND}
-    assert office.turn()
-    assert office.subnets() == {"node1": FIRST, "node2": SECOND}
+    assert harness.subnets() == {"node2": SECOND}
+    assert harness.turn()
+    assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
 
 
-def test_an_etcd_that_is_away_ends_the_turn(office: Office) -> None:
-    office.etcd.fault = Unavailable("etcd is away")
+def test_an_etcd_that_is_away_ends_the_turn(harness: AllocatorHarness) -> None:
+    harness.etcd.fault = Unavailable("etcd is away")
     with pytest.raises(Unavailable):
-        office.turn()
-    assert office.subnets() == {}
-    assert office.turn()
-    assert office.subnets() == {"node1": FIRST, "node2": SECOND}
+        harness.turn()
+    assert harness.subnets() == {}
+    assert harness.turn()
+    assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
 
 
 def test_a_full_network_is_a_problem_until_a_node_leaves() -> None:
-    office = make_office(config=sample_config(network=IPv4Network("172.11.0.0/21")))
-    office.take_seat()
-    office.join(1, 2, 3)
-    assert not office.turn()
+    harness = make_harness(config=sample_config(network=IPv4Network("172.11.0.0/21")))
+    harness.become_leader()
+    harness.join(1, 2, 3)
+    assert not harness.turn()
     problems = ["node node3 has no subnet: all of Network 172.11.0.0/21 are taken"]
-    assert list(office.allocator.problems) == problems
-    del office.nodes["node1"]
-    office.turn()
-    assert office.turn()
-    assert list(office.allocator.problems) == []
-    assert office.subnets() == {"node2": SECOND, "node3": FIRST}
+    assert list(harness.allocator.problems) == problems
+    del harness.nodes["node1"]
+    harness.turn()
+    assert harness.turn()
+    assert list(harness.allocator.problems) == []
+    assert harness.subnets() == {"node2": SECOND, "node3": FIRST}

@@ -104,5 +104,5 @@ def test_a_pod_has_the_limits_of_its_own_object_only() -> None:
 
 def test_just_the_pods_of_this_node_are_watched() -> None:
     resource = pods()
-    assert (resource.path, resource.here_only) == ("/api/v1/pods", True)
+    assert (resource.path, resource.local_only) == ("/api/v1/pods", True)
     assert resource.decode(KEY, pod_object({INGRESS: "10M"})).rates == Rates(to_pod=10_000_000)

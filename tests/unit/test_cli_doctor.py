@@ -10,52 +10,58 @@ from typing import Any
 import pytest
 from attrs import astuple, evolve
 
-from k8s_ovs.cli.cluster.snapshot import Picture
+from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.cli.doctor.checks import core_checks, plugin_checks
-from k8s_ovs.cli.doctor.observations import CniFacts, CniPlace, Facts, NodeFacts, ask_cni
-from k8s_ovs.cli.host.status import SwitchWord
-from k8s_ovs.cli.host.this_node import DaemonWord
+from k8s_ovs.cli.doctor.observations import (
+    CniDirectories,
+    CniObservations,
+    NodeObservations,
+    Observations,
+    ask_cni,
+)
+from k8s_ovs.cli.host.status import SwitchStatus
+from k8s_ovs.cli.host.this_node import DaemonStatus
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.plugin import Check, View, hook
 from k8s_ovs.reconcile.desired_flows import Delta
-from k8s_ovs_testing.world import sample_config, sample_here, sample_world
+from k8s_ovs_testing.world import sample_config, sample_local_node, sample_world
 
-PICTURE = Picture(
+PICTURE = ClusterSnapshot(
     key="/k8s.ovs.com/ovs/network/config",
     config=sample_config(),
     manager=PluginManager({}),
     world=sample_world(),
     raw={"config": b"{}"},
     revision_of_config=1,
-    stray=(),
+    unknown_keys=(),
     problems=(),
 )
-NODE = NodeFacts(
+NODE = NodeObservations(
     world=sample_world(),
-    here=sample_here(),
+    local_node=sample_local_node(),
     failures=[],
     delta=Delta(),
     tun0=[],
     masquerade=True,
     underlay_mtu=1500,
 )
-WELL = Facts(
-    daemon=DaemonWord({"pid": os.getpid(), "ready": True}, os.getpid()),
-    switch=SwitchWord("3.1.0", "system", 71),
+WELL = Observations(
+    daemon=DaemonStatus({"pid": os.getpid(), "ready": True}, os.getpid()),
+    switch=SwitchStatus("3.1.0", "system", 71),
     in_kernel=True,
     kube="https://10.0.0.1:6443 v1.34.2",
-    picture=PICTURE,
+    snapshot=PICTURE,
     node=NODE,
-    cni=CniFacts(Path("/net.d/80-k8s-ovs.conf"), ("k8s-ovs",)),
+    cni=CniObservations(Path("/net.d/80-k8s-ovs.conf"), ("k8s-ovs",)),
     cni_program="speaks CNI 1.1.0, on a Python of its own",
 )
 
 
-def wrong(facts: Facts) -> dict[str, Check]:
+def wrong(observations: Observations) -> dict[str, Check]:
     """The checks that are not ok, by name."""
-    return {check.name: check for check in core_checks(facts) if not check.ok}
+    return {check.name: check for check in core_checks(observations) if not check.ok}
 
 
 def test_a_node_that_is_well_has_nothing_wrong() -> None:
@@ -77,34 +83,36 @@ def test_a_node_that_is_well_has_nothing_wrong() -> None:
     ]
 
 
-CASES: Mapping[str, tuple[Facts, str, str]] = {
+CASES: Mapping[str, tuple[Observations, str, str]] = {
     "no database": (
-        evolve(WELL, switch=SwitchWord(problem="no connection"), node=Unavailable("no connection")),
+        evolve(
+            WELL, switch=SwitchStatus(problem="no connection"), node=Unavailable("no connection")
+        ),
         "Open vSwitch",
         "systemctl start openvswitch-switch",
     ),
     "no ovs-vswitchd": (
-        evolve(WELL, switch=SwitchWord("3.1.0", "system", None, "does not answer")),
+        evolve(WELL, switch=SwitchStatus("3.1.0", "system", None, "does not answer")),
         "Open vSwitch",
         "is ovs-vswitchd running?",
     ),
     "no bridge": (
-        evolve(WELL, switch=SwitchWord("3.1.0", None, None, "br0 is not there: ...")),
+        evolve(WELL, switch=SwitchStatus("3.1.0", None, None, "br0 is not there: ...")),
         "Open vSwitch",
         "what the daemon waits for",
     ),
     "userspace in vain": (
-        evolve(WELL, switch=SwitchWord("3.1.0", "netdev", 71)),
+        evolve(WELL, switch=SwitchStatus("3.1.0", "netdev", 71)),
         "datapath",
         "--datapath auto",
     ),
     "no etcd": (
-        evolve(WELL, picture=Unavailable("etcd"), node=Unavailable("etcd")),
+        evolve(WELL, snapshot=Unavailable("etcd"), node=Unavailable("etcd")),
         "etcd",
         "--etcd-endpoints",
     ),
     "bad record": (
-        evolve(WELL, picture=evolve(PICTURE, problems=("config: Name: missing",))),
+        evolve(WELL, snapshot=evolve(PICTURE, problems=("config: Name: missing",))),
         "records",
         "k8s-ovs config check",
     ),
@@ -115,16 +123,18 @@ CASES: Mapping[str, tuple[Facts, str, str]] = {
     ),
     "no API server": (evolve(WELL, kube=Unavailable("refused")), "API server", "KUBECONFIG"),
     "no place": (evolve(WELL, node=K8sOvsError("no subnet yet")), "place", "subnet list"),
-    "no CNI configuration": (evolve(WELL, cni=CniFacts()), "CNI", "k8s-ovs install-cni"),
+    "no CNI configuration": (evolve(WELL, cni=CniObservations()), "CNI", "k8s-ovs install-cni"),
     "another network's": (
-        evolve(WELL, cni=CniFacts(Path("/net.d/10-x.conflist"), ("bridge", "portmap"))),
+        evolve(WELL, cni=CniObservations(Path("/net.d/10-x.conflist"), ("bridge", "portmap"))),
         "CNI",
         "the first by name is taken",
     ),
     "portmap gone": (
         evolve(
             WELL,
-            cni=CniFacts(Path("/net.d/80-k8s-ovs.conflist"), ("k8s-ovs", "portmap"), ("portmap",)),
+            cni=CniObservations(
+                Path("/net.d/80-k8s-ovs.conflist"), ("k8s-ovs", "portmap"), ("portmap",)
+            ),
         ),
         "CNI",
         "install it",
@@ -159,9 +169,9 @@ CASES: Mapping[str, tuple[Facts, str, str]] = {
         "plugins",
         "author",
     ),
-    "no daemon": (evolve(WELL, daemon=DaemonWord({}, None)), "daemon", "k8s-ovs node"),
+    "no daemon": (evolve(WELL, daemon=DaemonStatus({}, None)), "daemon", "k8s-ovs node"),
     "daemon waits": (
-        evolve(WELL, daemon=DaemonWord({"pid": 7, "waiting_for": "etcd"}, 7)),
+        evolve(WELL, daemon=DaemonStatus({"pid": 7, "waiting_for": "etcd"}, 7)),
         "daemon",
         "Its log",
     ),
@@ -170,37 +180,39 @@ CASES: Mapping[str, tuple[Facts, str, str]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_one_thing_that_is_wrong_is_one_line_with_advice(case: str) -> None:
-    facts, name, advice = CASES[case]
-    found = wrong(facts)
+    observations, name, advice = CASES[case]
+    found = wrong(observations)
     assert list(found) == [name]
     assert advice in found[name].advice
 
 
 def test_a_host_that_serves_no_pods_needs_no_cni_program() -> None:
-    facts = evolve(WELL, kube="", cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs is not there"))
-    assert wrong(facts) == {}
+    observations = evolve(
+        WELL, kube="", cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs is not there")
+    )
+    assert wrong(observations) == {}
 
 
 def test_the_userspace_datapath_is_fine_where_the_kernel_has_none() -> None:
-    facts = evolve(WELL, switch=SwitchWord("3.1.0", "netdev", 71), in_kernel=False)
-    assert wrong(facts) == {}
+    observations = evolve(WELL, switch=SwitchStatus("3.1.0", "netdev", 71), in_kernel=False)
+    assert wrong(observations) == {}
 
 
 def test_a_host_outside_needs_no_configuration_for_a_runtime() -> None:
-    others = CniFacts(Path("/net.d/87-podman.conflist"), ("bridge", "portmap"))
-    for cni in (CniFacts(), others):
+    others = CniObservations(Path("/net.d/87-podman.conflist"), ("bridge", "portmap"))
+    for cni in (CniObservations(), others):
         assert wrong(evolve(WELL, cni=cni, kube="")) == {}
 
 
 def test_the_runtime_takes_the_first_by_name_and_needs_all_its_plugins(tmp_path: Path) -> None:
-    place = CniPlace(tmp_path / "bin", tmp_path / "net.d")
-    assert ask_cni(place) == CniFacts()
+    place = CniDirectories(tmp_path / "bin", tmp_path / "net.d")
+    assert ask_cni(place) == CniObservations()
     _, config = install(*astuple(place))
-    assert ask_cni(place) == CniFacts(config, ("k8s-ovs",))
+    assert ask_cni(place) == CniObservations(config, ("k8s-ovs",))
     first = place.conf_dir / "10-first.conflist"
     first.write_text('{"plugins": [{"type": "k8s-ovs"}, {"type": "portmap"}]}')
     (place.conf_dir / "00-notes.txt").write_text("no configuration")
-    assert ask_cni(place) == CniFacts(first, ("k8s-ovs", "portmap"), ("portmap",))
+    assert ask_cni(place) == CniObservations(first, ("k8s-ovs", "portmap"), ("portmap",))
 
 
 class Asks:
@@ -217,8 +229,8 @@ class Raises:
 
 def test_plugins_look_at_the_same_world_and_one_that_raises_is_named() -> None:
     plugins: dict[str, Any] = {"acme-good": Asks(), "acme-bad": Raises()}
-    facts = evolve(WELL, picture=evolve(PICTURE, manager=PluginManager(plugins)))
-    good, bad = plugin_checks(facts)
+    observations = evolve(WELL, snapshot=evolve(PICTURE, manager=PluginManager(plugins)))
+    good, bad = plugin_checks(observations)
     assert good == Check("tenants", True, "two pods")
     assert not bad.ok
     assert "plugin acme-bad: doctor_checks of the network: RuntimeError('ill itself')" in bad.found

@@ -79,7 +79,7 @@ def test_a_desired_flow_says_who_wants_it_by_the_names_that_people_use() -> None
     reconciler.compute()
     rows = [
         desired_row(flow, held, manager.pipeline, world, {pod.ofport: "veth1", 1: "vxlan0"})
-        for flow, held in reconciler.book.flows()
+        for flow, held in reconciler.desired.flows()
     ]
     of_pod = [each for each in rows if each.wanted_by == (f"pod {pod.identity}",)]
     assert {each.table for each in of_pod} == {"POD_IN", "NODE_IN", "POD_OUT"}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from k8s_ovs.cli.host.status import SwitchWord, status_rows
-from k8s_ovs.cli.host.this_node import DaemonWord, daemon_word
+from k8s_ovs.cli.host.status import SwitchStatus, status_rows
+from k8s_ovs.cli.host.this_node import DaemonStatus, daemon_status
 from k8s_ovs.errors import K8sOvsError
 
 Cli = Callable[..., Result]
@@ -32,7 +32,7 @@ STATUS: dict[str, Any] = {
     "of_plugins": {"acme": {"tenants": 4}},
     "problems": ["subnets/10.0.0.2: HostIP: found x"],
 }
-SWITCH = SwitchWord("3.1.0", "netdev", 70)
+SWITCH = SwitchStatus("3.1.0", "netdev", 70)
 
 
 @pytest.fixture
@@ -57,44 +57,44 @@ def write(directory: Path, status: Any) -> None:
 
 
 def test_a_daemon_that_listens_and_is_ready_is_no_trouble(listening: Path) -> None:
-    word = daemon_word(listening)
+    word = daemon_status(listening)
     assert word.ready
     assert word.trouble == ""
 
 
 def test_what_a_daemon_waits_for_is_the_trouble(listening: Path) -> None:
     write(listening.parent, STATUS | {"ready": False, "waiting_for": "etcd"})
-    word = daemon_word(listening)
+    word = daemon_status(listening)
     assert not word.ready
     assert word.trouble == "etcd"
 
 
 def test_a_status_that_outlived_its_daemon_is_not_believed(cni_socket: Path) -> None:
-    word = daemon_word(cni_socket)
+    word = daemon_status(cni_socket)
     assert not word.ready
     assert word.trouble == (f"the daemon is not running; the last one was process {STATUS['pid']}")
 
 
 def test_a_status_of_an_earlier_daemon_is_not_the_running_ones(listening: Path) -> None:
     write(listening.parent, STATUS | {"pid": 1})
-    word = daemon_word(listening)
+    word = daemon_status(listening)
     assert not word.ready
     assert word.trouble == f"the daemon (process {os.getpid()}) has not written its status yet"
 
 
 def test_where_there_never_was_a_daemon_there_is_none(tmp_path: Path) -> None:
-    assert daemon_word(tmp_path / "nowhere" / "s").trouble == "the daemon is not running"
+    assert daemon_status(tmp_path / "nowhere" / "s").trouble == "the daemon is not running"
 
 
 def test_a_status_file_that_is_none_is_named(cni_socket: Path) -> None:
     path = cni_socket.parent / "status.json"
     path.write_text("{")
     with pytest.raises(K8sOvsError, match=f"{path} is not the daemon's status"):
-        daemon_word(cni_socket)
+        daemon_status(cni_socket)
 
 
 def test_every_part_has_a_line() -> None:
-    assert dict(status_rows(DaemonWord(STATUS, os.getpid()), SWITCH)) == {
+    assert dict(status_rows(DaemonStatus(STATUS, os.getpid()), SWITCH)) == {
         "network": "k8ssdn: subnet 172.11.4.0/22, address 10.0.0.1, MTU 1450",
         "daemon": f"process {os.getpid()}, version 0.1.0",
         "Open vSwitch": "reached, version 3.1.0, netdev datapath",
@@ -108,7 +108,7 @@ def test_every_part_has_a_line() -> None:
 
 
 def test_of_a_daemon_that_ended_nothing_is_said_to_be_in_sight() -> None:
-    rows = dict(status_rows(DaemonWord(STATUS, None), SwitchWord(problem="no socket")))
+    rows = dict(status_rows(DaemonStatus(STATUS, None), SwitchStatus(problem="no socket")))
     assert rows["daemon"] == "NOT RUNNING, version 0.1.0"
     assert rows["etcd"] == "unknown"
     assert rows["Open vSwitch"] == "NOT REACHED: no socket"

@@ -10,18 +10,18 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from k8s_ovs.cli.cluster.etcd_cluster import EtcdCluster
 from k8s_ovs.cli.cluster import etcd_cluster as cluster_module
-from k8s_ovs.cli.cluster.snapshot import picture_of
+from k8s_ovs.cli.cluster.etcd_cluster import EtcdCluster
+from k8s_ovs.cli.cluster.snapshot import snapshot_of
 from k8s_ovs.cli.cluster.with_cluster import give_clusters
-from k8s_ovs.cli.options import EtcdPlace
+from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import InvalidRecord, PluginError
 from k8s_ovs.observe.etcd.client import EtcdSettings
 from k8s_ovs.observe.watch_event import Entry
 from k8s_ovs.plugin.command.cluster import Cluster
 
 PREFIX = "/network"
-PLACE = EtcdPlace(EtcdSettings(("http://10.0.0.1:2379",)), PREFIX)
+PLACE = EtcdLocation(EtcdSettings(("http://10.0.0.1:2379",)), PREFIX)
 CONFIG = {
     "Name": "k8ssdn",
     "Network": "172.11.0.0/16",
@@ -91,8 +91,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EtcdCluster]:
 
     def make(plugin: str, **config: Any) -> EtcdCluster:
         entries = {"config": Entry(json.dumps(config).encode(), 1)} if config else {}
-        picture = picture_of(PREFIX, entries, 1)
-        monkeypatch.setattr(cluster_module, "read_picture", lambda place: picture)
+        snapshot = snapshot_of(PREFIX, entries, 1)
+        monkeypatch.setattr(cluster_module, "read_snapshot", lambda place: snapshot)
         no_etcd: Any = None
         return EtcdCluster(plugin, PLACE, no_etcd, PLACE)  # type: ignore[arg-type]  # not asked
 

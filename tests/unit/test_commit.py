@@ -21,10 +21,10 @@ from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network, pod_link
 from k8s_ovs.plugin.link_settings import LinkSettings
 from k8s_ovs.plugin.view import PODS
-from k8s_ovs.reconcile.desired_flows import FlowBook
+from k8s_ovs.reconcile.desired_flows import DesiredFlows
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_subnet import SingleTenant
-from k8s_ovs_testing.world import sample_config, sample_here, sample_pod, sample_world
+from k8s_ovs_testing.world import sample_config, sample_local_node, sample_pod, sample_world
 
 LIMITS = Rates(10_000_000, 20_000_000)
 
@@ -42,19 +42,19 @@ class Node:
         self.answers: list[Any] = []
         self.broken = broken
         manager = PluginManager({"k8s-ovs-subnet": SingleTenant()})
-        here = sample_here()
+        local_node = sample_local_node()
         world = sample_world(pods=[])
         self.network = Network(
             config=sample_config(),
             manager=manager,
             reconciler=Reconciler(manager, world),
-            here=here,
+            local_node=local_node,
             datapath="netdev",
-            pool=AddressPool(here.subnet),
+            pool=AddressPool(local_node.subnet),
         )
         monkeypatch.setattr(veth, "create", lambda _: self.events.append("device"))
         monkeypatch.setattr(veth, "delete", lambda _: self.events.append("no device"))
-        monkeypatch.setattr(limits, "hold", self._hold)
+        monkeypatch.setattr(limits, "set_rates", self._hold)
 
     def attach(self, settings: LinkSettings, *, anew: bool = False) -> None:
         """A turn with one ADD that can be done."""
@@ -75,10 +75,10 @@ class Node:
     def release_ports(self, ports: Iterable[str]) -> None:
         self.events += ["port released" for _ in ports]
 
-    def read_flows(self, book: FlowBook) -> None:
-        book.found([])
+    def read_flows(self, desired: DesiredFlows) -> None:
+        desired.found([])
 
-    def commit_flows(self, book: FlowBook) -> tuple[int, int]:
+    def commit_flows(self, desired: DesiredFlows) -> tuple[int, int]:
         if any(self.network.reconciler.world.of(PODS)):
             self.events.append("flows")
         return 1, 0
@@ -105,7 +105,7 @@ class Planned(Attachments):
     """Requests that come to just these ADDs."""
 
     def __init__(self, adds: tuple[Add, ...]) -> None:
-        super().__init__(patience=1.0)
+        super().__init__(cni_wait=1.0)
         self.adds = adds
 
     def plan_adds(self, network: Network, pods: Mapping[str, Pod]) -> tuple[Add, ...]:

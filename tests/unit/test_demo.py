@@ -17,7 +17,7 @@ from k8s_ovs_lab.cli import demo as lab_demo
 from k8s_ovs_lab.cli.commands import app
 from k8s_ovs_lab.cli.demo_screen import DemoScreen
 from k8s_ovs_lab.demo.play import (
-    HERE,
+    THIS_MACHINE,
     Act,
     Chapter,
     Claim,
@@ -90,7 +90,7 @@ def test_a_claim_that_holds_gets_a_tick() -> None:
 
 
 def test_a_claim_that_does_not_hold_gets_a_cross_and_is_named_at_the_end() -> None:
-    step = Step(HERE, "echo hi", (Claim("it is polite", shows("hello")),))
+    step = Step(THIS_MACHINE, "echo hi", (Claim("it is polite", shows("hello")),))
     verdicts, text = shown(says("echo hi", "hi"), step)
     assert [verdict.holds for verdict in verdicts] == [False]
     assert "✗ it is polite" in text
@@ -112,22 +112,24 @@ def test_a_command_that_should_fail_and_does_not_is_a_claim_that_does_not_hold()
 
 def test_a_command_without_an_end_is_a_cross_and_the_others_go_on() -> None:
     stage = FakeStage({"hang": [TimedOut("no end within 60 s")]})
-    verdicts, text = shown(stage, Step(HERE, "hang"), Step(HERE, "go", (Claim("b", shows("")),)))
+    verdicts, text = shown(
+        stage, Step(THIS_MACHINE, "hang"), Step(THIS_MACHINE, "go", (Claim("b", shows("")),))
+    )
     assert [verdict.holds for verdict in verdicts] == [False, True]
     assert "no end within 60 s" in text
 
 
 def test_nothing_follows_a_vital_step_that_fails() -> None:
     stage = says("up", "", status=1)
-    shown(stage, Step(HERE, "up", vital=True), Step(HERE, "next"))
-    assert stage.typed == [(HERE, "up")]
+    shown(stage, Step(THIS_MACHINE, "up", vital=True), Step(THIS_MACHINE, "next"))
+    assert stage.typed == [(THIS_MACHINE, "up")]
 
 
 def test_what_a_step_keeps_stands_in_later_commands_and_claims() -> None:
     stage = FakeStage({"run": [Outcome("172.11.0.2\n", 0)], "ping 172.11.0.2": [Outcome("ok", 0)]})
     verdicts, _ = shown(
         stage,
-        Step(HERE, "run", keep="web"),
+        Step(THIS_MACHINE, "run", keep="web"),
         Step("node1", "ping $web", (Claim("$web answers", shows("ok")),)),
     )
     assert stage.typed[-1] == ("node1", "ping 172.11.0.2")
@@ -137,7 +139,7 @@ def test_what_a_step_keeps_stands_in_later_commands_and_claims() -> None:
 def test_a_step_whose_facts_are_missing_is_a_cross() -> None:
     stage = FakeStage({"run": [Outcome("no number", 0)]})
     verdicts, text = shown(
-        stage, Step(HERE, "run", keep="web", find=r"(\d+)"), Step("node1", "ping $web")
+        stage, Step(THIS_MACHINE, "run", keep="web", find=r"(\d+)"), Step("node1", "ping $web")
     )
     assert [verdict.holds for verdict in verdicts] == [False, False]
     assert "web is not known" in text
@@ -215,13 +217,13 @@ def test_the_script_uses_only_what_earlier_steps_keep() -> None:
 
 
 def test_no_claim_of_the_script_holds_for_a_command_that_printed_an_error() -> None:
-    facts = {step.keep: "x" for _, step in steps() if isinstance(step, Step)}
+    measured = {step.keep: "x" for _, step in steps() if isinstance(step, Step)}
     trusting = [
         claim.text
         for _, step in steps()
         if isinstance(step, Step)
         for claim in step.claims
-        if claim.holds("sh: 1: not found", facts)
+        if claim.holds("sh: 1: not found", measured)
     ]
     # These say that something is gone; the exit status says whether the question was answered.
     assert trusting == [
@@ -239,14 +241,14 @@ def test_the_stage_can_do_all_that_the_script_asks_for() -> None:
 
 def test_the_stage_tells_what_a_command_prints_and_its_status() -> None:
     lines: list[str] = []
-    outcome = LabStage(LAYOUT).run(HERE, "echo a; echo b >&2; exit 3", 10, lines.append)
+    outcome = LabStage(LAYOUT).run(THIS_MACHINE, "echo a; echo b >&2; exit 3", 10, lines.append)
     assert lines == ["a", "b"]
     assert outcome == Outcome("a\nb", 3)
 
 
 def test_the_stage_ends_a_command_that_does_not_end() -> None:
     with pytest.raises(TimedOut, match=r"no end within 0\.2 s"):
-        LabStage(LAYOUT).run(HERE, "sleep 60 | cat", 0.2, lambda _: None)
+        LabStage(LAYOUT).run(THIS_MACHINE, "sleep 60 | cat", 0.2, lambda _: None)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from k8s_ovs.plugin.view import GIVEN, QUARANTINE, REQUESTS, SUBNETS, Record
 from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_extlb.listing import Host, as_cells, hosts, with_life
 from k8s_ovs_extlb.records import EXTERNAL, External
-from k8s_ovs_extlb.requests import asked, chosen, moved, removed
+from k8s_ovs_extlb.requests import chosen, moved, removed, requested
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_host, sample_world
 
@@ -109,20 +109,20 @@ def test_a_hosts_life_is_what_its_daemon_says_or_has_said(
 
 
 def test_who_is_added_asks_by_a_record() -> None:
-    write = asked(view_of(), "lb1", IPv4Address(address(200)), None, 4)
+    write = requested(view_of(), "lb1", IPv4Address(address(200)), None, 4)
     wanted = record(200, subnet=None, assign=True, host_subnet_length=4)
     assert write == Write(SUBNETS, address(200), wanted, 0)
 
 
 def test_who_is_added_again_keeps_what_else_its_record_says_but_an_old_refusal() -> None:
     before = record(200, extra={"Rack": 7}, reason="no")
-    write = asked(view_of(before), "lb1", before.host_ip, LB, None)
+    write = requested(view_of(before), "lb1", before.host_ip, LB, None)
     assert write == Write(SUBNETS, address(200), evolve(before, assign=True, reason=None), 1)
 
 
 def test_who_is_added_over_a_record_that_cannot_be_read_mends_it() -> None:
     view = view_of(quarantine={address(200): "not JSON"}, known={address(200): External("lb1", LB)})
-    write = asked(view, "lb1", IPv4Address(address(200)), None, None)
+    write = requested(view, "lb1", IPv4Address(address(200)), None, None)
     assert write == Write(SUBNETS, address(200), record(200, subnet=None, assign=True), 8)
 
 
@@ -152,15 +152,15 @@ TWO = view_of(record(200), record(201), record(202, "lb2"), quarantine={address(
     ("wish", "reason"),
     [
         (
-            lambda: asked(TWO, "lb1", IPv4Address(address(11)), None, None),
+            lambda: requested(TWO, "lb1", IPv4Address(address(11)), None, None),
             "192.168.0.11 is the address of node node1",
         ),
         (
-            lambda: asked(TWO, "lb2", IPv4Address(address(210)), None, None),
+            lambda: requested(TWO, "lb2", IPv4Address(address(210)), None, None),
             "host lb2 is at 192.168.0.202; to have it follow: k8s-ovs external move lb2",
         ),
         (
-            lambda: asked(TWO, "lb3", IPv4Address(address(202)), None, None),
+            lambda: requested(TWO, "lb3", IPv4Address(address(202)), None, None),
             "192.168.0.202 is the address of host lb2, which is to be removed first",
         ),
         (lambda: chosen(TWO, "nobody"), "no host outside has the name or the address nobody"),

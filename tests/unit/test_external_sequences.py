@@ -15,7 +15,7 @@ from k8s_ovs.plugin.view import GIVEN, QUARANTINE, SUBNETS
 from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_extlb.records import EXTERNAL
 from k8s_ovs_subnet import SingleTenant
-from k8s_ovs_testing.model.fake_cluster import Town
+from k8s_ovs_testing.model.fake_cluster import FakeCluster
 
 MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant(), "k8s-ovs-extlb": ExternalHosts()})
 
@@ -35,27 +35,27 @@ steps = st.one_of(
 )
 
 
-def carry_out(town: Town, step: tuple[Any, ...]) -> None:
+def carry_out(fake: FakeCluster, step: tuple[Any, ...]) -> None:
     """One step of a person's, or of Kubernetes'."""
     verb, *words = step
     if verb == "restart":
-        town.restart()
-    elif verb == "join" and words[1] not in town.nodes.values():
-        town.join(words[0], words[1])
-    elif verb == "leave" and words[0] in town.nodes:
-        town.leave(words[0])
+        fake.restart()
+    elif verb == "join" and words[1] not in fake.nodes.values():
+        fake.join(words[0], words[1])
+    elif verb == "leave" and words[0] in fake.nodes:
+        fake.leave(words[0])
     elif verb == "delete":
-        town.put(SUBNETS, words[0], None)
+        fake.put(SUBNETS, words[0], None)
     elif verb in ("ask", "ask for", "write"):
         given = {"HostSubnetLength": words[1]} if verb == "ask" and words[1] else {}
         subnet = "" if verb == "ask" else words[1]
         record = {"Host": "lb", "HostIP": words[0], "Subnet": subnet, "Assign": verb != "write"}
-        town.put(SUBNETS, words[0], json.dumps(record | given).encode())
+        fake.put(SUBNETS, words[0], json.dumps(record | given).encode())
 
 
-def standing(town: Town) -> dict[str, IPv4Network]:
+def standing(fake: FakeCluster) -> dict[str, IPv4Network]:
     """What hosts have by their records, as nodes understand them."""
-    records = town.look().of(SUBNETS).items()
+    records = fake.look().of(SUBNETS).items()
     return {key: each.value.subnet for key, each in records if each.value.subnet is not None}
 
 
@@ -64,21 +64,21 @@ def standing(town: Town) -> dict[str, IPv4Network]:
 def test_whatever_happens_no_two_hosts_share_an_address(
     sequence: list[tuple[Any, ...]], restarts: bool
 ) -> None:
-    town = Town(MANAGER)
+    fake = FakeCluster(MANAGER)
     for step in sequence:
-        carry_out(town, step)
-        town.settle()
+        carry_out(fake, step)
+        fake.settle()
         if restarts:
-            town.restart()
-            town.settle()
-        found = standing(town)
+            fake.restart()
+            fake.settle()
+        found = standing(fake)
         assert not any(one.overlaps(other) for one, other in combinations(found.values(), 2))
-        assert not any(json.loads(value)["Assign"] for value in records(town).values())
-        outside = found.keys() - of_nodes(town)
-        assert {key for kind, key in town.keys if kind == EXTERNAL} >= outside
+        assert not any(json.loads(value)["Assign"] for value in records(fake).values())
+        outside = found.keys() - of_nodes(fake)
+        assert {key for kind, key in fake.keys if kind == EXTERNAL} >= outside
         # A node whose record was spoiled by hand waits until a person has mended it.
-        spoiled = town.look().of(QUARANTINE)
-        assert spoiled or found.keys() >= set(town.nodes.values())
+        spoiled = fake.look().of(QUARANTINE)
+        assert spoiled or found.keys() >= set(fake.nodes.values())
 
 
 @settings(max_examples=100)
@@ -86,29 +86,29 @@ def test_whatever_happens_no_two_hosts_share_an_address(
 def test_who_asks_again_keeps_what_it_has_whoever_answers(
     sequence: list[tuple[Any, ...]], again: list[str]
 ) -> None:
-    town = Town(MANAGER)
+    fake = FakeCluster(MANAGER)
     for step in sequence:
-        carry_out(town, step)
-        town.settle()
+        carry_out(fake, step)
+        fake.settle()
     # Nobody waits for what another one has, and would have it once no daemon knows who was first.
-    assume(not town.look().of(QUARANTINE))
-    before = standing(town)
+    assume(not fake.look().of(QUARANTINE))
+    before = standing(fake)
     for address in again:
         if address in before:
-            carry_out(town, ("ask", address, None))
-            town.restart()
-            town.settle()
-    after = standing(town)
-    nodes = of_nodes(town)
+            carry_out(fake, ("ask", address, None))
+            fake.restart()
+            fake.settle()
+    after = standing(fake)
+    nodes = of_nodes(fake)
     assert {key: after.get(key) for key in before.keys() - nodes} == {
         key: subnet for key, subnet in before.items() if key not in nodes
     }
 
 
-def records(town: Town) -> dict[str, bytes]:
-    return {key: value for (kind, key), (value, _) in town.keys.items() if kind == SUBNETS}
+def records(fake: FakeCluster) -> dict[str, bytes]:
+    return {key: value for (kind, key), (value, _) in fake.keys.items() if kind == SUBNETS}
 
 
-def of_nodes(town: Town) -> set[str]:
+def of_nodes(fake: FakeCluster) -> set[str]:
     """Where nodes are, and where what they were given is."""
-    return {*town.nodes.values(), *(key for kind, key in town.keys if kind == GIVEN)}
+    return {*fake.nodes.values(), *(key for kind, key in fake.keys if kind == GIVEN)}

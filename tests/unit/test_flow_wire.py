@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 
-from k8s_ovs.pipeline.field import FIELDS, Field, Kind
+from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.flow import (
     Action,
     Ct,
@@ -59,9 +59,9 @@ def name(field: Field) -> str:
 
 
 def value(field: Field, number: int) -> Any:
-    if field.kind is Kind.MAC:
+    if field.kind is FieldKind.MAC:
         return number.to_bytes(6, "big").hex(":")
-    return str(IPv4Address(number)) if field.kind is Kind.IPV4 else number
+    return str(IPv4Address(number)) if field.kind is FieldKind.IPV4 else number
 
 
 def meant_match(match: Match) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from k8s_ovs_testing.world import sample_world
 SCENE = Scene(
     version="0.1.0",
     ready=True,
-    seated=False,
-    sights={"etcd": True, "kube:nodes": False},
+    is_leader=False,
+    connected={"etcd": True, "kube:nodes": False},
     problems=1,
     commits=Commits(count=2, added=70, deleted=3, seconds=0.5, last=1e9),
     pods=3,
@@ -59,9 +59,9 @@ def test_the_page_shows_what_the_daemon_knows_now() -> None:
     expected = {
         "k8s_ovs_build_info version=0.1.0": 1,
         "k8s_ovs_ready": 1,
-        "k8s_ovs_allocator_seat": 0,
-        "k8s_ovs_in_sight source=etcd": 1,
-        "k8s_ovs_in_sight source=kube:nodes": 0,
+        "k8s_ovs_leader": 0,
+        "k8s_ovs_source_connected source=etcd": 1,
+        "k8s_ovs_source_connected source=kube:nodes": 0,
         "k8s_ovs_problems": 1,
         "k8s_ovs_pods": 3,
         "k8s_ovs_flows": 71,
@@ -87,9 +87,9 @@ def test_turns_and_requests_are_counted_by_command_and_outcome() -> None:
     for outcome in ("ok", "ok", "11"):
         metrics.cni("ADD", outcome, 0.02)
     shown = numbers(metrics)
-    assert shown["k8s_ovs_turn_seconds_count"] == 1
-    assert shown["k8s_ovs_turn_seconds_bucket le=0.002"] == 0
-    assert shown["k8s_ovs_turn_seconds_bucket le=0.005"] == 1
+    assert shown["k8s_ovs_reconcile_seconds_count"] == 1
+    assert shown["k8s_ovs_reconcile_seconds_bucket le=0.002"] == 0
+    assert shown["k8s_ovs_reconcile_seconds_bucket le=0.005"] == 1
     assert shown["k8s_ovs_cni_request_seconds_count command=ADD outcome=ok"] == 2
     assert shown["k8s_ovs_cni_request_seconds_count command=ADD outcome=11"] == 1
 

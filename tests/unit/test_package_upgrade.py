@@ -19,4 +19,4 @@ def test_flows_do_not_need_the_package_to_be_found(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     reconciler = Reconciler(PluginManager({"k8s-ovs-subnet": SingleTenant()}), sample_world())
     assert reconciler.compute() == []
-    assert len(reconciler.book) > 0
+    assert len(reconciler.desired) > 0

@@ -15,11 +15,11 @@ from k8s_ovs.pipeline.wire import MAX_OWNER
 from k8s_ovs.plugin import (
     Flow,
     Goto,
-    Kind,
+    KubeResource,
     Pod,
     PodRequest,
+    RecordKind,
     Refuse,
-    Resource,
     Table,
     View,
     hook,
@@ -277,12 +277,12 @@ class Keeping:
         self.kind, self.resource = kind, resource
 
     @hook
-    def kinds(self) -> Iterable[Kind]:
-        return [Kind(self.kind, lambda key, data: key[999], lambda value: value.nothing)]
+    def kinds(self) -> Iterable[RecordKind]:
+        return [RecordKind(self.kind, lambda key, data: key[999], lambda value: value.nothing)]
 
     @hook
-    def resources(self) -> Iterable[Resource]:
-        return [Resource(self.resource, "/api/v1/secrets", lambda key, found: found["spec"])]
+    def resources(self) -> Iterable[KubeResource]:
+        return [KubeResource(self.resource, "/api/v1/secrets", lambda key, found: found["spec"])]
 
 
 @pytest.mark.parametrize("taken", ["subnets", "given", "nodes", "pods", "config", "quarantine"])
@@ -309,7 +309,7 @@ def test_a_plugin_that_cannot_read_its_record_is_named_with_the_key() -> None:
 
 class KindsRaise:
     @hook
-    def kinds(self) -> Iterable[Kind]:
+    def kinds(self) -> Iterable[RecordKind]:
         raise RuntimeError("no")
 
 
@@ -320,10 +320,10 @@ def test_a_declaration_that_raises_is_refused_at_once() -> None:
 
 def test_flows_tell_their_plugin() -> None:
     running = manager(Auditor())
-    owners = {running.owner(name) for name in running.names}
+    owners = {running.owner_bits(name) for name in running.names}
     assert len(owners) == len(running.names)
     assert all(0 <= owner <= MAX_OWNER for owner in owners)
-    assert manager(Auditor()).owner("acme-0") == running.owner("acme-0")
+    assert manager(Auditor()).owner_bits("acme-0") == running.owner_bits("acme-0")
 
 
 def namesakes() -> tuple[str, str]:
@@ -331,7 +331,7 @@ def namesakes() -> tuple[str, str]:
     seen: dict[int, str] = {}
     for number in range(10_000):
         name = f"n{number}"
-        owner = PluginManager({name: Auditor()}).owner(name)
+        owner = PluginManager({name: Auditor()}).owner_bits(name)
         if owner in seen:
             return seen[owner], name
         seen[owner] = name

@@ -15,14 +15,14 @@ from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.pipeline.field import register
 from k8s_ovs.pipeline.tables import EXTERNAL, REMOTE, ROUTE, VERDICT
 from k8s_ovs.plugin import Flow, Goto, Pod, Table, View, any_packet, hook, ip
-from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Record, Tag, World
+from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, SUBNETS, Record, Tag, World
 from k8s_ovs.reconcile.reconciler import Reconciler
-from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, Holder, Subject
+from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, FlowOwner, Subject
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host, sample_pod, sample_world
 
 Changes = dict[tuple[str, str], Record | None]
-Held = dict[Holder, set[int]]
+Held = dict[FlowOwner, set[int]]
 
 TENANTS = "tenants"
 NOTES = "notes"
@@ -98,9 +98,9 @@ def started(
 
 def held(reconciler: Reconciler) -> Held:
     found: Held = {}
-    for flow, holders in reconciler.book.flows():
-        for holder in holders:
-            found.setdefault(holder, set()).add(flow.cookie)
+    for flow, owners in reconciler.desired.flows():
+        for owner in owners:
+            found.setdefault(owner, set()).add(flow.cookie)
     return found
 
 
@@ -164,13 +164,13 @@ def test_nothing_is_computed_before_configuration_and_place_are_known() -> None:
     for kind in (PODS, SUBNETS, CONFIG):
         reconciler.update({(kind, key): record for key, record in world.of(kind).items()})
         assert reconciler.compute() == []
-        assert len(reconciler.book) == 0
-    reconciler.update({(HERE, ""): world.of(HERE)[""]})
+        assert len(reconciler.desired) == 0
+    reconciler.update({(LOCAL_NODE, ""): world.of(LOCAL_NODE)[""]})
     reconciler.compute()
     fresh = Reconciler(reconciler.manager, world)
     fresh.compute()
     assert held(reconciler) == held(fresh)
-    assert Holder(CORE, Subject(POD, "veth1")) in held(reconciler)
+    assert FlowOwner(CORE, Subject(POD, "veth1")) in held(reconciler)
 
 
 def test_nothing_new_computes_nothing() -> None:
@@ -221,7 +221,7 @@ def test_only_the_subjects_that_a_change_concerns_are_asked(
 def test_a_record_that_was_looked_for_in_vain_counts_when_it_comes() -> None:
     noting = Noting()
     reconciler = started(noting, namespaces={})
-    assert Holder(CORE, Subject(POD, "veth1")) not in held(reconciler)
+    assert FlowOwner(CORE, Subject(POD, "veth1")) not in held(reconciler)
     reconciler.update(record_change(TENANTS, "default", 7))
     reconciler.compute()
     assert held(reconciler) == held(started(Noting()))
@@ -231,12 +231,12 @@ def test_a_pod_whose_tenant_is_no_longer_known_has_no_flows() -> None:
     reconciler = started(Noting())
     reconciler.update(record_change(TENANTS, "default", None))
     reconciler.compute()
-    assert {holder.subject.kind for holder in held(reconciler)} == {NETWORK, NODE}
+    assert {owner.subject.kind for owner in held(reconciler)} == {NETWORK, NODE}
 
 
 def test_a_tenants_flows_go_with_its_last_pod() -> None:
     reconciler = started(Noting())
-    tenant = Holder("mode", Subject(TENANT, "7"))
+    tenant = FlowOwner("mode", Subject(TENANT, "7"))
     reconciler.update(pod_change(1, None))
     reconciler.compute()
     assert tenant in held(reconciler)
@@ -251,7 +251,7 @@ def test_a_plugin_that_raises_keeps_its_last_good_flows_is_named_and_recovers() 
     reconciler.update(record_change(NOTES, "pod1", "10.1.0.0/16"))
     reconciler.compute()
     good = held(reconciler)
-    own = Holder("noting", Subject(POD, "veth1"))
+    own = FlowOwner("noting", Subject(POD, "veth1"))
     assert own in good
 
     reconciler.update(record_change(NOTES, "pod1", "raise"))
@@ -265,7 +265,7 @@ def test_a_plugin_that_raises_keeps_its_last_good_flows_is_named_and_recovers() 
     # It is told once, and the others follow what changes.
     reconciler.update({(PODS, "veth1"): Record(evolve(sample_pod(1), ofport=150))})
     assert reconciler.compute() == []
-    core = Holder(CORE, Subject(POD, "veth1"))
+    core = FlowOwner(CORE, Subject(POD, "veth1"))
     assert held(reconciler)[core] != good[core]
     assert held(reconciler)[own] == good[own]
 
@@ -284,7 +284,7 @@ def test_a_pod_that_goes_takes_its_failure_and_its_flows_along() -> None:
     reconciler.update(pod_change(1, None))
     assert reconciler.compute() == []
     assert reconciler.failures == []
-    assert not any(holder.subject == Subject(POD, "veth1") for holder in held(reconciler))
+    assert not any(owner.subject == Subject(POD, "veth1") for owner in held(reconciler))
 
 
 def test_a_mode_that_raises_leaves_the_pods_all_their_flows() -> None:
@@ -299,8 +299,8 @@ def test_a_mode_that_raises_leaves_the_pods_all_their_flows() -> None:
     reconciler.update(record_change(TENANTS, "default", 8))
     assert reconciler.compute() == []
     assert reconciler.failures == []
-    assert Holder("mode", Subject(TENANT, "8")) in held(reconciler)
-    assert Holder("mode", Subject(TENANT, "7")) not in held(reconciler)
+    assert FlowOwner("mode", Subject(TENANT, "8")) in held(reconciler)
+    assert FlowOwner("mode", Subject(TENANT, "7")) not in held(reconciler)
 
 
 class Strange:
@@ -320,7 +320,7 @@ def test_a_flow_that_cannot_be_written_is_a_failure_of_its_plugin() -> None:
         f"plugin strange: pod_flows of {port}: no table named NOWHERE is in the pipeline"
         for port in ("veth1", "veth2")
     ]
-    assert not any(holder.plugin == "strange" for holder in held(reconciler))
+    assert not any(owner.plugin == "strange" for owner in held(reconciler))
 
 
 class Diverting:
@@ -342,7 +342,7 @@ def test_a_conflict_names_both_and_ends_when_the_other_flow_goes() -> None:
         "plugin diverting: node 192.168.0.12: a flow has the same table, priority and match as "
         "one of core for node 192.168.0.12: the latter stands"
     )
-    assert len(held(reconciler)[Holder("diverting", Subject(NODE, "192.168.0.12"))]) == 1
+    assert len(held(reconciler)[FlowOwner("diverting", Subject(NODE, "192.168.0.12"))]) == 1
     reconciler.update({(NOTES, "divert"): None})
     assert reconciler.compute() == []
     assert reconciler.failures == []
@@ -366,9 +366,9 @@ def test_a_flow_that_was_in_conflict_stands_once_the_other_subject_is_gone() -> 
 
 def test_what_the_switch_refuses_is_a_failure_until_its_subject_is_computed_again() -> None:
     reconciler = started(Noting())
-    pod = Holder(CORE, Subject(POD, "veth1"))
+    pod = FlowOwner(CORE, Subject(POD, "veth1"))
     refused = min(held(reconciler)[pod])
-    reconciler.book.refuse([refused], "OFPBAC_BAD_OUT_PORT")
+    reconciler.desired.refuse([refused], "OFPBAC_BAD_OUT_PORT")
     assert reconciler.note_refused() == ["plugin core: pod veth1: OFPBAC_BAD_OUT_PORT"]
     assert reconciler.note_refused() == []
     assert len(reconciler.failures) == 1

@@ -13,11 +13,11 @@ import k8s_ovs
 from k8s_ovs.hooks.manager import Failure, PluginManager, load_plugins
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.plugin import PodRequest, Rates, Refuse, View, Wait
-from k8s_ovs.plugin.view import HERE, QUARANTINE, SIGHTS
+from k8s_ovs.plugin.view import CONNECTED, LOCAL_NODE, QUARANTINE
 from k8s_ovs_shaping import Shaping
 from k8s_ovs_shaping.bandwidth import BANDWIDTHS, Bandwidth
 from k8s_ovs_subnet import SingleTenant
-from k8s_ovs_testing.world import sample_config, sample_here, sample_pod, sample_world
+from k8s_ovs_testing.world import sample_config, sample_local_node, sample_pod, sample_world
 
 NAME = "k8s-ovs-shaping"
 MODES = ("k8s-ovs-subnet", "k8s-ovs-multitenant")
@@ -37,17 +37,17 @@ def seen(
     record: Bandwidth | None = None,
     *,
     problem: str | None = None,
-    in_sight: bool | None = True,
+    connected: bool | None = True,
     meters: int = 1000,
     unenforced: Any = None,
 ) -> View:
     """A view in which the API server says this of pod 1. unenforced: BandwidthUnenforced."""
     key = POD.identity
     records: dict[str, Mapping[str, Any]] = {
-        HERE: {"": evolve(sample_here(), meters=meters)},
+        LOCAL_NODE: {"": evolve(sample_local_node(), meters=meters)},
         BANDWIDTHS: {} if record is None else {key: record},
         QUARANTINE: {} if problem is None else {f"{BANDWIDTHS}/{key}": problem},
-        SIGHTS: {} if in_sight is None else {BANDWIDTHS: in_sight},
+        CONNECTED: {} if connected is None else {BANDWIDTHS: connected},
     }
     extra = {} if unenforced is None else {"BandwidthUnenforced": unenforced}
     return MANAGER.view(sample_world(records=records, config=sample_config(extra=extra)))
@@ -62,24 +62,24 @@ class TestAdmission:
         assert SHAPING.admit_pod(seen(asked(Rates())), REQUEST) is None
         assert SHAPING.admit_pod(seen(asked()), evolve(REQUEST, uid="")) is None
 
-    @pytest.mark.parametrize("in_sight", [True, None])
+    @pytest.mark.parametrize("connected", [True, None])
     @pytest.mark.parametrize("record", [None, asked(uid="the one before it")])
     def test_one_that_is_not_known_yet_waits(
-        self, record: Bandwidth | None, in_sight: bool | None
+        self, record: Bandwidth | None, connected: bool | None
     ) -> None:
-        answer = SHAPING.admit_pod(seen(record, in_sight=in_sight), REQUEST)
+        answer = SHAPING.admit_pod(seen(record, connected=connected), REQUEST)
         assert answer == Wait("pod default/pod1 as the API server has it")
 
     @pytest.mark.parametrize("record", [None, asked(uid="the one before it")])
     def test_while_the_api_server_is_away_it_does_not_wait(self, record: Bandwidth | None) -> None:
-        assert SHAPING.admit_pod(seen(record, in_sight=False), REQUEST) is None
+        assert SHAPING.admit_pod(seen(record, connected=False), REQUEST) is None
 
-    @pytest.mark.parametrize("in_sight", [True, False, None])
+    @pytest.mark.parametrize("connected", [True, False, None])
     @pytest.mark.parametrize("last_good", [None, asked()])
     def test_annotations_that_make_no_sense_are_refused_in_their_words(
-        self, last_good: Bandwidth | None, in_sight: bool | None
+        self, last_good: Bandwidth | None, connected: bool | None
     ) -> None:
-        view = seen(last_good, problem=PROBLEM, in_sight=in_sight)
+        view = seen(last_good, problem=PROBLEM, connected=connected)
         assert SHAPING.admit_pod(view, REQUEST) == Refuse(PROBLEM)
 
     def test_who_waits_is_asked_again_when_any_of_that_changes(self) -> None:
@@ -89,7 +89,7 @@ class TestAdmission:
         assert view.reads == {
             (BANDWIDTHS, key),
             (QUARANTINE, f"{BANDWIDTHS}/{key}"),
-            (SIGHTS, BANDWIDTHS),
+            (CONNECTED, BANDWIDTHS),
         }
 
 
@@ -99,11 +99,11 @@ class TestLink:
         assert settings is not None
         assert (settings.rates, settings.mtu, settings.routes) == (LIMITS, None, ())
 
-    @pytest.mark.parametrize("in_sight", [True, False, None])
-    def test_while_nothing_is_known_of_it_it_keeps_its_limits(self, in_sight: bool | None) -> None:
+    @pytest.mark.parametrize("connected", [True, False, None])
+    def test_while_nothing_is_known_of_it_it_keeps_its_limits(self, connected: bool | None) -> None:
         given = evolve(POD, rates=Rates(1_000_000, None))
         for record in (None, asked(uid="another of its name")):
-            settings = SHAPING.pod_link(seen(record, in_sight=in_sight), given)
+            settings = SHAPING.pod_link(seen(record, connected=connected), given)
             assert settings is not None
             assert settings.rates == given.rates
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.tenant import GLOBAL_TENANT
 from k8s_ovs_multitenant import MultiTenant
-from k8s_ovs_multitenant.records import NETNAMESPACES, VNIDS
-from k8s_ovs_testing.model.fake_cluster import Town
+from k8s_ovs_multitenant.records import NAMESPACE_VNIS, NETNAMESPACES
+from k8s_ovs_testing.model.fake_cluster import FakeCluster
 from k8s_ovs_testing.model.networks import Networks
 
 MANAGER = PluginManager({"k8s-ovs-multitenant": MultiTenant()})
@@ -27,28 +27,28 @@ steps = st.one_of(
 )
 
 
-def carry_out(town: Town, networks: Networks, step: tuple[str, ...]) -> None:
+def carry_out(fake: FakeCluster, networks: Networks, step: tuple[str, ...]) -> None:
     """One step of a person's, and what should come of it."""
     verb, name = (*step, "")[:2]
     if verb == "restart":
-        town.restart()
+        fake.restart()
     elif verb == "create":
         if name not in networks.of:
             networks.first(name)
-        town.create(name)
+        fake.create(name)
     elif name not in networks.of:
         return
     elif verb == "delete":
-        town.delete(name)
+        fake.delete(name)
         networks.gone(name)
     elif verb == "remove":
-        town.put(NETNAMESPACES, name, None)
+        fake.put(NETNAMESPACES, name, None)
         networks.first(name)
     elif verb.startswith("spoil"):
-        town.put(NETNAMESPACES if verb == "spoil" else VNIDS, name, b"?")
+        fake.put(NETNAMESPACES if verb == "spoil" else NAMESPACE_VNIS, name, b"?")
     else:
         target = (*step, "")[2]
-        town.ask(name, verb, target)
+        fake.ask(name, verb, target)
         networks.asked(name, verb, target)
 
 
@@ -57,15 +57,15 @@ def carry_out(town: Town, networks: Networks, step: tuple[str, ...]) -> None:
 def test_whatever_happens_two_share_a_network_only_if_they_were_joined(
     sequence: list[tuple[str, ...]], restarts: bool
 ) -> None:
-    town, networks = Town(MANAGER), Networks()
+    fake, networks = FakeCluster(MANAGER), Networks()
     for step in [*(("create", name) for name in NAMES), *sequence]:
-        carry_out(town, networks, step)
-        town.settle()
+        carry_out(fake, networks, step)
+        fake.settle()
         if restarts:
-            town.restart()
-        found, vnids = town.net_ids(), town.vnids()
-        assert found.keys() == vnids.keys() == networks.of.keys()
-        assert len(set(vnids.values())) == len(vnids)
+            fake.restart()
+        found, vnis = fake.net_ids(), fake.vnis()
+        assert found.keys() == vnis.keys() == networks.of.keys()
+        assert len(set(vnis.values())) == len(vnis)
         for one in found:
             assert (found[one] == GLOBAL_TENANT) == (networks.of[one] == GLOBAL_TENANT)
             for other in found:
@@ -79,13 +79,13 @@ def test_a_daemon_that_dies_between_two_writes_leaves_nothing_that_is_given_twic
     sequence: list[tuple[tuple[str, ...], int]],
 ) -> None:
     """After each step only so many writes come about, then another daemon goes on."""
-    town, networks = Town(MANAGER), Networks()
+    fake, networks = FakeCluster(MANAGER), Networks()
     for step, writes in sequence:
-        if step[0] in ("create", "delete") or (step[0] == "isolate" and step[1] in town.net_ids()):
-            carry_out(town, networks, step)
-        for each in town.wanted()[:writes]:
-            assert town.write(each)
-        own = [number for number in town.net_ids().values() if number != GLOBAL_TENANT]
+        if step[0] in ("create", "delete") or (step[0] == "isolate" and step[1] in fake.net_ids()):
+            carry_out(fake, networks, step)
+        for each in fake.wanted()[:writes]:
+            assert fake.write(each)
+        own = [number for number in fake.net_ids().values() if number != GLOBAL_TENANT]
         assert len(own) == len(set(own)), "nobody has joined"
-        assert len(set(town.vnids().values())) == len(town.vnids())
-        town.restart()
+        assert len(set(fake.vnis().values())) == len(fake.vnis())
+        fake.restart()

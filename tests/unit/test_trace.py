@@ -71,24 +71,24 @@ Datapath actions: 1,2
 
 
 def test_a_journey_goes_on_after_connection_tracking() -> None:
-    journey = parse_trace(TRACKED, SAMPLE_PIPELINE)
-    assert journey.tables == ("FIRST", "DETOUR", "SECOND")
-    assert [hop.cookie for hop in journey.hops][2] == 7
-    assert journey.hops[0].match == "ip"
-    assert journey.commits == (7,)
-    assert (journey.sent_to, journey.dropped_in) == (19, None)
-    assert journey.fields["reg2"] == "0x13"
+    traced = parse_trace(TRACKED, SAMPLE_PIPELINE)
+    assert traced.tables == ("FIRST", "DETOUR", "SECOND")
+    assert [hop.cookie for hop in traced.hops][2] == 7
+    assert traced.hops[0].match == "ip"
+    assert traced.commits == (7,)
+    assert (traced.sent_to, traced.dropped_in) == (19, None)
+    assert traced.fields["reg2"] == "0x13"
 
 
 def test_a_packet_that_no_flow_meets_is_dropped_there() -> None:
-    journey = parse_trace(UNMET, SAMPLE_PIPELINE)
-    assert (journey.sent_to, journey.dropped_in) == (None, "FIRST")
+    traced = parse_trace(UNMET, SAMPLE_PIPELINE)
+    assert (traced.sent_to, traced.dropped_in) == (None, "FIRST")
 
 
 def test_a_packet_does_not_leave_by_the_port_that_it_came_in_by() -> None:
-    journey = parse_trace(MIRRORED, SAMPLE_PIPELINE)
-    assert journey.ports == (19, 20)
-    assert (journey.sent_to, journey.dropped_in) == (None, None)
+    traced = parse_trace(MIRRORED, SAMPLE_PIPELINE)
+    assert traced.ports == (19, 20)
+    assert (traced.sent_to, traced.dropped_in) == (None, None)
 
 
 def test_a_switch_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ import pytest
 from typer.testing import Result
 
 from k8s_ovs.cli.uninstall.command import refusal, removals
-from k8s_ovs.cli.uninstall.inventory import Facts, OwnBridge, Places, bridge_of, run_files
+from k8s_ovs.cli.uninstall.inventory import HostPaths, Inventory, OwnBridge, bridge_of, run_files
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.install.cni_config import FILES, SOCKET, Style, cni_config
 from k8s_ovs.node.install.installer import install, installed
 from k8s_ovs.ovs.ovsdb.state import Bridge, Port
 
-PLACES = Places(Path("/bin"), Path("/net.d"), SOCKET, Path("/ovs"))
+PLACES = HostPaths(Path("/bin"), Path("/net.d"), SOCKET, Path("/ovs"))
 AWAY = Unavailable("no connection to ovsdb-server")
 POD = Pod(
     port="kovs1",
@@ -76,48 +76,48 @@ def test_whoever_is_not_root_is_told_so(
 
 
 def test_a_daemon_that_runs_is_in_the_way_whatever_is_forced() -> None:
-    reason = refusal(Facts(daemon=1861), force=True)
+    reason = refusal(Inventory(daemon=1861), force=True)
     assert "the daemon runs (process 1861)" in reason
     assert "systemctl disable --now k8s-ovs" in reason
 
 
 def test_of_a_daemon_in_another_container_no_number_is_told() -> None:
-    assert refusal(Facts(daemon=0), force=True).startswith("the daemon runs and would make")
+    assert refusal(Inventory(daemon=0), force=True).startswith("the daemon runs and would make")
 
 
 def test_pods_are_named_and_can_be_cut_off() -> None:
-    attached = Facts(bridge=OwnBridge(pods={"kovs1": "default/web", "kovs2": "default/db"}))
+    attached = Inventory(bridge=OwnBridge(pods={"kovs1": "default/web", "kovs2": "default/db"}))
     assert "attached to br0: pods default/db, default/web; drain" in refusal(attached, force=False)
     assert refusal(attached, force=True) == ""
 
 
 def test_ports_that_somebody_else_has_added_are_named() -> None:
-    attached = Facts(bridge=OwnBridge(others=("eth1",)))
+    attached = Inventory(bridge=OwnBridge(others=("eth1",)))
     assert "by somebody else: port eth1; take" in refusal(attached, force=False)
     assert refusal(attached, force=True) == ""
 
 
 def test_devices_may_be_those_of_pods_while_nobody_can_be_asked() -> None:
-    blind = Facts(bridge=AWAY, devices=frozenset({"kovs1"}))
+    blind = Inventory(bridge=AWAY, devices=frozenset({"kovs1"}))
     assert refusal(blind, force=False).startswith("device kovs1 may be of pods that run")
     assert refusal(blind, force=True) == ""
-    assert refusal(Facts(bridge=AWAY), force=False) == ""
+    assert refusal(Inventory(bridge=AWAY), force=False) == ""
 
 
 def test_devices_that_no_port_has_are_not_in_the_way() -> None:
-    assert refusal(Facts(bridge=OwnBridge(), devices=frozenset({"kovs1"})), force=False) == ""
+    assert refusal(Inventory(bridge=OwnBridge(), devices=frozenset({"kovs1"})), force=False) == ""
 
 
 def test_what_the_runtime_reads_goes_first_and_the_directory_last() -> None:
     config, run_dir = Path("/net.d/80-k8s-ovs.conf"), SOCKET.parent
-    facts = Facts(
+    inventory = Inventory(
         bridge=OwnBridge(pods={"kovs1": "default/web"}),
         table=True,
         devices=frozenset({"kovs1", "kovs0"}),
         files=(config,),
         run_dir=run_dir,
     )
-    assert [each.things for each in removals(facts, PLACES)] == [
+    assert [each.things for each in removals(inventory, PLACES)] == [
         (str(config),),
         ("bridge br0", "port vxlan0", "port tun0", "port kovs1 of pod default/web"),
         ("device kovs0", "device kovs1"),
@@ -127,9 +127,9 @@ def test_what_the_runtime_reads_goes_first_and_the_directory_last() -> None:
 
 
 def test_what_could_not_be_asked_for_is_not_removed_and_not_forgotten() -> None:
-    facts = Facts(bridge=AWAY, table=AWAY)
-    assert list(removals(facts, PLACES)) == []
-    assert set(facts.unasked) == {"bridge br0", "nftables table k8s-ovs"}
+    inventory = Inventory(bridge=AWAY, table=AWAY)
+    assert list(removals(inventory, PLACES)) == []
+    assert set(inventory.unasked) == {"bridge br0", "nftables table k8s-ovs"}
 
 
 def test_a_bridge_is_ours_by_the_names_of_its_tables() -> None:

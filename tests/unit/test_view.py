@@ -9,9 +9,15 @@ import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.plugin import Kind, hook
-from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Read, Record, Tag, View, World
-from k8s_ovs_testing.world import sample_config, sample_here, sample_host, sample_pod, sample_world
+from k8s_ovs.plugin import RecordKind, hook
+from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, SUBNETS, Read, Record, Tag, View, World
+from k8s_ovs_testing.world import (
+    sample_config,
+    sample_host,
+    sample_local_node,
+    sample_pod,
+    sample_world,
+)
 
 
 def view_of(world: World) -> View:
@@ -37,7 +43,7 @@ def test_records_are_found_by_their_tag_and_only_those_are_read() -> None:
     ("look", "found", "read"),
     [
         (lambda view: view.config, sample_config(), (CONFIG, "")),
-        (lambda view: view.here, sample_here(), (HERE, "")),
+        (lambda view: view.local_node, sample_local_node(), (LOCAL_NODE, "")),
         (lambda view: view.subnet("192.168.0.12"), sample_host(2), (SUBNETS, "192.168.0.12")),
         (lambda view: view.subnet("192.168.0.99"), None, (SUBNETS, "192.168.0.99")),
         (
@@ -75,11 +81,11 @@ class Holding:
     """A plugin whose records keep parts of the network for somebody."""
 
     @hook
-    def kinds(self) -> Iterable[Kind]:
+    def kinds(self) -> Iterable[RecordKind]:
         def holds(value: str) -> IPv4Network | None:
             return IPv4Network(value) if value else None
 
-        return [Kind("leases", lambda _, data: data.decode(), str.encode, holds=holds)]
+        return [RecordKind("leases", lambda _, data: data.decode(), str.encode, holds=holds)]
 
 
 def test_what_is_not_known_yet_is_noted_and_says_so() -> None:
@@ -87,8 +93,8 @@ def test_what_is_not_known_yet_is_noted_and_says_so() -> None:
     with pytest.raises(LookupError, match="config of this network is not known yet"):
         _ = view.config
     with pytest.raises(LookupError, match="here of this network is not known yet"):
-        _ = view.here
-    assert view.reads == {(CONFIG, ""), (HERE, "")}
+        _ = view.local_node
+    assert view.reads == {(CONFIG, ""), (LOCAL_NODE, "")}
 
 
 def test_a_changed_world_leaves_the_old_one_as_it_was() -> None:

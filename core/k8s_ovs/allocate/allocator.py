@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from k8s_ovs.allocate.election import Seat, SeatToken
+from k8s_ovs.allocate.election import LeaderElection, LeaderToken
 from k8s_ovs.errors import K8sOvsError, PluginError, Unavailable
 from k8s_ovs.hooks.manager import Failure, PluginManager
 from k8s_ovs.observe.etcd.client import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
-from k8s_ovs.plugin.hooks import Allocation, Event, Kind, Problem, Write
+from k8s_ovs.plugin.hooks import Allocation, Event, Problem, RecordKind, Write
 from k8s_ovs.plugin.view import CONFIG, QUARANTINE, REQUESTS, Record, World
 
 __all__ = ["GRACE", "HOLD_DOWN", "Allocator"]
@@ -48,7 +48,7 @@ class Allocator:
         self,
         etcd: Etcd,
         base: str,
-        seat: Seat,
+        election: LeaderElection,
         *,
         hold_down: float = HOLD_DOWN,
         grace: float = GRACE,
@@ -56,11 +56,11 @@ class Allocator:
     ) -> None:
         self._etcd = etcd
         self._base = base
-        self._seat = seat
+        self._election = election
         self._hold_down = hold_down
         self._grace = grace
         self._publish = publish
-        self._term: SeatToken | None = None
+        self._term: LeaderToken | None = None
         self._term_began = 0.0
         self._offered: tuple[World, PluginManager] | None = None
         self._wake = threading.Event()
@@ -95,7 +95,7 @@ class Allocator:
 
         Raises Unavailable where etcd is away.
         """
-        token = self._seat.token
+        token = self._election.token
         if self._offered is None or token is None:
             self._problems = ()
             self._seen, self._ours = World(), {}
@@ -130,7 +130,7 @@ class Allocator:
 
     def _carry_out(
         self,
-        token: SeatToken,
+        token: LeaderToken,
         manager: PluginManager,
         plugin: str,
         wanted: Iterable[Allocation | Problem],
@@ -152,7 +152,7 @@ class Allocator:
         return settled
 
     def _write(
-        self, token: SeatToken, manager: PluginManager, plugin: str, wanted: Allocation
+        self, token: LeaderToken, manager: PluginManager, plugin: str, wanted: Allocation
     ) -> bool:
         begin = time.monotonic()
         compares: list[Compare] = [token.compare()]
@@ -177,7 +177,7 @@ class Allocator:
         )
         return result.succeeded
 
-    def _remember(self, kind: Kind, write: Write, revision: int) -> None:
+    def _remember(self, kind: RecordKind, write: Write, revision: int) -> None:
         record = None if write.value is None else kind.record(write.value, revision)
         self._ours[write.kind, write.key] = (record, revision)
 

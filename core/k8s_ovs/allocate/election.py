@@ -19,7 +19,7 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Absent, CreatedAt, Etcd, Get, Put
 
-__all__ = ["Seat", "SeatToken"]
+__all__ = ["LeaderElection", "LeaderToken"]
 
 _log = structlog.get_logger(__name__)
 
@@ -28,7 +28,7 @@ _LOOK_EVERY = 2.0
 
 
 @frozen
-class SeatToken:
+class LeaderToken:
     """Proof of one term in the seat; the next holder's key has another create_revision."""
 
     key: str
@@ -41,12 +41,12 @@ class SeatToken:
 
 @frozen
 class _Term:
-    token: SeatToken
+    token: LeaderToken
     lease: int
     ends: float
 
 
-class Seat:
+class LeaderElection:
     """A thread that campaigns for the seat and, once in it, keeps it until stop().
 
     key: the seat in etcd; its value is {"holder": holder}.
@@ -58,22 +58,22 @@ class Seat:
         self,
         etcd: Etcd,
         key: str,
-        holder: str,
+        identity: str,
         ttl: int = 10,
-        on_change: Callable[[SeatToken | None], None] | None = None,
+        on_change: Callable[[LeaderToken | None], None] | None = None,
     ) -> None:
         self._etcd = etcd
         self._key = key
-        self._holder = holder
+        self._identity = identity
         self._ttl = ttl
         self._on_change = on_change
         self._term: _Term | None = None
-        self._told: SeatToken | None = None
+        self._told: LeaderToken | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"seat {key}", daemon=True)
 
     @property
-    def token(self) -> SeatToken | None:
+    def token(self) -> LeaderToken | None:
         """None when the seat is another's, or the lease may have run out unrenewed."""
         term = self._term
         return term.token if term and time.monotonic() < term.ends else None
@@ -95,7 +95,7 @@ class Seat:
                 wait = self._step()
                 backoff.reset()
             except K8sOvsError as error:
-                _log.warning("seat unsure", key=self._key, node=self._holder, reason=str(error))
+                _log.warning("seat unsure", key=self._key, node=self._identity, reason=str(error))
                 wait = backoff.wait()
             self._tell()
             self._stopped.wait(wait)
@@ -116,16 +116,16 @@ class Seat:
     def _taken(self) -> _Term | None:
         asked = time.monotonic()
         lease = self._etcd.lease(self._ttl)
-        value = json.dumps({"holder": self._holder}).encode()
+        value = json.dumps({"holder": self._identity}).encode()
         result = self._etcd.txn(
             [Absent(self._key)], [Put(self._key, value, lease)], [Get(self._key)]
         )
         if result.succeeded:
-            return _Term(SeatToken(self._key, result.revision), lease, asked + self._ttl)
+            return _Term(LeaderToken(self._key, result.revision), lease, asked + self._ttl)
         # A repeated transaction finds what its first, unanswered attempt wrote.
         found = result.found[0]
         if found is not None and found.lease == lease:
-            return _Term(SeatToken(self._key, found.create_revision), lease, asked + self._ttl)
+            return _Term(LeaderToken(self._key, found.create_revision), lease, asked + self._ttl)
         self._etcd.revoke(lease)
         return None
 
@@ -156,7 +156,7 @@ class Seat:
         _log.info(
             "seat taken" if token else "seat lost",
             key=self._key,
-            node=self._holder,
+            node=self._identity,
             revision=token.create_revision if token else None,
         )
         if self._on_change is None:
@@ -165,4 +165,4 @@ class Seat:
             self._on_change(token)
         except Exception:
             # A fault in the listener must not end the campaign.
-            _log.exception("seat listener failed", key=self._key, node=self._holder)
+            _log.exception("seat listener failed", key=self._key, node=self._identity)

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from ipaddress import IPv4Network
 
 from k8s_ovs.model.codec import encode
-from k8s_ovs.model.node import Here, kube_node
+from k8s_ovs.model.node import LocalNode, kube_node
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import GLOBAL_TENANT
@@ -51,10 +51,10 @@ from k8s_ovs.pipeline.tables import (
     TUNNEL_IN,
     VIRTUAL_MAC,
 )
-from k8s_ovs.plugin.hooks import Resource, hook
+from k8s_ovs.plugin.hooks import KubeResource, hook
 from k8s_ovs.plugin.view import NODES, View
 
-__all__ = ["Road"]
+__all__ = ["Forwarding"]
 
 # Read once: while the package is being upgraded there is none to be found.
 _VERSION = version("k8s-ovs")
@@ -71,41 +71,41 @@ def mac(text: str) -> int:
     return int(text.replace(":", ""), 16)
 
 
-class Road:
+class Forwarding:
     """Hooks of the core. added_tables: those of plugins, which end in a hop on, not in a drop."""
 
     added_tables: tuple[Table, ...] = ()
 
     @hook
-    def resources(self) -> Iterable[Resource]:
-        return [Resource(NODES, "/api/v1/nodes", kube_node)]
+    def resources(self) -> Iterable[KubeResource]:
+        return [KubeResource(NODES, "/api/v1/nodes", kube_node)]
 
     @hook
     def network_flows(self, view: View) -> Iterable[Flow]:
-        here = view.here
+        local_node = view.local_node
         network = view.config.network
         yield from (Flow(table, 0, any_packet()) for table in CORE_TABLES)
         for table in self.added_tables:
             yield Flow(table, 0, any_packet(), [Goto(target) for target in table.onward])
-        yield from _classify(here)
-        yield from _node_in(here, network)
-        yield from _route(here, network, view.config.service_network)
+        yield from _classify(local_node)
+        yield from _node_in(local_node, network)
+        yield from _route(local_node, network, view.config.service_network)
         yield _arp(network)
-        yield Flow(SERVICE, 100, ip(), _to_node(here))
-        yield from _return(here)
-        yield from _external(here, view.config.vxlan_port)
+        yield Flow(SERVICE, 100, ip(), _to_node(local_node))
+        yield from _return(local_node)
+        yield from _external(local_node, view.config.vxlan_port)
         yield _note(encode(view.config))
 
     @hook
     def node_flows(self, view: View, node: HostSubnet) -> Iterable[Flow]:
-        here = view.here
-        if node.subnet is None or node.subnet.overlaps(here.subnet):
+        local_node = view.local_node
+        if node.subnet is None or node.subnet.overlaps(local_node.subnet):
             return
         tenant = Move(FIELDS["tun_id"], _SRC_TENANT)
         yield Flow(
             TUNNEL_IN,
             100,
-            ip(tun_src=node.host_ip, ip_dst=here.subnet),
+            ip(tun_src=node.host_ip, ip_dst=local_node.subnet),
             [tenant, Goto("ROUTE")],
         )
         yield Flow(
@@ -115,7 +115,7 @@ class Road:
             [
                 Move(_SRC_TENANT, FIELDS["tun_id"]),
                 SetField(FIELDS["tun_dst"], int(node.host_ip)),
-                Output(here.tunnel_port),
+                Output(local_node.tunnel_port),
             ],
         )
 
@@ -146,12 +146,12 @@ class Road:
         )
 
 
-def _classify(here: Here) -> Iterable[Flow]:
+def _classify(local_node: LocalNode) -> Iterable[Flow]:
     # Pods have no IPv6 address; what they say in IPv6 could only deceive others (RFC 6104).
     yield Flow(CLASSIFY, 300, ipv6())
-    yield Flow(CLASSIFY, 200, ip(in_port=here.tunnel_port), [Goto("TUNNEL_IN")])
-    yield Flow(CLASSIFY, 200, arp(in_port=here.tunnel_port))
-    yield Flow(CLASSIFY, 200, any_packet(in_port=here.node_port), [Goto("NODE_IN")])
+    yield Flow(CLASSIFY, 200, ip(in_port=local_node.tunnel_port), [Goto("TUNNEL_IN")])
+    yield Flow(CLASSIFY, 200, arp(in_port=local_node.tunnel_port))
+    yield Flow(CLASSIFY, 200, any_packet(in_port=local_node.node_port), [Goto("NODE_IN")])
     yield Flow(CLASSIFY, 100, any_packet(), [Goto("POD_IN")])
 
 
@@ -170,9 +170,9 @@ def _pod_in(pod: Pod, speaks_as: SetField) -> Iterable[Flow]:
     )
 
 
-def _node_in(here: Here, network: IPv4Network) -> Iterable[Flow]:
+def _node_in(local_node: LocalNode, network: IPv4Network) -> Iterable[Flow]:
     is_node: list[Action] = [SetField(_SRC_TENANT, GLOBAL_TENANT), Goto("ROUTE")]
-    yield Flow(NODE_IN, 200, ip(ip_src=here.gateway, ip_dst=network), is_node)
+    yield Flow(NODE_IN, 200, ip(ip_src=local_node.gateway, ip_dst=network), is_node)
     # A cluster address that is neither the node's nor a running pod's (pods have flows of higher
     # priority) must not pass as the node.
     yield Flow(NODE_IN, 150, ip(ip_src=network))
@@ -180,10 +180,10 @@ def _node_in(here: Here, network: IPv4Network) -> Iterable[Flow]:
     yield Flow(NODE_IN, 100, arp(), [Goto("ARP")])
 
 
-def _route(here: Here, network: IPv4Network, services: IPv4Network) -> Iterable[Flow]:
-    yield Flow(ROUTE, 300, ip(ip_dst=here.gateway), [Goto("EXTERNAL")])
+def _route(local_node: LocalNode, network: IPv4Network, services: IPv4Network) -> Iterable[Flow]:
+    yield Flow(ROUTE, 300, ip(ip_dst=local_node.gateway), [Goto("EXTERNAL")])
     yield Flow(ROUTE, 250, ip(ip_dst=_NOT_UNICAST))
-    yield Flow(ROUTE, 200, ip(ip_dst=here.subnet), [Goto("POD_OUT")])
+    yield Flow(ROUTE, 200, ip(ip_dst=local_node.subnet), [Goto("POD_OUT")])
     yield Flow(ROUTE, 100, ip(ip_dst=network), [Goto("REMOTE")])
     yield Flow(ROUTE, 100, ip(ip_dst=services), [Goto("SERVICE")])
     yield Flow(ROUTE, 50, ip(), [Goto("EXTERNAL")])
@@ -209,23 +209,23 @@ def _arp(network: IPv4Network) -> Flow:
     )
 
 
-def _return(here: Here) -> Iterable[Flow]:
+def _return(local_node: LocalNode) -> Iterable[Flow]:
     deliver = [Output(_OUT_PORT)]
     # What the node sends has been through its translation already.
-    yield Flow(RETURN, 300, any_packet(in_port=here.node_port), deliver)
+    yield Flow(RETURN, 300, any_packet(in_port=local_node.node_port), deliver)
     yield Flow(RETURN, 200, ip(ct_state="-trk"), [Ct(SERVICE_ZONE, table="RETURN")])
-    yield Flow(RETURN, 200, ip(ct_state="+trk+rpl", ct_mark=SERVICE_MARK), _to_node(here))
+    yield Flow(RETURN, 200, ip(ct_state="+trk+rpl", ct_mark=SERVICE_MARK), _to_node(local_node))
     yield Flow(RETURN, 100, ip(ct_state="+trk"), deliver)
 
 
-def _external(here: Here, vxlan_port: int) -> Iterable[Flow]:
+def _external(local_node: LocalNode, vxlan_port: int) -> Iterable[Flow]:
     # A pod that could speak VXLAN to a node could speak as any tenant.
     yield Flow(EXTERNAL, 200, udp(udp_dst=vxlan_port))
-    yield Flow(EXTERNAL, 100, ip(), _to_node(here))
+    yield Flow(EXTERNAL, 100, ip(), _to_node(local_node))
 
 
-def _to_node(here: Here) -> list[SetField | Output]:
-    return [SetField(FIELDS["eth_dst"], mac(here.mac)), Output(here.node_port)]
+def _to_node(local_node: LocalNode) -> list[SetField | Output]:
+    return [SetField(FIELDS["eth_dst"], mac(local_node.mac)), Output(local_node.node_port)]
 
 
 def _note(config: bytes) -> Flow:

@@ -18,7 +18,7 @@ from attrs import evolve, field, frozen
 from k8s_ovs.model.codec import decode, encode, named
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
-from k8s_ovs.plugin.hooks import Allocation, Kind, Problem, Write, hook
+from k8s_ovs.plugin.hooks import Allocation, Problem, RecordKind, Write, hook
 from k8s_ovs.plugin.view import GIVEN, SUBNETS, View
 
 __all__ = ["NODE_SUBNETS", "Given", "NodeSubnets"]
@@ -39,16 +39,16 @@ class NodeSubnets:
     """Hooks of the core that give and take back subnets."""
 
     @hook
-    def kinds(self) -> Iterable[Kind]:
+    def kinds(self) -> Iterable[RecordKind]:
         return [
-            Kind(
+            RecordKind(
                 SUBNETS,
                 partial(decode, HostSubnet),
                 encode,
                 asks=lambda record: record.assign,
                 holds=lambda record: record.subnet,
             ),
-            Kind(GIVEN, partial(decode, Given), encode),
+            RecordKind(GIVEN, partial(decode, Given), encode),
         ]
 
     @hook
@@ -131,8 +131,8 @@ def _nodes_by_address(
 
 
 def _standing(node: KubeNode, given: Mapping[str, Given]) -> tuple[bool, str]:
-    here = given.get(str(node.address))
-    return here is None or here.host != node.name, node.name
+    given_to = given.get(str(node.address))
+    return given_to is None or given_to.host != node.name, node.name
 
 
 def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
@@ -222,10 +222,10 @@ def _wanted(
 def _joined(
     view: View, name: str, address: str, record: HostSubnet | None, subnet: IPv4Network
 ) -> Allocation:
-    asked: HostSubnet | None = view.request(SUBNETS, address)
-    new = asked or record or HostSubnet(name, IPv4Address(address))
+    request: HostSubnet | None = view.request(SUBNETS, address)
+    new = request or record or HostSubnet(name, IPv4Address(address))
     # Nodes have subnets of one size, from the lowest one up.
-    refused = asked is not None and (asked.subnet or asked.host_subnet_length) is not None
+    refused = request is not None and (request.subnet or request.host_subnet_length) is not None
     whole = evolve(
         new,
         host_ip=IPv4Address(address),

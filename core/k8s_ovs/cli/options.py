@@ -23,7 +23,7 @@ __all__ = [
     "CniStyle",
     "ConfDir",
     "Endpoints",
-    "EtcdPlace",
+    "EtcdLocation",
     "KeyFile",
     "OvsRunDir",
     "Password",
@@ -102,7 +102,7 @@ CniStyle = Annotated[
 
 
 @frozen
-class EtcdPlace:
+class EtcdLocation:
     """Where the network's records are, as the `--etcd-...` options say it."""
 
     settings: EtcdSettings
@@ -124,12 +124,12 @@ def etcd_settings(  # noqa: PLR0917 - six flags, in the order of --help
 def with_etcd(command: Callable[..., None]) -> Callable[..., None]:
     """A command that takes an EtcdPlace as `etcd`, with the `--etcd-...` options in its place."""
     own = inspect.signature(command, eval_str=True)
-    options = inspect.signature(_etcd_place, eval_str=True).parameters
+    options = inspect.signature(_etcd_location, eval_str=True).parameters
 
     @wraps(command)
     def run(**given: Any) -> None:
-        place = _etcd_place(**{name: given.pop(name) for name in options})
-        command(**given, etcd=place)
+        location = _etcd_location(**{name: given.pop(name) for name in options})
+        command(**given, etcd=location)
 
     parameters = [each for name, each in own.parameters.items() if name != "etcd"]
     # What typer makes options from.
@@ -137,7 +137,7 @@ def with_etcd(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _etcd_place(
+def _etcd_location(
     *,
     etcd_endpoints: Endpoints = "http://127.0.0.1:2379",
     etcd_prefix: Prefix = "/k8s.ovs.com/ovs/network",
@@ -146,8 +146,8 @@ def _etcd_place(
     etcd_keyfile: KeyFile = None,
     etcd_username: Username = None,
     etcd_password: Password = None,
-) -> EtcdPlace:
+) -> EtcdLocation:
     settings = etcd_settings(
         etcd_endpoints, etcd_cafile, etcd_certfile, etcd_keyfile, etcd_username, etcd_password
     )
-    return EtcdPlace(settings, etcd_prefix.rstrip("/"))
+    return EtcdLocation(settings, etcd_prefix.rstrip("/"))

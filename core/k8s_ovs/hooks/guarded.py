@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 from attrs import evolve
 
 from k8s_ovs.errors import InvalidRecord, PluginError
-from k8s_ovs.plugin.hooks import Kind, Resource
+from k8s_ovs.plugin.hooks import KubeResource, RecordKind
 
 __all__ = ["guarded_kind", "guarded_resource"]
 
 T = TypeVar("T")
 
 
-def guarded_kind(plugin: str, kind: Kind) -> Kind:
+def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
     """`kind` that raises InvalidRecord for what it cannot read and PluginError for what it cannot
     write, whatever the plugin raises."""
     return evolve(
@@ -29,7 +29,7 @@ def guarded_kind(plugin: str, kind: Kind) -> Kind:
     )
 
 
-def guarded_resource(plugin: str, resource: Resource) -> Resource:
+def guarded_resource(plugin: str, resource: KubeResource) -> KubeResource:
     """`resource` that raises InvalidRecord for what it cannot read, whatever the plugin raises."""
     decode: Callable[[str, Mapping[str, Any]], Any] = partial(_read, plugin, resource.decode)
     return evolve(resource, decode=decode)

@@ -16,14 +16,14 @@ import pluggy
 from attrs import frozen
 from stevedore.named import NamedExtensionManager
 
-from k8s_ovs.builtin.forwarding import Road
+from k8s_ovs.builtin.forwarding import Forwarding
 from k8s_ovs.builtin.node_subnets import NODE_SUBNETS, NodeSubnets
 from k8s_ovs.errors import PluginError
 from k8s_ovs.hooks.guarded import guarded_kind, guarded_resource
 from k8s_ovs.hooks.selection import chosen_plugins
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.model.tenant import MAX_NETID
+from k8s_ovs.model.tenant import MAX_TENANT_ID
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Pipeline, PipelineError, Table
 from k8s_ovs.pipeline.tables import CORE_TABLES
@@ -33,13 +33,13 @@ from k8s_ovs.plugin.hooks import (
     Allocation,
     Check,
     Hooks,
-    Kind,
+    KubeResource,
     LinkSettings,
     Metric,
     PodRequest,
     Problem,
+    RecordKind,
     Refuse,
-    Resource,
     Wait,
 )
 from k8s_ovs.plugin.view import RESERVED_KINDS, View, World
@@ -161,22 +161,22 @@ class PluginManager:
         Raises PluginError for hooks that do not exist, tables that do not fit, records that two
         declare.
         """
-        self._core = Road()
+        self._core = Forwarding()
         loaded = {CORE: self._core, NODE_SUBNETS: NodeSubnets(), **plugins}
         self.names = tuple(loaded)
         self.mode = next((name for name in plugins if hasattr(plugins[name], "tenant_of")), "")
         self._callers = _find_callers(loaded)
-        self._owners = _owners(self.names)
+        self._owner_bits = _owner_bits(self.names)
         self.pipeline = self._make_pipeline()
         #: All kinds of etcd records and all resources of Kubernetes, by name.
-        self.kinds: dict[str, Kind] = {}
-        self.resources: dict[str, Resource] = {}
+        self.kinds: dict[str, RecordKind] = {}
+        self.resources: dict[str, KubeResource] = {}
         self._declare_records()
         self._holders = {each.name: each.holds for each in self.kinds.values() if each.holds}
 
-    def owner(self, plugin: str) -> int:
+    def owner_bits(self, plugin: str) -> int:
         """The 16 bits that mark the flows of `plugin`."""
-        return self._owners[plugin]
+        return self._owner_bits[plugin]
 
     def view(self, world: World) -> View:
         """A view for one hook call."""
@@ -210,7 +210,10 @@ class PluginManager:
         wanted: Any = Allocation | Problem
         for plugin, caller in self._callers.get("allocations", ()):
             view = self.view(look())
-            yield plugin, _asked(plugin, caller, "allocations", "the network", wanted, view=view)
+            yield (
+                plugin,
+                _call_plugin(plugin, caller, "allocations", "the network", wanted, view=view),
+            )
 
     def status(self, view: View) -> Results[Mapping[str, Any]]:
         return list(self._call("status", "the network", Mapping, one=True, view=view))
@@ -243,11 +246,11 @@ class PluginManager:
                 raise PluginError(f"plugin {plugin}: {hook} {pod.identity}: {error!r}") from error
             if not number:
                 return None
-            if type(number[0]) is int and 0 <= number[0] <= MAX_NETID:
+            if type(number[0]) is int and 0 <= number[0] <= MAX_TENANT_ID:
                 return number[0]
             raise PluginError(
                 f"plugin {plugin}: {hook} {pod.identity} returned {number[0]!r}, "
-                f"expected 0 to {MAX_NETID}"
+                f"expected 0 to {MAX_TENANT_ID}"
             )
         raise PluginError("no mode is loaded")
 
@@ -256,7 +259,7 @@ class PluginManager:
     ) -> Iterator[tuple[str, Any]]:
         """(plugin, tuple of its results or Failure) for each plugin that has the hook."""
         for plugin, caller in self._callers.get(hook, ()):
-            yield plugin, _asked(plugin, caller, hook, subject, kind, one=one, **arguments)
+            yield plugin, _call_plugin(plugin, caller, hook, subject, kind, one=one, **arguments)
 
     def _declared(self, hook: str, kind: Any) -> Iterator[tuple[str, Any]]:
         """(plugin, what it declares), one at a time; raises PluginError where one raises."""
@@ -267,10 +270,13 @@ class PluginManager:
                 yield plugin, each
 
     def _declare_records(self) -> None:
-        declared = [*self._declared("kinds", Kind), *self._declared("resources", Resource)]
+        declared = [
+            *self._declared("kinds", RecordKind),
+            *self._declared("resources", KubeResource),
+        ]
         for plugin, each in sorted(declared, key=lambda pair: self.names.index(pair[0])):
             self._refuse_known(plugin, each.name)
-            if isinstance(each, Kind):
+            if isinstance(each, RecordKind):
                 self.kinds[each.name] = guarded_kind(plugin, each)
             else:
                 self.resources[each.name] = guarded_resource(plugin, each)
@@ -329,7 +335,7 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager) -> None:
         raise PluginError(f"plugin {name}: {error}; hooks are {', '.join(HOOK_NAMES)}") from error
 
 
-def _asked(
+def _call_plugin(
     plugin: str, caller: Any, hook: str, subject: str, kind: Any, *, one: bool = False, **words: Any
 ) -> tuple[Any, ...] | Failure:
     """A plugin's results. words: the hook's arguments."""
@@ -359,7 +365,7 @@ def _owner(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=2).digest(), "big")
 
 
-def _owners(names: Iterable[str]) -> dict[str, int]:
+def _owner_bits(names: Iterable[str]) -> dict[str, int]:
     """16 bits of each name's hash; raises PluginError where two plugins would share them."""
     owners: dict[str, int] = {}
     for name in names:

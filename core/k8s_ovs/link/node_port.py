@@ -134,12 +134,12 @@ def _missing_address(device: Device, link: NodeLink) -> Iterator[_Change]:
 
 def _route_changes(device: Device, link: NodeLink) -> Iterator[_Change]:
     """A route by a gateway is someone else's and stays."""
-    here = [each for each in device.routes if each.via is None]
-    own = {route.to for route in here if not route.automatic}
+    direct = [each for each in device.routes if each.via is None]
+    own = {route.to for route in direct if not route.automatic}
     for stale in sorted(own - set(link.routes)):
         what = f"remove route {stale} by {link.name}"
         yield _Change(what, "route", "del", _route(device, stale))
-    for to in sorted(set(link.routes) - {route.to for route in here}):
+    for to in sorted(set(link.routes) - {route.to for route in direct}):
         what = f"set route {to} by {link.name}"
         yield _Change(what, "route", "add", _route(device, to))
 

@@ -20,7 +20,7 @@ from k8s_ovs.errors import InvalidRecord
 
 __all__ = ["decode", "encode", "named", "parse_network"]
 
-Record = TypeVar("Record")
+T = TypeVar("T")
 
 #: What is expected of a field of each type.
 _WORDING = {
@@ -40,7 +40,7 @@ def named(json_name: str, **options: Any) -> Any:
     return attrs.field(metadata={"json": json_name}, **options)
 
 
-def decode(kind: type[Record], key: str, data: bytes) -> Record:
+def decode(kind: type[T], key: str, data: bytes) -> T:
     """The record in `data`, which was found under `key`.
 
     Raises InvalidRecord with key, field, found and expected.

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from k8s_ovs.errors import InvalidRecord
 
-__all__ = ["Here", "KubeNode", "kube_node"]
+__all__ = ["KubeNode", "LocalNode", "kube_node"]
 
 
 @frozen
@@ -22,7 +22,7 @@ class KubeNode:
 
 
 @frozen
-class Here:
+class LocalNode:
     """This node: its address on the underlay, its subnet, its own ports on the bridge.
 
     gateway: tun0's address, the first one of the subnet. mac: tun0's. mtu: of pods, bytes.

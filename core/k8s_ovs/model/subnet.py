@@ -92,20 +92,20 @@ def free_subnets(
 
 
 def request_problem(
-    key: str, asked: HostSubnet, config: NetworkConfig, taken: Mapping[IPv4Network, str]
+    key: str, request: HostSubnet, config: NetworkConfig, taken: Mapping[IPv4Network, str]
 ) -> str | None:
     """Why a record under `key` that asks for a subnet cannot be given one; None: it can.
 
     taken: what others have, with their keys.
     """
-    if (problem := _own_problem(key, asked, config)) is not None:
+    if (problem := _own_problem(key, request, config)) is not None:
         return problem
-    most, length = 32 - config.network.prefixlen, asked.host_subnet_length
+    most, length = 32 - config.network.prefixlen, request.host_subnet_length
     if length is not None and not 2 <= length <= most:
         return f"HostSubnetLength: found {length}, expected 2 to {most}"
     for other, owner in taken.items():
-        if asked.subnet is not None and other.overlaps(asked.subnet):
-            return _overlaps(asked.subnet, other, owner)
+        if request.subnet is not None and other.overlaps(request.subnet):
+            return _overlaps(request.subnet, other, owner)
     return None
 
 

@@ -9,13 +9,13 @@ from attrs import field, frozen
 
 from k8s_ovs.model.codec import named
 
-__all__ = ["GLOBAL_TENANT", "MAX_NETID", "NetNamespace"]
+__all__ = ["GLOBAL_TENANT", "MAX_TENANT_ID", "NetNamespace"]
 
 #: The tenant that reaches all others and is reached by them; nodes are in it.
 GLOBAL_TENANT = 0
 
 #: A NetID travels as a VXLAN network identifier, 24 bits (RFC 7348 section 5).
-MAX_NETID = 0xFFFFFF
+MAX_TENANT_ID = 0xFFFFFF
 
 
 @frozen
@@ -37,5 +37,5 @@ class NetNamespace:
 
     def __attrs_post_init__(self) -> None:
         """Raises ValueError that names the field, what was found and what was expected."""
-        if not 0 <= self.net_id <= MAX_NETID:
-            raise ValueError(f"NetID: found {self.net_id}, expected 0 to {MAX_NETID}")
+        if not 0 <= self.net_id <= MAX_TENANT_ID:
+            raise ValueError(f"NetID: found {self.net_id}, expected 0 to {MAX_TENANT_ID}")

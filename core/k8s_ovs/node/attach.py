@@ -70,7 +70,7 @@ class Attachments:
     patience: seconds for which an ADD waits for what it needs.
     """
 
-    patience: float
+    add_timeout: float
     _adds: list[_Waiting] = field(factory=list)
     _removals: list[tuple[CniRequest, Reply]] = field(factory=list)
     _questions: list[tuple[CniRequest, Reply]] = field(factory=list)
@@ -88,14 +88,14 @@ class Attachments:
     def next_deadline(self) -> float | None:
         """When the first ADD has waited long enough (time.monotonic()); None: nobody waits."""
         first = min((each.request.arrived for each in self._adds), default=None)
-        return None if first is None else first + self.patience
+        return None if first is None else first + self.add_timeout
 
     def refuse_late(self) -> None:
         """Answer each ADD that has waited too long with what it waited for."""
         now = time.monotonic()
-        for each in [w for w in self._adds if now - w.request.arrived >= self.patience]:
+        for each in [w for w in self._adds if now - w.request.arrived >= self.add_timeout]:
             self._adds.remove(each)
-            waited = f"waited {self.patience:g} s for: {each.reason}"
+            waited = f"waited {self.add_timeout:g} s for: {each.reason}"
             each.reply(CniError(Code.TRY_AGAIN_LATER, "the network is not ready", waited))
 
     def not_ready(self, reason: str) -> None:
@@ -170,7 +170,7 @@ def _plan_add(
         return _again(waiting, network, existing)
     awaited = _admission(network, request)
     # An address is taken by who can have it now; until then it is the gateway's.
-    pod = network.new_pod(request, network.here.gateway, serial)
+    pod = network.new_pod(request, network.local_node.gateway, serial)
     if not _has_tenant(network, pod):
         awaited.append(f"a tenant for namespace {request.namespace}")
     if awaited:

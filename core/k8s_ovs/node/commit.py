@@ -16,9 +16,9 @@ from k8s_ovs.link import veth
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.attach import Add, Attachments, Remove
 from k8s_ovs.node.cni.protocol import CniError, Code
-from k8s_ovs.node.commit_log import Turn
+from k8s_ovs.node.commit_log import CommitLog
 from k8s_ovs.node.network import Network, pod_result
-from k8s_ovs.node.rate_limits import Limits
+from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch
 from k8s_ovs.plugin.view import PODS, Record
 
@@ -27,7 +27,7 @@ __all__ = ["Committer"]
 _log = structlog.get_logger(__name__)
 
 #: Seconds for which flows of pods that are gone wait for ovs-vswitchd to be free.
-_PATIENCE = 5.0
+_BUSY_SECONDS = 5.0
 #: Seconds for which a pod that comes again waits for its old device to go.
 _DELETE_SECONDS = 5.0
 
@@ -42,25 +42,25 @@ class Committer:
         self._switch = switch
         self._attachments = attachments
         self._node = node
-        self._limits = Limits(node, switch.note_rates)
-        self._leftovers = ThreadPoolExecutor(1, thread_name_prefix="delete-links")
-        self._doomed: set[str] = set()
+        self._rate_limits = RateLimits(node, switch.note_rates)
+        self._deleter = ThreadPoolExecutor(1, thread_name_prefix="delete-links")
+        self._pending_deletion: set[str] = set()
         self._synced = False
         self._put_off_at: float | None = None
 
     @property
     def problems(self) -> list[str]:
         """What is not kept of pods' limits, each with the reason."""
-        return self._limits.problems
+        return self._rate_limits.problems
 
     @property
     def retry_at(self) -> float | None:
         """When a limit that is not kept is to be tried again (time.monotonic()); None: all are."""
-        return self._limits.retry_at
+        return self._rate_limits.retry_at
 
     def close(self) -> None:
         """Devices that are being deleted are finished."""
-        self._leftovers.shutdown()
+        self._deleter.shutdown()
 
     def lost_flows(self) -> None:
         """What the switch holds is not known any more: read it before the next commit."""
@@ -74,37 +74,37 @@ class Committer:
 
     def commit(self, network: Network) -> None:
         """A turn with one. Raises Unavailable and SwitchError where Open vSwitch fails."""
-        turn = Turn(self._node)
+        log = CommitLog(self._node)
         pods = self._switch.pods()
         removes = self._attachments.plan_removals(pods)
         leaving = set(_ports_of(removes))
         staying = {port: pod for port, pod in pods.items() if port not in leaving}
         planned = self._attachments.plan_adds(network, pods)
-        turn.took("plan")
+        log.took("plan")
         adds = self._make_links(network, planned)
-        turn.took("links")
+        log.took("links")
         self._attachments.answer_questions(network, staying)
         try:
             self._change_ports(adds, removes)
-            turn.took("ovsdb")
+            log.took("ovsdb")
             self._answer_removes(removes)
             self._set_pods(network, staying | {add.pod.port: add.pod for add in adds})
             if adds or not self._flows_can_wait():
-                self._commit_flows(network, turn)
-            turn.took("flows")
-            adds = self._standing(network, adds, turn)
-            turn.took("ports")
+                self._commit_flows(network, log)
+            log.took("flows")
+            adds = self._standing(network, adds, log)
+            log.took("ports")
         except K8sOvsError as error:
             self._give_up(adds, removes, error)
             raise
         for add in adds:
             add.reply(pod_result(add.link))
-        turn.took("reply")
+        log.took("reply")
         for pod in (pod for remove in removes for pod in remove.pods):
             network.pool.release(pod.ip)
-        self._limits.follow(network, self._switch.pods())
-        turn.took("limits")
-        turn.tell(network.reconciler, len(adds), len(removes))
+        self._rate_limits.follow(network, self._switch.pods())
+        log.took("limits")
+        log.tell(network.reconciler, len(adds), len(removes))
 
     def sweep(self) -> None:
         """After a start: ports whose device is gone, and devices without a port, are left-overs."""
@@ -121,9 +121,9 @@ class Committer:
 
         One after the other: the kernel has one lock for all devices, and threads only wait for it.
         """
-        if any(add.pod.port in self._doomed for add in adds):
+        if any(add.pod.port in self._pending_deletion for add in adds):
             # Its deletion must not meet the new device of that name.
-            wait([self._leftovers.submit(self._delete_doomed)], _DELETE_SECONDS)
+            wait([self._deleter.submit(self._delete_pending)], _DELETE_SECONDS)
         made = []
         for add in adds:
             try:
@@ -141,7 +141,7 @@ class Committer:
             self._switch.release_ports([add.pod.port])
         veth.create(add.link)
         try:
-            self._limits.begin(network, add.pod, add.settings)
+            self._rate_limits.begin(network, add.pod, add.settings)
         except K8sOvsError:
             veth.delete([add.link.host_name])
             raise
@@ -172,22 +172,22 @@ class Committer:
         now = time.monotonic()
         if self._put_off_at is None:
             self._put_off_at = now
-        return now - self._put_off_at < _PATIENCE
+        return now - self._put_off_at < _BUSY_SECONDS
 
-    def _commit_flows(self, network: Network, turn: Turn) -> None:
+    def _commit_flows(self, network: Network, log: CommitLog) -> None:
         reconciler = network.reconciler
         for text in reconciler.compute():
             _log.error("subject keeps its last good flows", node=self._node, reason=text)
         if not self._synced or self._switch.openflow is None:
-            self._switch.read_flows(reconciler.book)
+            self._switch.read_flows(reconciler.desired)
             self._synced = True
-        added, deleted = self._switch.commit_flows(reconciler.book)
-        turn.added += added
-        turn.deleted += deleted
+        added, deleted = self._switch.commit_flows(reconciler.desired)
+        log.added += added
+        log.deleted += deleted
         for text in reconciler.note_refused():
             _log.error("flow refused by Open vSwitch", node=self._node, reason=text)
 
-    def _standing(self, network: Network, adds: tuple[Add, ...], turn: Turn) -> tuple[Add, ...]:
+    def _standing(self, network: Network, adds: tuple[Add, ...], log: CommitLog) -> tuple[Add, ...]:
         """Wait until the ports stand; the ADDs whose port does.
 
         Flows follow where a port got another number than it asked for.
@@ -201,7 +201,7 @@ class Committer:
         pods = self._switch.pods()
         if broken or any(pods[add.pod.port] != add.pod for add in adds):
             self._set_pods(network, pods)
-            self._commit_flows(network, turn)
+            self._commit_flows(network, log)
         return adds
 
     def _take_back(self, adds: Collection[Add], reasons: Mapping[str, str]) -> None:
@@ -229,19 +229,19 @@ class Committer:
     def _delete_links(self, names: Iterable[str]) -> None:
         names = set(names)
         if names:
-            self._doomed |= names
-            self._leftovers.submit(self._delete_doomed)
+            self._pending_deletion |= names
+            self._deleter.submit(self._delete_pending)
 
-    def _delete_doomed(self) -> None:
+    def _delete_pending(self) -> None:
         """Delete all devices that have come together since the last time, at the price of one."""
-        names = sorted(self._doomed)
+        names = sorted(self._pending_deletion)
         if not names:
             return
         try:
             veth.delete(names)
         except K8sOvsError as error:
             _log.warning("devices left over", devices=names, reason=str(error))
-        self._doomed.difference_update(names)
+        self._pending_deletion.difference_update(names)
 
 
 def _ports_of(removes: Iterable[Remove]) -> list[str]:

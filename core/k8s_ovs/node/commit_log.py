@@ -10,13 +10,13 @@ from attrs import field, mutable
 from k8s_ovs.plugin.view import PODS
 from k8s_ovs.reconcile.reconciler import Reconciler
 
-__all__ = ["Turn"]
+__all__ = ["CommitLog"]
 
 _log = structlog.get_logger(__name__)
 
 
 @mutable
-class Turn:
+class CommitLog:
     """Begins when it is made. added, deleted: flows."""
 
     node: str
@@ -44,7 +44,7 @@ class Turn:
             removes=removes,
             added=self.added,
             deleted=self.deleted,
-            flows=len(reconciler.book),
+            flows=len(reconciler.desired),
             pods=len(world.of(PODS)),
             revision=world.revision,
             ms=round((time.monotonic() - self._begin) * 1e3, 1),

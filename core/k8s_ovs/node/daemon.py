@@ -16,7 +16,7 @@ import ovs.poller
 import structlog
 
 from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.election import Seat
+from k8s_ovs.allocate.election import LeaderElection
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
@@ -26,21 +26,21 @@ from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.inbox import Inbox
-from k8s_ovs.node.ingest import ETCD, KUBE, Intake
+from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.install.cni_config import CNI_VERSION
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import Switch
-from k8s_ovs.node.tell.event_recorder import Announcer
+from k8s_ovs.node.tell.event_recorder import EventRecorder
 from k8s_ovs.node.tell.metrics import Metrics, Scene
 from k8s_ovs.node.tell.status_file import StatusFile, node_status, scene_of, status_of
-from k8s_ovs.node.tell.status_publisher import Reporter
+from k8s_ovs.node.tell.status_publisher import StatusPublisher
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
-from k8s_ovs.observe.kube import Involved, Kube, Resource, ResourceWatch, post_event
-from k8s_ovs.observe.watch_event import Change, Fact
+from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
+from k8s_ovs.observe.watch_event import RecordChange, WatchEvent
 from k8s_ovs.plugin.hooks import Event
 
 __all__ = ["Daemon"]
@@ -50,7 +50,7 @@ _log = structlog.get_logger(__name__)
 #: Seconds between two looks at all flows that the switch has.
 _RESYNC = 60.0
 _FIRST_RETRY, _LAST_RETRY = 0.2, 5.0
-_SEAT_TTL = 10
+_LEADER_TTL = 10
 
 _OUTSIDE = (
     "it is no Kubernetes node, as no API server is named "
@@ -67,16 +67,16 @@ class Daemon:
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._inbox = Inbox()
-        self._intake = Intake()
+        self._ingest = Ingest()
         self._switch = Switch(settings.ovs_run_dir, settings.datapath)
-        self._attachments = Attachments(settings.patience)
+        self._attachments = Attachments(settings.cni_wait)
         self._committer = Committer(self._switch, self._attachments, settings.hostname)
-        self._setup = Setup(settings, self._switch, self._intake, self._on_config)
+        self._setup = Setup(settings, self._switch, self._ingest, self._on_config)
         self._etcd = Etcd(settings.etcd)
         self._kube = Kube(settings.kube) if settings.kube else None
         self._watches: dict[str, ResourceWatch] = {}
-        self._allocation: tuple[str, Seat, Allocator] | None = None
-        self._reporter: tuple[str, Reporter] | None = None
+        self._allocation: tuple[str, LeaderElection, Allocator] | None = None
+        self._publisher: tuple[str, StatusPublisher] | None = None
         self._applied = 0
         self._installed = False
         self._status = StatusFile(settings.cni_socket.parent / "status.json")
@@ -86,7 +86,7 @@ class Daemon:
         self._again_at: float | None = None
         self._resync_at = 0.0
         self._reason = "the daemon is starting"
-        self._announcer = Announcer(self._announce)
+        self._event_recorder = EventRecorder(self._record_event)
 
     def run(self) -> None:
         """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
@@ -101,8 +101,8 @@ class Daemon:
             watch.start()
             stack.callback(watch.stop)
             if self._kube is not None:
-                self._announcer.start()
-                stack.callback(self._announcer.stop)
+                self._event_recorder.start()
+                stack.callback(self._event_recorder.stop)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
             _log.info(
@@ -157,7 +157,7 @@ class Daemon:
             if isinstance(item, tuple):
                 self._attachments.put(*item)
             else:
-                self._intake.absorb(item)
+                self._ingest.absorb(item)
         connected = self._switch.openflow is not None
         self._switch.ovsdb.run()
         self._switch.serve_flows_connection()
@@ -190,7 +190,7 @@ class Daemon:
 
     def _succeed(self, network: Network) -> None:
         if self._reason:
-            _log.info("ready", node=self._settings.hostname, subnet=str(network.here.subnet))
+            _log.info("ready", node=self._settings.hostname, subnet=str(network.local_node.subnet))
         self._reason = ""
         self._retry = _FIRST_RETRY
         self._applied = network.reconciler.world.revision
@@ -201,20 +201,20 @@ class Daemon:
         reconciler = self._setup.reconciler
         if reconciler is None or self._allocation is None:
             return
-        if self._intake.sees_cluster(reconciler.manager.resources.values()):
+        if self._ingest.cluster_connected(reconciler.manager.resources.values()):
             self._allocation[2].offer(reconciler.world, reconciler.manager)
 
     def _tell_status(self) -> None:
-        self._announcer.offer(self._reason)
+        self._event_recorder.offer(self._reason)
         self._status.write(
             not self._reason,
             lambda: status_of(
-                self._settings, self._reason, self._problems(), self._setup, self._intake
+                self._settings, self._reason, self._problems(), self._setup, self._ingest
             ),
         )
-        self._report_early()
-        if self._reporter is not None:
-            self._reporter[1].offer(
+        self._publish_early()
+        if self._publisher is not None:
+            self._publisher[1].offer(
                 node_status(
                     self._settings, self._applied, self._reason, self._problems(), self._setup
                 )
@@ -228,14 +228,14 @@ class Daemon:
     def _scene(self) -> Scene:
         """What the metrics page shows, asked for in its thread."""
         allocation = self._allocation
-        seated = allocation is not None and allocation[1].token is not None
+        is_leader = allocation is not None and allocation[1].token is not None
         return scene_of(
             self._reason,
             self._problems(),
             self._setup,
-            self._intake,
+            self._ingest,
             commits=self._switch.commits,
-            seated=seated,
+            is_leader=is_leader,
         )
 
     def _wait(self) -> None:
@@ -264,12 +264,15 @@ class Daemon:
         else:
             self._inbox.put((request, reply))
 
-    def _see(self, fact: Fact) -> None:
+    def _see(self, event: WatchEvent) -> None:
         """What etcd shows, in the watch's thread. What nodes say of themselves is for people: each
         node would answer it with a new status of its own, and so on for ever."""
-        told_by_node = isinstance(fact, Change) and fact.key.split("/")[1:2] in ([STATUS], [SEEN])
+        told_by_node = isinstance(event, RecordChange) and event.key.split("/")[1:2] in (
+            [STATUS],
+            [SEEN],
+        )
         if not told_by_node:
-            self._inbox.put(fact)
+            self._inbox.put(event)
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping.set()
@@ -278,54 +281,54 @@ class Daemon:
     def _on_config(self, config: NetworkConfig, manager: PluginManager) -> None:
         """Tell of this node, watch what the plugins need, campaign for this network's seat."""
         base = f"{self._settings.prefix}/{config.name}"
-        self._report_to(base)
+        self._publish_to(base)
         if self._kube is None:
             return
         for name, resource in manager.resources.items():
-            selector = f"spec.nodeName={self._settings.hostname}" if resource.here_only else ""
+            selector = f"spec.nodeName={self._settings.hostname}" if resource.local_only else ""
             if name not in self._watches:
-                wanted = Resource(resource.path, KUBE + name, selector)
+                wanted = WatchedResource(resource.path, KUBE + name, selector)
                 self._watches[name] = ResourceWatch(self._kube, wanted, self._inbox.put)
                 self._watches[name].start()
-        self._campaign(base)
+        self._join_election(base)
 
-    def _report_early(self) -> None:
+    def _publish_early(self) -> None:
         """Where no configuration could be taken yet, tell below the network that etcd names: what
         the others should know of this node is just why it has none."""
         if self._setup.reconciler is not None:
             return
-        config, _ = self._intake.config()
+        config, _ = self._ingest.config()
         if config is not None:
-            self._report_to(f"{self._settings.prefix}/{config.name}")
+            self._publish_to(f"{self._settings.prefix}/{config.name}")
 
-    def _report_to(self, base: str) -> None:
-        if self._reporter and self._reporter[0] == base:
+    def _publish_to(self, base: str) -> None:
+        if self._publisher and self._publisher[0] == base:
             return
-        self._end_report()
+        self._end_publisher()
         hostname, outside = self._settings.hostname, self._kube is None
-        reporter = Reporter(self._etcd, base, hostname, outside=outside)
-        reporter.start()
-        self._reporter = (base, reporter)
+        publisher = StatusPublisher(self._etcd, base, hostname, outside=outside)
+        publisher.start()
+        self._publisher = (base, publisher)
 
-    def _end_report(self) -> None:
-        if self._reporter:
-            self._reporter[1].stop()
-            self._reporter = None
+    def _end_publisher(self) -> None:
+        if self._publisher:
+            self._publisher[1].stop()
+            self._publisher = None
 
-    def _campaign(self, base: str) -> None:
+    def _join_election(self, base: str) -> None:
         if self._allocation and self._allocation[0] == base:
             return
         self._end_allocation()
-        seat = Seat(
+        election = LeaderElection(
             self._etcd,
             f"{base}/allocator",
             self._settings.hostname,
-            ttl=_SEAT_TTL,
+            ttl=_LEADER_TTL,
             on_change=lambda _: self._inbox.wake(),
         )
-        allocator = Allocator(self._etcd, base, seat, publish=self._publish)
-        self._allocation = (base, seat, allocator)
-        seat.start()
+        allocator = Allocator(self._etcd, base, election, publish=self._publish)
+        self._allocation = (base, election, allocator)
+        election.start()
         allocator.start()
 
     def _publish(self, event: Event) -> None:
@@ -337,7 +340,7 @@ class Daemon:
                 self._kube, about, event.reason, event.message, severity="Warning", host=host
             )
 
-    def _announce(self, reason: str, message: str, warning: bool) -> None:
+    def _record_event(self, reason: str, message: str, warning: bool) -> None:
         """An event of this node, in the announcer's thread."""
         if self._kube is not None:
             host = self._settings.hostname
@@ -348,14 +351,14 @@ class Daemon:
 
     def _end_allocation(self) -> None:
         if self._allocation:
-            _, seat, allocator = self._allocation
+            _, election, allocator = self._allocation
             allocator.stop()
-            seat.stop()
+            election.stop()
             self._allocation = None
 
     def _end_parts(self) -> None:
         self._end_allocation()
-        self._end_report()
+        self._end_publisher()
         for watch in self._watches.values():
             watch.stop()
         self._committer.close()

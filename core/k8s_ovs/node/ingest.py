@@ -14,11 +14,11 @@ from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.subnet import subnet_problems
-from k8s_ovs.observe.watch_event import Change, Entry, Fact, Sight, Snapshot
-from k8s_ovs.plugin.hooks import Kind, Resource
-from k8s_ovs.plugin.view import QUARANTINE, REQUESTS, SIGHTS, SUBNETS, Record
+from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
+from k8s_ovs.plugin.hooks import KubeResource, RecordKind
+from k8s_ovs.plugin.view import CONNECTED, QUARANTINE, REQUESTS, SUBNETS, Record
 
-__all__ = ["ETCD", "KUBE", "Changes", "Intake"]
+__all__ = ["ETCD", "KUBE", "Changes", "Ingest"]
 
 #: Sources of facts: etcd's prefix, and "kube:<name of the resource>".
 ETCD = "etcd"
@@ -32,17 +32,17 @@ _log = structlog.get_logger(__name__)
 
 
 @frozen
-class _Asked:
+class _Request:
     """A record that asks for something."""
 
     record: Record
 
 
 #: What an entry comes to: a record, one that asks for something, why it is none; None: it is gone.
-_Outcome = Record | _Asked | str | None
+_Outcome = Record | _Request | str | None
 
 
-class Intake:
+class Ingest:
     """Keeps the raw entries of every source and says what changes in the world."""
 
     def __init__(self) -> None:
@@ -50,49 +50,49 @@ class Intake:
         self._touched: dict[str, set[str]] = {}
         # Of etcd, what was overwritten since the last `changes`, oldest first.
         self._passed: dict[str, list[Entry]] = {}
-        self._asked: set[tuple[str, str]] = set()
+        self._requested: set[tuple[str, str]] = set()
         self._quarantine: dict[tuple[str, str], Record] = {}
-        self._decoded: dict[str, dict[str, Record | _Asked | str]] = {}
+        self._decoded: dict[str, dict[str, Record | _Request | str]] = {}
         self._good: dict[str, dict[str, Record]] = {}
         self._config_entry: Entry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
         self.revision = 0
-        self.sight: dict[str, Sight] = {}
-        self._told_sights: dict[str, bool] = {}
+        self.sources: dict[str, SourceState] = {}
+        self._told_connected: dict[str, bool] = {}
 
-    def seen(self, source: str) -> bool:
+    def synced(self, source: str) -> bool:
         """Whether this source has told its whole picture at least once."""
         return source in self._entries
 
-    def visible(self, source: str) -> bool:
+    def connected(self, source: str) -> bool:
         """Whether the picture of this source is a whole one and kept up to date now."""
-        return self.seen(source) and source in self.sight and self.sight[source].visible
+        return self.synced(source) and source in self.sources and self.sources[source].connected
 
-    def sees_cluster(self, resources: Iterable[Resource]) -> bool:
+    def cluster_connected(self, resources: Iterable[KubeResource]) -> bool:
         """Whether etcd is visible, and each resource that is watched for the whole cluster: no
         record of another host depends on what is watched of this one alone."""
-        sources = [ETCD, *(KUBE + each.name for each in resources if not each.here_only)]
-        return all(self.visible(source) for source in sources)
+        sources = [ETCD, *(KUBE + each.name for each in resources if not each.local_only)]
+        return all(self.connected(source) for source in sources)
 
-    def absorb(self, fact: Fact) -> None:
+    def absorb(self, event: WatchEvent) -> None:
         """Note a fact; `changes` says what follows from it."""
-        if isinstance(fact, Sight):
-            self._note_sight(fact)
+        if isinstance(event, SourceState):
+            self._note_state(event)
             return
-        entries = self._entries.setdefault(fact.source, {})
-        touched = self._touched.setdefault(fact.source, set())
-        if isinstance(fact, Snapshot):
-            new = dict(fact.entries)
+        entries = self._entries.setdefault(event.source, {})
+        touched = self._touched.setdefault(event.source, set())
+        if isinstance(event, Snapshot):
+            new = dict(event.entries)
             touched |= {
                 key for key in entries.keys() | new.keys() if entries.get(key) != new.get(key)
             }
-            self._entries[fact.source] = new
-            if fact.source == ETCD:
+            self._entries[event.source] = new
+            if event.source == ETCD:
                 self._passed.clear()
         else:
-            self._change(entries, touched, fact)
-        if fact.source == ETCD:
-            self.revision = max(self.revision, fact.revision)
+            self._change(entries, touched, event)
+        if event.source == ETCD:
+            self.revision = max(self.revision, event.revision)
 
     def config(self) -> tuple[NetworkConfig | None, str]:
         """The configuration as etcd has it now; None: absent or invalid, then with the reason."""
@@ -112,16 +112,16 @@ class Intake:
         self._decoded.clear()
         self._good.clear()
         self._quarantine.clear()
-        self._asked.clear()
-        self._told_sights.clear()
+        self._requested.clear()
+        self._told_connected.clear()
         for source, entries in self._entries.items():
             self._touched.setdefault(source, set()).update(entries)
 
     def changes(
         self,
         config: NetworkConfig,
-        kinds: Mapping[str, Kind],
-        resources: Mapping[str, Resource],
+        kinds: Mapping[str, RecordKind],
+        resources: Mapping[str, KubeResource],
     ) -> Changes:
         """What has changed since the last call."""
         touched, self._touched = self._touched, {}
@@ -146,23 +146,25 @@ class Intake:
         outcomes = {(kind, key): self._decoded[kind].get(key) for kind, key in dirty}
         if any(kind == SUBNETS for kind, _ in dirty):
             outcomes |= self._checked_subnets(config)
-        changes |= self._seen_anew(resources)
+        changes |= self._connection_changes(resources)
         for which, outcome in outcomes.items():
             found = self._entries.get(ETCD, {}).get("/".join((config.name, *which)))
             self._settle(changes, which, outcome, at=found.revision if found else 0)
         return changes
 
-    def _seen_anew(self, resources: Mapping[str, Resource]) -> Changes:
+    def _connection_changes(self, resources: Mapping[str, KubeResource]) -> Changes:
         """Of which resources the API server was lost or found since the last call."""
         changes: Changes = {}
         for name in resources:
-            sight = self.sight.get(KUBE + name)
-            if sight is not None and self._told_sights.get(name) != sight.visible:
-                self._told_sights[name] = sight.visible
-                changes[SIGHTS, name] = Record(sight.visible)
+            state = self.sources.get(KUBE + name)
+            if state is not None and self._told_connected.get(name) != state.connected:
+                self._told_connected[name] = state.connected
+                changes[CONNECTED, name] = Record(state.connected)
         return changes
 
-    def _decode(self, kind: Kind | Resource, key: str, path: str, entry: Entry | None) -> None:
+    def _decode(
+        self, kind: RecordKind | KubeResource, key: str, path: str, entry: Entry | None
+    ) -> None:
         decoded = self._decoded.setdefault(kind.name, {})
         if entry is None:
             decoded.pop(key, None)
@@ -170,8 +172,8 @@ class Intake:
         try:
             value = kind.decode(path, entry.value)
             record = kind.record(value, entry.revision)
-            asks = isinstance(kind, Kind) and kind.asks is not None and kind.asks(value)
-            decoded[key] = _Asked(record) if asks else record
+            asks = isinstance(kind, RecordKind) and kind.asks is not None and kind.asks(value)
+            decoded[key] = _Request(record) if asks else record
         except InvalidRecord as error:
             decoded[key] = str(error)
 
@@ -190,7 +192,7 @@ class Intake:
         records |= {
             key: (good[key].value, 0)
             for key, each in decoded.items()
-            if isinstance(each, _Asked) and key in good
+            if isinstance(each, _Request) and key in good
         }
         held: set[str] = set()
         while True:
@@ -208,8 +210,8 @@ class Intake:
         who mends a record that is set aside can say which one was meant."""
         kind, key = which
         good = self._good.setdefault(kind, {})
-        if which in self._asked and not isinstance(outcome, _Asked):
-            self._asked.remove(which)
+        if which in self._requested and not isinstance(outcome, _Request):
+            self._requested.remove(which)
             changes[REQUESTS, f"{kind}/{key}"] = None
         if isinstance(outcome, str):
             self._set_aside(changes, which, Record(outcome, at), last_good=key in good)
@@ -217,8 +219,8 @@ class Intake:
         if self._quarantine.pop(which, None) is not None:
             _log.info("record is good again", record=f"{kind}/{key}")
             changes[QUARANTINE, f"{kind}/{key}"] = None
-        if isinstance(outcome, _Asked):
-            self._asked.add(which)
+        if isinstance(outcome, _Request):
+            self._requested.add(which)
             changes[REQUESTS, f"{kind}/{key}"] = outcome.record
             return
         if good.get(key) == outcome:
@@ -241,24 +243,24 @@ class Intake:
         self._quarantine[which] = aside
         changes[QUARANTINE, name] = aside
 
-    def _change(self, entries: dict[str, Entry], touched: set[str], fact: Change) -> None:
-        before = entries.get(fact.key)
-        if fact.source == ETCD and before is not None and fact.key in touched:
-            self._passed.setdefault(fact.key, []).append(before)
-        if fact.entry is None:
-            entries.pop(fact.key, None)
-            self._passed.pop(fact.key, None)
+    def _change(self, entries: dict[str, Entry], touched: set[str], event: RecordChange) -> None:
+        before = entries.get(event.key)
+        if event.source == ETCD and before is not None and event.key in touched:
+            self._passed.setdefault(event.key, []).append(before)
+        if event.entry is None:
+            entries.pop(event.key, None)
+            self._passed.pop(event.key, None)
         else:
-            entries[fact.key] = fact.entry
-        touched.add(fact.key)
+            entries[event.key] = event.entry
+        touched.add(event.key)
 
-    def _note_sight(self, sight: Sight) -> None:
-        before = self.sight.get(sight.source)
-        self.sight[sight.source] = sight
-        if before is None or before.visible != sight.visible:
-            say = _log.info if sight.visible else _log.warning
-            said = "visible" if sight.visible else "out of sight, the last good picture stays"
-            say(f"{sight.source} is {said}", source=sight.source, detail=sight.detail)
+    def _note_state(self, state: SourceState) -> None:
+        before = self.sources.get(state.source)
+        self.sources[state.source] = state
+        if before is None or before.connected != state.connected:
+            say = _log.info if state.connected else _log.warning
+            said = "visible" if state.connected else "out of sight, the last good picture stays"
+            say(f"{state.source} is {said}", source=state.source, detail=state.detail)
 
 
 def _stands(good: Record | None, record: Record) -> bool:

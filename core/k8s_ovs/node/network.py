@@ -10,7 +10,7 @@ from k8s_ovs.errors import PluginError
 from k8s_ovs.hooks.manager import Failure, PluginManager
 from k8s_ovs.link.veth import PodLink, host_name_of
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node import Here
+from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.cni.protocol import CniRequest, CniResult
 from k8s_ovs.node.ipam import AddressPool
@@ -32,7 +32,7 @@ class Network:
     config: NetworkConfig
     manager: PluginManager
     reconciler: Reconciler
-    here: Here
+    local_node: LocalNode
     datapath: Datapath
     pool: AddressPool
 
@@ -40,7 +40,7 @@ class Network:
         """The pod that `request` asks for, at `address`."""
         return Pod(
             port=host_name_of(request.container_id, request.ifname),
-            ofport=ofport_of(int(address), int(self.here.subnet.network_address)),
+            ofport=ofport_of(int(address), int(self.local_node.subnet.network_address)),
             container=request.container_id,
             ifname=request.ifname,
             netns=request.netns,
@@ -73,16 +73,16 @@ def link_settings(network: Network, pod: Pod) -> LinkSettings:
 
 def pod_link(network: Network, pod: Pod, settings: LinkSettings) -> PodLink:
     """The pod's interface as network and plugins want it."""
-    here = network.here
+    local_node = network.local_node
     return PodLink(
         host_name=pod.port,
         netns=pod.netns,
         ifname=pod.ifname,
         mac=pod.mac,
-        address=IPv4Interface(f"{pod.ip}/{here.subnet.prefixlen}"),
-        gateway=here.gateway,
-        mtu=settings.mtu or here.mtu,
-        routes=tuple((route, here.gateway) for route in (_ANYWHERE, *settings.routes)),
+        address=IPv4Interface(f"{pod.ip}/{local_node.subnet.prefixlen}"),
+        gateway=local_node.gateway,
+        mtu=settings.mtu or local_node.mtu,
+        routes=tuple((route, local_node.gateway) for route in (_ANYWHERE, *settings.routes)),
         in_user_space=network.datapath == "netdev",
     )
 

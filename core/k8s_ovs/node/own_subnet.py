@@ -8,14 +8,14 @@ from ipaddress import IPv4Address
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.model.subnet import HostSubnet
 
-__all__ = ["NoPlace", "find_place"]
+__all__ = ["NoSubnet", "find_own_subnet"]
 
 
-class NoPlace(K8sOvsError):
+class NoSubnet(K8sOvsError):
     """This node has no subnet (yet). Says where it was looked for."""
 
 
-def find_place(
+def find_own_subnet(
     subnets: Mapping[str, HostSubnet],
     addresses: Collection[IPv4Address],
     hostname: str,
@@ -34,12 +34,12 @@ def find_place(
         return given[0]
     for record in ours:
         if record.reason is not None:
-            raise NoPlace(f"node {hostname} has no subnet: it was refused: {record.reason}")
+            raise NoSubnet(f"node {hostname} has no subnet: it was refused: {record.reason}")
     for address in sorted(addresses):
         if reason := quarantined.get(f"subnets/{address}"):
-            raise NoPlace(f"node {hostname} has no subnet: {reason}")
+            raise NoSubnet(f"node {hostname} has no subnet: {reason}")
     looked = ", ".join(f"subnets/{address}" for address in sorted(addresses)) or "no address"
-    raise NoPlace(
+    raise NoSubnet(
         f"node {hostname} has no subnet yet: no record with a subnet under {looked}; "
         "the allocator gives one to each Kubernetes node by its InternalIP, and to other hosts "
         "that a record asks for"

@@ -9,12 +9,12 @@ from pathlib import Path
 import structlog
 
 from k8s_ovs.link.netlink import LinkError
-from k8s_ovs.link.shaping.pod_rates import hold
+from k8s_ovs.link.shaping.pod_rates import set_rates
 from k8s_ovs.model.pod import Pod, Rates
 from k8s_ovs.node.network import Network, pod_link
 from k8s_ovs.plugin.link_settings import LinkSettings
 
-__all__ = ["Limits"]
+__all__ = ["RateLimits"]
 
 _log = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 _RETRY = 5.0
 
 
-class Limits:
+class RateLimits:
     """Holds pods' interfaces to their rates. What the kernel has is looked at once for each pod
     after a start, and not touched where it is right.
 
@@ -32,7 +32,7 @@ class Limits:
     def __init__(self, node: str, note: Callable[[Mapping[str, Rates]], None]) -> None:
         self._node = node
         self._note = note
-        self._held: dict[str, Rates] = {}
+        self._applied: dict[str, Rates] = {}
         self._failed: dict[str, tuple[LinkSettings, str]] = {}
         self._retry_at = 0.0
 
@@ -50,16 +50,16 @@ class Limits:
         """A pod's interface was made. Raises LinkError where its rates must be kept and cannot."""
         if settings.rates != Rates():
             try:
-                self._hold(network, pod, settings)
+                self._set(network, pod, settings)
             except LinkError as error:
                 if settings.must_hold:
                     raise
                 self._fail(pod, settings, error)
-        self._held[pod.port] = settings.rates
+        self._applied[pod.port] = settings.rates
 
     def follow(self, network: Network, pods: Mapping[str, Pod]) -> None:
         """Give the pods here the rates that have changed. What fails is told and tried again."""
-        for known in (self._held, self._failed):
+        for known in (self._applied, self._failed):
             for port in known.keys() - pods.keys():
                 del known[port]
         wanted = dict(network.reconciler.links.take_changed())
@@ -67,15 +67,15 @@ class Limits:
             self._retry_at = time.monotonic() + _RETRY
             wanted = {port: settings for port, (settings, _) in self._failed.items()} | wanted
         for port, settings in wanted.items():
-            if port in pods and (port in self._failed or self._held.get(port) != settings.rates):
+            if port in pods and (port in self._failed or self._applied.get(port) != settings.rates):
                 self._change(network, pods[port], settings)
         self._remember(pods)
 
     def _remember(self, pods: Mapping[str, Pod]) -> None:
         news = {
-            port: self._held[port]
+            port: self._applied[port]
             for port, pod in pods.items()
-            if port in self._held and self._held[port] != pod.rates
+            if port in self._applied and self._applied[port] != pod.rates
         }
         if news:
             self._note(news)
@@ -84,16 +84,16 @@ class Limits:
         if not Path(pod.netns).exists():
             return  # a pod that ended while nobody looked; its DEL is to come
         try:
-            self._hold(network, pod, settings)
+            self._set(network, pod, settings)
         except LinkError as error:
             self._fail(pod, settings, error)
         else:
             self._failed.pop(pod.port, None)
-            self._held[pod.port] = settings.rates
+            self._applied[pod.port] = settings.rates
 
-    def _hold(self, network: Network, pod: Pod, settings: LinkSettings) -> None:
+    def _set(self, network: Network, pod: Pod, settings: LinkSettings) -> None:
         begin = time.monotonic()
-        if not hold(pod_link(network, pod, settings), settings.rates):
+        if not set_rates(pod_link(network, pod, settings), settings.rates):
             return
         _log.info(
             "limits set",

@@ -33,7 +33,7 @@ class NodeSettings:
     network: str | None = None
     datapath: str = "auto"
     metrics: str | None = None
-    patience: float = 30.0
+    cni_wait: float = 30.0
     install_cni: Style | None = None
     bin_dir: Path = BIN_DIR
     conf_dir: Path = CONF_DIR

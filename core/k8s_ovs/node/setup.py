@@ -17,16 +17,16 @@ from k8s_ovs.hooks.manager import PluginManager, load_plugins
 from k8s_ovs.link import masquerade
 from k8s_ovs.link import node_port as node_link
 from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig, incompatibility
-from k8s_ovs.model.node import Here
+from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.node.ingest import ETCD, Intake
+from k8s_ovs.node.ingest import ETCD, Ingest
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
-from k8s_ovs.node.own_subnet import NoPlace, find_place
+from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.switch import NODE_PORT, Switch
 from k8s_ovs.ovs.datapath import Datapath
-from k8s_ovs.plugin.view import CONFIG, HERE, QUARANTINE, SUBNETS, Record
+from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, QUARANTINE, SUBNETS, Record
 from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = ["NotReady", "Setup", "own_link"]
@@ -37,16 +37,18 @@ _log = structlog.get_logger(__name__)
 _LOOK_EVERY = 10.0
 
 #: What may be refused, and stays as it was then.
-_OF_CONFIG, _OF_PLACE = "configuration", "place"
+_OF_CONFIG, _OF_SUBNET = "configuration", "place"
 
 
-def own_link(here: Here, config: NetworkConfig, datapath: Datapath) -> node_link.NodeLink:
+def own_link(
+    local_node: LocalNode, config: NetworkConfig, datapath: Datapath
+) -> node_link.NodeLink:
     """The node's own port of the bridge as it should be."""
     return node_link.NodeLink(
         NODE_PORT,
-        IPv4Interface(f"{here.gateway}/{here.subnet.prefixlen}"),
+        IPv4Interface(f"{local_node.gateway}/{local_node.subnet.prefixlen}"),
         routes=(config.network,),
-        mtu=here.mtu,
+        mtu=local_node.mtu,
         in_user_space=datapath == "netdev",
     )
 
@@ -62,19 +64,19 @@ class Setup:
         self,
         settings: NodeSettings,
         switch: Switch,
-        intake: Intake,
+        ingest: Ingest,
         on_config: Callable[[NetworkConfig, PluginManager], None],
     ) -> None:
         self._settings = settings
         self._switch = switch
-        self._intake = intake
+        self._ingest = ingest
         self._on_config = on_config
         self._config: NetworkConfig | None = None
         self._reconciler: Reconciler | None = None
-        self._place: tuple[HostSubnet, NetworkConfig, int] | None = None
+        self._settled_for: tuple[HostSubnet, NetworkConfig, int] | None = None
         self._look_at = 0.0
         self._network: Network | None = None
-        self._problems = {_OF_CONFIG: "", _OF_PLACE: ""}
+        self._problems = {_OF_CONFIG: "", _OF_SUBNET: ""}
         self.fresh = True
 
     @property
@@ -88,7 +90,7 @@ class Setup:
 
     def forget_devices(self) -> None:
         """Open vSwitch started anew: bridge, devices and addresses are looked at again."""
-        self._place = None
+        self._settled_for = None
         self._look_at = 0.0
 
     def network(self) -> Network:
@@ -99,22 +101,22 @@ class Setup:
         """
         config, reconciler = self._followed_config()
         manager = reconciler.manager
-        changes = self._intake.changes(config, manager.kinds, manager.resources)
-        reconciler.update(changes, self._intake.revision)
+        changes = self._ingest.changes(config, manager.kinds, manager.resources)
+        reconciler.update(changes, self._ingest.revision)
         kinds = {kind for kind, _ in changes}
         if kinds & {SUBNETS, QUARANTINE} or time.monotonic() >= self._look_at:
-            self._follow_place(config, reconciler)
+            self._follow_subnet(config, reconciler)
             self._look_at = time.monotonic() + _LOOK_EVERY
         if self._network is None:
             raise NotReady("the node's place in the network")
         return self._network
 
     def _followed_config(self) -> tuple[NetworkConfig, Reconciler]:
-        if not self._intake.seen(ETCD):
-            sight = self._intake.sight.get(ETCD)
-            told = f": {sight.detail}" if sight and sight.detail else ""
+        if not self._ingest.synced(ETCD):
+            state = self._ingest.sources.get(ETCD)
+            told = f": {state.detail}" if state and state.detail else ""
             raise NotReady(f"etcd has not been reached yet{told}")
-        config, reason = self._intake.config()
+        config, reason = self._ingest.config()
         if config is not None and config != self._config:
             reason = self._try_config(config)
         elif config is not None:
@@ -132,7 +134,7 @@ class Setup:
         old, network = self._config, self._network
         pods = len(self._switch.pods())
         if old and network:
-            refusal = incompatibility(old, config, network.here.subnet, pods)
+            refusal = incompatibility(old, config, network.local_node.subnet, pods)
             if refusal:
                 return refusal
         try:
@@ -153,7 +155,7 @@ class Setup:
         self._config = config
         self._reconciler = Reconciler(manager)
         self._reconciler.update({(CONFIG, ""): Record(config)})
-        self._intake.restart()
+        self._ingest.restart()
         self.forget_devices()
         self._network = None
         self.fresh = True
@@ -165,76 +167,76 @@ class Setup:
             _log.error(f"{subject} refused, {running}", reason=problem)
         self._problems[subject] = problem
 
-    def _follow_place(self, config: NetworkConfig, reconciler: Reconciler) -> None:
+    def _follow_subnet(self, config: NetworkConfig, reconciler: Reconciler) -> None:
         """Find this node's record; bring bridge and devices to it when it is another one."""
         addresses = node_link.local_addresses()
         world = reconciler.world
         subnets = {key: record.value for key, record in world.of(SUBNETS).items()}
         quarantined = {key: record.value for key, record in world.of(QUARANTINE).items()}
         try:
-            place = find_place(subnets, addresses, self._settings.hostname, quarantined)
-        except NoPlace as error:
+            own = find_own_subnet(subnets, addresses, self._settings.hostname, quarantined)
+        except NoSubnet as error:
             if self._network is None:
                 raise
             # Pods run: the last good place stays.
-            self._report(_OF_PLACE, str(error))
+            self._report(_OF_SUBNET, str(error))
             return
-        mtu = config.mtu or node_link.underlay_mtu(place.host_ip) - VXLAN_OVERHEAD
-        if self._place == (place, config, mtu):
-            self._report(_OF_PLACE, "")
-            self._mend_link(config)
+        mtu = config.mtu or node_link.underlay_mtu(own.host_ip) - VXLAN_OVERHEAD
+        if self._settled_for == (own, config, mtu):
+            self._report(_OF_SUBNET, "")
+            self._repair_link(config)
             return
-        if refusal := self._move_refused(place):
-            self._report(_OF_PLACE, refusal)
+        if refusal := self._move_refused(own):
+            self._report(_OF_SUBNET, refusal)
             if self._network is None:
                 raise NotReady(refusal)
             return
-        here = self._settle(place, config, mtu, reconciler)
-        self._place = (place, config, mtu)
-        self._report(_OF_PLACE, "")
-        reconciler.update({(HERE, ""): Record(here)})
+        local_node = self._settle(own, config, mtu, reconciler)
+        self._settled_for = (own, config, mtu)
+        self._report(_OF_SUBNET, "")
+        reconciler.update({(LOCAL_NODE, ""): Record(local_node)})
 
-    def _mend_link(self, config: NetworkConfig) -> None:
+    def _repair_link(self, config: NetworkConfig) -> None:
         """What somebody changed of tun0's address, routes and sysctls is set right again."""
         if self._network is not None:
-            tun0 = own_link(self._network.here, config, self._network.datapath)
+            tun0 = own_link(self._network.local_node, config, self._network.datapath)
             if done := node_link.set_up(tun0):
                 _log.warning("tun0 mended", node=self._settings.hostname, done=done)
 
-    def _move_refused(self, place: HostSubnet) -> str:
+    def _move_refused(self, own: HostSubnet) -> str:
         """Pods keep their addresses, so the node keeps the subnet that these are in."""
         pods = self._switch.pods().values()
-        outside = [pod for pod in pods if place.subnet is None or pod.ip not in place.subnet]
+        outside = [pod for pod in pods if own.subnet is None or pod.ip not in own.subnet]
         if not outside:
             return ""
         return (
-            f"subnets/{place.host_ip}: Subnet: found {place.subnet}, expected one that holds "
+            f"subnets/{own.host_ip}: Subnet: found {own.subnet}, expected one that holds "
             f"{outside[0].ip} of pod {outside[0].identity}, as {len(outside)} pods run outside it"
         )
 
     def _settle(
-        self, place: HostSubnet, config: NetworkConfig, mtu: int, reconciler: Reconciler
-    ) -> Here:
+        self, own: HostSubnet, config: NetworkConfig, mtu: int, reconciler: Reconciler
+    ) -> LocalNode:
         """Bridge, devices, addresses and masquerade for `place`."""
         datapath = self._switch.datapath()
         pipeline = reconciler.manager.pipeline
-        here = self._switch.ensure_bridge(place, config, mtu, pipeline, datapath)
-        tun0 = own_link(here, config, datapath)
+        local_node = self._switch.ensure_bridge(own, config, mtu, pipeline, datapath)
+        tun0 = own_link(local_node, config, datapath)
         node_link.set_up(tun0)
         masquerade.apply(config.network, config.vxlan_port, NODE_PORT)
         _log.info(
             "place taken",
             node=self._settings.hostname,
-            host_ip=str(here.host_ip),
-            subnet=str(here.subnet),
+            host_ip=str(local_node.host_ip),
+            subnet=str(local_node.subnet),
             datapath=datapath,
             mtu=mtu,
         )
         network = self._network
-        if network is not None and network.here.subnet == here.subnet:
-            self._network = evolve(network, config=config, here=here, datapath=datapath)
+        if network is not None and network.local_node.subnet == local_node.subnet:
+            self._network = evolve(network, config=config, local_node=local_node, datapath=datapath)
         else:
-            pool = AddressPool(here.subnet, self._switch.last_given)
+            pool = AddressPool(local_node.subnet, self._switch.last_given)
             manager = reconciler.manager
-            self._network = Network(config, manager, reconciler, here, datapath, pool)
-        return here
+            self._network = Network(config, manager, reconciler, local_node, datapath, pool)
+        return local_node

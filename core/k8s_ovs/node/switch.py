@@ -13,16 +13,16 @@ from attrs import define
 
 from k8s_ovs.errors import SwitchError, Unavailable
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node import Here
+from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import Pod, Rates, mac_of, pod_from_ids, pod_ids, rate_ids
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.ovs.datapath import Datapath, choose_datapath, kernel_has_datapath
 from k8s_ovs.ovs.openflow.client import FlowRefused, OpenFlow
 from k8s_ovs.ovs.ovsdb.client import Ovsdb
 from k8s_ovs.ovs.ovsdb.state import Port
-from k8s_ovs.ovs.ovsdb.transaction import BridgeSettings, Change, PortSettings
+from k8s_ovs.ovs.ovsdb.transaction import BridgeSettings, PortSettings, Transaction
 from k8s_ovs.pipeline.table import Pipeline
-from k8s_ovs.reconcile.desired_flows import Delta, FlowBook
+from k8s_ovs.reconcile.desired_flows import Delta, DesiredFlows
 
 __all__ = ["BRIDGE", "NODE_PORT", "PODS_FROM", "TUNNEL_PORT", "Commits", "Switch", "ofport_of"]
 
@@ -79,24 +79,24 @@ class Switch:
 
     def ensure_bridge(
         self,
-        place: HostSubnet,
+        own: HostSubnet,
         config: NetworkConfig,
         mtu: int,
         pipeline: Pipeline,
         datapath: Datapath,
-    ) -> Here:
+    ) -> LocalNode:
         """br0, vxlan0 and tun0 as they should be; what is right is not touched."""
-        if place.subnet is None:
-            raise ValueError(f"{place.host} has no subnet")
-        mac = mac_of(place.gateway)
-        change = Change(
+        if own.subnet is None:
+            raise ValueError(f"{own.host} has no subnet")
+        mac = mac_of(own.gateway)
+        transaction = Transaction(
             bridge=BRIDGE,
             settings=BridgeSettings(
                 datapath_type=datapath,
                 tables={pipeline.number(each.name): each.name for each in pipeline.tables},
             ),
             add_ports=(
-                _tunnel(place, config.vxlan_port),
+                _tunnel(own, config.vxlan_port),
                 PortSettings(
                     NODE_PORT,
                     type="internal",
@@ -106,11 +106,11 @@ class Switch:
                 ),
             ),
         )
-        self.ovsdb.commit(change)
+        self.ovsdb.commit(transaction)
         numbers = self.ovsdb.await_ofports(BRIDGE, [TUNNEL_PORT, NODE_PORT])
-        return Here(
-            host_ip=place.host_ip,
-            subnet=place.subnet,
+        return LocalNode(
+            host_ip=own.host_ip,
+            subnet=own.subnet,
             mac=mac,
             mtu=mtu,
             tunnel_port=numbers[TUNNEL_PORT],
@@ -149,7 +149,7 @@ class Switch:
             self._going.clear()
         self._going |= gone
         if not self._going.isdisjoint(pod.port for pod in pods):
-            self.ovsdb.commit(Change(BRIDGE, remove_ports=tuple(gone)))
+            self.ovsdb.commit(Transaction(BRIDGE, remove_ports=tuple(gone)))
             self.ovsdb.await_applied()
             self._going.clear()
             gone.clear()
@@ -167,7 +167,7 @@ class Switch:
         if pods and bridge:
             given = {_LAST_GIVEN: str(max(pods, key=lambda pod: pod.serial).ip)}
             settings = BridgeSettings(bridge.datapath_type, external_ids=given)
-        self.ovsdb.commit(Change(BRIDGE, settings, ports, tuple(gone)))
+        self.ovsdb.commit(Transaction(BRIDGE, settings, ports, tuple(gone)))
 
     def release_ports(self, ports: Iterable[str]) -> None:
         """Remove ports of pods, and wait until ovs-vswitchd has let go of their devices: it gives
@@ -182,7 +182,7 @@ class Switch:
         """Remember the limits that pods' interfaces have now, by port. Raises Unavailable."""
         keys = {port: rate_ids(each) for port, each in rates.items()}
         queued = {port: each.to_pod is not None for port, each in rates.items()}
-        self.ovsdb.commit(Change(BRIDGE, external_ids=keys, foreign_queues=queued))
+        self.ovsdb.commit(Transaction(BRIDGE, external_ids=keys, foreign_queues=queued))
 
     @property
     def last_given(self) -> IPv4Address | None:
@@ -209,12 +209,12 @@ class Switch:
         there = bridge.ports if bridge else {}
         return {name: reason for name in ports if (reason := _trouble(there.get(name)))}
 
-    def read_flows(self, book: FlowBook) -> None:
+    def read_flows(self, desired: DesiredFlows) -> None:
         """Tell `book` what the switch has, over a connection that stands. Raises Unavailable."""
         if self.openflow is None:
             self.openflow = self._connection()
         try:
-            book.found((flow.cookie for flow in self.openflow.dump()), self.openflow.meters())
+            desired.found((flow.cookie for flow in self.openflow.dump()), self.openflow.meters())
         except Unavailable:
             self.drop_flows_connection()
             raise
@@ -222,18 +222,18 @@ class Switch:
     def _connection(self) -> OpenFlow:
         return OpenFlow.connect(str(self._run_dir / f"{BRIDGE}.mgmt"), self._timeout)
 
-    def commit_flows(self, book: FlowBook) -> tuple[int, int]:
+    def commit_flows(self, desired: DesiredFlows) -> tuple[int, int]:
         """Bring the flows to what `book` wants, in one bundle; how many were (added, deleted).
 
         A flow that Open vSwitch refuses is left out and the others go in. Raises Unavailable.
         """
         if self.openflow is None:
             raise Unavailable("no OpenFlow connection to br0 stands")
-        while delta := book.delta():
+        while delta := desired.delta():
             begin = time.monotonic()
             try:
                 refused = self.openflow.put_meters(delta.new_meters, delta.other_meters)
-                book.metered(delta, refused)
+                desired.metered(delta, refused)
                 if refused:
                     continue
                 self.openflow.commit(delta.adds, delta.deletes)
@@ -241,12 +241,12 @@ class Switch:
             except FlowRefused as error:
                 if not error.cookies:
                     raise
-                book.refuse(error.cookies, str(error))
+                desired.refuse(error.cookies, str(error))
                 continue
             except Unavailable:
                 self.drop_flows_connection()
                 raise
-            book.committed(delta)
+            desired.committed(delta)
             self._count(delta, time.monotonic() - begin)
             return len(delta.adds), len(delta.deletes)
         return 0, 0
@@ -282,12 +282,12 @@ def _trouble(port: Port | None) -> str:
     return ""
 
 
-def _tunnel(place: HostSubnet, vxlan_port: int) -> PortSettings:
+def _tunnel(own: HostSubnet, vxlan_port: int) -> PortSettings:
     """One port for all tunnels: flows say where to (tun_dst) and for whom (tun_id)."""
     options = {
         "remote_ip": "flow",
         "key": "flow",
-        "local_ip": str(place.host_ip),
+        "local_ip": str(own.host_ip),
         "dst_port": str(vxlan_port),
     }
     return PortSettings(TUNNEL_PORT, "vxlan", options, ofport_request=_TUNNEL_OFPORT)

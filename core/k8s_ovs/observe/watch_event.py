@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-__all__ = ["Change", "Entry", "Fact", "Sight", "Sink", "Snapshot"]
+__all__ = ["Entry", "RecordChange", "Sink", "Snapshot", "SourceState", "WatchEvent"]
 
 
 @frozen
@@ -35,7 +35,7 @@ class Snapshot:
 
 
 @frozen
-class Change:
+class RecordChange:
     """One record as it is now; `entry` None: it was deleted."""
 
     source: str
@@ -45,13 +45,13 @@ class Change:
 
 
 @frozen
-class Sight:
+class SourceState:
     """Whether the source can be seen. `detail` says where it was looked for and what went wrong."""
 
     source: str
-    visible: bool
+    connected: bool
     detail: str = ""
 
 
-Fact = Snapshot | Change | Sight
-Sink = Callable[[Fact], None]
+WatchEvent = Snapshot | RecordChange | SourceState
+Sink = Callable[[WatchEvent], None]

@@ -10,10 +10,10 @@ from enum import Enum
 
 from attrs import frozen
 
-__all__ = ["FIELDS", "REGISTERS", "Field", "Kind", "register"]
+__all__ = ["FIELDS", "REGISTERS", "Field", "FieldKind", "register"]
 
 
-class Kind(Enum):
+class FieldKind(Enum):
     """How people write a value of the field."""
 
     NUMBER = "number"
@@ -33,7 +33,7 @@ class Field:
     oxm_class: int
     oxm_number: int
     bits: int
-    kind: Kind = Kind.NUMBER
+    kind: FieldKind = FieldKind.NUMBER
     maskable: bool = False
 
     @property
@@ -52,13 +52,13 @@ _NICIRA = 0x0001
 FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
-        Field("in_port", _OPENFLOW, 0, 32, Kind.PORT),
-        Field("eth_dst", _OPENFLOW, 3, 48, Kind.MAC, maskable=True),
-        Field("eth_src", _OPENFLOW, 4, 48, Kind.MAC, maskable=True),
-        Field("eth_type", _OPENFLOW, 5, 16, Kind.HEX),
+        Field("in_port", _OPENFLOW, 0, 32, FieldKind.PORT),
+        Field("eth_dst", _OPENFLOW, 3, 48, FieldKind.MAC, maskable=True),
+        Field("eth_src", _OPENFLOW, 4, 48, FieldKind.MAC, maskable=True),
+        Field("eth_type", _OPENFLOW, 5, 16, FieldKind.HEX),
         Field("ip_proto", _OPENFLOW, 10, 8),
-        Field("ip_src", _OPENFLOW, 11, 32, Kind.IPV4, maskable=True),
-        Field("ip_dst", _OPENFLOW, 12, 32, Kind.IPV4, maskable=True),
+        Field("ip_src", _OPENFLOW, 11, 32, FieldKind.IPV4, maskable=True),
+        Field("ip_dst", _OPENFLOW, 12, 32, FieldKind.IPV4, maskable=True),
         Field("tcp_src", _OPENFLOW, 13, 16, maskable=True),
         Field("tcp_dst", _OPENFLOW, 14, 16, maskable=True),
         Field("udp_src", _OPENFLOW, 15, 16, maskable=True),
@@ -66,17 +66,17 @@ FIELDS: dict[str, Field] = {
         Field("icmp_type", _OPENFLOW, 19, 8),
         Field("icmp_code", _OPENFLOW, 20, 8),
         Field("arp_op", _OPENFLOW, 21, 16),
-        Field("arp_spa", _OPENFLOW, 22, 32, Kind.IPV4, maskable=True),
-        Field("arp_tpa", _OPENFLOW, 23, 32, Kind.IPV4, maskable=True),
-        Field("arp_sha", _OPENFLOW, 24, 48, Kind.MAC, maskable=True),
-        Field("arp_tha", _OPENFLOW, 25, 48, Kind.MAC, maskable=True),
-        Field("tun_id", _OPENFLOW, 38, 64, Kind.HEX, maskable=True),
-        Field("tun_src", _NICIRA, 31, 32, Kind.IPV4, maskable=True),
-        Field("tun_dst", _NICIRA, 32, 32, Kind.IPV4, maskable=True),
-        Field("ct_state", _NICIRA, 105, 32, Kind.CT_STATE, maskable=True),
-        Field("ct_zone", _NICIRA, 106, 16, Kind.HEX),
-        Field("ct_mark", _NICIRA, 107, 32, Kind.HEX, maskable=True),
-        *(Field(f"reg{n}", _NICIRA, n, 32, Kind.HEX, maskable=True) for n in range(16)),
+        Field("arp_spa", _OPENFLOW, 22, 32, FieldKind.IPV4, maskable=True),
+        Field("arp_tpa", _OPENFLOW, 23, 32, FieldKind.IPV4, maskable=True),
+        Field("arp_sha", _OPENFLOW, 24, 48, FieldKind.MAC, maskable=True),
+        Field("arp_tha", _OPENFLOW, 25, 48, FieldKind.MAC, maskable=True),
+        Field("tun_id", _OPENFLOW, 38, 64, FieldKind.HEX, maskable=True),
+        Field("tun_src", _NICIRA, 31, 32, FieldKind.IPV4, maskable=True),
+        Field("tun_dst", _NICIRA, 32, 32, FieldKind.IPV4, maskable=True),
+        Field("ct_state", _NICIRA, 105, 32, FieldKind.CT_STATE, maskable=True),
+        Field("ct_zone", _NICIRA, 106, 16, FieldKind.HEX),
+        Field("ct_mark", _NICIRA, 107, 32, FieldKind.HEX, maskable=True),
+        *(Field(f"reg{n}", _NICIRA, n, 32, FieldKind.HEX, maskable=True) for n in range(16)),
     )
 }
 

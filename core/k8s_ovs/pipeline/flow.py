@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from attrs import field, frozen
 
-from k8s_ovs.pipeline.field import FIELDS, Field, Kind
+from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.table import PipelineError, Table
 
 __all__ = [
@@ -289,12 +289,12 @@ def _number(of: Field, value: Value) -> tuple[int, int | None]:
         return value, None
     if isinstance(value, IPv4Address):
         return int(value), None
-    if of.kind is Kind.IPV4:
+    if of.kind is FieldKind.IPV4:
         network = IPv4Network(value)
         return int(network.network_address), int(network.netmask)
     if isinstance(value, IPv4Network):
         raise ValueError("a network stands for no number here")
-    if of.kind is Kind.CT_STATE:
+    if of.kind is FieldKind.CT_STATE:
         return _ct_state(value)
     number, _, mask = value.partition("/")
     return _plain_number(number), _plain_number(mask) if mask else None

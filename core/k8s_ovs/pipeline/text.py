@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 from attrs import frozen
 
-from k8s_ovs.pipeline.field import REGISTERS, Field, Kind
+from k8s_ovs.pipeline.field import REGISTERS, Field, FieldKind
 from k8s_ovs.pipeline.flow import (
     CT_STATE_BITS,
     Action,
@@ -98,7 +98,9 @@ class _Names:
 
     def subfield(self, field: Field) -> str:
         """Its name where bits of it are taken: plain in_port has 16 there (ovs-fields(7))."""
-        return self.field(field) if self.human or field.kind is not Kind.PORT else "in_port_oxm"
+        return (
+            self.field(field) if self.human or field.kind is not FieldKind.PORT else "in_port_oxm"
+        )
 
     def field(self, field: Field) -> str:
         if not self.human:
@@ -126,27 +128,27 @@ def _term_value(term: Term) -> str:
     kind, mask = term.field.kind, term.mask
     if mask is None:
         return _value(term.field, term.value)
-    if kind is Kind.CT_STATE:
+    if kind is FieldKind.CT_STATE:
         return "".join(
             f"{'+' if term.value & bit else '-'}{name}"
             for name, bit in CT_STATE_BITS.items()
             if mask & bit
         )
-    if kind is Kind.IPV4:
+    if kind is FieldKind.IPV4:
         return f"{IPv4Address(term.value)}/{_ip_mask(mask)}"
-    if kind is Kind.MAC:
+    if kind is FieldKind.MAC:
         return f"{_mac(term.value)}/{_mac(mask)}"
     return f"{term.value:#x}/{mask:#x}"
 
 
 def _value(field: Field, value: int) -> str:
-    if field.kind is Kind.MAC:
+    if field.kind is FieldKind.MAC:
         return _mac(value)
-    if field.kind is Kind.IPV4:
+    if field.kind is FieldKind.IPV4:
         return str(IPv4Address(value))
-    if field.kind is Kind.PORT:
+    if field.kind is FieldKind.PORT:
         return _port(value)
-    return str(value) if field.kind is Kind.NUMBER else f"{value:#x}"
+    return str(value) if field.kind is FieldKind.NUMBER else f"{value:#x}"
 
 
 def _action(action: Action, names: _Names) -> str:

@@ -14,7 +14,7 @@ from struct import Struct
 
 from attrs import field, frozen
 
-from k8s_ovs.pipeline.field import FIELDS, Field, Kind
+from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.flow import (
     Ct,
     Flow,
@@ -216,7 +216,7 @@ def _action(action: SetField | Output | InPort | Move | Note) -> bytes:
 
 
 def _set_field(of: Field, value: int) -> bytes:
-    if of.kind is Kind.PORT:
+    if of.kind is FieldKind.PORT:
         # Only its 16-bit form can be set; the low bits of a reserved port are its number there.
         oxm = _NXM_IN_PORT + (value & 0xFFFF).to_bytes(2, "big")
     else:

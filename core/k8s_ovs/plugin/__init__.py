@@ -32,7 +32,7 @@ with every mode, until ``-name`` takes them out.
 
 from k8s_ovs.errors import InvalidRecord, PluginError
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node import Here, KubeNode
+from k8s_ovs.model.node import KubeNode, LocalNode
 from k8s_ovs.model.pod import Pod, Rates
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import GLOBAL_TENANT, NetNamespace
@@ -62,13 +62,13 @@ from k8s_ovs.plugin.hooks import (
     Check,
     Event,
     Hooks,
-    Kind,
+    KubeResource,
     LinkSettings,
     Metric,
     PodRequest,
     Problem,
+    RecordKind,
     Refuse,
-    Resource,
     Wait,
     Write,
     hook,
@@ -85,14 +85,14 @@ __all__ = [
     "Field",
     "Flow",
     "Goto",
-    "Here",
     "Hooks",
     "HostSubnet",
     "InPort",
     "InvalidRecord",
-    "Kind",
     "KubeNode",
+    "KubeResource",
     "LinkSettings",
+    "LocalNode",
     "Match",
     "Meter",
     "Metric",
@@ -106,8 +106,8 @@ __all__ = [
     "PodRequest",
     "Problem",
     "Rates",
+    "RecordKind",
     "Refuse",
-    "Resource",
     "SetField",
     "Table",
     "View",

@@ -25,13 +25,13 @@ __all__ = [
     "Check",
     "Event",
     "Hooks",
-    "Kind",
+    "KubeResource",
     "LinkSettings",
     "Metric",
     "PodRequest",
     "Problem",
+    "RecordKind",
     "Refuse",
-    "Resource",
     "Wait",
     "Write",
     "hook",
@@ -43,7 +43,7 @@ _spec = pluggy.HookspecMarker(PROJECT)
 
 
 @frozen
-class Kind:
+class RecordKind:
     """A kind of record in etcd, below `<prefix>/<Name>/<name>/`.
 
     decode: (key, bytes) to a value; raises InvalidRecord. encode: the way back.
@@ -66,7 +66,7 @@ class Kind:
 
 
 @frozen
-class Resource:
+class KubeResource:
     """A resource of Kubernetes to watch: its records are of kind `name`.
 
     path: of the list, such as /api/v1/namespaces. decode: (key, JSON object) to a value; raises
@@ -77,7 +77,7 @@ class Resource:
     name: str
     path: str
     decode: Callable[[str, Mapping[str, Any]], Any]
-    here_only: bool = False
+    local_only: bool = False
 
     def record(self, value: Any, revision: int) -> Record:
         """`value` as a record of the world."""
@@ -183,11 +183,11 @@ class Hooks:
         """Tables of the plugin's own, each said to stand between two others."""
 
     @_spec
-    def kinds(self) -> Iterable[Kind]:  # type: ignore[empty-body]  # a specification
+    def kinds(self) -> Iterable[RecordKind]:  # type: ignore[empty-body]  # a specification
         """Kinds of records in etcd that the plugin reads or writes."""
 
     @_spec
-    def resources(self) -> Iterable[Resource]:  # type: ignore[empty-body]  # a specification
+    def resources(self) -> Iterable[KubeResource]:  # type: ignore[empty-body]  # a specification
         """Resources of Kubernetes that the plugin reads."""
 
     @_spec

@@ -14,20 +14,20 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node import Here, KubeNode
+from k8s_ovs.model.node import KubeNode, LocalNode
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 
 __all__ = [
     "CONFIG",
+    "CONNECTED",
     "GIVEN",
-    "HERE",
+    "LOCAL_NODE",
     "NODES",
     "PODS",
     "QUARANTINE",
     "REQUESTS",
     "RESERVED_KINDS",
-    "SIGHTS",
     "SUBNETS",
     "Read",
     "Record",
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 CONFIG = "config"
-HERE = "here"
+LOCAL_NODE = "here"
 NODES = "nodes"
 PODS = "pods"
 SUBNETS = "subnets"
@@ -47,10 +47,10 @@ QUARANTINE = "quarantine"
 #: Records that ask for something (see `Kind.asks`) and are not answered: under "<kind>/<key>".
 REQUESTS = "requests"
 #: Whether the API server is heard now, of each resource by its name.
-SIGHTS = "sights"
+CONNECTED = "sights"
 
 #: Kinds that the core itself fills, neither from etcd nor from a resource of Kubernetes.
-RESERVED_KINDS = frozenset({CONFIG, HERE, PODS, QUARANTINE, REQUESTS, SIGHTS})
+RESERVED_KINDS = frozenset({CONFIG, LOCAL_NODE, PODS, QUARANTINE, REQUESTS, CONNECTED})
 
 
 @frozen
@@ -142,10 +142,10 @@ class View:
         return config
 
     @property
-    def here(self) -> Here:
+    def local_node(self) -> LocalNode:
         """This node's own place in the network. Raises LookupError where it is not known yet."""
-        here: Here = self._single(HERE)
-        return here
+        local_node: LocalNode = self._single(LOCAL_NODE)
+        return local_node
 
     def subnet(self, host_ip: str) -> HostSubnet | None:
         """The record of the host at `host_ip`."""
@@ -216,10 +216,10 @@ class View:
         found: str | None = self.get(QUARANTINE, f"{kind}/{key}")
         return found
 
-    def in_sight(self, resource: str) -> bool | None:
+    def connected(self, resource: str) -> bool | None:
         """Whether records of this resource of Kubernetes are up to date: False while the API server
         is away, None until it is known."""
-        seen: bool | None = self.get(SIGHTS, resource)
+        seen: bool | None = self.get(CONNECTED, resource)
         return seen
 
     def having(self, kind: str, index: Hashable) -> Mapping[str, Any]:

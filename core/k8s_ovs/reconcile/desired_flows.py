@@ -12,17 +12,17 @@ from attrs import field, frozen, mutable
 
 from k8s_ovs.pipeline.flow import Meter
 from k8s_ovs.pipeline.wire import WireFlow
-from k8s_ovs.reconcile.subject import Holder
+from k8s_ovs.reconcile.subject import FlowOwner
 
-__all__ = ["Conflict", "Delta", "FlowBook"]
+__all__ = ["Delta", "DesiredFlows", "FlowConflict"]
 
 
 @frozen
-class Conflict:
+class FlowConflict:
     """A flow that could not be taken. same: what another one has that only one can have."""
 
-    holder: Holder
-    other: Holder
+    owner: FlowOwner
+    other: FlowOwner
     flow: WireFlow
     same: str = "table, priority and match"
 
@@ -50,14 +50,14 @@ class _Stand:
     """A flow and those who want it, in order; dict for its order."""
 
     flow: WireFlow
-    holders: dict[Holder, None] = field(factory=dict)
+    owners: dict[FlowOwner, None] = field(factory=dict)
 
 
-class FlowBook:
+class DesiredFlows:
     """Desired flows by holder; the difference to what the switch has."""
 
     def __init__(self) -> None:
-        self._held: dict[Holder, tuple[WireFlow, ...]] = {}
+        self._held: dict[FlowOwner, tuple[WireFlow, ...]] = {}
         self._stands: dict[int, _Stand] = {}
         self._by_key: dict[bytes, int] = {}
         # By number: the meter, and cookies of the flows that name it.
@@ -65,34 +65,34 @@ class FlowBook:
         self._installed: set[int] = set()
         self._installed_meters: dict[int, Meter] = {}
         self._touched: set[int] = set()
-        self._refused: dict[Holder, str] = {}
+        self._refused: dict[FlowOwner, str] = {}
 
     def __len__(self) -> int:
         return len(self._stands)
 
-    def holders(self) -> frozenset[Holder]:
+    def owners(self) -> frozenset[FlowOwner]:
         return frozenset(self._held)
 
-    def flows(self) -> Iterable[tuple[WireFlow, tuple[Holder, ...]]]:
+    def flows(self) -> Iterable[tuple[WireFlow, tuple[FlowOwner, ...]]]:
         """Every flow that should stand, with those who want it."""
-        return [(stand.flow, tuple(stand.holders)) for stand in self._stands.values()]
+        return [(stand.flow, tuple(stand.owners)) for stand in self._stands.values()]
 
-    def replace(self, changes: Mapping[Holder, tuple[WireFlow, ...]]) -> list[Conflict]:
+    def replace(self, changes: Mapping[FlowOwner, tuple[WireFlow, ...]]) -> list[FlowConflict]:
         """Give each holder its new flows; an empty tuple forgets the holder.
 
         All old flows go first, so that one subject may take over the match of another.
         """
-        for holder in changes:
-            for flow in self._held.pop(holder, ()):
-                self._release(holder, flow)
-        conflicts: list[Conflict] = []
-        for holder, flows in changes.items():
+        for owner in changes:
+            for flow in self._held.pop(owner, ()):
+                self._release(owner, flow)
+        conflicts: list[FlowConflict] = []
+        for owner, flows in changes.items():
             # A plugin may say the same flow twice; it is held once.
             taken = tuple(
-                flow for flow in dict.fromkeys(flows) if self._take(holder, flow, conflicts)
+                flow for flow in dict.fromkeys(flows) if self._take(owner, flow, conflicts)
             )
             if taken:
-                self._held[holder] = taken
+                self._held[owner] = taken
         return conflicts
 
     def found(self, cookies: Iterable[int], meters: Mapping[int, Meter] | None = None) -> None:
@@ -128,12 +128,12 @@ class FlowBook:
         """The switch does not take these flows: forget them. `take_refused` tells whose."""
         for cookie in cookies:
             stand = self._stands.get(cookie)
-            for holder in tuple(stand.holders) if stand else ():
-                self._held[holder] = tuple(f for f in self._held[holder] if f.cookie != cookie)
-                self._release(holder, stand.flow)  # type: ignore[union-attr]  # has holders
-                self._refused[holder] = reason
+            for owner in tuple(stand.owners) if stand else ():
+                self._held[owner] = tuple(f for f in self._held[owner] if f.cookie != cookie)
+                self._release(owner, stand.flow)  # type: ignore[union-attr]  # has holders
+                self._refused[owner] = reason
 
-    def take_refused(self) -> dict[Holder, str]:
+    def take_refused(self) -> dict[FlowOwner, str]:
         """Whose flows the switch has refused since the last call, with its words."""
         refused, self._refused = self._refused, {}
         return refused
@@ -146,10 +146,10 @@ class FlowBook:
             self._installed_meters.pop(number, None)
         self._touched.clear()
 
-    def _release(self, holder: Holder, flow: WireFlow) -> None:
+    def _release(self, owner: FlowOwner, flow: WireFlow) -> None:
         stand = self._stands[flow.cookie]
-        stand.holders.pop(holder, None)
-        if not stand.holders:
+        stand.owners.pop(owner, None)
+        if not stand.owners:
             del self._stands[flow.cookie]
             del self._by_key[flow.key]
             self._touched.add(flow.cookie)
@@ -162,29 +162,29 @@ class FlowBook:
         if not cookies:
             del self._meters[number]
 
-    def _take_meter(self, meter: Meter, cookie: int) -> Holder | None:
+    def _take_meter(self, meter: Meter, cookie: int) -> FlowOwner | None:
         """Have the meter stand; None: it does. Else who has its number with another rate."""
         standing, cookies = self._meters.setdefault(meter.number, (meter, set()))
         if standing != meter:
-            return next(iter(self._stands[next(iter(cookies))].holders))
+            return next(iter(self._stands[next(iter(cookies))].owners))
         cookies.add(cookie)
         return None
 
-    def _take(self, holder: Holder, flow: WireFlow, conflicts: list[Conflict]) -> bool:
+    def _take(self, owner: FlowOwner, flow: WireFlow, conflicts: list[FlowConflict]) -> bool:
         cookie = self._by_key.setdefault(flow.key, flow.cookie)
         if cookie != flow.cookie:
-            other = next(iter(self._stands[cookie].holders))
-            conflicts.append(Conflict(holder, other, flow))
+            other = next(iter(self._stands[cookie].owners))
+            conflicts.append(FlowConflict(owner, other, flow))
             return False
         stand = self._stands.get(cookie)
         if stand is None and flow.meter is not None:
             metering = self._take_meter(flow.meter, cookie)
             if metering is not None:
                 del self._by_key[flow.key]
-                conflicts.append(Conflict(holder, metering, flow, same="meter"))
+                conflicts.append(FlowConflict(owner, metering, flow, same="meter"))
                 return False
         if stand is None:
             stand = self._stands[cookie] = _Stand(flow)
             self._touched.add(cookie)
-        stand.holders[holder] = None
+        stand.owners[owner] = None
         return True

@@ -15,10 +15,10 @@ from k8s_ovs.model.pod import Pod
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import PipelineError
 from k8s_ovs.pipeline.wire import WireFlow, encode
-from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Read, Record, View, World
-from k8s_ovs.reconcile.desired_flows import Conflict, FlowBook
+from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, SUBNETS, Read, Record, View, World
+from k8s_ovs.reconcile.desired_flows import DesiredFlows, FlowConflict
 from k8s_ovs.reconcile.pod_links import PodLinks
-from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, Holder, Subject
+from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, FlowOwner, Subject
 
 __all__ = ["Reconciler"]
 
@@ -31,13 +31,13 @@ class Reconciler:
     def __init__(self, manager: PluginManager, world: World | None = None) -> None:
         self.manager = manager
         self.world = World()
-        self.book = FlowBook()
+        self.desired = DesiredFlows()
         self.links = PodLinks()
         self._readers: dict[Read, set[Subject]] = defaultdict(set)
         self._reads: dict[Subject, set[Read]] = {}
         self._dirty: set[Subject] = {Subject(NETWORK, "")}
         self._conflicting: set[Subject] = set()
-        self._tenants_here: set[Subject] = set()
+        self._local_tenants: set[Subject] = set()
         self._tenants: dict[str, int] = {}
         self._failures: dict[tuple[str, Subject], str] = {}
         for kind, records in (world or World()).kinds.items():
@@ -65,18 +65,18 @@ class Reconciler:
 
         Does nothing until configuration and this node's place are known.
         """
-        if not (self._dirty and self.world.of(CONFIG) and self.world.of(HERE)):
+        if not (self._dirty and self.world.of(CONFIG) and self.world.of(LOCAL_NODE)):
             return []
         before = set(self._failures.values())
         # What stood in the way of a subject's flow may be gone after this turn.
         dirty, self._dirty = self._dirty | self._conflicting, set()
-        changes: dict[Holder, tuple[WireFlow, ...]] = {}
+        changes: dict[FlowOwner, tuple[WireFlow, ...]] = {}
         for subject in sorted(each for each in dirty if each.kind != TENANT):
             changes |= self._compute(subject)
         for subject in self._dirty_tenants(dirty):
             changes |= self._compute(subject)
-        conflicts = self.book.replace(changes)
-        self._conflicting = {conflict.holder.subject for conflict in conflicts}
+        conflicts = self.desired.replace(changes)
+        self._conflicting = {conflict.owner.subject for conflict in conflicts}
         for conflict in conflicts:
             self._note_conflict(conflict)
         return [text for text in self._failures.values() if text not in before]
@@ -84,14 +84,14 @@ class Reconciler:
     def note_refused(self) -> list[str]:
         """Make failures of what the switch has refused since the last call; returns them."""
         texts = []
-        for holder, reason in self.book.take_refused().items():
-            subject = holder.subject
-            text = f"plugin {holder.plugin}: {subject.kind} {subject.key}: {reason}"
-            self._failures[holder.plugin, subject] = text
+        for owner, reason in self.desired.take_refused().items():
+            subject = owner.subject
+            text = f"plugin {owner.plugin}: {subject.kind} {subject.key}: {reason}"
+            self._failures[owner.plugin, subject] = text
             texts.append(text)
         return texts
 
-    def _compute(self, subject: Subject) -> dict[Holder, tuple[WireFlow, ...]]:
+    def _compute(self, subject: Subject) -> dict[FlowOwner, tuple[WireFlow, ...]]:
         """New flows of each plugin for `subject`; a plugin that fails keeps its last good ones."""
         view = self.manager.view(self.world)
         results = self._ask(subject, view)
@@ -102,14 +102,14 @@ class Reconciler:
         self._failures |= {(each.plugin, subject): str(each) for each in failed}
         if results is None:
             self._forget(subject)
-            return {Holder(name, subject): () for name in self.manager.names}
-        changes: dict[Holder, tuple[WireFlow, ...]] = {}
+            return {FlowOwner(name, subject): () for name in self.manager.names}
+        changes: dict[FlowOwner, tuple[WireFlow, ...]] = {}
         for plugin, result in results:
             flows = result if isinstance(result, Failure) else self._encode(plugin, subject, result)
             if isinstance(flows, Failure):
                 self._failures[plugin, subject] = str(flows)
             else:
-                changes[Holder(plugin, subject)] = flows
+                changes[FlowOwner(plugin, subject)] = flows
         return changes
 
     def _ask(self, subject: Subject, view: View) -> Results[Flow] | None:
@@ -143,20 +143,22 @@ class Reconciler:
 
     def _dirty_tenants(self, dirty: Iterable[Subject]) -> list[Subject]:
         """Tenants that must be computed, now that the pods have been; forgets those that left."""
-        here = {Subject(TENANT, str(tenant)) for tenant in self._tenants.values()}
-        known, self._tenants_here = self._tenants_here, here
-        gone = known - here
+        local = {Subject(TENANT, str(tenant)) for tenant in self._tenants.values()}
+        known, self._local_tenants = self._local_tenants, local
+        gone = known - local
         for subject in gone:
             self._forget(subject)
-        self.book.replace({Holder(name, each): () for each in gone for name in self.manager.names})
-        return sorted((here - known) | (here & set(dirty)))
+        self.desired.replace(
+            {FlowOwner(name, each): () for each in gone for name in self.manager.names}
+        )
+        return sorted((local - known) | (local & set(dirty)))
 
     def _encode(
         self, plugin: str, subject: Subject, flows: Iterable[Flow]
     ) -> tuple[WireFlow, ...] | Failure:
-        owner = self.manager.owner(plugin)
+        owner_bits = self.manager.owner_bits(plugin)
         try:
-            return tuple(encode(flow, owner, self.manager.pipeline) for flow in flows)
+            return tuple(encode(flow, owner_bits, self.manager.pipeline) for flow in flows)
         except (PipelineError, KeyError, ValueError) as error:
             return Failure(plugin, f"{subject.kind}_flows", subject.key, str(error))
 
@@ -178,10 +180,10 @@ class Reconciler:
         for name in self.manager.names:
             self._failures.pop((name, subject), None)
 
-    def _note_conflict(self, conflict: Conflict) -> None:
-        holder, other = conflict.holder, conflict.other
-        self._failures[holder.plugin, holder.subject] = (
-            f"plugin {holder.plugin}: {holder.subject.kind} {holder.subject.key}: "
+    def _note_conflict(self, conflict: FlowConflict) -> None:
+        owner, other = conflict.owner, conflict.other
+        self._failures[owner.plugin, owner.subject] = (
+            f"plugin {owner.plugin}: {owner.subject.kind} {owner.subject.key}: "
             f"a flow has the same {conflict.same} as one of {other.plugin} "
             f"for {other.subject.kind} {other.subject.key}: the latter stands"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["NETWORK", "NODE", "POD", "TENANT", "Holder", "Subject"]
+__all__ = ["NETWORK", "NODE", "POD", "TENANT", "FlowOwner", "Subject"]
 
 NETWORK = "network"
 NODE = "node"
@@ -20,7 +20,7 @@ class Subject(NamedTuple):
     key: str
 
 
-class Holder(NamedTuple):
+class FlowOwner(NamedTuple):
     """Who wants a flow: a plugin, for a subject."""
 
     plugin: str

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from k8s_ovs_lab.demo.play import HERE, Chapter, Verdict
+from k8s_ovs_lab.demo.play import THIS_MACHINE, Chapter, Verdict
 
 __all__ = ["DemoScreen"]
 
@@ -31,7 +31,7 @@ class DemoScreen:
         self._print(Text(f"   {chapter.text}"))
 
     def command(self, where: str, command: str) -> None:
-        place = f"{where} $ " if where != HERE else "$ "
+        place = f"{where} $ " if where != THIS_MACHINE else "$ "
         self._print(Text.assemble("\n   ", (place, "cyan"), (command, "bold")))
 
     def act(self, text: str) -> None:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 
 from k8s_ovs_lab.demo.play import (
-    HERE,
+    THIS_MACHINE,
     Act,
     Chapter,
     Claim,
-    Facts,
+    Measured,
     Step,
     all_of,
     lacks,
@@ -54,13 +54,13 @@ def _limited(layout: Layout) -> Chapter:
         "Kubernetes' own annotations: how much a pod may receive and send, in bits a second.",
         (
             Step(
-                HERE,
+                THIS_MACHINE,
                 _run(layout, LIMITED[1], "10M"),
                 (Claim("it has an address of its node", matches(r"^172\.11\.[0-3]\.\d+$")),),
                 keep="limited",
             ),
             Step(
-                HERE,
+                THIS_MACHINE,
                 _run(layout, "wrong", "10X").replace(f"--annotation {_INGRESS}=10X ", ""),
                 (Claim("a value that makes no sense is refused and told", refused),),
                 fails=True,
@@ -76,16 +76,18 @@ def _limited(layout: Layout) -> Chapter:
 
 
 def _exact() -> Chapter:
-    def iperf(options: str, direction: str, fact: str) -> Step:
+    def iperf(options: str, direction: str, measured: str) -> Step:
         return Step(
             _PLACE,
             f"iperf3 -c $hello1on2 -t 10 -f m {options}",
             (
                 Claim(f"{direction} 10M, headers included: 9.3 to 9.7 of payload", _sum(9.3, 9.7)),
                 Claim("no second is above 11, the first neither", _each_second(11.0)),
-                Claim(f"${fact} retransmits; with policing it was {_POLICED:,}", _few(_POLICED)),
+                Claim(
+                    f"${measured} retransmits; with policing it was {_POLICED:,}", _few(_POLICED)
+                ),
             ),
-            keep=fact,
+            keep=measured,
             find=_RETRANSMITS,
         )
 
@@ -127,20 +129,20 @@ def _changed() -> Chapter:
     )
 
 
-def _sum(low: float, high: float) -> Callable[[str, Facts], bool]:
+def _sum(low: float, high: float) -> Callable[[str, Measured], bool]:
     """What was received in all, in Mbit/s, is between two figures."""
 
-    def holds(output: str, _: Facts) -> bool:
+    def holds(output: str, _: Measured) -> bool:
         found = _RECEIVED.search(output)
         return found is not None and low <= float(found[1]) <= high
 
     return holds
 
 
-def _each_second(most: float) -> Callable[[str, Facts], bool]:
+def _each_second(most: float) -> Callable[[str, Measured], bool]:
     """No second of the receiver's has more Mbit/s."""
 
-    def holds(output: str, _: Facts) -> bool:
+    def holds(output: str, _: Measured) -> bool:
         # The server's own seconds stand behind the client's, where the client is the sender.
         seconds = _seconds(output.partition("Server output")[2]) or _seconds(output)
         return len(seconds) >= 10 and max(seconds) <= most
@@ -154,10 +156,10 @@ def _seconds(output: str) -> list[float]:
     return [rate for begin, end, rate in intervals if end - begin > 0.5]
 
 
-def _few(most: int) -> Callable[[str, Facts], bool]:
+def _few(most: int) -> Callable[[str, Measured], bool]:
     """Fewer packets were sent again."""
 
-    def holds(output: str, _: Facts) -> bool:
+    def holds(output: str, _: Measured) -> bool:
         found = re.search(_RETRANSMITS, output)
         return found is not None and int(found[1]) < most
 

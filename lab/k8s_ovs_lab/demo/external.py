@@ -54,7 +54,7 @@ def _joined() -> Chapter:
             Act("k8s-ovs is started on lb1, with etcd's address and nothing else", "start lb1"),
             Step(
                 "lb1",
-                f"echo {' '.join(f'${fact}' for fact in _PODS)} | "
+                f"echo {' '.join(f'${measured}' for measured in _PODS)} | "
                 "xargs -n 1 ping -q -c 3 -i 0.2 -W 1",
                 (Claim("pods of all three tenants answer", matches(r"(?s)( 0% packet.*){3}")),),
                 within=_SOON,
@@ -73,7 +73,7 @@ def _joined() -> Chapter:
 
 
 def _balanced(layout: Layout) -> Chapter:
-    backends = [f"server {fact} ${fact}:{PORT}" for fact in ("hello1on1", "hello2on2")]
+    backends = [f"server {measured} ${measured}:{PORT}" for measured in ("hello1on1", "hello2on2")]
     lines = [
         "defaults",
         "mode http",

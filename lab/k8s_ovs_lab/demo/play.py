@@ -18,11 +18,11 @@ from attrs import frozen
 from k8s_ovs.errors import K8sOvsError
 
 __all__ = [
-    "HERE",
+    "THIS_MACHINE",
     "Act",
     "Chapter",
     "Claim",
-    "Facts",
+    "Measured",
     "Outcome",
     "Screen",
     "Stage",
@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 #: The place of commands that are typed on this machine itself.
-HERE = ""
+THIS_MACHINE = ""
 
 #: What steps have kept, by name. In commands, claims and texts `$name` stands for it.
-Facts: TypeAlias = Mapping[str, str]
+Measured: TypeAlias = Mapping[str, str]
 
 _PAUSE = 0.3
 
@@ -58,7 +58,7 @@ class Claim:
     """A sentence, and whether some output bears it out."""
 
     text: str
-    holds: Callable[[str, Facts], bool]
+    holds: Callable[[str, Measured], bool]
 
 
 @frozen
@@ -135,31 +135,31 @@ class Screen(Protocol):
     def waiting(self, what: str) -> AbstractContextManager[None]: ...
 
 
-def shows(*texts: str) -> Callable[[str, Facts], bool]:
+def shows(*texts: str) -> Callable[[str, Measured], bool]:
     """All of the texts are in the output."""
-    return lambda output, facts: all(_filled(text, facts) in output for text in texts)
+    return lambda output, measured: all(_filled(text, measured) in output for text in texts)
 
 
-def lacks(*texts: str) -> Callable[[str, Facts], bool]:
+def lacks(*texts: str) -> Callable[[str, Measured], bool]:
     """None of the texts is in the output."""
-    return lambda output, facts: not any(_filled(text, facts) in output for text in texts)
+    return lambda output, measured: not any(_filled(text, measured) in output for text in texts)
 
 
-def matches(pattern: str) -> Callable[[str, Facts], bool]:
+def matches(pattern: str) -> Callable[[str, Measured], bool]:
     """The pattern, which holds no facts, is found in the output."""
     return lambda output, _: re.search(pattern, output) is not None
 
 
-def all_of(*predicates: Callable[[str, Facts], bool]) -> Callable[[str, Facts], bool]:
+def all_of(*predicates: Callable[[str, Measured], bool]) -> Callable[[str, Measured], bool]:
     """Each of the predicates holds."""
-    return lambda output, facts: all(holds(output, facts) for holds in predicates)
+    return lambda output, measured: all(holds(output, measured) for holds in predicates)
 
 
-def every_line(text: str) -> Callable[[str, Facts], bool]:
+def every_line(text: str) -> Callable[[str, Measured], bool]:
     """There is output, and the text is in each line of it."""
-    return lambda output, facts: (
+    return lambda output, measured: (
         bool(output.strip())
-        and all(_filled(text, facts) in line for line in output.strip().splitlines())
+        and all(_filled(text, measured) in line for line in output.strip().splitlines())
     )
 
 
@@ -168,13 +168,13 @@ def play(chapters: Sequence[Chapter], stage: Stage, screen: Screen) -> tuple[Ver
 
     A step that cannot be run is a claim that does not hold; the others go on.
     """
-    facts: dict[str, str] = {}
+    measured: dict[str, str] = {}
     verdicts: list[Verdict] = []
     for number, chapter in enumerate(chapters, 1):
         screen.chapter(number, chapter)
         for step in chapter.steps:
             try:
-                found = _perform(step, chapter, stage, screen, facts)
+                found = _perform(step, chapter, stage, screen, measured)
             except K8sOvsError as error:
                 screen.line(str(error))
                 found = [_broken(step, chapter)]
@@ -187,23 +187,23 @@ def play(chapters: Sequence[Chapter], stage: Stage, screen: Screen) -> tuple[Ver
 
 
 def _perform(
-    step: Step | Act, chapter: Chapter, stage: Stage, screen: Screen, facts: dict[str, str]
+    step: Step | Act, chapter: Chapter, stage: Stage, screen: Screen, measured: dict[str, str]
 ) -> list[Verdict]:
     if isinstance(step, Act):
         screen.act(step.text)
         with screen.waiting(step.text):
             stage.do(step.do)
         return []
-    command = _filled(step.command, facts)
+    command = _filled(step.command, measured)
     screen.command(step.where, command)
-    outcome = _outcome(step, command, stage, screen, facts)
+    outcome = _outcome(step, command, stage, screen, measured)
     if step.keep:
         found = re.search(step.find, outcome.output)
         if found is None:
             raise K8sOvsError(f"the output has no {step.keep}")
-        facts[step.keep] = found[1]
+        measured[step.keep] = found[1]
     verdicts = [
-        Verdict(chapter.title, _filled(claim.text, facts), claim.holds(outcome.output, facts))
+        Verdict(chapter.title, _filled(claim.text, measured), claim.holds(outcome.output, measured))
         for claim in step.claims
     ]
     if (outcome.status != 0) != step.fails:
@@ -213,11 +213,11 @@ def _perform(
     return verdicts
 
 
-def _outcome(step: Step, command: str, stage: Stage, screen: Screen, facts: Facts) -> Outcome:
+def _outcome(step: Step, command: str, stage: Stage, screen: Screen, measured: Measured) -> Outcome:
     """The command's outcome, on the screen; the last one of those that were waited for."""
     if step.within:
         with screen.waiting(command):
-            outcome = _awaited(step, command, stage, facts)
+            outcome = _awaited(step, command, stage, measured)
         for line in outcome.output.splitlines():
             screen.line(line)
         return outcome
@@ -229,13 +229,13 @@ def _outcome(step: Step, command: str, stage: Stage, screen: Screen, facts: Fact
         return stage.run(step.where, command, step.timeout, screen.line)
 
 
-def _awaited(step: Step, command: str, stage: Stage, facts: Facts) -> Outcome:
+def _awaited(step: Step, command: str, stage: Stage, measured: Measured) -> Outcome:
     """The command again and again, until the claims hold or the time is over."""
     deadline = time.monotonic() + step.within
     while True:
         outcome = stage.run(step.where, command, step.timeout, lambda _: None)
         settled = (outcome.status != 0) == step.fails
-        if settled and all(claim.holds(outcome.output, facts) for claim in step.claims):
+        if settled and all(claim.holds(outcome.output, measured) for claim in step.claims):
             return outcome
         if time.monotonic() >= deadline:
             return outcome
@@ -259,9 +259,9 @@ def _broken(step: Step | Act, chapter: Chapter) -> Verdict:
     return Verdict(chapter.title, f"this can be done: {said}", holds=False)
 
 
-def _filled(text: str, facts: Facts) -> str:
+def _filled(text: str, measured: Measured) -> str:
     """Raises K8sOvsError for a fact that no step before has kept."""
     try:
-        return Template(text).substitute(facts)
+        return Template(text).substitute(measured)
     except KeyError as error:
         raise K8sOvsError(f"{error.args[0]} is not known: a step before gave none") from error

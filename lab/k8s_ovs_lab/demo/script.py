@@ -8,11 +8,11 @@ import re
 from k8s_ovs_lab.demo.bandwidth import bandwidth_chapters
 from k8s_ovs_lab.demo.external import external_chapters
 from k8s_ovs_lab.demo.play import (
-    HERE,
+    THIS_MACHINE,
     Act,
     Chapter,
     Claim,
-    Facts,
+    Measured,
     Step,
     every_line,
     lacks,
@@ -40,7 +40,7 @@ _ALL_LOST = shows("100% packet loss")
 _SPEED = r"([\d.]+) Mbits/sec\s+receiver"
 
 
-def _none_lost(output: str, _: Facts) -> bool:
+def _none_lost(output: str, _: Measured) -> bool:
     """ping's own count, of each ping in the output."""
     return set(re.findall(r"([\d.]+)% packet loss", output)) == {"0"}
 
@@ -75,7 +75,7 @@ def _install(layout: Layout) -> Chapter:
         "Here a node is a network namespace.",
         (
             Step(
-                HERE,
+                THIS_MACHINE,
                 f"k8s-ovs lab up --name {layout.name}",
                 (
                     Claim("node1 is Ready", matches(r"node1 .*\bReady\b")),
@@ -143,16 +143,16 @@ def _configure() -> Chapter:
 def _run(layout: Layout) -> Chapter:
     def pod(name: str, node: str, inside: Claim) -> Step:
         command = f"k8s-ovs lab run {name} --node {node} --name {layout.name}"
-        return Step(HERE, command, (inside,), keep=name.replace("-", ""))
+        return Step(THIS_MACHINE, command, (inside,), keep=name.replace("-", ""))
 
-    here = Claim("its address is of node1's subnet", _IN_NODE1)
+    in_node1 = Claim("its address is of node1's subnet", _IN_NODE1)
     there = Claim("its address is of node2's subnet", _IN_NODE2)
     return Chapter(
         "Run pods",
         "Each pod gets its interface as from kubelet: the CNI program is started with ADD.",
         (
-            pod("client", "node1", here),
-            pod("web-1", "node1", here),
+            pod("client", "node1", in_node1),
+            pod("web-1", "node1", in_node1),
             pod("web-2", "node2", there),
             pod("web-3", "node2", there),
             Step(
@@ -231,7 +231,7 @@ def _services(layout: Layout) -> Chapter:
     def service(name: str, *pods: str) -> Step:
         endpoints = " ".join(f"--endpoint {pod}:{PORT}" for pod in pods)
         return Step(
-            HERE,
+            THIS_MACHINE,
             f"k8s-ovs lab service {name} --port 80 {endpoints} --name {layout.name}",
             (Claim("it has an address of ServiceNetwork", matches(r"^10\.96\.\d+\.\d+$")),),
             keep=name,
@@ -330,12 +330,12 @@ def _restart(layout: Layout) -> Chapter:
 
 
 def _speed() -> Chapter:
-    def iperf(target: str, fact: str, claim: str) -> Step:
+    def iperf(target: str, measured: str, claim: str) -> Step:
         return Step(
             "client",
             f"iperf3 -c {target} -t 2 -i 0 -f m",
-            (Claim(f"{claim}: ${fact} Mbit/s", matches(_SPEED)),),
-            keep=fact,
+            (Claim(f"{claim}: ${measured} Mbit/s", matches(_SPEED)),),
+            keep=measured,
             find=_SPEED,
         )
 

@@ -15,7 +15,7 @@ from k8s_ovs.errors import K8sOvsError, TimedOut
 from k8s_ovs_lab import servers
 from k8s_ovs_lab.demo import server as demo_server
 from k8s_ovs_lab.demo.bandwidth import LIMITED
-from k8s_ovs_lab.demo.play import HERE, Outcome
+from k8s_ovs_lab.demo.play import THIS_MACHINE, Outcome
 from k8s_ovs_lab.lab import Lab
 from k8s_ovs_lab.layout import LabNode, Layout
 from k8s_ovs_lab.process import LabProcess
@@ -76,7 +76,7 @@ class LabStage:
         words = ["sh", "-c", command]
         # As if the virtual environment that this program is in were active.
         environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        if where != HERE:
+        if where != THIS_MACHINE:
             words, environment = self._lab.command(where, words)
         return subprocess.Popen(
             words,

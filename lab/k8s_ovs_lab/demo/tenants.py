@@ -9,7 +9,17 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from k8s_ovs_lab.demo.play import HERE, Act, Chapter, Claim, Step, all_of, lacks, matches, shows
+from k8s_ovs_lab.demo.play import (
+    THIS_MACHINE,
+    Act,
+    Chapter,
+    Claim,
+    Step,
+    all_of,
+    lacks,
+    matches,
+    shows,
+)
 from k8s_ovs_lab.demo.server import PORT
 from k8s_ovs_lab.layout import ETCD_PREFIX, Layout
 
@@ -31,7 +41,7 @@ class _Pod:
     node: int
 
     @property
-    def fact(self) -> str:
+    def measured(self) -> str:
         return f"hello{self.number}on{self.node}"
 
     @property
@@ -77,7 +87,9 @@ def _run(layout: Layout, pod: _Pod) -> Step:
         f" --name {layout.name}"
     )
     subnet = matches(rf"^172\.11\.[{'0-3' if pod.node == 1 else '4-7'}]\.\d+$")
-    return Step(HERE, command, (Claim("it has an address of its node", subnet),), keep=pod.fact)
+    return Step(
+        THIS_MACHINE, command, (Claim("it has an address of its node", subnet),), keep=pod.measured
+    )
 
 
 def _service(layout: Layout, number: int) -> Step:
@@ -88,14 +100,16 @@ def _service(layout: Layout, number: int) -> Step:
         f" --name {layout.name}"
     )
     address = matches(r"^10\.96\.\d+\.\d+$")
-    return Step(HERE, command, (Claim("it has an address", address),), keep=f"shop{number}")
+    return Step(THIS_MACHINE, command, (Claim("it has an address", address),), keep=f"shop{number}")
 
 
 def _curl(pod: _Pod, others: Iterable[int], reached: Iterable[int]) -> Step:
     """A pod asks its own and other namespaces: their pods on both nodes, and their services."""
     asked = sorted({pod.number, *others})
     targets = {
-        number: [f"${each.fact}:{PORT}" for each in _PODS if each.number == number and each != pod]
+        number: [
+            f"${each.measured}:{PORT}" for each in _PODS if each.number == number and each != pod
+        ]
         + [f"$shop{number}:80"]
         for number in asked
     }

@@ -14,10 +14,10 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.pipeline.wire import WireFlow
-from k8s_ovs.plugin.view import HERE, PODS, World
+from k8s_ovs.plugin.view import LOCAL_NODE, PODS, World
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_testing.ovs import OvsProcess
-from k8s_ovs_testing.trace import ANSWER, Journey, trace
+from k8s_ovs_testing.trace import ANSWER, Trace, trace
 
 __all__ = ["TracedBridge"]
 
@@ -40,14 +40,14 @@ class TracedBridge:
 
     def show(self, world: World) -> None:
         """Have the ports and the flows of `world`, and no others."""
-        here = world.of(HERE)[""].value
-        self._add_ports({here.tunnel_port: ("type=vxlan", "options:remote_ip=flow")})
-        self._add_ports({here.node_port: ("type=dummy",)})
+        local_node = world.of(LOCAL_NODE)[""].value
+        self._add_ports({local_node.tunnel_port: ("type=vxlan", "options:remote_ip=flow")})
+        self._add_ports({local_node.node_port: ("type=dummy",)})
         pods: Iterable[Pod] = (record.value for record in world.of(PODS).values())
         self._add_ports({pod.ofport: ("type=dummy",) for pod in pods})
         self.reconciler = Reconciler(self._manager, world)
         self.reconciler.compute()
-        self.install(flow for flow, _ in self.reconciler.book.flows())
+        self.install(flow for flow, _ in self.reconciler.desired.flows())
 
     def install(self, flows: Iterable[WireFlow]) -> None:
         """Have just these flows, and the meters that they name."""
@@ -64,7 +64,7 @@ class TracedBridge:
             connection.delete_meters(sorted(there.keys() - meters.keys()))
         self._cookies = set(wanted)
 
-    def trace(self, packet: str, *, answer: bool = False) -> Journey:
+    def trace(self, packet: str, *, answer: bool = False) -> Trace:
         """The way of `packet` (ovs-ofctl's syntax); answer: connection tracking knows it as one."""
         control = self._ovs.directory / "ovs-vswitchd.ctl"
         ct_next = (ANSWER,) if answer else ()

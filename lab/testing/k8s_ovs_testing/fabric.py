@@ -20,20 +20,20 @@ from k8s_ovs.errors import SwitchError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.node.ingest import Intake
-from k8s_ovs.observe.watch_event import Fact
+from k8s_ovs.node.ingest import Ingest
+from k8s_ovs.observe.watch_event import WatchEvent
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.pipeline.table import Pipeline
-from k8s_ovs.plugin.view import CONFIG, HERE, PODS, Record
+from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, Record
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_testing.ovs import OvsProcess
-from k8s_ovs_testing.trace import Journey, Question, trace_all
+from k8s_ovs_testing.trace import Question, Trace, trace_all
 from k8s_ovs_testing.world import (
     NODE_PORT,
     TUNNEL_PORT,
     sample_config,
-    sample_here,
     sample_host,
+    sample_local_node,
 )
 
 __all__ = ["Fabric", "Node", "Send", "pod_at"]
@@ -82,7 +82,7 @@ class Node:
         self.host: HostSubnet = sample_host(number + 1)
         self.reconciler: Reconciler | None = None
         self._mgmt = ovs.mgmt(_bridge(number))
-        self._intake = Intake()
+        self._ingest = Ingest()
         ovs.vsctl(*_bridge_words(number, slots))
 
     @property
@@ -92,39 +92,41 @@ class Node:
 
     def restart(self) -> None:
         """The daemon starts anew: it knows nothing but what the switch has."""
-        self.reconciler, self._intake = None, Intake()
+        self.reconciler, self._ingest = None, Ingest()
 
-    def show(self, manager: PluginManager, facts: Iterable[Fact], pods: Mapping[str, Pod]) -> int:
+    def show(
+        self, manager: PluginManager, events: Iterable[WatchEvent], pods: Mapping[str, Pod]
+    ) -> int:
         """Have the flows that follow from `facts` and `pods`; how many were changed.
 
         By one bundle, of just what differs.
         """
         config = sample_config(plugin_name=manager.mode)
-        for fact in facts:
-            self._intake.absorb(fact)
+        for event in events:
+            self._ingest.absorb(event)
         known = self.reconciler
         if known is None or known.manager is not manager:
-            self._intake.restart()
+            self._ingest.restart()
             self.reconciler = known = Reconciler(manager)
             known.update({(CONFIG, ""): Record(config)})
-            known.update({(HERE, ""): Record(sample_here(self.host))})
-            known.book.found(self._cookies())
+            known.update({(LOCAL_NODE, ""): Record(sample_local_node(self.host))})
+            known.desired.found(self._cookies())
         changes: dict[tuple[str, str], Record | None] = dict(
-            self._intake.changes(config, manager.kinds, manager.resources)
+            self._ingest.changes(config, manager.kinds, manager.resources)
         )
         changes |= {(PODS, port): None for port in known.world.of(PODS).keys() - pods.keys()}
         changes |= {(PODS, port): Record(pod) for port, pod in pods.items()}
-        known.update(changes, self._intake.revision)
+        known.update(changes, self._ingest.revision)
         known.compute()
-        delta = known.book.delta()
+        delta = known.desired.delta()
         with closing(OpenFlow.connect(self._mgmt)) as connection:
             refused = connection.put_meters(delta.new_meters, delta.other_meters)
             if refused:
                 raise SwitchError(f"meters are refused: {refused}")
-            known.book.metered(delta, refused)
+            known.desired.metered(delta, refused)
             connection.commit(delta.adds, delta.deletes)
             connection.delete_meters(delta.old_meters)
-        known.book.committed(delta)
+        known.desired.committed(delta)
         return len(delta.adds) + len(delta.deletes)
 
     def _cookies(self) -> set[int]:
@@ -148,20 +150,20 @@ class Fabric:
         """
         journeys = self._ask(sends)
         onward = {
-            place: self._arriving(send, journey)
-            for place, (send, journey) in enumerate(zip(sends, journeys, strict=True))
-            if journey.sent_to == TUNNEL_PORT
+            place: self._arriving(send, traced)
+            for place, (send, traced) in enumerate(zip(sends, journeys, strict=True))
+            if traced.sent_to == TUNNEL_PORT
         }
         arrived = dict(zip(onward, self._ask(list(onward.values())), strict=True))
-        ends = [(send.node, journey) for send, journey in zip(sends, journeys, strict=True)]
-        for place, journey in arrived.items():
-            ends[place] = (onward[place].node, journey)
-        return [_told(node, journey, pods) for node, journey in ends]
+        ends = [(send.node, traced) for send, traced in zip(sends, journeys, strict=True)]
+        for place, traced in arrived.items():
+            ends[place] = (onward[place].node, traced)
+        return [_told(node, traced, pods) for node, traced in ends]
 
-    def _ask(self, sends: Sequence[Send]) -> list[Journey]:
+    def _ask(self, sends: Sequence[Send]) -> list[Trace]:
         return trace_all(self._control, self._pipeline, [send.question() for send in sends])
 
-    def _arriving(self, send: Send, sent: Journey) -> Send:
+    def _arriving(self, send: Send, sent: Trace) -> Send:
         """The packet as the other end of the tunnel gets it."""
         there = IPv4Address(sent.fields["tun_dst"])
         node = next(n for n, each in enumerate(self.nodes) if each.host.host_ip == there)
@@ -179,13 +181,13 @@ class Fabric:
 _LOCAL = ("in_port", "tun_src", "tun_dst", "tun_id")
 
 
-def _told(node: int, journey: Journey, pods: Mapping[tuple[int, int], Pod]) -> str:
-    if journey.sent_to is None:
+def _told(node: int, traced: Trace, pods: Mapping[tuple[int, int], Pod]) -> str:
+    if traced.sent_to is None:
         return "nowhere"
-    if journey.sent_to == NODE_PORT:
+    if traced.sent_to == NODE_PORT:
         return f"node {node}"
-    pod = pods.get((node, journey.sent_to))
-    return f"pod {pod.identity}" if pod else f"port {journey.sent_to} of node {node}"
+    pod = pods.get((node, traced.sent_to))
+    return f"pod {pod.identity}" if pod else f"port {traced.sent_to} of node {node}"
 
 
 def _bridge(number: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from k8s_ovs.pipeline.field import FIELDS, Field, Kind
+from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.flow import (
     CT_STATE_BITS,
     Action,
@@ -83,7 +83,7 @@ def flows(pipeline: Pipeline = SAMPLE_PIPELINE) -> SearchStrategy[Flow]:
 
 def _commits_the_invalid(flow: Flow) -> bool:
     invalid = any(
-        term.field.kind is Kind.CT_STATE and term.value & CT_STATE_BITS["inv"]
+        term.field.kind is FieldKind.CT_STATE and term.value & CT_STATE_BITS["inv"]
         for term in flow.match.terms
     )
     return invalid and any(isinstance(each, Ct) and each.commit for each in flow.actions)
@@ -109,7 +109,7 @@ def _match_of(packet: str) -> SearchStrategy[Match]:
 
 
 def _term(field: Field) -> SearchStrategy[Term]:
-    if field.kind is Kind.CT_STATE:
+    if field.kind is FieldKind.CT_STATE:
         return st.tuples(st.integers(0, 0xFF), st.none() | st.integers(1, 0xFF)).map(
             lambda drawn: Term(field, drawn[0] & (drawn[1] or 0xFF), drawn[1])
         )
@@ -123,7 +123,7 @@ def _term(field: Field) -> SearchStrategy[Term]:
 
 
 def _value(field: Field) -> SearchStrategy[int]:
-    if field.kind is Kind.PORT:
+    if field.kind is FieldKind.PORT:
         return _PORTS
     return st.integers(0, 0xFF if field.name == "arp_op" else field.full_mask)
 

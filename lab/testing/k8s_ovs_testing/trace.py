@@ -17,7 +17,7 @@ from attrs import field, frozen
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
 from k8s_ovs.pipeline.table import Pipeline
 
-__all__ = ["ANSWER", "Hop", "Journey", "Question", "parse_trace", "trace", "trace_all"]
+__all__ = ["ANSWER", "Hop", "Question", "Trace", "parse_trace", "trace", "trace_all"]
 
 #: What connection tracking says of an answer, as `--ct-next` takes it.
 ANSWER = "trk,est,rpl"
@@ -43,7 +43,7 @@ class Hop:
 
 
 @frozen
-class Journey:
+class Trace:
     """A packet's way through a bridge.
 
     hops: flows in the order met. ports: OpenFlow ports that it left by. commits: zones of
@@ -81,7 +81,7 @@ def trace(
     *,
     ct_next: Iterable[str] = (),
     timeout: float = 10.0,
-) -> Journey:
+) -> Trace:
     """The way of `packet` (ovs-ofctl's syntax, in_port by number) through `bridge`.
 
     socket_path: of ovs-vswitchd's control socket (unixctl). ct_next: what connection tracking
@@ -110,7 +110,7 @@ def trace_all(
     questions: Iterable[Question],
     *,
     timeout: float = 10.0,
-) -> list[Journey]:
+) -> list[Trace]:
     """The ways of many packets, asked over one connection. Raises as `trace` does."""
     calls = []
     for each in questions:
@@ -121,7 +121,7 @@ def trace_all(
     return [parse_trace(text, pipeline) for text in texts]
 
 
-def parse_trace(text: str, pipeline: Pipeline) -> Journey:
+def parse_trace(text: str, pipeline: Pipeline) -> Trace:
     """What `ofproto/trace` printed, as a value."""
     hops: list[Hop] = []
     ports: list[int] = []
@@ -147,7 +147,7 @@ def parse_trace(text: str, pipeline: Pipeline) -> Journey:
             ports.pop()
         elif line.startswith(("Flow: ", "Final flow: ")) and not line.endswith(": unchanged"):
             fields = dict(_fields(line.partition(": ")[2]))
-    return Journey(tuple(hops), tuple(ports), tuple(commits), fields | tunnel_id, text)
+    return Trace(tuple(hops), tuple(ports), tuple(commits), fields | tunnel_id, text)
 
 
 def _fields(flow: str) -> Iterator[tuple[str, str]]:

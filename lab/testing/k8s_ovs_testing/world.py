@@ -13,17 +13,17 @@ from typing import Any
 from attrs import evolve
 
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node import Here
+from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import Pod, mac_of
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.plugin.view import CONFIG, HERE, PODS, SUBNETS, Record, World
+from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, SUBNETS, Record, World
 
 __all__ = [
     "NODE_PORT",
     "TUNNEL_PORT",
     "sample_config",
-    "sample_here",
     "sample_host",
+    "sample_local_node",
     "sample_pod",
     "sample_world",
 ]
@@ -54,12 +54,12 @@ def sample_host(number: int) -> HostSubnet:
     )
 
 
-def sample_here(host: HostSubnet | None = None) -> Here:
+def sample_local_node(host: HostSubnet | None = None) -> LocalNode:
     """This node as `host`; None: as host 1."""
     host = host or sample_host(1)
     if host.subnet is None:
         raise ValueError(f"{host.host} has no subnet")
-    return Here(host.host_ip, host.subnet, mac_of(host.gateway), 1450, TUNNEL_PORT, NODE_PORT)
+    return LocalNode(host.host_ip, host.subnet, mac_of(host.gateway), 1450, TUNNEL_PORT, NODE_PORT)
 
 
 def sample_pod(number: int, namespace: str = "default") -> Pod:
@@ -94,7 +94,7 @@ def sample_world(
         pods = map(sample_pod, (1, 2))
     values: dict[str, Mapping[str, Any]] = {
         CONFIG: {"": config or sample_config()},
-        HERE: {"": sample_here()},
+        LOCAL_NODE: {"": sample_local_node()},
         SUBNETS: {str(host.host_ip): host for host in hosts},
         PODS: {pod.port: pod for pod in pods},
         **(records or {}),

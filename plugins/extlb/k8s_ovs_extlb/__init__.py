@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from k8s_ovs.plugin import Allocation, Kind, Problem, View, hook
+from k8s_ovs.plugin import Allocation, Problem, RecordKind, View, hook
 from k8s_ovs_extlb.allocations import allocations
 from k8s_ovs_extlb.records import KINDS
 
@@ -21,7 +21,7 @@ class ExternalHosts:
     """A feature: hosts that people write records for are given subnets."""
 
     @hook
-    def kinds(self) -> Iterable[Kind]:
+    def kinds(self) -> Iterable[RecordKind]:
         return KINDS
 
     @hook

@@ -28,23 +28,23 @@ class _Refusal(Exception):
 def allocations(view: View) -> Iterator[Allocation]:
     """Answers first, then what is to be remembered of those that stand, and forgotten."""
     of_nodes = _of_nodes(view)
-    asked = _asked(view)
+    requests = _requests(view)
     now: dict[IPv4Network, str] = {}
-    for key in sorted(asked.keys() - of_nodes):
-        yield _answer(view, key, asked[key], now)
+    for key in sorted(requests.keys() - of_nodes):
+        yield _answer(view, key, requests[key], now)
     standing = {
         key: (record.host, record.subnet)
         for key, record in view.subnets().items()
         if record.subnet is not None and key not in of_nodes
     }
     known: Mapping[str, External] = view.all(EXTERNAL)
-    for key in sorted(standing.keys() - asked.keys()):
+    for key in sorted(standing.keys() - requests.keys()):
         host, subnet = standing[key]
         if key not in known or (known[key].host, known[key].subnet) != (host, subnet):
             write = _remember(view, key, host, subnet)
             yield Allocation((write,), f"host {host} at {key} has {subnet} by hand")
     for key in sorted(known.keys() - standing.keys()):
-        if key in of_nodes or not (key in asked or view.problem(SUBNETS, key)):
+        if key in of_nodes or not (key in requests or view.problem(SUBNETS, key)):
             write = Write(EXTERNAL, key, None, view.written(EXTERNAL, key))
             yield Allocation((write,), f"host {known[key].host} is gone from {key}")
 
@@ -54,36 +54,36 @@ def _of_nodes(view: View) -> set[str]:
     return {str(node.address) for node in view.nodes().values()} | set(view.all(GIVEN))
 
 
-def _asked(view: View) -> dict[str, HostSubnet]:
+def _requests(view: View) -> dict[str, HostSubnet]:
     """Records that ask for a subnet, by address."""
     requests = ((path.partition("/"), record) for path, record in view.all(REQUESTS).items())
     return {key: record for (kind, _, key), record in requests if kind == SUBNETS}
 
 
-def _answer(view: View, key: str, asked: HostSubnet, now: dict[IPv4Network, str]) -> Allocation:
+def _answer(view: View, key: str, request: HostSubnet, now: dict[IPv4Network, str]) -> Allocation:
     """The record with its subnet, or with the reason why it gets none.
 
     now: what was given since `view`, with the keys; noted here.
     """
     taken = {**view.taken(besides=key), **now}
-    stood = _stood(view, key, asked, taken)
+    stood = _stood(view, key, request, taken)
     try:
-        subnet = _fitting(view, key, asked, stood, taken)
+        subnet = _fitting(view, key, request, stood, taken)
     except _Refusal as refusal:
-        kept = stood or evolve(asked, subnet=None)
+        kept = stood or evolve(request, subnet=None)
         answer = evolve(kept, assign=False, reason=refusal.reason)
-        told = f"subnet for {asked.host} at {key} refused: {refusal.reason}"
+        told = f"subnet for {request.host} at {key} refused: {refusal.reason}"
         return Allocation((_answered(view, key, answer),), told)
     now[subnet] = key
-    answer = evolve(asked, subnet=subnet, assign=False, reason=None)
-    writes = (_answered(view, key, answer), _remember(view, key, asked.host, subnet))
-    return Allocation(writes, f"host {asked.host} at {key} has {subnet}")
+    answer = evolve(request, subnet=subnet, assign=False, reason=None)
+    writes = (_answered(view, key, answer), _remember(view, key, request.host, subnet))
+    return Allocation(writes, f"host {request.host} at {key} has {subnet}")
 
 
 def _fitting(
     view: View,
     key: str,
-    asked: HostSubnet,
+    request: HostSubnet,
     stood: HostSubnet | None,
     taken: Mapping[IPv4Network, str],
 ) -> IPv4Network:
@@ -91,11 +91,11 @@ def _fitting(
 
     Raises _Refusal.
     """
-    if reason := request_problem(key, asked, view.config, taken):
+    if reason := request_problem(key, request, view.config, taken):
         raise _Refusal(reason)
-    if asked.subnet is not None:
-        return asked.subnet
-    length = asked.host_subnet_length
+    if request.subnet is not None:
+        return request.subnet
+    length = request.host_subnet_length
     had = stood.subnet if stood else None
     if had is not None and length in (None, 32 - had.prefixlen):
         return had
@@ -107,14 +107,14 @@ def _fitting(
 
 
 def _stood(
-    view: View, key: str, asked: HostSubnet, taken: Mapping[IPv4Network, str]
+    view: View, key: str, request: HostSubnet, taken: Mapping[IPv4Network, str]
 ) -> HostSubnet | None:
     """The host's record as it was before it asked; None: it had no subnet, or none that is left."""
     stood = view.subnet(key)
     known: External | None = view.get(EXTERNAL, key)
     if known is not None and (stood is None or stood.subnet is None):
         host_ip = IPv4Address(key)
-        stood = evolve(asked, host=known.host, host_ip=host_ip, subnet=known.subnet)
+        stood = evolve(request, host=known.host, host_ip=host_ip, subnet=known.subnet)
     if stood is None or stood.subnet is None:
         return None
     stood = evolve(stood, host_subnet_length=None)

@@ -13,9 +13,9 @@ from k8s_ovs.model.codec import parse_network
 from k8s_ovs.plugin import InvalidRecord, Write
 from k8s_ovs.plugin.command.cluster import Cluster
 from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
-from k8s_ovs.plugin.command.wait import Deadline, Timeout, Wait, answered, say_applied
+from k8s_ovs.plugin.command.wait import Deadline, TimeoutOption, WaitOption, answered, say_applied
 from k8s_ovs.plugin.view import SUBNETS
-from k8s_ovs_extlb import requests as change
+from k8s_ovs_extlb import requests
 from k8s_ovs_extlb.listing import HEAD, as_cells, as_json, hosts, with_life
 
 __all__ = ["app"]
@@ -62,8 +62,8 @@ def add(
     host_subnet_length: Annotated[
         int | None, typer.Option(help="Host bits of its subnet, if not as many as nodes have.")
     ] = None,
-    wait: Wait = False,
-    timeout: Timeout = 30.0,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 30.0,
     cluster: Cluster,
 ) -> None:
     """Give a host that is no Kubernetes node a subnet; asked again, it keeps the one it has.
@@ -78,7 +78,7 @@ def add(
     """
     at, deadline = _address(address), Deadline(timeout)
     wanted = None if subnet is None else _network(subnet)
-    request = change.asked(cluster.view(), name, at, wanted, host_subnet_length)
+    request = requests.requested(cluster.view(), name, at, wanted, host_subnet_length)
     since = _write(cluster, [request])
     record = answered(
         cluster, SUBNETS, str(at), deadline, since=since, asks=lambda each: bool(each.assign)
@@ -95,7 +95,7 @@ def add(
 
 @app.command()
 def remove(
-    name: HostName, *, wait: Wait = False, timeout: Timeout = 30.0, cluster: Cluster
+    name: HostName, *, wait: WaitOption = False, timeout: TimeoutOption = 30.0, cluster: Cluster
 ) -> None:
     """Take a host's subnet back: it is free again, and nodes hear the host no more.
 
@@ -105,8 +105,8 @@ def remove(
       k8s-ovs external remove 192.168.0.199
     """
     view, deadline = cluster.view(), Deadline(timeout)
-    found = change.chosen(view, name)
-    revision = _write(cluster, change.removed(view, found))
+    found = requests.chosen(view, name)
+    revision = _write(cluster, requests.removed(view, found))
     typer.echo(f"{found.name} at {found.address} is removed")
     if wait:
         say_applied(cluster, revision, deadline)
@@ -117,8 +117,8 @@ def move(
     name: HostName,
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Its new address.")],
     *,
-    wait: Wait = False,
-    timeout: Timeout = 30.0,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 30.0,
     cluster: Cluster,
 ) -> None:
     """Have a host's subnet follow it to another address.
@@ -128,8 +128,8 @@ def move(
       k8s-ovs external move lb1 192.168.0.201 --wait
     """
     view, deadline = cluster.view(), Deadline(timeout)
-    found = change.chosen(view, name)
-    revision = _write(cluster, change.moved(view, found, _address(address)))
+    found = requests.chosen(view, name)
+    revision = _write(cluster, requests.moved(view, found, _address(address)))
     typer.echo(f"{found.name} at {address}: {found.subnet or 'no subnet yet'}")
     if wait:
         say_applied(cluster, revision, deadline)

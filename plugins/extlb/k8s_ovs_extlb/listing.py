@@ -113,17 +113,17 @@ def as_json(each: Host) -> dict[str, Any]:
 def _host(
     key: str,
     settled: HostSubnet | None,
-    asked: HostSubnet | None,
+    request: HostSubnet | None,
     unreadable: str | None,
     known: External | None,
 ) -> Host:
-    record = settled or asked
+    record = settled or request
     name = record.host if record else known.host if known else "?"
     subnet = settled.subnet if settled else None
     if unreadable is not None:
         return Host(name, key, subnet, "quarantined", unreadable)
-    if asked is not None:
-        return Host(asked.host, key, subnet, "waiting")
+    if request is not None:
+        return Host(request.host, key, subnet, "waiting")
     if settled is not None and settled.reason:
         return Host(name, key, subnet, "refused", settled.reason)
     return Host(name, key, subnet, "ok" if subnet else "idle")

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 from k8s_ovs.model.codec import decode, encode, named
-from k8s_ovs.plugin import InvalidRecord, Kind
+from k8s_ovs.plugin import InvalidRecord, RecordKind
 
 __all__ = ["EXTERNAL", "KINDS", "External"]
 
@@ -39,4 +39,4 @@ def _external(path: str, data: bytes) -> External:
     return decode(External, path, data)
 
 
-KINDS = (Kind(EXTERNAL, _external, encode, holds=lambda record: record.subnet),)
+KINDS = (RecordKind(EXTERNAL, _external, encode, holds=lambda record: record.subnet),)

@@ -13,7 +13,7 @@ from k8s_ovs.plugin.view import GIVEN, SUBNETS
 from k8s_ovs_extlb.listing import Host, host, hosts
 from k8s_ovs_extlb.records import EXTERNAL
 
-__all__ = ["asked", "chosen", "moved", "removed"]
+__all__ = ["chosen", "moved", "removed", "requested"]
 
 
 def chosen(view: View, wanted: str) -> Host:
@@ -26,7 +26,7 @@ def chosen(view: View, wanted: str) -> Host:
     return host(hosts(view), wanted)
 
 
-def asked(
+def requested(
     view: View, name: str, address: IPv4Address, subnet: IPv4Network | None, length: int | None
 ) -> Write:
     """A record that asks for a subnet. length: host bits, None: as many as nodes get.

@@ -17,20 +17,26 @@ from k8s_ovs.plugin import (
     GLOBAL_TENANT,
     Allocation,
     Flow,
-    Kind,
+    KubeResource,
     Metric,
     Pod,
     Problem,
-    Resource,
+    RecordKind,
     Table,
     View,
     hook,
 )
 from k8s_ovs.plugin.view import REQUESTS
 from k8s_ovs_multitenant.allocations import allocations
-from k8s_ovs_multitenant.counts import census, metrics
+from k8s_ovs_multitenant.counts import counts, metrics
 from k8s_ovs_multitenant.flows import NETWORK_FLOWS, TENANT, member, unwanted, within
-from k8s_ovs_multitenant.records import KINDS, NETNAMESPACES, VNIDS, Vnid, namespaces
+from k8s_ovs_multitenant.records import (
+    KINDS,
+    NAMESPACE_VNIS,
+    NETNAMESPACES,
+    NamespaceVni,
+    namespaces,
+)
 
 __all__ = ["TENANT", "MultiTenant"]
 
@@ -43,11 +49,11 @@ class MultiTenant:
         return [TENANT]
 
     @hook
-    def kinds(self) -> Iterable[Kind]:
+    def kinds(self) -> Iterable[RecordKind]:
         return KINDS
 
     @hook
-    def resources(self) -> Iterable[Resource]:
+    def resources(self) -> Iterable[KubeResource]:
         return [namespaces()]
 
     @hook
@@ -59,8 +65,8 @@ class MultiTenant:
 
     @hook
     def vni_of(self, view: View, pod: Pod) -> int | None:
-        vnid: Vnid | None = view.get(VNIDS, pod.namespace)
-        return None if vnid is None else vnid.number
+        vni: NamespaceVni | None = view.get(NAMESPACE_VNIS, pod.namespace)
+        return None if vni is None else vni.number
 
     @hook
     def network_flows(self, view: View) -> Iterable[Flow]:
@@ -81,7 +87,7 @@ class MultiTenant:
 
     @hook
     def status(self, view: View) -> Mapping[str, Any]:
-        return census(view)
+        return counts(view)
 
     @hook
     def metrics(self, view: View) -> Iterable[Metric]:
@@ -97,15 +103,15 @@ class MultiTenant:
 def _members(view: View, tenant: int) -> Iterator[Flow]:
     """For each namespace in the virtual network, its number on the wire becomes the network's."""
     for name in sorted(_names_in(view, tenant)):
-        vnid: Vnid | None = view.get(VNIDS, name)
-        if vnid is not None:
-            yield member(vnid.number, tenant)
+        vni: NamespaceVni | None = view.get(NAMESPACE_VNIS, name)
+        if vni is not None:
+            yield member(vni.number, tenant)
 
 
 def _names_in(view: View, tenant: int) -> set[str]:
     """Namespaces in the virtual network, as `tenant_of` says: also those that ask for something
     and of which this node has seen nothing settled."""
-    asked = (path.partition("/") for path in view.having(REQUESTS, tenant))
-    names = {name for kind, _, name in asked if kind == NETNAMESPACES}
+    requests = (path.partition("/") for path in view.having(REQUESTS, tenant))
+    names = {name for kind, _, name in requests if kind == NETNAMESPACES}
     unsettled = {name for name in names if view.get(NETNAMESPACES, name) is None}
     return unsettled | view.having(NETNAMESPACES, tenant).keys()

@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 
 from attrs import define, evolve, frozen
 
-from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_NETID, NetNamespace
+from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID, NetNamespace
 from k8s_ovs.plugin import Allocation, Event, View, Write
 from k8s_ovs.plugin.view import QUARANTINE, REQUESTS
 from k8s_ovs_multitenant.records import (
     CURSOR,
-    FIRST_NETID,
+    FIRST_TENANT_ID,
+    NAMESPACE_VNIS,
     NAMESPACES,
     NETNAMESPACES,
-    VNIDS,
     Cursor,
-    Vnid,
+    NamespaceVni,
 )
 
 __all__ = ["allocations", "global_namespaces"]
@@ -45,7 +45,7 @@ class _Tenants:
 
     present: Mapping[str, str]
     records: dict[str, NetNamespace]
-    vnids: Mapping[str, Vnid]
+    vnis: Mapping[str, NamespaceVni]
 
 
 @define
@@ -72,7 +72,7 @@ def allocations(view: View) -> Iterator[Allocation]:
     if new := sorted(known.present.keys() - written):
         yield _given(view, new[:_BATCH], numbers)
     yield from _answers(view, known, sorted(written), numbers)
-    yield from _mends(view, known, sorted(written), numbers)
+    yield from _repairs(view, known, sorted(written), numbers)
     for name in sorted(_all_written(view, known) - known.present.keys()):
         yield _removed(view, name)
 
@@ -85,27 +85,27 @@ def _known(view: View) -> _Tenants:
         if kind == NETNAMESPACES
     }
     records |= view.all(NETNAMESPACES)
-    return _Tenants(view.all(NAMESPACES), records, view.all(VNIDS))
+    return _Tenants(view.all(NAMESPACES), records, view.all(NAMESPACE_VNIS))
 
 
 def _is_written(view: View, name: str) -> bool:
-    return bool(view.written(NETNAMESPACES, name) or view.written(VNIDS, name))
+    return bool(view.written(NETNAMESPACES, name) or view.written(NAMESPACE_VNIS, name))
 
 
 def _all_written(view: View, known: _Tenants) -> set[str]:
     """Namespaces of which anything is written, be it that it cannot be read."""
-    spoiled = (path.partition("/") for path in view.all(QUARANTINE))
-    names = {name for kind, _, name in spoiled if kind in (NETNAMESPACES, VNIDS)}
-    return names | known.records.keys() | known.vnids.keys()
+    invalid = (path.partition("/") for path in view.all(QUARANTINE))
+    names = {name for kind, _, name in invalid if kind in (NETNAMESPACES, NAMESPACE_VNIS)}
+    return names | known.records.keys() | known.vnis.keys()
 
 
 def _given(view: View, names: list[str], numbers: _Numbers) -> Allocation:
     """A record and a number for each of `names`."""
     writes: list[Write] = []
     for name in names:
-        vnid = Vnid(numbers.take())
-        record = NetNamespace(name, _begins(view, name, vnid))
-        writes += [Write(VNIDS, name, vnid, 0), Write(NETNAMESPACES, name, record, 0)]
+        vni = NamespaceVni(numbers.take())
+        record = NetNamespace(name, _begins(view, name, vni))
+        writes += [Write(NAMESPACE_VNIS, name, vni, 0), Write(NETNAMESPACES, name, record, 0)]
     writes.append(_cursor(view, numbers.last))
     return Allocation(tuple(writes), f"{len(names)} new namespaces, {names[0]} first")
 
@@ -114,26 +114,26 @@ def _answers(
     view: View, known: _Tenants, names: list[str], numbers: _Numbers
 ) -> Iterator[Allocation]:
     for name in names:
-        asked: NetNamespace | None = view.request(NETNAMESPACES, name)
-        if asked is None or (asked.action == "isolate" and numbers.taken):
+        request: NetNamespace | None = view.request(NETNAMESPACES, name)
+        if request is None or (request.action == "isolate" and numbers.taken):
             continue
-        if asked.action == "join" and _is_to_be_mended(view, known, asked.namespace):
+        if request.action == "join" and _needs_repair(view, known, request.namespace):
             continue
-        answer = _answered(view, known, asked, numbers)
+        answer = _answered(view, known, request, numbers)
         yield answer
         # Two that join each other must not change places.
         known.records[name] = answer.writes[-1].value
 
 
-def _answered(view: View, known: _Tenants, asked: NetNamespace, numbers: _Numbers) -> Allocation:
+def _answered(view: View, known: _Tenants, request: NetNamespace, numbers: _Numbers) -> Allocation:
     """The record after its action, or with the reason why that cannot be."""
-    name, action = asked.net_name, asked.action
+    name, action = request.net_name, request.action
     old = known.records[name].net_id
     writes: list[Write] = []
     event = None
     try:
         answer = _ANSWERS.get(action, _unknown)
-        new, reason = answer(known, asked, numbers), None
+        new, reason = answer(known, request, numbers), None
         told = f"{action} of {name}: NetID {old} is {new} now"
         if action == "isolate":
             writes.append(_cursor(view, new))
@@ -141,50 +141,50 @@ def _answered(view: View, known: _Tenants, asked: NetNamespace, numbers: _Number
         new, reason = old, refusal.reason
         told = f"{action} of {name} refused: {reason}"
         event = Event("Namespace", name, "TenantActionRefused", reason)
-    done = evolve(asked, net_id=new, action="", namespace="", reason=reason)
+    done = evolve(request, net_id=new, action="", namespace="", reason=reason)
     writes.append(Write(NETNAMESPACES, name, done, view.written(NETNAMESPACES, name)))
     return Allocation(tuple(writes), told, event)
 
 
-def _is_to_be_mended(view: View, known: _Tenants, name: str) -> bool:
+def _needs_repair(view: View, known: _Tenants, name: str) -> bool:
     """Whether the number or the record of a namespace is missing, or cannot be read."""
     return _is_written(view, name) and (
-        name not in known.vnids
-        or view.problem(VNIDS, name) is not None
+        name not in known.vnis
+        or view.problem(NAMESPACE_VNIS, name) is not None
         or name not in known.records
         or view.problem(NETNAMESPACES, name) is not None
     )
 
 
-def _mends(
+def _repairs(
     view: View, known: _Tenants, names: list[str], numbers: _Numbers
 ) -> Iterator[Allocation]:
     for name in names:
-        if _is_to_be_mended(view, known, name) and not (
+        if _needs_repair(view, known, name) and not (
             numbers.taken and _takes_number(view, known, name)
         ):
-            yield _mended(view, known, name, numbers)
+            yield _repaired(view, known, name, numbers)
 
 
 def _takes_number(view: View, known: _Tenants, name: str) -> bool:
     """Whether a namespace that is to be mended needs a new number."""
-    vnid = known.vnids.get(name)
-    return vnid is None or (
-        name not in known.records and _first_net_id(view, known, name, vnid) is None
+    vni = known.vnis.get(name)
+    return vni is None or (
+        name not in known.records and _first_net_id(view, known, name, vni) is None
     )
 
 
-def _mended(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Allocation:
+def _repaired(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Allocation:
     """What is missing or cannot be read of a namespace, as it was when it last could be."""
     writes: list[Write] = []
     if _takes_number(view, known, name):
         writes.append(_cursor(view, numbers.take()))
-    vnid = known.vnids.get(name) or Vnid(numbers.last)
-    if name not in known.vnids or view.problem(VNIDS, name):
-        writes.append(Write(VNIDS, name, vnid, view.written(VNIDS, name)))
+    vni = known.vnis.get(name) or NamespaceVni(numbers.last)
+    if name not in known.vnis or view.problem(NAMESPACE_VNIS, name):
+        writes.append(Write(NAMESPACE_VNIS, name, vni, view.written(NAMESPACE_VNIS, name)))
     reason = view.problem(NETNAMESPACES, name)
     if reason or name not in known.records:
-        first = _first_net_id(view, known, name, vnid)
+        first = _first_net_id(view, known, name, vni)
         good = known.records.get(name) or NetNamespace(
             name, numbers.last if first is None else first
         )
@@ -194,48 +194,48 @@ def _mended(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Alloca
     return Allocation(tuple(writes), f"record of {name} restored: {reason or 'missing'}", event)
 
 
-def _first_net_id(view: View, known: _Tenants, name: str, vnid: Vnid) -> int | None:
+def _first_net_id(view: View, known: _Tenants, name: str, vni: NamespaceVni) -> int | None:
     """The virtual network that a namespace comes back to: its own. None: others have joined that
     before, and must not be met there unasked."""
-    first = _begins(view, name, vnid)
+    first = _begins(view, name, vni)
     met = any(record.net_id == first for record in known.records.values())
     return None if met and first != GLOBAL_TENANT else first
 
 
-def _begins(view: View, name: str, vnid: Vnid) -> int:
-    return GLOBAL_TENANT if name in global_namespaces(view) else vnid.number
+def _begins(view: View, name: str, vni: NamespaceVni) -> int:
+    return GLOBAL_TENANT if name in global_namespaces(view) else vni.number
 
 
 def _removed(view: View, name: str) -> Allocation:
     writes = tuple(
         Write(kind, name, None, view.written(kind, name))
-        for kind in (NETNAMESPACES, VNIDS)
+        for kind in (NETNAMESPACES, NAMESPACE_VNIS)
         if view.written(kind, name)
     )
     return Allocation(writes, f"namespace {name} is gone")
 
 
-def _join(known: _Tenants, asked: NetNamespace, _: _Numbers) -> int:
-    target = asked.namespace
+def _join(known: _Tenants, request: NetNamespace, _: _Numbers) -> int:
+    target = request.namespace
     if not target:
         raise _Refusal("join: Namespace: missing, expected the namespace to join")
-    if target == asked.net_name:
+    if target == request.net_name:
         raise _Refusal(f'join: Namespace: found "{target}", expected another one than itself')
     if target not in known.present or target not in known.records:
         raise _Refusal(f'join: Namespace: found "{target}", expected one that exists')
     return known.records[target].net_id
 
 
-def _isolate(_: _Tenants, asked: NetNamespace, numbers: _Numbers) -> int:
+def _isolate(_: _Tenants, request: NetNamespace, numbers: _Numbers) -> int:
     return numbers.take()
 
 
-def _global(_: _Tenants, asked: NetNamespace, numbers: _Numbers) -> int:
+def _global(_: _Tenants, request: NetNamespace, numbers: _Numbers) -> int:
     return GLOBAL_TENANT
 
 
-def _unknown(_: _Tenants, asked: NetNamespace, numbers: _Numbers) -> int:
-    raise _Refusal(f'Action: found "{asked.action}", expected join, isolate or global')
+def _unknown(_: _Tenants, request: NetNamespace, numbers: _Numbers) -> int:
+    raise _Refusal(f'Action: found "{request.action}", expected join, isolate or global')
 
 
 _ANSWERS: Mapping[str, Callable[[_Tenants, NetNamespace, _Numbers], int]] = {
@@ -249,11 +249,11 @@ def _free_numbers(view: View, known: _Tenants) -> Iterator[int]:
     """Numbers that no record has, those behind the cursor first. Never ends: 16 million are more
     than a cluster can have namespaces."""
     used = {record.net_id for record in known.records.values()}
-    used |= {vnid.number for vnid in known.vnids.values()}
+    used |= {vni.number for vni in known.vnis.values()}
     cursor: Cursor | None = view.get(CURSOR, _CURSOR_KEY)
-    number = cursor.last if cursor else FIRST_NETID - 1
+    number = cursor.last if cursor else FIRST_TENANT_ID - 1
     while True:
-        number = number + 1 if FIRST_NETID <= number + 1 <= MAX_NETID else FIRST_NETID
+        number = number + 1 if FIRST_TENANT_ID <= number + 1 <= MAX_TENANT_ID else FIRST_TENANT_ID
         if number not in used:
             yield number
 

@@ -19,21 +19,21 @@ from k8s_ovs.plugin.command.output import (
     say_columns,
     say_json,
 )
-from k8s_ovs.plugin.command.wait import Deadline, Timeout, Wait, answered, say_applied
+from k8s_ovs.plugin.command.wait import Deadline, TimeoutOption, WaitOption, answered, say_applied
 from k8s_ovs_multitenant.listing import (
     HEAD,
     Tenant,
     as_cells,
     as_json,
     counted_flows,
-    facts,
+    details,
     reach,
     tenant,
     tenants,
     traffic,
 )
 from k8s_ovs_multitenant.records import NETNAMESPACES, asks
-from k8s_ovs_multitenant.request import asked
+from k8s_ovs_multitenant.request import request_action
 
 __all__ = ["app"]
 
@@ -84,7 +84,7 @@ def show(namespace: Namespace, output: OutputForm = Output.TABLE, *, cluster: Cl
         record = json.loads(_record(cluster, namespace) or "null")
         say_json({**as_json(found), "record": record, "counters": counters})
         return
-    for line in as_columns([*facts(found), ("record", _record(cluster, namespace) or "-")]):
+    for line in as_columns([*details(found), ("record", _record(cluster, namespace) or "-")]):
         typer.echo(line)
     rows = [(name, str(each.packets), str(each.bytes)) for name, each in counted.items()]
     say_columns(("ON THIS NODE", "PACKETS", "BYTES"), rows)
@@ -98,8 +98,8 @@ def join(
     other: Annotated[str | None, typer.Argument(help="The namespace to join.")] = None,
     *,
     to: Annotated[str | None, typer.Option("--to", help="The same, as an option.")] = None,
-    wait: Wait = False,
-    timeout: Timeout = 30.0,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 30.0,
     cluster: Cluster,
 ) -> None:
     """Put a namespace into the network of another one: their pods reach each other.
@@ -119,7 +119,11 @@ def join(
 
 @app.command()
 def isolate(
-    namespace: Namespace, *, wait: Wait = False, timeout: Timeout = 30.0, cluster: Cluster
+    namespace: Namespace,
+    *,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 30.0,
+    cluster: Cluster,
 ) -> None:
     """Put a namespace into a network of its own: connections with others are cut at once.
 
@@ -133,7 +137,11 @@ def isolate(
 
 @app.command("global")
 def make_global(
-    namespace: Namespace, *, wait: Wait = False, timeout: Timeout = 30.0, cluster: Cluster
+    namespace: Namespace,
+    *,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 30.0,
+    cluster: Cluster,
 ) -> None:
     """Make a namespace global (NetID 0): its pods reach all, and all reach them.
 
@@ -181,7 +189,7 @@ def _act(
     cluster: Cluster, namespace: str, action: str, other: str, deadline: Deadline, *, wait: bool
 ) -> None:
     """Ask, tell the answer and, if wanted, how the nodes follow."""
-    revision = asked(cluster, namespace, action, other)
+    revision = request_action(cluster, namespace, action, other)
     record = answered(cluster, NETNAMESPACES, namespace, deadline, since=revision, asks=asks)
     answer = record.value
     if answer.reason is not None:

@@ -8,7 +8,7 @@ from k8s_ovs.plugin import Metric, View
 from k8s_ovs.plugin.view import REQUESTS
 from k8s_ovs_multitenant.records import NETNAMESPACES
 
-__all__ = ["census", "metrics"]
+__all__ = ["counts", "metrics"]
 
 _HELP = {
     "tenants": "Virtual networks that have a pod on this node.",
@@ -18,13 +18,13 @@ _HELP = {
 }
 
 
-def census(view: View) -> Mapping[str, int]:
+def counts(view: View) -> Mapping[str, int]:
     """The numbers that `_HELP` explains, by name."""
     records = view.all(NETNAMESPACES)
-    here = {view.tenant_of(pod) for pod in view.pods().values()} - {None}
+    tenants_here = {view.tenant_of(pod) for pod in view.pods().values()} - {None}
     asked = [path for path in view.all(REQUESTS) if path.startswith(f"{NETNAMESPACES}/")]
     return {
-        "tenants": len(here),
+        "tenants": len(tenants_here),
         "namespaces": len(records),
         "networks": len({record.net_id for record in records.values()}),
         "requests": len(asked),
@@ -33,5 +33,5 @@ def census(view: View) -> Mapping[str, int]:
 
 def metrics(view: View) -> Iterator[Metric]:
     """The same for Prometheus; as of a plugin, their names begin with k8s_ovs_plugin_tenancy."""
-    for name, value in census(view).items():
+    for name, value in counts(view).items():
         yield Metric(f"tenancy_{name}", _HELP[name], value)

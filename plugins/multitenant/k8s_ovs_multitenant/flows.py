@@ -53,9 +53,9 @@ NETWORK_FLOWS = (
 )
 
 
-def member(vnid: int, net_id: int) -> Flow:
+def member(vni: int, net_id: int) -> Flow:
     """What the namespace with this number sends is the virtual network's. Counts what it sent."""
-    return Flow(TENANT, 100, ip(reg0=vnid), [SetField(_SRC, net_id), Goto("VERDICT")])
+    return Flow(TENANT, 100, ip(reg0=vni), [SetField(_SRC, net_id), Goto("VERDICT")])
 
 
 def within(net_id: int) -> Flow:

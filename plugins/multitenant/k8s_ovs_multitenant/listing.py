@@ -13,7 +13,7 @@ from k8s_ovs.plugin import GLOBAL_TENANT, Flow, View
 from k8s_ovs.plugin.command.cluster import Counter
 from k8s_ovs.plugin.view import QUARANTINE, REQUESTS
 from k8s_ovs_multitenant.flows import FROM_GLOBAL, TO_GLOBAL, member, unwanted, within
-from k8s_ovs_multitenant.records import NETNAMESPACES, VNIDS, Vnid
+from k8s_ovs_multitenant.records import NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni
 
 __all__ = [
     "HEAD",
@@ -22,7 +22,7 @@ __all__ = [
     "as_cells",
     "as_json",
     "counted_flows",
-    "facts",
+    "details",
     "reach",
     "tenant",
     "tenants",
@@ -47,7 +47,7 @@ class Tenant:
     namespace: str
     net_id: int | None
     joined: tuple[str, ...] = ()
-    vnid: int | None = None
+    vni: int | None = None
     action: str = ""
     problem: str = ""
 
@@ -68,22 +68,22 @@ def tenants(view: View) -> list[Tenant]:
     """All namespaces with a record or a number, by name."""
     records: dict[str, NetNamespace] = {**view.all(NETNAMESPACES), **_of_kind(view, REQUESTS)}
     unreadable: dict[str, str] = _of_kind(view, QUARANTINE)
-    vnids: Mapping[str, Vnid] = view.all(VNIDS)
+    vnis: Mapping[str, NamespaceVni] = view.all(NAMESPACE_VNIS)
     members: dict[int, list[str]] = {}
     for name, record in sorted(records.items()):
         members.setdefault(record.net_id, []).append(name)
     # All are joined with the global ones, so nobody is named.
     members[GLOBAL_TENANT] = []
     rows = []
-    for name in sorted(records.keys() | vnids.keys() | unreadable.keys()):
-        vnid = vnids[name].number if name in vnids else None
+    for name in sorted(records.keys() | vnis.keys() | unreadable.keys()):
+        vni = vnis[name].number if name in vnis else None
         found = records.get(name)
         if found is None:
-            rows.append(Tenant(name, None, (), vnid, problem=unreadable.get(name, "")))
+            rows.append(Tenant(name, None, (), vni, problem=unreadable.get(name, "")))
         else:
             joined = tuple(other for other in members[found.net_id] if other != name)
             problem = unreadable.get(name) or found.reason or ""
-            rows.append(Tenant(name, found.net_id, joined, vnid, _asked(found), problem))
+            rows.append(Tenant(name, found.net_id, joined, vni, _requests(found), problem))
     return rows
 
 
@@ -104,7 +104,7 @@ def reach(source: Tenant, target: Tenant) -> Reach:
         if each.net_id is None:
             reason = each.problem or "it has no record yet"
             return Reach(False, f"which network {each.namespace} is in is not known: {reason}")
-        if each.vnid is None:
+        if each.vni is None:
             return Reach(False, f"{each.namespace} has no number for its packets (VNID) yet")
     if source.namespace == target.namespace:
         return Reach(True, f"pods of one namespace are in one network, here {source.net_id}")
@@ -126,7 +126,7 @@ def counted_flows(each: Tenant) -> dict[str, Flow]:
         return {}
     if each.is_global:
         return {"from the global network": FROM_GLOBAL, "to the global network": TO_GLOBAL}
-    sent = {} if each.vnid is None else {"sent": member(each.vnid, each.net_id)}
+    sent = {} if each.vni is None else {"sent": member(each.vni, each.net_id)}
     return {**sent, "let through": within(each.net_id), "dropped": unwanted(each.net_id)}
 
 
@@ -144,16 +144,16 @@ def as_cells(each: Tenant) -> tuple[str, ...]:
     """A row of the table whose head is HEAD."""
     joined = "all (global)" if each.is_global else _few(each.joined)
     state = f"{each.action} is not answered yet" if each.action else each.problem or "ok"
-    return each.namespace, _number(each.net_id), joined, _number(each.vnid), state
+    return each.namespace, _number(each.net_id), joined, _number(each.vni), state
 
 
-def facts(each: Tenant) -> list[tuple[str, str]]:
+def details(each: Tenant) -> list[tuple[str, str]]:
     """All that is known of a tenant, a line each."""
     joined = "all (global)" if each.is_global else ", ".join(each.joined) or _NONE
     return [
         ("namespace", each.namespace),
         ("NetID", _number(each.net_id)),
-        ("VNID", _number(each.vnid)),
+        ("VNID", _number(each.vni)),
         ("joined with", joined),
         ("asked for", each.action or _NONE),
         ("refused", each.problem or _NONE),
@@ -172,7 +172,7 @@ def _of_kind(view: View, set_aside: str) -> dict[str, Any]:
     return {path.removeprefix(start): value for path, value in found if path.startswith(start)}
 
 
-def _asked(record: NetNamespace) -> str:
+def _requests(record: NetNamespace) -> str:
     return f"{record.action} {record.namespace}".strip()
 
 

@@ -14,33 +14,33 @@ from typing import Any
 from attrs import field, frozen
 
 from k8s_ovs.model.codec import decode, encode, named
-from k8s_ovs.model.tenant import MAX_NETID, NetNamespace
-from k8s_ovs.plugin import InvalidRecord, Kind, Resource
+from k8s_ovs.model.tenant import MAX_TENANT_ID, NetNamespace
+from k8s_ovs.plugin import InvalidRecord, KubeResource, RecordKind
 
 __all__ = [
     "CURSOR",
-    "FIRST_NETID",
+    "FIRST_TENANT_ID",
     "KINDS",
     "NAMESPACES",
+    "NAMESPACE_VNIS",
     "NETNAMESPACES",
-    "VNIDS",
     "Cursor",
-    "Vnid",
+    "NamespaceVni",
     "asks",
     "namespaces",
 ]
 
 NETNAMESPACES = "netnamespaces"
-VNIDS = "vnids"
+NAMESPACE_VNIS = "vnids"
 CURSOR = "netids"
 NAMESPACES = "namespaces"
 
 #: Numbers below are kept for the network's own use; 0 is the global tenant.
-FIRST_NETID = 10
+FIRST_TENANT_ID = 10
 
 
 @frozen
-class Vnid:
+class NamespaceVni:
     """The number that a namespace's packets carry (a VXLAN network identifier)."""
 
     number: int = named("VNID")
@@ -48,8 +48,10 @@ class Vnid:
 
     def __attrs_post_init__(self) -> None:
         """Raises ValueError that names the field, what was found and what was expected."""
-        if not FIRST_NETID <= self.number <= MAX_NETID:
-            raise ValueError(f"VNID: found {self.number}, expected {FIRST_NETID} to {MAX_NETID}")
+        if not FIRST_TENANT_ID <= self.number <= MAX_TENANT_ID:
+            raise ValueError(
+                f"VNID: found {self.number}, expected {FIRST_TENANT_ID} to {MAX_TENANT_ID}"
+            )
 
 
 @frozen
@@ -68,9 +70,9 @@ def _net_namespace(path: str, data: bytes) -> NetNamespace:
         raise InvalidRecord(
             f'{path}: NetName: found "{record.net_name}", expected "{expected}" as in the key'
         )
-    if 0 < record.net_id < FIRST_NETID:
+    if 0 < record.net_id < FIRST_TENANT_ID:
         raise InvalidRecord(
-            f"{path}: NetID: found {record.net_id}, expected 0 or {FIRST_NETID} to {MAX_NETID}"
+            f"{path}: NetID: found {record.net_id}, expected 0 or {FIRST_TENANT_ID} to {MAX_TENANT_ID}"
         )
     return record
 
@@ -85,12 +87,12 @@ def asks(record: NetNamespace) -> bool:
 
 
 KINDS = (
-    Kind(NETNAMESPACES, _net_namespace, encode, index=_net_id, asks=asks),
-    Kind(VNIDS, partial(decode, Vnid), encode),
-    Kind(CURSOR, partial(decode, Cursor), encode),
+    RecordKind(NETNAMESPACES, _net_namespace, encode, index=_net_id, asks=asks),
+    RecordKind(NAMESPACE_VNIS, partial(decode, NamespaceVni), encode),
+    RecordKind(CURSOR, partial(decode, Cursor), encode),
 )
 
 
-def namespaces() -> Resource:
+def namespaces() -> KubeResource:
     """Kubernetes' namespaces; the name is all that matters."""
-    return Resource(NAMESPACES, "/api/v1/namespaces", lambda key, _: key)
+    return KubeResource(NAMESPACES, "/api/v1/namespaces", lambda key, _: key)

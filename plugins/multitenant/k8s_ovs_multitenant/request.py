@@ -9,10 +9,10 @@ from k8s_ovs.plugin import Write
 from k8s_ovs.plugin.command.cluster import Cluster
 from k8s_ovs_multitenant.records import NETNAMESPACES
 
-__all__ = ["asked"]
+__all__ = ["request_action"]
 
 
-def asked(cluster: Cluster, namespace: str, action: str, other: str) -> int:
+def request_action(cluster: Cluster, namespace: str, action: str, other: str) -> int:
     """Write the action into the namespace's record, all else in it as it is; the new revision.
 
     Raises K8sOvsError where there is no record, or somebody else has changed it meanwhile.

@@ -13,12 +13,12 @@ from typing import Any
 from k8s_ovs.plugin import (
     Check,
     Flow,
+    KubeResource,
     LinkSettings,
     Pod,
     PodRequest,
     Rates,
     Refuse,
-    Resource,
     Table,
     View,
     Wait,
@@ -41,7 +41,7 @@ class Shaping:
         return [POLICE]
 
     @hook
-    def resources(self) -> Iterable[Resource]:
+    def resources(self) -> Iterable[KubeResource]:
         return [pods()]
 
     @hook
@@ -52,7 +52,7 @@ class Shaping:
         record: Bandwidth | None = view.get(BANDWIDTHS, key)
         known = record is not None and record.is_of(request.uid)
         # While the API server is away pods start all the same; their limits come with it.
-        if known or view.in_sight(BANDWIDTHS) is False:
+        if known or view.connected(BANDWIDTHS) is False:
             return None
         return Wait(f"pod {key} as the API server has it")
 
@@ -63,7 +63,7 @@ class Shaping:
     @hook
     def pod_flows(self, view: View, pod: Pod) -> Iterable[Flow]:
         rate = _rates(view, pod).from_pod
-        if rate is not None and 0 < pod.ofport <= view.here.meters:
+        if rate is not None and 0 < pod.ofport <= view.local_node.meters:
             flow = policed(pod, rate)
             return [] if flow is None else [flow]
         return []
@@ -77,8 +77,8 @@ class Shaping:
     def doctor_checks(self, view: View) -> Iterable[Check]:
         yield Check(
             "limits of pods",
-            view.here.meters > 0,
-            "meters stand behind them" if view.here.meters else "this datapath has no meters",
+            view.local_node.meters > 0,
+            "meters stand behind them" if view.local_node.meters else "this datapath has no meters",
             "a pod with NET_ADMIN can lift its own egress limit: take a kernel from 4.15 on",
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from k8s_ovs.plugin import InvalidRecord, Pod, Rates, Resource
+from k8s_ovs.plugin import InvalidRecord, KubeResource, Pod, Rates
 from k8s_ovs_shaping.quantity import parse_quantity
 
 __all__ = ["BANDWIDTHS", "EGRESS", "INGRESS", "Bandwidth", "bandwidth_of", "pods"]
@@ -41,9 +41,9 @@ class Bandwidth:
         return not uid or uid in self.uids
 
 
-def pods() -> Resource:
+def pods() -> KubeResource:
     """The pods of this node in the API server."""
-    return Resource(BANDWIDTHS, "/api/v1/pods", bandwidth_of, here_only=True)
+    return KubeResource(BANDWIDTHS, "/api/v1/pods", bandwidth_of, local_only=True)
 
 
 def bandwidth_of(key: str, found: Mapping[str, Any]) -> Bandwidth:

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Callable, Iterable
 
 from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.election import Seat
+from k8s_ovs.allocate.election import LeaderElection
 from k8s_ovs.hooks.manager import load_plugins
-from k8s_ovs.node.ingest import ETCD, KUBE, Intake
+from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.etcd.client import Compare, Etcd, EtcdSettings, Operation, TxnResult
 from k8s_ovs.observe.etcd.watch import PrefixWatch
-from k8s_ovs.observe.watch_event import Change, Entry, Fact, Snapshot
+from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, WatchEvent
 from k8s_ovs.plugin.view import CONFIG, Record, World
 
 CLUSTER = "cluster"
@@ -51,32 +51,32 @@ class PausingEtcd(Etcd):
 def main(endpoint: str, prefix: str, name: str) -> None:
     etcd = PausingEtcd(EtcdSettings((endpoint,)))
     signal.signal(signal.SIGUSR1, etcd.pause_next)
-    facts: queue.SimpleQueue[Fact | None] = queue.SimpleQueue()
+    events: queue.SimpleQueue[WatchEvent | None] = queue.SimpleQueue()
     base = f"{prefix}/k8ssdn"
-    seat = Seat(etcd, f"{base}/allocator", name, 2, lambda _: facts.put(None))
-    allocator = Allocator(etcd, base, seat)
+    election = LeaderElection(etcd, f"{base}/allocator", name, 2, lambda _: events.put(None))
+    allocator = Allocator(etcd, base, election)
     watches = [
-        PrefixWatch(etcd, f"{prefix}/", ETCD, facts.put),
-        PrefixWatch(etcd, f"{prefix}-kube/", CLUSTER, tell_as_kubernetes(facts.put)),
+        PrefixWatch(etcd, f"{prefix}/", ETCD, events.put),
+        PrefixWatch(etcd, f"{prefix}-kube/", CLUSTER, tell_as_kubernetes(events.put)),
     ]
-    seat.start()
+    election.start()
     allocator.start()
     for watch in watches:
         watch.start()
-    follow(facts, allocator)
+    follow(events, allocator)
 
 
-def tell_as_kubernetes(sink: Callable[[Fact], None]) -> Callable[[Fact], None]:
-    def tell(fact: Fact) -> None:
-        if isinstance(fact, Change):
-            resource, _, key = fact.key.partition("/")
-            assert fact.entry is not None, "nothing is deleted"
-            sink(Change(KUBE + resource, key, Entry(json.loads(fact.entry.value))))
-        elif isinstance(fact, Snapshot):
+def tell_as_kubernetes(sink: Callable[[WatchEvent], None]) -> Callable[[WatchEvent], None]:
+    def tell(event: WatchEvent) -> None:
+        if isinstance(event, RecordChange):
+            resource, _, key = event.key.partition("/")
+            assert event.entry is not None, "nothing is deleted"
+            sink(RecordChange(KUBE + resource, key, Entry(json.loads(event.entry.value))))
+        elif isinstance(event, Snapshot):
             for resource in ("namespaces", "nodes"):
                 found = {
                     key.removeprefix(f"{resource}/"): Entry(json.loads(entry.value))
-                    for key, entry in fact.entries.items()
+                    for key, entry in event.entries.items()
                     if key.startswith(f"{resource}/")
                 }
                 sink(Snapshot(KUBE + resource, found))
@@ -84,20 +84,20 @@ def tell_as_kubernetes(sink: Callable[[Fact], None]) -> Callable[[Fact], None]:
     return tell
 
 
-def follow(facts: queue.SimpleQueue[Fact | None], allocator: Allocator) -> None:
+def follow(events: queue.SimpleQueue[WatchEvent | None], allocator: Allocator) -> None:
     """Each picture to the allocator, whatever has come meanwhile folded into one."""
-    intake, world, manager = Intake(), World(), None
+    ingest, world, manager = Ingest(), World(), None
     while True:
-        some = [facts.get(), *(facts.get_nowait() for _ in range(facts.qsize()))]
-        for fact in some:
-            if fact is not None:
-                intake.absorb(fact)
-        config, _ = intake.config()
-        if config is None or not (intake.seen(KUBE + "nodes") and intake.seen(ETCD)):
+        some = [events.get(), *(events.get_nowait() for _ in range(events.qsize()))]
+        for event in some:
+            if event is not None:
+                ingest.absorb(event)
+        config, _ = ingest.config()
+        if config is None or not (ingest.seen(KUBE + "nodes") and ingest.seen(ETCD)):
             continue
         manager = manager or load_plugins(config.plugin_name)
-        changes = intake.changes(config, manager.kinds, manager.resources)
-        world = world.changed({**changes, (CONFIG, ""): Record(config)}, intake.revision)
+        changes = ingest.changes(config, manager.kinds, manager.resources)
+        world = world.changed({**changes, (CONFIG, ""): Record(config)}, ingest.revision)
         allocator.offer(world, manager)
 
 

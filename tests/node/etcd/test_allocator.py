@@ -12,16 +12,16 @@ import pytest
 from attrs import define, field
 
 from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.election import Seat, SeatToken
+from k8s_ovs.allocate.election import LeaderElection, LeaderToken
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.node.ingest import ETCD, Intake
+from k8s_ovs.node.ingest import ETCD, Ingest
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
-from k8s_ovs.observe.watch_event import Change, Entry, Fact, Snapshot
+from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, WatchEvent
 from k8s_ovs.plugin.view import CONFIG, NODES, Record, World
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.servers.etcd import EtcdProcess
@@ -43,13 +43,13 @@ def nodes(count: int, first: int = 0) -> Nodes:
     }
 
 
-def picture(intake: Intake, kube: Nodes, config: NetworkConfig = CONFIG_256) -> World:
+def snapshot(ingest: Ingest, kube: Nodes, config: NetworkConfig = CONFIG_256) -> World:
     """The world as these facts and these nodes of Kubernetes make it."""
-    intake.restart()
-    changes = intake.changes(config, MANAGER.kinds, MANAGER.resources)
+    ingest.restart()
+    changes = ingest.changes(config, MANAGER.kinds, MANAGER.resources)
     changes[CONFIG, ""] = Record(config)
     changes |= {(NODES, name): Record(node) for name, node in kube.items()}
-    return World().changed(changes, intake.revision)
+    return World().changed(changes, ingest.revision)
 
 
 class Daemon:
@@ -61,60 +61,60 @@ class Daemon:
         base = f"{prefix}/k8ssdn"
         self.kube = kube
         self.stopped = False
-        self.facts: queue.SimpleQueue[Fact | None] = queue.SimpleQueue()
-        self.seat = Seat(etcd, f"{base}/allocator", name, 2, lambda _: self.look())
-        self.allocator = Allocator(etcd, base, self.seat, hold_down=hold_down, grace=0.0)
-        self.watch = PrefixWatch(etcd, f"{prefix}/", ETCD, self.facts.put)
+        self.events: queue.SimpleQueue[WatchEvent | None] = queue.SimpleQueue()
+        self.election = LeaderElection(etcd, f"{base}/allocator", name, 2, lambda _: self.look())
+        self.allocator = Allocator(etcd, base, self.election, hold_down=hold_down, grace=0.0)
+        self.watch = PrefixWatch(etcd, f"{prefix}/", ETCD, self.events.put)
         self.thread = threading.Thread(target=self.follow, daemon=True)
-        self.seat.start()
+        self.election.start()
         self.allocator.start()
         self.watch.start()
         self.thread.start()
 
     def follow(self) -> None:
-        intake = Intake()
+        ingest = Ingest()
         while not self.stopped:
-            fact = self.facts.get()
-            while fact is not None:
-                intake.absorb(fact)
+            event = self.events.get()
+            while event is not None:
+                ingest.absorb(event)
                 try:
-                    fact = self.facts.get_nowait()
+                    event = self.events.get_nowait()
                 except queue.Empty:
                     break
-            if intake.seen(ETCD):
-                self.allocator.offer(picture(intake, self.kube), MANAGER)
+            if ingest.seen(ETCD):
+                self.allocator.offer(snapshot(ingest, self.kube), MANAGER)
 
     def stop(self) -> None:
         self.stopped = True
-        self.facts.put(None)
+        self.events.put(None)
         self.thread.join(10)
         self.watch.stop()
         self.allocator.stop()
-        self.seat.stop()
+        self.election.stop()
 
     def look(self) -> None:
         """Have a look at the nodes of Kubernetes, which have changed."""
-        self.facts.put(None)
+        self.events.put(None)
 
 
 @define
 class History:
     """All that etcd ever held below the prefix, change by change."""
 
-    facts: queue.SimpleQueue[Fact] = field(factory=queue.SimpleQueue)
+    events: queue.SimpleQueue[WatchEvent] = field(factory=queue.SimpleQueue)
     subnets: dict[str, HostSubnet] = field(factory=dict)
     changes: int = 0
 
     def until(self, done: Callable[[dict[str, HostSubnet]], bool]) -> dict[str, HostSubnet]:
         """Follow until it is `done`. On the way no two subnets overlap."""
         while not done(self.subnets):
-            fact = self.facts.get(timeout=PATIENCE)
-            if isinstance(fact, Snapshot):
+            event = self.events.get(timeout=PATIENCE)
+            if isinstance(event, Snapshot):
                 assert not self.subnets, "no gap in the history"
-                for key, entry in fact.entries.items():
+                for key, entry in event.entries.items():
                     self._note(key, entry)
-            elif isinstance(fact, Change):
-                self._note(fact.key, fact.entry)
+            elif isinstance(event, RecordChange):
+                self._note(event.key, event.entry)
         return self.subnets
 
     def _note(self, path: str, entry: Entry | None) -> None:
@@ -140,7 +140,7 @@ def prefix(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def history(shared: EtcdProcess, client: MakeClient, prefix: str) -> Iterator[History]:
     history = History()
-    watch = PrefixWatch(client(shared.endpoint), f"{prefix}/", "history", history.facts.put)
+    watch = PrefixWatch(client(shared.endpoint), f"{prefix}/", "history", history.events.put)
     watch.start()
     yield history
     watch.stop()
@@ -209,7 +209,7 @@ def test_a_record_that_a_person_deletes_stays_away_and_then_comes_again(
 class Believer:
     """Thinks that it has the seat, whatever has happened since."""
 
-    token: SeatToken | None = None
+    token: LeaderToken | None = None
 
 
 def test_of_many_who_believe_to_have_the_seat_only_the_last_one_writes(
@@ -231,13 +231,13 @@ def test_of_many_who_believe_to_have_the_seat_only_the_last_one_writes(
         heard_of = {name: node for name, node in kube.items() if int(name[4:]) % 3 != number}
         while not full.is_set():
             found, revision = etcd.list(f"{prefix}/")
-            intake = Intake()
+            ingest = Ingest()
             entries = {
                 key.removeprefix(f"{prefix}/"): Entry(each.value, each.mod_revision)
                 for key, each in found.items()
             }
-            intake.absorb(Snapshot(ETCD, entries, revision))
-            allocator.offer(picture(intake, heard_of), MANAGER)
+            ingest.absorb(Snapshot(ETCD, entries, revision))
+            allocator.offer(snapshot(ingest, heard_of), MANAGER)
             allocator.turn()
 
     def depose() -> None:
@@ -245,7 +245,7 @@ def test_of_many_who_believe_to_have_the_seat_only_the_last_one_writes(
         for believer in itertools.cycle(believers):
             etcd.delete(f"{base}/allocator")
             revision = etcd.put(f"{base}/allocator", b"{}")
-            believer.token = SeatToken(f"{base}/allocator", revision)
+            believer.token = LeaderToken(f"{base}/allocator", revision)
             if full.wait(0.01):
                 return
 

@@ -20,7 +20,7 @@ from attrs import define, field
 from k8s_ovs.model.codec import encode
 from k8s_ovs.observe.etcd.client import Etcd, Put
 from k8s_ovs.observe.etcd.watch import PrefixWatch
-from k8s_ovs.observe.watch_event import Change, Fact, Snapshot
+from k8s_ovs.observe.watch_event import RecordChange, Snapshot, WatchEvent
 from k8s_ovs_testing.servers.etcd import EtcdProcess
 from k8s_ovs_testing.world import sample_config
 
@@ -42,7 +42,7 @@ class History:
     given: who has each number or subnet, by kind.
     """
 
-    facts: queue.SimpleQueue[Fact] = field(factory=queue.SimpleQueue)
+    events: queue.SimpleQueue[WatchEvent] = field(factory=queue.SimpleQueue)
     given: dict[str, dict[Any, str]] = field(
         factory=lambda: {"netnamespaces": {}, "vnids": {}, "subnets": {}}
     )
@@ -51,11 +51,11 @@ class History:
 
     def until(self, done: Callable[[], bool]) -> None:
         while not done():
-            fact = self.facts.get(timeout=PATIENCE)
-            if isinstance(fact, Snapshot):
+            event = self.events.get(timeout=PATIENCE)
+            if isinstance(event, Snapshot):
                 assert not self.seats, "no gap in the history"
-            elif isinstance(fact, Change) and fact.entry is not None:
-                self._note(fact.key, json.loads(fact.entry.value))
+            elif isinstance(event, RecordChange) and event.entry is not None:
+                self._note(event.key, json.loads(event.entry.value))
 
     def until_more(self, of: Sized) -> None:
         before = len(of)
@@ -75,7 +75,7 @@ class History:
 @pytest.fixture
 def history(own: EtcdProcess, client: MakeClient) -> Iterator[History]:
     history = History()
-    watch = PrefixWatch(client(own.endpoint), f"{PREFIX}/", "history", history.facts.put)
+    watch = PrefixWatch(client(own.endpoint), f"{PREFIX}/", "history", history.events.put)
     watch.start()
     yield history
     watch.stop()
@@ -143,15 +143,15 @@ def test_a_paused_allocator_that_goes_on_gives_nothing_that_another_one_gave(
 
     history.until(lambda: bool(history.seats))
     for pause in range(PAUSES):
-        seated = allocators[history.seats[-1]]
-        seated.send_signal(PAUSE_BEFORE_WRITING)
+        is_leader = allocators[history.seats[-1]]
+        is_leader.send_signal(PAUSE_BEFORE_WRITING)
         come(2 * pause)
-        assert os.waitid(os.P_PID, seated.pid, os.WSTOPPED) is not None
+        assert os.waitid(os.P_PID, is_leader.pid, os.WSTOPPED) is not None
         come(2 * pause + 1)
         history.until_more(history.seats)
-        assert allocators[history.seats[-1]] != seated
+        assert allocators[history.seats[-1]] != is_leader
         history.until_more(records)
-        seated.send_signal(signal.SIGCONT)
+        is_leader.send_signal(signal.SIGCONT)
     come(2 * PAUSES)
     history.until(lambda: (len(records), len(history.given["subnets"])) == (NAMESPACES, NODES))
     assert len(history.given["vnids"]) == NAMESPACES

@@ -16,8 +16,8 @@ from k8s_ovs.cli.cluster.config_change import (
     obstacles,
     unknown_fields,
 )
-from k8s_ovs.cli.cluster.snapshot import Picture, opened, read_picture
-from k8s_ovs.cli.options import EtcdPlace, with_etcd
+from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, opened, read_snapshot
+from k8s_ovs.cli.options import EtcdLocation, with_etcd
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError
 from k8s_ovs.hooks.manager import load_plugins
 from k8s_ovs.model.codec import decode
@@ -54,7 +54,7 @@ def set_config(
     if_absent: Annotated[
         bool, typer.Option("--if-absent", help="Write nothing where there is one already.")
     ] = False,
-    etcd: EtcdPlace,
+    etcd: EtcdLocation,
 ) -> None:
     """Check a configuration, show what it changes, and write it; it replaces the old one whole.
 
@@ -71,36 +71,36 @@ def set_config(
     """
     label, data = _given(text, file)
     new = decode(NetworkConfig, label, data)
-    picture = read_picture(etcd)
-    there = f"{picture.key} is there already and stays (--if-absent)"
-    if if_absent and picture.revision_of_config:
+    snapshot = read_snapshot(etcd)
+    there = f"{snapshot.key} is there already and stays (--if-absent)"
+    if if_absent and snapshot.revision_of_config:
         typer.echo(there)
         return
-    for problem in _against(picture, new):
+    for problem in _against(snapshot, new):
         if not force:
             raise K8sOvsError(f"{problem}; to write it all the same, add --force")
         complain("warning", problem)
     for name in unknown_fields(new):
         known = ", ".join(known_fields())
         complain("warning", f"{name}: no such field is known, it is kept as it is; known: {known}")
-    changes = changed_fields(picture.config, new)
+    changes = changed_fields(snapshot.config, new)
     rows = [(each.field, each.old or "-", each.new or "-") for each in changes]
     say_columns(("FIELD", "OLD", "NEW"), rows)
     if not changes:
-        typer.echo(f"{picture.key} is so already")
+        typer.echo(f"{snapshot.key} is so already")
     elif dry_run:
         typer.echo("nothing was written (--dry-run)")
-    elif _write(etcd, picture, data):
-        typer.echo(f"{picture.key} is written; k8s-ovs status says on each node what came of it")
+    elif _write(etcd, snapshot, data):
+        typer.echo(f"{snapshot.key} is written; k8s-ovs status says on each node what came of it")
     elif if_absent:
         typer.echo(there)
     else:
-        raise K8sOvsError(f"{picture.key} has been changed meanwhile; look at it and try again")
+        raise K8sOvsError(f"{snapshot.key} has been changed meanwhile; look at it and try again")
 
 
 @app.command()
 @with_etcd
-def show(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
+def show(output: OutputForm = Output.TABLE, *, etcd: EtcdLocation) -> None:
     """Show the configuration: with defaults as a table, as it is in etcd as JSON.
 
     \b
@@ -108,17 +108,17 @@ def show(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
       k8s-ovs config show
       k8s-ovs config show -o json
     """
-    picture = read_picture(etcd)
-    config = picture.needed_config()
+    snapshot = read_snapshot(etcd)
+    config = snapshot.needed_config()
     if output is Output.JSON:
-        say_json(json.loads(picture.raw["config"]))
+        say_json(json.loads(snapshot.raw["config"]))
     else:
         say_columns(("FIELD", "VALUE"), fields_of(config).items())
 
 
 @app.command()
 @with_etcd
-def check(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
+def check(output: OutputForm = Output.TABLE, *, etcd: EtcdLocation) -> None:
     """Check the configuration and every record below it; exit status 1 if something is wrong.
 
     \b
@@ -126,19 +126,19 @@ def check(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
       k8s-ovs config check
       k8s-ovs config check -o json
     """
-    picture = read_picture(etcd)
-    notes = [f"{path}: no kind of record has this key" for path in picture.stray]
+    snapshot = read_snapshot(etcd)
+    notes = [f"{path}: no kind of record has this key" for path in snapshot.unknown_keys]
     if output is Output.JSON:
-        found = {"key": picture.key, "records": len(picture.raw)}
-        say_json({**found, "problems": picture.problems, "notes": notes})
+        found = {"key": snapshot.key, "records": len(snapshot.raw)}
+        say_json({**found, "problems": snapshot.problems, "notes": notes})
     else:
         for note in notes:
             complain("warning", note)
-        for problem in picture.problems:
+        for problem in snapshot.problems:
             complain("error", problem)
-        if not picture.problems:
-            typer.echo(f"{picture.key} and {len(picture.raw) - 1} records below it: no problem")
-    if picture.problems:
+        if not snapshot.problems:
+            typer.echo(f"{snapshot.key} and {len(snapshot.raw) - 1} records below it: no problem")
+    if snapshot.problems:
         raise typer.Exit(1)
 
 
@@ -156,22 +156,22 @@ def _given(text: str | None, file: str | None) -> tuple[str, bytes]:
         raise InvalidRecord(f"--file {file}: {error.strerror}") from error
 
 
-def _against(picture: Picture, new: NetworkConfig) -> list[str]:
+def _against(snapshot: ClusterSnapshot, new: NetworkConfig) -> list[str]:
     """What speaks against writing `new`, a line a reason."""
     said = []
     try:
         load_plugins(new.plugin_name)
     except PluginError as error:
         said.append(str(error))
-    subnets = picture.world.of(SUBNETS)
+    subnets = snapshot.world.of(SUBNETS)
     records = {key: (record.value, record.revision) for key, record in subnets.items()}
-    return said + obstacles(picture.config, new, records)
+    return said + obstacles(snapshot.config, new, records)
 
 
-def _write(place: EtcdPlace, picture: Picture, data: bytes) -> bool:
+def _write(location: EtcdLocation, snapshot: ClusterSnapshot, data: bytes) -> bool:
     """As it was given, on one line. False: another one has written meanwhile, and that stays."""
     value = json.dumps(json.loads(data), separators=(",", ":")).encode()
-    unchanged = Unchanged(picture.key, picture.revision_of_config)
-    compare = unchanged if picture.revision_of_config else Absent(picture.key)
-    with opened(place) as etcd:
-        return etcd.txn([compare], [Put(picture.key, value)]).succeeded
+    unchanged = Unchanged(snapshot.key, snapshot.revision_of_config)
+    compare = unchanged if snapshot.revision_of_config else Absent(snapshot.key)
+    with opened(location) as etcd:
+        return etcd.txn([compare], [Put(snapshot.key, value)]).succeeded

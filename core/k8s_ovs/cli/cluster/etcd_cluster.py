@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from k8s_ovs.cli.cluster.snapshot import Picture, opened, read_picture
+from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, opened, read_snapshot
 from k8s_ovs.cli.host.this_node import management_socket
-from k8s_ovs.cli.options import EtcdPlace
+from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import PluginError
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
@@ -17,38 +17,38 @@ from k8s_ovs.ovs.openflow.flow_dump import dump_flows
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.wire import encode
 from k8s_ovs.plugin.command.cluster import Counter
-from k8s_ovs.plugin.hooks import Kind, Write
+from k8s_ovs.plugin.hooks import RecordKind, Write
 from k8s_ovs.plugin.view import CONFIG, Record, View
 
 __all__ = ["EtcdCluster", "opened_cluster"]
 
 
 @contextmanager
-def opened_cluster(plugin: str, place: EtcdPlace, ovs_run_dir: Path) -> Iterator[EtcdCluster]:
+def opened_cluster(plugin: str, location: EtcdLocation, ovs_run_dir: Path) -> Iterator[EtcdCluster]:
     """The cluster for as long as the block lasts."""
-    with opened(place) as etcd:
-        yield EtcdCluster(plugin, place, etcd, ovs_run_dir)
+    with opened(location) as etcd:
+        yield EtcdCluster(plugin, location, etcd, ovs_run_dir)
 
 
 class EtcdCluster:
     """A `Cluster` for the commands of one plugin. etcd: a client of the one at `place`."""
 
-    def __init__(self, plugin: str, place: EtcdPlace, etcd: Etcd, ovs_run_dir: Path) -> None:
+    def __init__(self, plugin: str, location: EtcdLocation, etcd: Etcd, ovs_run_dir: Path) -> None:
         self._plugin = plugin
-        self._place = place
+        self._location = location
         self._etcd = etcd
         self._ovs_run_dir = ovs_run_dir
-        self._picture: Picture | None = None
+        self._snapshot: ClusterSnapshot | None = None
 
     def view(self) -> View:
-        self._picture = picture = read_picture(self._place)
-        self._known(picture)
-        config = Record(picture.needed_config(), picture.revision_of_config)
-        return picture.manager.view(picture.world.changed({(CONFIG, ""): config}, 0))
+        self._snapshot = snapshot = read_snapshot(self._location)
+        self._known(snapshot)
+        config = Record(snapshot.needed_config(), snapshot.revision_of_config)
+        return snapshot.manager.view(snapshot.world.changed({(CONFIG, ""): config}, 0))
 
     def get(self, kind: str, key: str) -> Record | None:
         declared, path = self._record(kind, key)
-        found = self._etcd.get(f"{self._place.prefix}/{path}")
+        found = self._etcd.get(f"{self._location.prefix}/{path}")
         if found is None:
             return None
         return declared.record(declared.decode(path, found.value), found.mod_revision)
@@ -58,7 +58,7 @@ class EtcdCluster:
         operations: list[Operation] = []
         for each in writes:
             declared, path = self._record(each.kind, each.key)
-            full = f"{self._place.prefix}/{path}"
+            full = f"{self._location.prefix}/{path}"
             compares.append(Unchanged(full, each.revision) if each.revision else Absent(full))
             gone = each.value is None
             operations.append(Delete(full) if gone else Put(full, declared.encode(each.value)))
@@ -72,41 +72,41 @@ class EtcdCluster:
         return self._said(SEEN)
 
     def counters(self, flows: Iterable[Flow]) -> list[Counter | None]:
-        manager = self._known_picture().manager
-        owner = manager.owner(self._plugin)
+        manager = self._known_snapshot().manager
+        owner = manager.owner_bits(self._plugin)
         dumped = dump_flows(management_socket(self._ovs_run_dir))
         by_cookie = {each.cookie: Counter(each.packets, each.bytes) for each in dumped}
         cookies = (encode(flow, owner, manager.pipeline).cookie for flow in flows)
         return [by_cookie.get(cookie) for cookie in cookies]
 
     def _said(self, kind: str) -> list[NodeStatus]:
-        base = f"{self._place.prefix}/{self._known_picture().needed_config().name}/{kind}/"
+        base = f"{self._location.prefix}/{self._known_snapshot().needed_config().name}/{kind}/"
         found, _ = self._etcd.list(base)
         return [decode(NodeStatus, key, each.value) for key, each in sorted(found.items())]
 
-    def _record(self, kind: str, key: str) -> tuple[Kind, str]:
+    def _record(self, kind: str, key: str) -> tuple[RecordKind, str]:
         """The kind, and the record's path below the prefix."""
-        picture = self._known_picture()
-        if kind not in picture.manager.kinds:
-            declared = ", ".join(picture.manager.kinds)
+        snapshot = self._known_snapshot()
+        if kind not in snapshot.manager.kinds:
+            declared = ", ".join(snapshot.manager.kinds)
             raise PluginError(
                 f'records of kind "{kind}" are not declared, expected one of {declared}'
             )
-        return picture.manager.kinds[kind], f"{picture.needed_config().name}/{kind}/{key}"
+        return snapshot.manager.kinds[kind], f"{snapshot.needed_config().name}/{kind}/{key}"
 
-    def _known_picture(self) -> Picture:
+    def _known_snapshot(self) -> ClusterSnapshot:
         """The picture that says how to read and write records: the last one that was read."""
-        if self._picture is None:
-            self._picture = read_picture(self._place)
-        return self._known(self._picture)
+        if self._snapshot is None:
+            self._snapshot = read_snapshot(self._location)
+        return self._known(self._snapshot)
 
-    def _known(self, picture: Picture) -> Picture:
-        config = picture.needed_config()
-        if not picture.manager.mode:  # the plugins could not be loaded
-            raise PluginError(picture.problems[0])
-        if self._plugin not in picture.manager.names:
+    def _known(self, snapshot: ClusterSnapshot) -> ClusterSnapshot:
+        config = snapshot.needed_config()
+        if not snapshot.manager.mode:  # the plugins could not be loaded
+            raise PluginError(snapshot.problems[0])
+        if self._plugin not in snapshot.manager.names:
             raise PluginError(
                 f"network {config.name} runs {config.plugin_name}, and not {self._plugin}, whose "
                 "command this is"
             )
-        return picture
+        return snapshot

@@ -8,22 +8,22 @@ from contextlib import contextmanager
 
 from attrs import frozen
 
-from k8s_ovs.cli.options import EtcdPlace
+from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import InvalidRecord, PluginError
 from k8s_ovs.hooks.manager import PluginManager, load_plugins
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import SEEN, STATUS
-from k8s_ovs.node.ingest import ETCD, KUBE, Intake
+from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.etcd.client import Etcd
-from k8s_ovs.observe.kube import Kube, KubeSettings, Resource, list_resource
+from k8s_ovs.observe.kube import Kube, KubeSettings, WatchedResource, list_resource
 from k8s_ovs.observe.watch_event import Entry, Snapshot
 from k8s_ovs.plugin.view import QUARANTINE, World
 
-__all__ = ["Picture", "kube_from_environment", "opened", "picture_of", "read_picture"]
+__all__ = ["ClusterSnapshot", "kube_from_environment", "opened", "read_snapshot", "snapshot_of"]
 
 
 @frozen
-class Picture:
+class ClusterSnapshot:
     """The records below the prefix, as the daemons understand them.
 
     config None: `problems` says why. manager: the configured plugins; the core's hooks alone where
@@ -38,7 +38,7 @@ class Picture:
     world: World
     raw: Mapping[str, bytes]
     revision_of_config: int
-    stray: tuple[str, ...]
+    unknown_keys: tuple[str, ...]
     problems: tuple[str, ...]
 
     def needed_config(self) -> NetworkConfig:
@@ -49,9 +49,9 @@ class Picture:
 
 
 @contextmanager
-def opened(place: EtcdPlace) -> Iterator[Etcd]:
+def opened(location: EtcdLocation) -> Iterator[Etcd]:
     """A client of etcd for as long as the block lasts."""
-    etcd = Etcd(place.settings)
+    etcd = Etcd(location.settings)
     try:
         yield etcd
     finally:
@@ -66,32 +66,36 @@ def kube_from_environment() -> Kube | None:
     return Kube(KubeSettings.from_environment(os.environ))
 
 
-def read_picture(place: EtcdPlace, kube: Kube | None = None, hostname: str = "") -> Picture:
+def read_snapshot(
+    location: EtcdLocation, kube: Kube | None = None, hostname: str = ""
+) -> ClusterSnapshot:
     """Read all records. kube: where the plugins' resources are read, None: they are not.
 
     hostname: this node's, for resources of which a plugin wants just this node's objects.
     Raises what Etcd and Kube raise.
     """
-    with opened(place) as etcd:
-        found, revision = etcd.list(f"{place.prefix}/")
+    with opened(location) as etcd:
+        found, revision = etcd.list(f"{location.prefix}/")
     entries = {
-        key.removeprefix(f"{place.prefix}/"): Entry(each.value, each.mod_revision)
+        key.removeprefix(f"{location.prefix}/"): Entry(each.value, each.mod_revision)
         for key, each in found.items()
     }
-    picture = picture_of(place.prefix, entries, revision)
-    if kube is None or picture.config is None:
-        return picture
-    return picture_of(place.prefix, entries, revision, _resources(kube, picture.manager, hostname))
+    snapshot = snapshot_of(location.prefix, entries, revision)
+    if kube is None or snapshot.config is None:
+        return snapshot
+    return snapshot_of(
+        location.prefix, entries, revision, _resources(kube, snapshot.manager, hostname)
+    )
 
 
-def picture_of(
+def snapshot_of(
     prefix: str, entries: Mapping[str, Entry], revision: int, others: Iterable[Snapshot] = ()
-) -> Picture:
+) -> ClusterSnapshot:
     """The picture that follows from etcd's entries, by path below the prefix, and other facts."""
-    intake = Intake()
-    for fact in (Snapshot(ETCD, entries, revision), *others):
-        intake.absorb(fact)
-    config, reason = intake.config()
+    ingest = Ingest()
+    for event in (Snapshot(ETCD, entries, revision), *others):
+        ingest.absorb(event)
+    config, reason = ingest.config()
     problems = [] if config else [_no_config(prefix, reason, absent="config" not in entries)]
     manager = PluginManager({})
     world = World()
@@ -100,17 +104,17 @@ def picture_of(
             manager = load_plugins(config.plugin_name)
         except PluginError as error:
             problems.append(str(error))
-        changes = intake.changes(config, manager.kinds, manager.resources)
+        changes = ingest.changes(config, manager.kinds, manager.resources)
         world = world.changed(changes, revision)
     problems += [record.value for _, record in sorted(world.of(QUARANTINE).items())]
-    return Picture(
+    return ClusterSnapshot(
         key=f"{prefix}/config",
         config=config,
         manager=manager,
         world=world,
         raw={path: entry.value for path, entry in entries.items()},
         revision_of_config=entries["config"].revision if "config" in entries else 0,
-        stray=_stray(config, manager, entries),
+        unknown_keys=_unknown_keys(config, manager, entries),
         problems=tuple(problems),
     )
 
@@ -121,7 +125,7 @@ def _no_config(prefix: str, reason: str, *, absent: bool) -> str:
     return f"{reason}; the key is {prefix}/config"
 
 
-def _stray(
+def _unknown_keys(
     config: NetworkConfig | None, manager: PluginManager, entries: Mapping[str, Entry]
 ) -> tuple[str, ...]:
     if config is None:
@@ -136,5 +140,5 @@ def _stray(
 
 def _resources(kube: Kube, manager: PluginManager, hostname: str) -> Iterator[Snapshot]:
     for name, wanted in manager.resources.items():
-        selector = f"spec.nodeName={hostname}" if wanted.here_only else ""
-        yield list_resource(kube, Resource(wanted.path, KUBE + name, selector))[0]
+        selector = f"spec.nodeName={hostname}" if wanted.local_only else ""
+        yield list_resource(kube, WatchedResource(wanted.path, KUBE + name, selector))[0]

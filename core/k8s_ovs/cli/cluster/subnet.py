@@ -11,8 +11,8 @@ from typing import Any
 import typer
 from attrs import asdict, frozen
 
-from k8s_ovs.cli.cluster.snapshot import Picture, read_picture
-from k8s_ovs.cli.options import EtcdPlace, with_etcd
+from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, read_snapshot
+from k8s_ovs.cli.options import EtcdLocation, with_etcd
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
 from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
@@ -47,7 +47,7 @@ def _group() -> None:
 
 @app.command("list")
 @with_etcd
-def list_subnets(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
+def list_subnets(output: OutputForm = Output.TABLE, *, etcd: EtcdLocation) -> None:
     """List all hosts with a record: Kubernetes nodes and those that people added by hand.
 
     STATE is ok, waiting (for the allocator to give a subnet), refused (what was asked for), or
@@ -59,9 +59,9 @@ def list_subnets(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
       k8s-ovs subnet list
       k8s-ovs subnet list -o json
     """
-    picture = read_picture(etcd)
-    config = picture.needed_config()
-    rows = subnet_rows(picture)
+    snapshot = read_snapshot(etcd)
+    config = snapshot.needed_config()
+    rows = subnet_rows(snapshot)
     if output is Output.JSON:
         say_json([asdict(row) for row in rows])
         return
@@ -70,52 +70,52 @@ def list_subnets(output: OutputForm = Output.TABLE, *, etcd: EtcdPlace) -> None:
     for row in rows:
         if row.problem:
             complain("warning", row.problem)
-    typer.echo(_room(config, picture))
+    typer.echo(_room(config, snapshot))
 
 
-def subnet_rows(picture: Picture) -> list[SubnetRow]:
+def subnet_rows(snapshot: ClusterSnapshot) -> list[SubnetRow]:
     """All records below `subnets/`, by address, quarantined ones as far as they can be read."""
-    world = picture.world
-    rows = {key: _row(picture, key, record.value) for key, record in world.of(SUBNETS).items()}
+    world = snapshot.world
+    rows = {key: _row(snapshot, key, record.value) for key, record in world.of(SUBNETS).items()}
     start = f"{SUBNETS}/"
     for path, record in world.of(REQUESTS).items():
         if path.startswith(start):
             key = path.removeprefix(start)
             asked: HostSubnet = record.value
             subnet = rows[key].subnet if key in rows else "-"
-            given_to = _given_to(picture, key)
+            given_to = _given_to(snapshot, key)
             rows[key] = SubnetRow(asked.host, key, subnet, given_to, "waiting", "")
     for path, record in world.of(QUARANTINE).items():
         if path.startswith(start):
             key = path.removeprefix(start)
-            rows[key] = _quarantined(picture, key, record.value)
+            rows[key] = _quarantined(snapshot, key, record.value)
     return [rows[key] for key in sorted(rows, key=_by_number)]
 
 
-def _row(picture: Picture, key: str, record: HostSubnet) -> SubnetRow:
+def _row(snapshot: ClusterSnapshot, key: str, record: HostSubnet) -> SubnetRow:
     state = "ok" if record.subnet else "waiting"
     problem = ""
     if record.reason is not None:
         state, problem = "refused", f"{SUBNETS}/{key}: {record.reason}"
     subnet = str(record.subnet or "-")
-    return SubnetRow(record.host, key, subnet, _given_to(picture, key), state, problem)
+    return SubnetRow(record.host, key, subnet, _given_to(snapshot, key), state, problem)
 
 
-def _given_to(picture: Picture, key: str) -> str:
-    return "node" if key in picture.world.of(GIVEN) else "hand"
+def _given_to(snapshot: ClusterSnapshot, key: str) -> str:
+    return "node" if key in snapshot.world.of(GIVEN) else "hand"
 
 
-def _quarantined(picture: Picture, key: str, problem: str) -> SubnetRow:
+def _quarantined(snapshot: ClusterSnapshot, key: str, problem: str) -> SubnetRow:
     found: Any = None
     with suppress(ValueError):
-        found = json.loads(picture.raw[f"{picture.needed_config().name}/{SUBNETS}/{key}"])
+        found = json.loads(snapshot.raw[f"{snapshot.needed_config().name}/{SUBNETS}/{key}"])
     record = found if isinstance(found, dict) else {}
     host, subnet = str(record.get("Host") or "?"), str(record.get("Subnet") or "-")
-    return SubnetRow(host, key, subnet, _given_to(picture, key), "quarantined", problem)
+    return SubnetRow(host, key, subnet, _given_to(snapshot, key), "quarantined", problem)
 
 
-def _room(config: NetworkConfig, picture: Picture) -> str:
-    taken = [each.value.subnet for each in picture.world.of(SUBNETS).values()]
+def _room(config: NetworkConfig, snapshot: ClusterSnapshot) -> str:
+    taken = [each.value.subnet for each in snapshot.world.of(SUBNETS).values()]
     free = _count(free_subnets(config, [subnet for subnet in taken if subnet is not None]))
     whole = 1 << (config.node_prefix - config.network.prefixlen)
     return f"{free} of {whole} subnets (/{config.node_prefix} of {config.network}) are free"

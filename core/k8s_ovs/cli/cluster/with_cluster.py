@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from k8s_ovs.cli.options import OVS_RUN_DIR, EtcdPlace, OvsRunDir, with_etcd
+from k8s_ovs.cli.options import OVS_RUN_DIR, EtcdLocation, OvsRunDir, with_etcd
 from k8s_ovs.plugin.command.cluster import Cluster
 
 __all__ = ["give_clusters"]
@@ -34,7 +34,7 @@ def _with_cluster(plugin: str, command: Callable[..., Any]) -> Callable[..., Any
         return command
 
     @wraps(command)
-    def run(*, ovs_run_dir: Path, etcd: EtcdPlace, **given: Any) -> None:
+    def run(*, ovs_run_dir: Path, etcd: EtcdLocation, **given: Any) -> None:
         # Brings etcd's client along, which help can do without.
         cluster_module = import_module("k8s_ovs.cli.cluster.etcd_cluster")
         with cluster_module.opened_cluster(plugin, etcd, ovs_run_dir) as cluster:
@@ -43,10 +43,10 @@ def _with_cluster(plugin: str, command: Callable[..., Any]) -> Callable[..., Any
     parameters = [each for name, each in own.parameters.items() if name not in wanting]
     # What typer makes options from.
     run.__signature__ = own.replace(  # type: ignore[attr-defined]  # inspect.signature reads it from any function
-        parameters=[*parameters, *inspect.signature(_places, eval_str=True).parameters.values()]
+        parameters=[*parameters, *inspect.signature(_locations, eval_str=True).parameters.values()]
     )
     return with_etcd(run)
 
 
-def _places(*, ovs_run_dir: OvsRunDir = OVS_RUN_DIR, etcd: EtcdPlace) -> None:
+def _locations(*, ovs_run_dir: OvsRunDir = OVS_RUN_DIR, etcd: EtcdLocation) -> None:
     """The options that say where the cluster is."""

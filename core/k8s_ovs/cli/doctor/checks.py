@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from k8s_ovs.cli.cluster.snapshot import Picture
-from k8s_ovs.cli.doctor.observations import CniFacts, Facts, NodeFacts
-from k8s_ovs.cli.host.status import SwitchWord
-from k8s_ovs.cli.host.this_node import DaemonWord
+from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
+from k8s_ovs.cli.doctor.observations import CniObservations, NodeObservations, Observations
+from k8s_ovs.cli.host.status import SwitchStatus
+from k8s_ovs.cli.host.this_node import DaemonStatus
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.manager import Failure
 from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig
@@ -23,39 +23,43 @@ _WITHIN_SECONDS = "a running daemon mends this within 10 s: see whether it is we
 _AT_ITS_START = "restart the daemon: it sets this at its start"
 
 
-def core_checks(facts: Facts) -> Iterator[Check]:
+def core_checks(observations: Observations) -> Iterator[Check]:
     """One check a thing, in the order in which they depend on each other."""
-    yield from _switch(facts)
-    yield from _etcd(facts.picture)
-    yield _kube(facts.kube)
-    if isinstance(facts.node, K8sOvsError):
+    yield from _switch(observations)
+    yield from _etcd(observations.snapshot)
+    yield _kube(observations.kube)
+    if isinstance(observations.node, K8sOvsError):
         # An unreachable etcd or switch is named above already.
-        known = (facts.switch.problem, str(facts.picture), *_problems(facts.picture))
-        if str(facts.node) not in known:
-            yield Check("place", False, str(facts.node), "look at: k8s-ovs subnet list")
-    elif isinstance(facts.picture, Picture):
-        yield from _node(facts.node, facts.picture.needed_config())
-    yield _cni(facts.cni, outside=facts.kube == "")
+        known = (
+            observations.switch.problem,
+            str(observations.snapshot),
+            *_problems(observations.snapshot),
+        )
+        if str(observations.node) not in known:
+            yield Check("place", False, str(observations.node), "look at: k8s-ovs subnet list")
+    elif isinstance(observations.snapshot, ClusterSnapshot):
+        yield from _node(observations.node, observations.snapshot.needed_config())
+    yield _cni(observations.cni, outside=observations.kube == "")
     # No runtime is to start it on a host that serves no pods.
-    if facts.kube != "":
-        yield _cni_program(facts.cni_program)
-    yield _daemon(facts.daemon)
+    if observations.kube != "":
+        yield _cni_program(observations.cni_program)
+    yield _daemon(observations.daemon)
 
 
-def plugin_checks(facts: Facts) -> Iterator[Check]:
+def plugin_checks(observations: Observations) -> Iterator[Check]:
     """What the configured plugins have to say; a plugin that fails is a check that is not ok."""
-    if isinstance(facts.picture, K8sOvsError) or isinstance(facts.node, K8sOvsError):
+    if isinstance(observations.snapshot, K8sOvsError) or isinstance(observations.node, K8sOvsError):
         return
-    manager = facts.picture.manager
-    for plugin, result in manager.doctor_checks(manager.view(facts.node.world)):
+    manager = observations.snapshot.manager
+    for plugin, result in manager.doctor_checks(manager.view(observations.node.world)):
         if isinstance(result, Failure):
             yield Check(plugin, False, str(result), "tell the plugin's author")
         else:
             yield from result
 
 
-def _switch(facts: Facts) -> Iterator[Check]:
-    switch = facts.switch
+def _switch(observations: Observations) -> Iterator[Check]:
+    switch = observations.switch
     if switch.problem:
         advice = "start Open vSwitch (systemctl start openvswitch-switch), or give --ovs-run-dir"
         if switch.datapath is not None:
@@ -67,10 +71,10 @@ def _switch(facts: Facts) -> Iterator[Check]:
         version = f"version {switch.version}, " if switch.version else ""
         yield Check("Open vSwitch", True, f"{version}br0 has {switch.flows} flows")
     if switch.datapath:
-        yield _datapath(switch, facts.in_kernel)
+        yield _datapath(switch, observations.in_kernel)
 
 
-def _datapath(switch: SwitchWord, in_kernel: bool | K8sOvsError) -> Check:
+def _datapath(switch: SwitchStatus, in_kernel: bool | K8sOvsError) -> Check:
     if switch.datapath != "netdev":
         return Check("datapath", True, "the kernel's")
     if in_kernel is True:
@@ -79,19 +83,19 @@ def _datapath(switch: SwitchWord, in_kernel: bool | K8sOvsError) -> Check:
     return Check("datapath", True, "userspace: this kernel has none (modprobe openvswitch)")
 
 
-def _etcd(picture: Picture | K8sOvsError) -> Iterator[Check]:
-    if isinstance(picture, K8sOvsError):
-        yield Check("etcd", False, str(picture), "check --etcd-endpoints and that etcd runs")
+def _etcd(snapshot: ClusterSnapshot | K8sOvsError) -> Iterator[Check]:
+    if isinstance(snapshot, K8sOvsError):
+        yield Check("etcd", False, str(snapshot), "check --etcd-endpoints and that etcd runs")
         return
-    yield Check("etcd", True, f"{len(picture.raw)} keys")
-    for problem in picture.problems:
+    yield Check("etcd", True, f"{len(snapshot.raw)} keys")
+    for problem in snapshot.problems:
         yield Check("records", False, problem, "mend the record; k8s-ovs config check lists all")
-    if not picture.problems:
+    if not snapshot.problems:
         yield Check("records", True, "all make sense")
 
 
-def _problems(picture: Picture | K8sOvsError) -> Sequence[str]:
-    return () if isinstance(picture, K8sOvsError) else picture.problems
+def _problems(snapshot: ClusterSnapshot | K8sOvsError) -> Sequence[str]:
+    return () if isinstance(snapshot, K8sOvsError) else snapshot.problems
 
 
 def _kube(kube: str | K8sOvsError) -> Check:
@@ -101,9 +105,9 @@ def _kube(kube: str | K8sOvsError) -> Check:
     return Check("API server", True, named)
 
 
-def _node(node: NodeFacts, config: NetworkConfig) -> Iterator[Check]:
-    here = node.here
-    yield Check("place", True, f"{here.subnet} under {here.host_ip}")
+def _node(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
+    local_node = node.local_node
+    yield Check("place", True, f"{local_node.subnet} under {local_node.host_ip}")
     yield _mtu(node, config)
     yield _tun0(node.tun0)
     yield _masquerade(node, config)
@@ -112,17 +116,17 @@ def _node(node: NodeFacts, config: NetworkConfig) -> Iterator[Check]:
         yield Check("plugins", False, failure, "tell the plugin's author")
 
 
-def _mtu(node: NodeFacts, config: NetworkConfig) -> Check:
+def _mtu(node: NodeObservations, config: NetworkConfig) -> Check:
     if isinstance(node.underlay_mtu, K8sOvsError):
         return Check("MTU", False, str(node.underlay_mtu), "has this node lost its address?")
     most = node.underlay_mtu - VXLAN_OVERHEAD
-    if node.here.mtu <= most:
-        return Check("MTU", True, f"{node.here.mtu} for pods, {node.underlay_mtu} below")
+    if node.local_node.mtu <= most:
+        return Check("MTU", True, f"{node.local_node.mtu} for pods, {node.underlay_mtu} below")
     found = f"MTU {config.mtu} of the configuration, the underlay carries {most} at most"
     return Check("MTU", False, found, "large packets to other nodes are lost: lower MTU")
 
 
-def _masquerade(node: NodeFacts, config: NetworkConfig) -> Check:
+def _masquerade(node: NodeObservations, config: NetworkConfig) -> Check:
     name = "nftables"
     if isinstance(node.masquerade, K8sOvsError):
         return Check(name, False, str(node.masquerade), "install nftables and run this as root")
@@ -132,7 +136,7 @@ def _masquerade(node: NodeFacts, config: NetworkConfig) -> Check:
     return Check(name, True, f"masquerades what leaves {config.network}")
 
 
-def _flows(node: NodeFacts) -> Check:
+def _flows(node: NodeObservations) -> Check:
     if isinstance(node.delta, K8sOvsError):
         return Check("flows", False, str(node.delta), "is ovs-vswitchd running?")
     adds, deletes = len(node.delta.adds), len(node.delta.deletes)
@@ -151,7 +155,7 @@ def _tun0(wrong: list[str] | K8sOvsError) -> Check:
     return Check(name, True, "address, route, MTU and sysctls as they should be")
 
 
-def _cni(cni: CniFacts | K8sOvsError, *, outside: bool) -> Check:
+def _cni(cni: CniObservations | K8sOvsError, *, outside: bool) -> Check:
     """outside: it may be a host that serves no pods."""
     name = "CNI"
     if isinstance(cni, K8sOvsError):
@@ -176,7 +180,7 @@ def _cni_program(said: str | K8sOvsError) -> Check:
     return Check(name, True, said)
 
 
-def _daemon(daemon: DaemonWord | K8sOvsError) -> Check:
+def _daemon(daemon: DaemonStatus | K8sOvsError) -> Check:
     if isinstance(daemon, K8sOvsError):
         return Check("daemon", False, str(daemon), "check --cni-socket and who may read there")
     if daemon.ready:

@@ -6,13 +6,13 @@ import typer
 from attrs import asdict
 
 from k8s_ovs.cli.doctor.checks import core_checks, plugin_checks
-from k8s_ovs.cli.doctor.observations import CniPlace, gather
+from k8s_ovs.cli.doctor.observations import CniDirectories, observe
 from k8s_ovs.cli.options import (
     OVS_RUN_DIR,
     BinDir,
     CniSocket,
     ConfDir,
-    EtcdPlace,
+    EtcdLocation,
     OvsRunDir,
     with_etcd,
 )
@@ -32,7 +32,7 @@ def run(
     ovs_run_dir: OvsRunDir = OVS_RUN_DIR,
     bin_dir: BinDir = BIN_DIR,
     conf_dir: ConfDir = CONF_DIR,
-    etcd: EtcdPlace,
+    etcd: EtcdLocation,
 ) -> None:
     """Look at every part that this node's network stands on; nothing is changed.
 
@@ -43,8 +43,8 @@ def run(
       k8s-ovs doctor
       k8s-ovs doctor -o json | jq '.[] | select(.ok | not)'
     """
-    facts = gather(etcd, cni_socket, ovs_run_dir, CniPlace(bin_dir, conf_dir))
-    checks = [*core_checks(facts), *plugin_checks(facts)]
+    observations = observe(etcd, cni_socket, ovs_run_dir, CniDirectories(bin_dir, conf_dir))
+    checks = [*core_checks(observations), *plugin_checks(observations)]
     if output is Output.JSON:
         say_json([asdict(check) for check in checks])
     else:

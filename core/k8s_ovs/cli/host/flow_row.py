@@ -14,7 +14,7 @@ from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow
 from k8s_ovs.plugin.view import PODS, World
-from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, Holder
+from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, FlowOwner
 
 __all__ = [
     "FlowRow",
@@ -70,13 +70,13 @@ def installed_row(flow: DumpedFlow, owners: Mapping[int, str]) -> FlowRow:
 
 def desired_row(
     wire: WireFlow,
-    holders: Iterable[Holder],
+    owners: Iterable[FlowOwner],
     pipeline: Pipeline,
     world: World,
     ports: Mapping[int, str],
 ) -> FlowRow:
     """A flow that should stand. ports: names of the bridge's ports by OpenFlow number."""
-    wanted = list(holders)
+    wanted = list(owners)
     table, priority, match, actions = _words(flow_text(wire.flow, pipeline, human=True))
     return FlowRow(
         table=table,
@@ -85,7 +85,7 @@ def desired_row(
         match=_port_names(match, ports),
         actions=_named(_port_names(actions, ports)),
         cookie=wire.cookie,
-        wanted_by=tuple(sorted(_subject(holder, world) for holder in wanted)),
+        wanted_by=tuple(sorted(_subject(owner, world) for owner in wanted)),
     )
 
 
@@ -123,10 +123,12 @@ def as_json(row: FlowRow) -> dict[str, Any]:
 
 def difference(installed: Iterable[FlowRow], desired: Iterable[FlowRow]) -> list[FlowRow]:
     """What would have to be added and deleted; a cookie is a hash of its flow."""
-    here = {row.cookie: row for row in installed}
+    by_cookie = {row.cookie: row for row in installed}
     wanted = {row.cookie: row for row in desired}
-    missing = [evolve(wanted[cookie], change="add") for cookie in wanted.keys() - here.keys()]
-    too_much = [evolve(here[cookie], change="delete") for cookie in here.keys() - wanted.keys()]
+    missing = [evolve(wanted[cookie], change="add") for cookie in wanted.keys() - by_cookie.keys()]
+    too_much = [
+        evolve(by_cookie[cookie], change="delete") for cookie in by_cookie.keys() - wanted.keys()
+    ]
     return missing + too_much
 
 
@@ -153,8 +155,8 @@ def _port_names(text: str, ports: Mapping[int, str]) -> str:
     return _PORT.sub(lambda found: found[1] + ports.get(int(found[2]), found[2]), text)
 
 
-def _subject(holder: Holder, world: World) -> str:
-    kind, key = holder.subject
+def _subject(owner: FlowOwner, world: World) -> str:
+    kind, key = owner.subject
     if kind == NETWORK:
         return "the network"
     if kind == POD and key in world.of(PODS):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from k8s_ovs.cli.cluster.snapshot import Picture, kube_from_environment, read_picture
+from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, kube_from_environment, read_snapshot
 from k8s_ovs.cli.host.flow_row import (
     FlowRow,
     as_json,
@@ -20,7 +20,7 @@ from k8s_ovs.cli.host.flow_row import (
 )
 from k8s_ovs.cli.host.this_node import (
     connected_switch,
-    daemon_word,
+    daemon_status,
     desired_flows,
     hostname_of,
     management_socket,
@@ -29,7 +29,7 @@ from k8s_ovs.cli.host.this_node import (
 from k8s_ovs.cli.options import (
     OVS_RUN_DIR,
     CniSocket,
-    EtcdPlace,
+    EtcdLocation,
     OvsRunDir,
     with_etcd,
 )
@@ -72,7 +72,7 @@ def run(
     output: OutputForm = Output.TABLE,
     cni_socket: CniSocket = SOCKET,
     ovs_run_dir: OvsRunDir = OVS_RUN_DIR,
-    etcd: EtcdPlace,
+    etcd: EtcdLocation,
 ) -> None:
     """Show the flows of this node's bridge: names of tables and registers, owner, counters.
 
@@ -93,7 +93,7 @@ def run(
     rows: list[FlowRow] = [] if desired else _installed(ovs_run_dir)
     pipeline = Pipeline(CORE_TABLES)
     if which is not _Which.INSTALLED:
-        wanted, pipeline = _desired(etcd, ovs_run_dir, hostname_of(daemon_word(cni_socket)))
+        wanted, pipeline = _desired(etcd, ovs_run_dir, hostname_of(daemon_status(cni_socket)))
         rows = wanted if desired else difference(rows, wanted)
     _refuse_unknown("--table", table, {*(row.table for row in rows), *_names(pipeline)})
     _refuse_unknown("--owner", owner, {*(row.owner for row in rows), *known_owners().values()})
@@ -109,25 +109,27 @@ def _installed(ovs_run_dir: Path) -> list[FlowRow]:
     return [installed_row(flow, owners) for flow in flows]
 
 
-def _desired(etcd: EtcdPlace, ovs_run_dir: Path, hostname: str) -> tuple[list[FlowRow], Pipeline]:
+def _desired(
+    etcd: EtcdLocation, ovs_run_dir: Path, hostname: str
+) -> tuple[list[FlowRow], Pipeline]:
     kube = kube_from_environment()
-    picture = read_picture(etcd, kube, hostname)
-    _warn(picture, kube is not None)
+    snapshot = read_snapshot(etcd, kube, hostname)
+    _warn(snapshot, kube is not None)
     with connected_switch(ovs_run_dir) as switch:
-        reconciler = desired_flows(picture, switch, hostname)
+        reconciler = desired_flows(snapshot, switch, hostname)
         bridge = own_bridge(switch)
     for failure in reconciler.failures:
         complain("warning", failure)
     ports = {port.ofport: name for name, port in bridge.ports.items() if port.ofport}
     pipeline, world = reconciler.manager.pipeline, reconciler.world
-    flows = reconciler.book.flows()
+    flows = reconciler.desired.flows()
     return [desired_row(flow, held, pipeline, world, ports) for flow, held in flows], pipeline
 
 
-def _warn(picture: Picture, kube_is_read: bool) -> None:
-    for problem in picture.problems:
+def _warn(snapshot: ClusterSnapshot, kube_is_read: bool) -> None:
+    for problem in snapshot.problems:
         complain("warning", problem)
-    others = sorted(picture.manager.resources.keys() - {NODES})
+    others = sorted(snapshot.manager.resources.keys() - {NODES})
     if others and not kube_is_read:
         complain(
             "warning",

@@ -92,7 +92,7 @@ def run(
         network=network,
         datapath=datapath,
         metrics=metrics_address or None,
-        patience=cni_wait,
+        cni_wait=cni_wait,
         install_cni=cni_style if install_cni else None,
         bin_dir=bin_dir,
         conf_dir=conf_dir,

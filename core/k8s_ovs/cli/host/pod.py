@@ -172,14 +172,14 @@ def row(found: LimitedPod) -> tuple[str, ...]:
 
 def _say(found: LimitedPod) -> None:
     pod = found.pod
-    facts = [
+    events = [
         ("pod", pod.identity),
         ("uid", pod.uid or "-"),
         ("address", f"{pod.ip} on {pod.ifname}, {pod.mac}"),
         ("port", f"{pod.port}, OpenFlow number {pod.ofport}"),
         ("container", pod.container),
     ]
-    for line in as_columns(facts):
+    for line in as_columns(events):
         typer.echo(line)
     say_columns(("LIMIT", "RATE", "BYTES", "PACKETS", "DROPPED"), limits(found))
     if found.problem:

@@ -10,9 +10,9 @@ import typer
 from attrs import asdict, frozen
 
 from k8s_ovs.cli.host.this_node import (
-    DaemonWord,
+    DaemonStatus,
     connected_switch,
-    daemon_word,
+    daemon_status,
     hostname_of,
     management_socket,
     own_bridge,
@@ -23,13 +23,13 @@ from k8s_ovs.node.install.cni_config import SOCKET
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.plugin.command.output import Output, OutputForm, as_columns, complain, say_json
 
-__all__ = ["SwitchWord", "run", "status_rows"]
+__all__ = ["SwitchStatus", "run", "status_rows"]
 
 _TIMEOUT = 2.0
 
 
 @frozen
-class SwitchWord:
+class SwitchStatus:
     """What Open vSwitch says. problem: why it or its bridge is not as it should be; empty: it is.
 
     version: None where nobody wrote it into the database. flows: how many the bridge has.
@@ -54,20 +54,20 @@ def run(
       k8s-ovs status
       k8s-ovs status -o json | jq -r .waiting_for
     """
-    word = daemon_word(cni_socket)
-    switch = switch_word(ovs_run_dir)
-    ready = word.ready and not switch.problem
+    daemon = daemon_status(cni_socket)
+    switch = switch_status(ovs_run_dir)
+    ready = daemon.ready and not switch.problem
     if output is Output.JSON:
-        said = {"node": hostname_of(word), **word.status}
-        now = {"ready": ready, "waiting_for": word.trouble or switch.problem}
-        say_json({**said, **now, "running": word.running, "switch": asdict(switch)})
+        said = {"node": hostname_of(daemon), **daemon.status}
+        now = {"ready": ready, "waiting_for": daemon.trouble or switch.problem}
+        say_json({**said, **now, "running": daemon.running, "switch": asdict(switch)})
     else:
-        _say(word, switch, ready)
+        _say(daemon, switch, ready)
     if not ready:
         raise typer.Exit(1)
 
 
-def switch_word(ovs_run_dir: Path) -> SwitchWord:
+def switch_status(ovs_run_dir: Path) -> SwitchStatus:
     """Ask the database, then the bridge itself: ovs-vswitchd may hang while the other runs."""
     version = datapath = None
     try:
@@ -76,25 +76,25 @@ def switch_word(ovs_run_dir: Path) -> SwitchWord:
             datapath = own_bridge(switch).datapath_type or "system"
         bridge = OpenFlow.connect(management_socket(ovs_run_dir), _TIMEOUT)
         try:
-            return SwitchWord(version, datapath, len(bridge.dump()))
+            return SwitchStatus(version, datapath, len(bridge.dump()))
         finally:
             bridge.close()
     except K8sOvsError as error:
-        return SwitchWord(version, datapath, None, str(error))
+        return SwitchStatus(version, datapath, None, str(error))
 
 
-def status_rows(word: DaemonWord, switch: SwitchWord) -> Iterator[tuple[str, str]]:
+def status_rows(daemon: DaemonStatus, switch: SwitchStatus) -> Iterator[tuple[str, str]]:
     """What there is to say, as (what, how it is)."""
-    status: Mapping[str, Any] = word.status
-    if here := status.get("here"):
-        place = f"subnet {here['subnet']}, address {here['address']}, MTU {here['mtu']}"
-        yield "network", f"{here['network']}: {place}"
+    status: Mapping[str, Any] = daemon.status
+    if network := status.get("here"):
+        place = f"subnet {network['subnet']}, address {network['address']}, MTU {network['mtu']}"
+        yield "network", f"{network['network']}: {place}"
     version = f", version {status['version']}" if status else ""
-    state = f"process {word.listening}" if word.running else "NOT RUNNING"
+    state = f"process {daemon.listening}" if daemon.running else "NOT RUNNING"
     yield "daemon", f"{state}{version}"
     yield "Open vSwitch", _switch_state(switch)
-    for name, visible in status.get("sources", {}).items():
-        yield name, _sight(visible, word.running)
+    for name, connected in status.get("sources", {}).items():
+        yield name, _sight(connected, daemon.running)
     if "pods" in status:
         yield "pods", str(status["pods"])
         installed = "?" if switch.flows is None else switch.flows
@@ -104,31 +104,31 @@ def status_rows(word: DaemonWord, switch: SwitchWord) -> Iterator[tuple[str, str
         yield plugin, _plain(said)
 
 
-def _say(word: DaemonWord, switch: SwitchWord, ready: bool) -> None:
-    name = hostname_of(word)
+def _say(daemon: DaemonStatus, switch: SwitchStatus, ready: bool) -> None:
+    name = hostname_of(daemon)
     if ready:
         typer.secho(f"{name} is ready", bold=True)
     else:
-        typer.secho(f"{name} is NOT READY: {word.trouble or switch.problem}", bold=True)
-    for line in as_columns([("", *row) for row in status_rows(word, switch)]):
+        typer.secho(f"{name} is NOT READY: {daemon.trouble or switch.problem}", bold=True)
+    for line in as_columns([("", *row) for row in status_rows(daemon, switch)]):
         typer.echo(line)
-    if not word.running and word.status:
+    if not daemon.running and daemon.status:
         complain("warning", "what stands above is the daemon's last word, before it ended")
-    for problem in word.status.get("problems", ()):
+    for problem in daemon.status.get("problems", ()):
         complain("warning", problem)
 
 
-def _switch_state(switch: SwitchWord) -> str:
+def _switch_state(switch: SwitchStatus) -> str:
     if switch.problem:
         return f"NOT REACHED: {switch.problem}"
     version = f"version {switch.version}, " if switch.version else ""
     return f"reached, {version}{switch.datapath} datapath"
 
 
-def _sight(visible: bool, running: bool) -> str:
+def _sight(connected: bool, running: bool) -> str:
     if not running:
         return "unknown"
-    return "in sight" if visible else "OUT OF SIGHT: the last good picture stays"
+    return "in sight" if connected else "OUT OF SIGHT: the last good picture stays"
 
 
 def _plain(said: Any) -> str:

@@ -11,35 +11,35 @@ from typing import Any
 
 from attrs import frozen
 
-from k8s_ovs.cli.cluster.snapshot import Picture
+from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.errors import K8sOvsError, SwitchError, Unavailable
 from k8s_ovs.link.node_port import local_addresses, underlay_mtu
 from k8s_ovs.model.network import VXLAN_OVERHEAD
-from k8s_ovs.model.node import Here
+from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import mac_of
 from k8s_ovs.node.cni.listener import listening_process
-from k8s_ovs.node.own_subnet import find_place
+from k8s_ovs.node.own_subnet import find_own_subnet
 from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT, Switch
 from k8s_ovs.ovs.ovsdb.state import Bridge
-from k8s_ovs.plugin.view import CONFIG, HERE, PODS, QUARANTINE, SUBNETS, Record
+from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, QUARANTINE, SUBNETS, Record
 from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = [
-    "DaemonWord",
+    "DaemonStatus",
     "connected_switch",
-    "daemon_word",
+    "daemon_status",
     "desired_flows",
     "hostname_of",
     "management_socket",
     "own_bridge",
-    "own_place",
+    "own_local_node",
 ]
 
 _TIMEOUT = 2.0
 
 
 @frozen
-class DaemonWord:
+class DaemonStatus:
     """What the daemon last wrote of itself, and whether it is still there.
 
     status: as node/status.py writes it; empty: nothing was ever written. listening: the process
@@ -70,7 +70,7 @@ class DaemonWord:
         return f"the daemon is not running{last}"
 
 
-def daemon_word(cni_socket: Path) -> DaemonWord:
+def daemon_status(cni_socket: Path) -> DaemonStatus:
     """Read the status file beside the socket. Raises K8sOvsError where that is not allowed."""
     path = cni_socket.parent / "status.json"
     try:
@@ -81,12 +81,12 @@ def daemon_word(cni_socket: Path) -> DaemonWord:
         raise K8sOvsError(f"{path}: {error.strerror}: run this command as root") from error
     except ValueError as error:
         raise K8sOvsError(f"{path} is not the daemon's status: {error}") from error
-    return DaemonWord(status, listening_process(cni_socket))
+    return DaemonStatus(status, listening_process(cni_socket))
 
 
-def hostname_of(word: DaemonWord) -> str:
+def hostname_of(daemon: DaemonStatus) -> str:
     """The node's name as the daemon has it, else the machine's."""
-    return str(word.status.get("node") or socket.gethostname().lower())
+    return str(daemon.status.get("node") or socket.gethostname().lower())
 
 
 def management_socket(ovs_run_dir: Path) -> str:
@@ -113,42 +113,44 @@ def own_bridge(switch: Switch) -> Bridge:
     return bridge
 
 
-def own_place(picture: Picture, bridge: Bridge, hostname: str, meters: int) -> Here:
+def own_local_node(
+    snapshot: ClusterSnapshot, bridge: Bridge, hostname: str, meters: int
+) -> LocalNode:
     """This node's place as it should be, from its record and its ports.
 
     meters: how many br0 can have. Raises NoPlace, SwitchError, LinkError.
     """
-    world, config = picture.world, picture.needed_config()
-    place = find_place(
+    world, config = snapshot.world, snapshot.needed_config()
+    own = find_own_subnet(
         {key: record.value for key, record in world.of(SUBNETS).items()},
         local_addresses(),
         hostname,
         {key: record.value for key, record in world.of(QUARANTINE).items()},
     )
     tunnel, node = bridge.ports.get(TUNNEL_PORT), bridge.ports.get(NODE_PORT)
-    if place.subnet is None or tunnel is None or node is None:
+    if own.subnet is None or tunnel is None or node is None:
         raise SwitchError(f"{BRIDGE} has no port {TUNNEL_PORT} or {NODE_PORT} yet")
-    return Here(
-        host_ip=place.host_ip,
-        subnet=place.subnet,
-        mac=mac_of(place.gateway),
-        mtu=config.mtu or underlay_mtu(place.host_ip) - VXLAN_OVERHEAD,
+    return LocalNode(
+        host_ip=own.host_ip,
+        subnet=own.subnet,
+        mac=mac_of(own.gateway),
+        mtu=config.mtu or underlay_mtu(own.host_ip) - VXLAN_OVERHEAD,
         tunnel_port=tunnel.ofport or 0,
         node_port=node.ofport or 0,
         meters=meters,
     )
 
 
-def desired_flows(picture: Picture, switch: Switch, hostname: str) -> Reconciler:
+def desired_flows(snapshot: ClusterSnapshot, switch: Switch, hostname: str) -> Reconciler:
     """The flows that should stand on this node: its book is filled, with the daemon's own code.
 
     Raises InvalidRecord where there is no configuration, and what `own_place` raises.
     """
-    config = picture.needed_config()
+    config = snapshot.needed_config()
     bridge = own_bridge(switch)
-    here = own_place(picture, bridge, hostname, switch.most_meters())
+    local_node = own_local_node(snapshot, bridge, hostname, switch.most_meters())
     pods = {(PODS, port): Record(pod) for port, pod in switch.pods().items()}
-    own = {(CONFIG, ""): Record(config), (HERE, ""): Record(here)}
-    reconciler = Reconciler(picture.manager, picture.world.changed({**own, **pods}, 0))
+    own = {(CONFIG, ""): Record(config), (LOCAL_NODE, ""): Record(local_node)}
+    reconciler = Reconciler(snapshot.manager, snapshot.world.changed({**own, **pods}, 0))
     reconciler.compute()
     return reconciler

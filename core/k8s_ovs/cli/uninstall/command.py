@@ -13,7 +13,7 @@ from attrs import frozen
 
 from k8s_ovs.cli.host.this_node import connected_switch
 from k8s_ovs.cli.options import OVS_RUN_DIR, BinDir, CniSocket, ConfDir, OvsRunDir
-from k8s_ovs.cli.uninstall.inventory import Facts, OwnBridge, Places, gather
+from k8s_ovs.cli.uninstall.inventory import HostPaths, Inventory, OwnBridge, take_inventory
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import masquerade, veth
 from k8s_ovs.node.install.cni_config import SOCKET
@@ -60,36 +60,36 @@ def run(
     """
     if os.geteuid() != 0:
         raise K8sOvsError(f"k8s-ovs uninstall must run as root, found uid {os.geteuid()}")
-    places = Places(bin_dir, conf_dir, cni_socket, ovs_run_dir)
-    facts = gather(places)
-    steps = list(removals(facts, places))
+    paths = HostPaths(bin_dir, conf_dir, cni_socket, ovs_run_dir)
+    inventory = take_inventory(paths)
+    steps = list(removals(inventory, paths))
     if dry_run:
         _say("would remove", steps)
-    if reason := refusal(facts, force=force):
+    if reason := refusal(inventory, force=force):
         raise K8sOvsError(reason)
-    _complain_of(facts)
+    _complain_of(inventory)
     failed = 0 if dry_run else sum(not _carried_out(step) for step in steps)
-    if failed or facts.unasked:
+    if failed or inventory.unasked:
         raise typer.Exit(1)
     if not steps:
         typer.echo("nothing is left of k8s-ovs on this host")
 
 
-def refusal(facts: Facts, *, force: bool) -> str:
+def refusal(inventory: Inventory, *, force: bool) -> str:
     """Why nothing may be removed now, and what to do; empty: it may. force: with pods, too."""
-    if facts.daemon is not None:
+    if inventory.daemon is not None:
         # Processes beyond a container's own namespace have no number in it.
-        which = f" (process {facts.daemon})" if facts.daemon else ""
+        which = f" (process {inventory.daemon})" if inventory.daemon else ""
         return (
             f"the daemon runs{which} and would make all of it again; stop it "
             "first: systemctl disable --now k8s-ovs, or kubectl delete -f deploy/k8s-ovs.yaml"
         )
-    return "" if force else _still_used(facts)
+    return "" if force else _still_used(inventory)
 
 
-def _still_used(facts: Facts) -> str:
+def _still_used(inventory: Inventory) -> str:
     """By whom, and what to do; empty: by nobody."""
-    match facts.bridge:
+    match inventory.bridge:
         case OwnBridge(pods=pods) if pods:
             return (
                 f"attached to {BRIDGE}: {_listed('pod', pods.values())}; drain this node first "
@@ -100,29 +100,33 @@ def _still_used(facts: Facts) -> str:
                 f"attached to {BRIDGE} by somebody else: {_listed('port', others)}; take them "
                 "away first (ovs-vsctl del-port), or add --force"
             )
-        case K8sOvsError() as unknown if facts.devices:
+        case K8sOvsError() as unknown if inventory.devices:
             return (
-                f"{_listed('device', facts.devices)} may be of pods that run, which only Open "
+                f"{_listed('device', inventory.devices)} may be of pods that run, which only Open "
                 f"vSwitch knows: {unknown}. Start it first, or add --force"
             )
     return ""
 
 
-def removals(facts: Facts, places: Places) -> Iterator[Removal]:
+def removals(inventory: Inventory, paths: HostPaths) -> Iterator[Removal]:
     """All that is to go, in order: the runtime's files first, so that no pod starts meanwhile."""
-    for path in facts.files:
+    for path in inventory.files:
         yield Removal((str(path),), partial(_remove_path, path))
-    if isinstance(facts.bridge, OwnBridge):
-        ports = (TUNNEL_PORT, NODE_PORT, *facts.bridge.others)
-        things = (f"bridge {BRIDGE}", *(f"port {port}" for port in ports), *_of_pods(facts.bridge))
-        yield Removal(things, partial(_remove_bridge, places.ovs_run_dir))
-    if devices := sorted(facts.devices):
+    if isinstance(inventory.bridge, OwnBridge):
+        ports = (TUNNEL_PORT, NODE_PORT, *inventory.bridge.others)
+        things = (
+            f"bridge {BRIDGE}",
+            *(f"port {port}" for port in ports),
+            *_of_pods(inventory.bridge),
+        )
+        yield Removal(things, partial(_remove_bridge, paths.ovs_run_dir))
+    if devices := sorted(inventory.devices):
         things = tuple(f"device {name}" for name in devices)
         yield Removal(things, partial(veth.delete, devices))
-    if facts.table is True:
+    if inventory.table is True:
         yield Removal((f"nftables table inet {masquerade.TABLE}",), masquerade.remove)
-    if facts.run_dir is not None:
-        yield Removal((str(facts.run_dir),), partial(_remove_path, facts.run_dir))
+    if inventory.run_dir is not None:
+        yield Removal((str(inventory.run_dir),), partial(_remove_path, inventory.run_dir))
 
 
 def _of_pods(bridge: OwnBridge) -> tuple[str, ...]:
@@ -149,11 +153,11 @@ def _remove_path(path: Path) -> None:
         raise K8sOvsError(error.strerror or str(error)) from error
 
 
-def _complain_of(facts: Facts) -> None:
+def _complain_of(inventory: Inventory) -> None:
     """What stays, and why."""
-    for thing in facts.foreign:
+    for thing in inventory.foreign:
         complain("warning", f"{thing} stays: it is not what k8s-ovs makes")
-    for thing, error in facts.unasked.items():
+    for thing, error in inventory.unasked.items():
         complain("error", f"{thing} stays if it is there: {error}")
 
 

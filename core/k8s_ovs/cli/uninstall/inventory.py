@@ -19,11 +19,11 @@ from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT
 from k8s_ovs.ovs.ovsdb.state import Bridge
 from k8s_ovs.pipeline.tables import CLASSIFY
 
-__all__ = ["Facts", "OwnBridge", "Places", "bridge_of", "gather", "run_files"]
+__all__ = ["HostPaths", "Inventory", "OwnBridge", "bridge_of", "run_files", "take_inventory"]
 
 
 @frozen
-class Places:
+class HostPaths:
     """Where things are on this host."""
 
     bin_dir: Path
@@ -41,7 +41,7 @@ class OwnBridge:
 
 
 @frozen
-class Facts:
+class Inventory:
     """What is there.
 
     daemon: the process that serves the CNI. bridge, table (of nftables): an error where nobody
@@ -65,15 +65,15 @@ class Facts:
         return {what: found for what, found in both.items() if isinstance(found, K8sOvsError)}
 
 
-def gather(places: Places) -> Facts:
+def take_inventory(paths: HostPaths) -> Inventory:
     """Ask every part, each within its own time limit. Raises K8sOvsError."""
-    cni = installed(places.bin_dir, places.conf_dir)
+    cni = installed(paths.bin_dir, paths.conf_dir)
     own = [path for path, ours in cni.items() if ours]
     foreign = [str(path) for path, ours in cni.items() if not ours]
-    bridge, is_foreign = _ask_switch(places.ovs_run_dir)
-    of_daemon, run_dir = run_files(places.cni_socket)
-    return Facts(
-        daemon=_ask_daemon(places.cni_socket),
+    bridge, is_foreign = _ask_switch(paths.ovs_run_dir)
+    of_daemon, run_dir = run_files(paths.cni_socket)
+    return Inventory(
+        daemon=_ask_daemon(paths.cni_socket),
         bridge=bridge,
         table=_ask_nftables(),
         devices=frozenset(host_links()),

@@ -20,7 +20,7 @@ from attrs import frozen
 from k8s_ovs.link.netlink import LinkError, Step, attribute, perform
 from k8s_ovs.link.shaping.tc import Entry, add_class, add_filter, put_qdisc, rate_spec, u32
 
-__all__ = ["Below", "Waiting", "queue_fairly"]
+__all__ = ["ChildQdisc", "QueueLimits", "install_fair_queueing"]
 
 _TCA_FQ_PLIMIT, _TCA_FQ_FLOW_PLIMIT = 1, 2
 _TCA_HTB_PARMS, _TCA_HTB_INIT, _TCA_HTB_RATE64, _TCA_HTB_CEIL64 = 1, 2, 6, 7
@@ -39,7 +39,7 @@ _U32 = struct.Struct("=I")
 
 
 @frozen
-class Waiting:
+class QueueLimits:
     """connections: a power of two, from 2 on; so many wait apart, others share a place with one of
     them. frames: that may wait of each. others: frames of no connection that may."""
 
@@ -49,27 +49,27 @@ class Waiting:
 
 
 @frozen
-class Below:
+class ChildQdisc:
     """A place below a class of a device's discipline. parent: that class. longest: bytes of what is
     sent in one piece there. together: bytes that may wait where all share one queue."""
 
     index: int
     name: str
     parent: int
-    waiting: Waiting
+    limits: QueueLimits
     longest: int
     together: int
 
 
-def queue_fairly(channel: socket.socket, place: Below) -> None:
+def install_fair_queueing(channel: socket.socket, child: ChildQdisc) -> None:
     """Give each connection a queue of its own, as the kernel can; what waits there is dropped.
 
     Raises LinkError.
     """
     for way in _WAYS:
         try:
-            perform(channel, [_emptied(place)])
-            for steps in way(place):
+            perform(channel, [_emptied(child)])
+            for steps in way(child):
                 perform(channel, steps)
         except LinkError as error:
             if error.errno != ENOENT or way is _WAYS[-1]:
@@ -78,46 +78,50 @@ def queue_fairly(channel: socket.socket, place: Below) -> None:
             return
 
 
-def _emptied(place: Below) -> Step:
+def _emptied(child: ChildQdisc) -> Step:
     """Only a discipline of another kind takes the place of one with all that waits in it."""
-    none = Entry(place.index, place.parent, 0, "pfifo", _U32.pack(1))
-    return put_qdisc(f"empty the queue of {place.name}", none)
+    none = Entry(child.index, child.parent, 0, "pfifo", _U32.pack(1))
+    return put_qdisc(f"empty the queue of {child.name}", none)
 
 
-def _by_fq(place: Below) -> Iterator[list[Step]]:
-    waiting = place.waiting
-    total = waiting.connections * waiting.frames + waiting.others
-    limits = u32(_TCA_FQ_PLIMIT, total) + u32(_TCA_FQ_FLOW_PLIMIT, waiting.frames)
-    fair = Entry(place.index, place.parent, 0, "fq", limits)
-    yield [put_qdisc(f"queue fairly on {place.name}", fair)]
+def _by_fq(child: ChildQdisc) -> Iterator[list[Step]]:
+    limits = child.limits
+    total = limits.connections * limits.frames + limits.others
+    options = u32(_TCA_FQ_PLIMIT, total) + u32(_TCA_FQ_FLOW_PLIMIT, limits.frames)
+    fair = Entry(child.index, child.parent, 0, "fq", options)
+    yield [put_qdisc(f"queue fairly on {child.name}", fair)]
 
 
-def _by_classes(place: Below) -> Iterator[list[Step]]:
-    what, index, waiting = f"queue by classes on {place.name}", place.index, place.waiting
+def _by_classes(child: ChildQdisc) -> Iterator[list[Step]]:
+    what, index, limits = f"queue by classes on {child.name}", child.index, child.limits
     # struct tc_htb_glob: version, rate2quantum, defcls, debug, direct_pkts
     glob = struct.pack("=IIIII", _HTB_VERSION, 10, _OTHERS & 0xFFFF, 0, 0)
-    root = Entry(index, place.parent, _CLASSES, "htb", attribute(_TCA_HTB_INIT, glob))
+    root = Entry(index, child.parent, _CLASSES, "htb", attribute(_TCA_HTB_INIT, glob))
     yield [put_qdisc(what, root)]
-    limits = {_OTHERS: waiting.others}
-    limits |= dict.fromkeys(range(_FIRST, _FIRST + waiting.connections), waiting.frames)
-    turns = _class(place.longest)
-    chooses = Entry(index, _CLASSES, 0, "bpf", _classifier(waiting.connections), _ALL_FRAMES)
+    queues = {_OTHERS: limits.others}
+    queues |= dict.fromkeys(range(_FIRST, _FIRST + limits.connections), limits.frames)
+    turns = _class(child.longest)
+    chooses = Entry(index, _CLASSES, 0, "bpf", _classifier(limits.connections), _ALL_FRAMES)
     yield [
-        *(add_class(what, Entry(index, _CLASSES, each, "htb", turns)) for each in limits),
+        *(add_class(what, Entry(index, _CLASSES, each, "htb", turns)) for each in queues),
         *(
             put_qdisc(what, Entry(index, each, 0, "pfifo", _U32.pack(frames)))
-            for each, frames in limits.items()
+            for each, frames in queues.items()
         ),
         add_filter(what, chooses),
     ]
 
 
-def _in_one_queue(place: Below) -> Iterator[list[Step]]:
-    one = Entry(place.index, place.parent, 0, "bfifo", _U32.pack(place.together))
-    yield [put_qdisc(f"queue on {place.name}", one)]
+def _in_one_queue(child: ChildQdisc) -> Iterator[list[Step]]:
+    one = Entry(child.index, child.parent, 0, "bfifo", _U32.pack(child.together))
+    yield [put_qdisc(f"queue on {child.name}", one)]
 
 
-_WAYS: tuple[Callable[[Below], Iterator[list[Step]]], ...] = (_by_fq, _by_classes, _in_one_queue)
+_WAYS: tuple[Callable[[ChildQdisc], Iterator[list[Step]]], ...] = (
+    _by_fq,
+    _by_classes,
+    _in_one_queue,
+)
 
 
 def _class(longest: int) -> bytes:

@@ -14,21 +14,21 @@ from attrs import frozen
 
 from k8s_ovs.link.namespace import entered, opened
 from k8s_ovs.link.netlink import LinkError, open_route_socket
-from k8s_ovs.link.shaping.fair_queueing import Waiting
-from k8s_ovs.link.shaping.token_bucket import Queue, Shaped, queue_of, shape
+from k8s_ovs.link.shaping.fair_queueing import QueueLimits
+from k8s_ovs.link.shaping.token_bucket import Queue, ShapedDevice, queue_of, set_rate
 from k8s_ovs.link.veth import PodLink, index_of, mtu_of
 from k8s_ovs.model.pod import Rates
 
-__all__ = ["PodQueues", "hold", "queues", "rate_problems"]
+__all__ = ["PodQueues", "queues", "rate_problems", "set_rates"]
 
 #: What a pod sends: its programs are stopped by what their sockets may hold, mostly before these
 #: are full.
-_FROM_POD = Waiting(connections=64, frames=300, others=300)
+_FROM_POD = QueueLimits(connections=64, frames=300, others=300)
 #: What it receives: as much as a node without limits lets wait for a connection (sch_fq).
-_TO_POD = Waiting(connections=64, frames=100, others=100)
+_TO_POD = QueueLimits(connections=64, frames=100, others=100)
 #: The same where Open vSwitch sends to all devices by one socket, whose 208 KiB hold 92 frames.
 #: What waits at one device is charged to all, so less may.
-_TO_POD_IN_USER_SPACE = Waiting(connections=2, frames=26, others=8)
+_TO_POD_IN_USER_SPACE = QueueLimits(connections=2, frames=26, others=8)
 
 
 @frozen
@@ -39,7 +39,7 @@ class PodQueues:
     from_pod: Queue | None
 
 
-def hold(link: PodLink, rates: Rates) -> bool:
+def set_rates(link: PodLink, rates: Rates) -> bool:
     """Hold both directions to `rates`; a direction without a rate loses its limit. False: all was
     so already.
 
@@ -48,16 +48,16 @@ def hold(link: PodLink, rates: Rates) -> bool:
     with _both_ends(link.netns) as (node, pod):
         to_pod = _device(node, link.host_name, _to_pod(link))
         from_pod = _device(pod, link.ifname, _FROM_POD)
-        changed = [shape(node, to_pod, rates.to_pod), shape(pod, from_pod, rates.from_pod)]
+        changed = [set_rate(node, to_pod, rates.to_pod), set_rate(pod, from_pod, rates.from_pod)]
         return any(changed)
 
 
-def _to_pod(link: PodLink) -> Waiting:
+def _to_pod(link: PodLink) -> QueueLimits:
     return _TO_POD_IN_USER_SPACE if link.in_user_space else _TO_POD
 
 
-def _device(channel: socket.socket, name: str, waiting: Waiting) -> Shaped:
-    return Shaped(index_of(channel, name), name, mtu_of(channel, name), waiting)
+def _device(channel: socket.socket, name: str, limits: QueueLimits) -> ShapedDevice:
+    return ShapedDevice(index_of(channel, name), name, mtu_of(channel, name), limits)
 
 
 def queues(host_name: str, netns: str, ifname: str) -> PodQueues:

@@ -16,9 +16,9 @@ from attrs import frozen
 
 from k8s_ovs.link.netlink import LinkError, Step, ask, attribute, attributes, perform
 from k8s_ovs.link.shaping import tc
-from k8s_ovs.link.shaping.fair_queueing import Below, Waiting, queue_fairly
+from k8s_ovs.link.shaping.fair_queueing import ChildQdisc, QueueLimits, install_fair_queueing
 
-__all__ = ["Queue", "Shaped", "burst_of", "is_cut", "queue_of", "shape"]
+__all__ = ["Queue", "ShapedDevice", "burst_of", "is_cut", "queue_of", "set_rate"]
 
 _TCA_STATS_BASIC, _TCA_STATS_QUEUE = 1, 3
 _TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST, _TCA_TBF_PBURST = 1, 4, 6, 7
@@ -34,13 +34,13 @@ _TOGETHER = 44
 
 
 @frozen
-class Shaped:
+class ShapedDevice:
     """A device of the channel's namespace. mtu: its own, bytes. waiting: what may wait there."""
 
     index: int
     name: str
     mtu: int
-    waiting: Waiting
+    limits: QueueLimits
 
     @property
     def frame(self) -> int:
@@ -59,7 +59,7 @@ class Queue:
     dropped: int = 0
 
 
-def shape(channel: socket.socket, device: Shaped, rate: int | None) -> bool:
+def set_rate(channel: socket.socket, device: ShapedDevice, rate: int | None) -> bool:
     """Hold a device to `rate` bits a second; None: let it send as it can. False: it was so already.
 
     A device that is held already gets the new rate, and what waits in its queue stays; unless it
@@ -71,25 +71,25 @@ def shape(channel: socket.socket, device: Shaped, rate: int | None) -> bool:
     if (standing and standing.rate // 8) == (rate and rate // 8):
         return False
     if rate is None:
-        _let_go(channel, device)
+        _clear(channel, device)
         return True
-    _hold(channel, device, rate)
+    _set(channel, device, rate)
     # A segment that waits is not cut any more, and a bucket for frames would never let it through.
     if standing is None or is_cut(standing.rate) != is_cut(rate):
         try:
-            queue_fairly(channel, _below(rate, device))
+            install_fair_queueing(channel, _child(rate, device))
         except LinkError:
-            _let_go(channel, device)
+            _clear(channel, device)
             raise
     return True
 
 
-def _let_go(channel: socket.socket, device: Shaped) -> None:
+def _clear(channel: socket.socket, device: ShapedDevice) -> None:
     what = f"let {device.name} send without a limit"
     perform(channel, [Step(what, tc.RTM_DELQDISC, 0, tc.message(device.index, _ROOT, 0))])
 
 
-def _hold(channel: socket.socket, device: Shaped, rate: int) -> None:
+def _set(channel: socket.socket, device: ShapedDevice, rate: int) -> None:
     what = f"hold {device.name} to {rate} bit/s"
     entry = tc.Entry(device.index, _ROOT, _BUCKET, "tbf", _bucket(rate, device))
     try:
@@ -145,19 +145,19 @@ def is_cut(rate: int) -> bool:
     return rate // 8 * _SEGMENT_MS < _SEGMENT * 1000
 
 
-def _longest(rate: int, device: Shaped) -> int:
+def _longest(rate: int, device: ShapedDevice) -> int:
     """Bytes of what is sent in one piece."""
     return device.frame if is_cut(rate) else _SEGMENT + device.frame
 
 
-def _below(rate: int, device: Shaped) -> Below:
+def _child(rate: int, device: ShapedDevice) -> ChildQdisc:
     longest = _longest(rate, device)
-    return Below(
-        device.index, device.name, _BELOW, device.waiting, longest, together=_TOGETHER * longest
+    return ChildQdisc(
+        device.index, device.name, _BELOW, device.limits, longest, together=_TOGETHER * longest
     )
 
 
-def _bucket(rate: int, device: Shaped) -> bytes:
+def _bucket(rate: int, device: ShapedDevice) -> bytes:
     octets, longest = rate // 8, _longest(rate, device)
     # What is longer than its peak rate lets through at once the kernel cuts into frames. Nothing
     # waits for a peak rate as high as this one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-__all__ = ["Announcer", "Post"]
+__all__ = ["EventRecorder", "Post"]
 
 #: Posts an event: its reason (one word), its message, and whether it is a warning.
 Post = Callable[[str, str, bool], object]
@@ -14,7 +14,7 @@ Post = Callable[[str, str, bool], object]
 _LASTS = 10.0
 
 
-class Announcer:
+class EventRecorder:
     """A thread that tells what has kept the network from being ready for `lasts` seconds, each
     reason once, and then that it is ready. It talks to the API server, so nobody waits for it.
     """

@@ -48,8 +48,8 @@ class Scene:
 
     version: str
     ready: bool
-    seated: bool
-    sights: Mapping[str, bool]
+    is_leader: bool
+    connected: Mapping[str, bool]
     problems: int
     commits: Commits
     pods: int = 0
@@ -65,8 +65,8 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(_SceneCollector(scene))
         self._turns = Histogram(
-            "k8s_ovs_turn_seconds",
-            "How long a turn of the daemon took.",
+            "k8s_ovs_reconcile_seconds",
+            "How long a reconcile of the daemon took.",
             buckets=_TURN_BUCKETS,
             registry=self.registry,
         )
@@ -128,16 +128,22 @@ class _SceneCollector(Collector):
         scene = self._scene()
         yield InfoMetricFamily("k8s_ovs_build", "This program.", {"version": scene.version})
         yield _gauge("ready", "1 if pods can be attached.", scene.ready)
-        yield _gauge("allocator_seat", "1 if this node allocates for the cluster.", scene.seated)
+        yield _gauge(
+            "leader",
+            "1 if this node is the leader, which allocates for the cluster.",
+            scene.is_leader,
+        )
         yield _gauge("pods", "Pods attached on this node.", scene.pods)
         yield _gauge("flows", "Flows that should stand on this node.", scene.flows)
         yield _gauge("problems", "What k8s-ovs status reports as problems.", scene.problems)
-        sights = GaugeMetricFamily(
-            "k8s_ovs_in_sight", "1 if the source of facts can be seen.", labels=("source",)
+        sources = GaugeMetricFamily(
+            "k8s_ovs_source_connected",
+            "1 if etcd, or the API server's watch of a resource, is connected and up to date.",
+            labels=("source",),
         )
-        for source, visible in sorted(scene.sights.items()):
-            sights.add_metric((source,), visible)
-        yield sights
+        for source, connected in sorted(scene.connected.items()):
+            sources.add_metric((source,), connected)
+        yield sources
         yield from _of_commits(scene.commits)
         if scene.plugins is not None:
             yield from _of_plugins(scene.plugins())

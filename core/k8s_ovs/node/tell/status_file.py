@@ -14,14 +14,14 @@ from attrs import evolve
 
 from k8s_ovs.hooks.manager import Failure
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node import Here
+from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.node_status import NodeStatus
-from k8s_ovs.node.ingest import Intake
+from k8s_ovs.node.ingest import Ingest
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import Commits
 from k8s_ovs.node.tell.metrics import Scene
-from k8s_ovs.plugin.view import CONFIG, HERE, PODS, QUARANTINE, World
+from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, QUARANTINE, World
 from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = ["StatusFile", "node_status", "scene_of", "status_of"]
@@ -66,7 +66,7 @@ def status_of(
     waiting_for: str,
     problems: Iterable[str],
     setup: Setup,
-    intake: Intake,
+    ingest: Ingest,
 ) -> dict[str, Any]:
     """The daemon's state as JSON values; `waiting_for` "": it is ready."""
     reconciler = setup.reconciler
@@ -76,15 +76,15 @@ def status_of(
         "version": _VERSION,
         "ready": not waiting_for,
         "waiting_for": waiting_for,
-        "revision": intake.revision,
-        "sources": {name: sight.visible for name, sight in sorted(intake.sight.items())},
+        "revision": ingest.revision,
+        "sources": {name: state.connected for name, state in sorted(ingest.sources.items())},
     }
     if reconciler is not None:
         world = reconciler.world
-        status["here"] = _here(world)
+        status["here"] = _local_node(world)
         status["plugins"] = list(reconciler.manager.names)
         status["pods"] = len(world.of(PODS))
-        status["flows"] = len(reconciler.book)
+        status["flows"] = len(reconciler.desired)
         status["of_plugins"] = _of_plugins(setup)
     return status | {"problems": _all_problems(problems, reconciler)}
 
@@ -95,15 +95,15 @@ def node_status(
     """What all may know of this node. applied: etcd's revision that its flows are of;
     `waiting_for` "": it is ready."""
     reconciler = setup.reconciler
-    here = reconciler.world.of(HERE).get("") if reconciler else None
+    local_node = reconciler.world.of(LOCAL_NODE).get("") if reconciler else None
     return NodeStatus(
         node=settings.hostname,
-        host_ip=str(here.value.host_ip) if here else "",
+        host_ip=str(local_node.value.host_ip) if local_node else "",
         version=_VERSION,
         revision=applied,
         ready=not waiting_for,
         pods=len(reconciler.world.of(PODS)) if reconciler else 0,
-        flows=len(reconciler.book) if reconciler else 0,
+        flows=len(reconciler.desired) if reconciler else 0,
         errors=tuple(_all_problems(problems, reconciler)),
         waiting_for=waiting_for or None,
     )
@@ -113,29 +113,29 @@ def scene_of(
     waiting_for: str,
     problems: Iterable[str],
     setup: Setup,
-    intake: Intake,
+    ingest: Ingest,
     *,
     commits: Commits,
-    seated: bool,
+    is_leader: bool,
 ) -> Scene:
     """The daemon's state for its metrics page, whose thread asks while the daemon goes on."""
     reconciler = setup.reconciler
     scene = Scene(
         version=_VERSION,
         ready=not waiting_for,
-        seated=seated,
-        sights={source: sight.visible for source, sight in dict(intake.sight).items()},
+        is_leader=is_leader,
+        connected={source: state.connected for source, state in dict(ingest.sources).items()},
         problems=len(_all_problems(problems, reconciler)),
         commits=commits,
     )
     if reconciler is None:
         return scene
     manager, world = reconciler.manager, reconciler.world
-    known = world.of(CONFIG) and world.of(HERE)
+    known = world.of(CONFIG) and world.of(LOCAL_NODE)
     return evolve(
         scene,
         pods=len(world.of(PODS)),
-        flows=len(reconciler.book),
+        flows=len(reconciler.desired),
         plugins=(lambda: manager.metrics(manager.view(world))) if known else None,
     )
 
@@ -149,18 +149,18 @@ def _all_problems(problems: Iterable[str], reconciler: Reconciler | None) -> lis
     return said
 
 
-def _here(world: World) -> dict[str, Any]:
+def _local_node(world: World) -> dict[str, Any]:
     """This node's place in the network; empty while it has none."""
-    record = world.of(HERE).get("")
+    record = world.of(LOCAL_NODE).get("")
     if record is None:
         return {}
-    here: Here = record.value
+    local_node: LocalNode = record.value
     config: NetworkConfig = world.of(CONFIG)[""].value
     return {
         "network": config.name,
-        "address": str(here.host_ip),
-        "subnet": str(here.subnet),
-        "mtu": here.mtu,
+        "address": str(local_node.host_ip),
+        "subnet": str(local_node.subnet),
+        "mtu": local_node.mtu,
     }
 
 

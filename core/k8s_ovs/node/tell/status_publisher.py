@@ -19,7 +19,7 @@ from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
 from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Etcd, Put
 
-__all__ = ["Reporter"]
+__all__ = ["StatusPublisher"]
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ _NOTE_EVERY = 30.0
 _NOTE_TTL = 30 * 24 * 3600
 
 
-class Reporter:
+class StatusPublisher:
     """A thread that keeps the status of `host` at the newest, written at most once a second.
 
     base: the network's prefix in etcd, `<prefix>/<Name>`. outside: Kubernetes does not know the

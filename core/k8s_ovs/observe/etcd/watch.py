@@ -17,7 +17,7 @@ from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.connection import EtcdConnection
 from k8s_ovs.observe.etcd.errors import reason
 from k8s_ovs.observe.etcd.messages import PROGRESS_REQUEST, key_bytes, key_text, watch_request
-from k8s_ovs.observe.watch_event import Change, Entry, Fact, Sight, Sink, Snapshot
+from k8s_ovs.observe.watch_event import Entry, RecordChange, Sink, Snapshot, SourceState, WatchEvent
 
 __all__ = ["PrefixWatch"]
 
@@ -113,7 +113,7 @@ class PrefixWatch:
         self._prefix = prefix
         self._source = source
         self._sink = sink
-        self._visible: bool | None = None
+        self._connected: bool | None = None
         self._backoff = Backoff()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -156,7 +156,7 @@ class PrefixWatch:
                 self._backoff.reset()
                 for event in events:
                     key = event.key[len(self._prefix) :]
-                    self._send(Change(self._source, key, event.entry, event.revision))
+                    self._send(RecordChange(self._source, key, event.entry, event.revision))
         except Unavailable:
             self._etcd.connection.avoid(stream.endpoint)
             raise
@@ -178,9 +178,9 @@ class PrefixWatch:
             ms=milliseconds,
         )
         self._send(Snapshot(self._source, entries, revision))
-        if not self._visible:
-            self._visible = True
-            self._send(Sight(self._source, True))
+        if not self._connected:
+            self._connected = True
+            self._send(SourceState(self._source, True))
         return revision
 
     def _open(self, revision: int) -> _EventStream | None:
@@ -191,14 +191,14 @@ class PrefixWatch:
             return self._stream
 
     def _lost(self, detail: str) -> None:
-        if self._visible is not False and not self._stopped.is_set():
-            self._visible = False
+        if self._connected is not False and not self._stopped.is_set():
+            self._connected = False
             _log.warning("etcd lost", source=self._source, reason=detail)
-            self._send(Sight(self._source, False, detail))
+            self._send(SourceState(self._source, False, detail))
 
-    def _send(self, fact: Fact) -> None:
+    def _send(self, event: WatchEvent) -> None:
         if not self._stopped.is_set():
-            self._sink(fact)
+            self._sink(event)
 
 
 def _event(message: Any) -> _Event:

@@ -12,7 +12,7 @@ from k8s_ovs.observe.kube.client import Json, Kube
 from k8s_ovs.observe.kube.errors import Conflict, Expired, Forbidden, NotFound, Refused
 from k8s_ovs.observe.kube.event import Involved, post_event
 from k8s_ovs.observe.kube.settings import KubeSettings
-from k8s_ovs.observe.kube.watch import Resource, ResourceWatch, list_resource
+from k8s_ovs.observe.kube.watch import ResourceWatch, WatchedResource, list_resource
 
 __all__ = [
     "Conflict",
@@ -24,8 +24,8 @@ __all__ = [
     "KubeSettings",
     "NotFound",
     "Refused",
-    "Resource",
     "ResourceWatch",
+    "WatchedResource",
     "list_resource",
     "post_event",
 ]

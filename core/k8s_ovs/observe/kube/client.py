@@ -18,7 +18,7 @@ from urllib3.connection import HTTPConnection
 
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, Refused, refusal, transport_failure
-from k8s_ovs.observe.kube.health_probe import Pulse
+from k8s_ovs.observe.kube.health_probe import HealthProbe
 from k8s_ovs.observe.kube.settings import KubeSettings
 
 __all__ = ["Json", "Kube", "Lines"]
@@ -26,7 +26,7 @@ __all__ = ["Json", "Kube", "Lines"]
 Json = dict[str, Any]
 
 _PAGE = 500
-_PULSE_LIMIT = 2.0
+_PROBE_LIMIT = 2.0
 _MERGE_PATCH = "application/merge-patch+json"
 # A host that is gone (no FIN, no RST) is given up after some 4 s of silence.
 _SOCKET_OPTIONS = (
@@ -58,7 +58,7 @@ class Kube:
         ]
         self._client = ApiClient(settings.configuration)
         self._client.user_agent = "k8s-ovs"
-        self._pulse = Pulse(self._ask_version)
+        self._health_probe = HealthProbe(self._ask_version)
 
     def get(self, path: str, timeout: float | None = None) -> Json:
         """One object."""
@@ -98,7 +98,7 @@ class Kube:
             connection.sock.settimeout(silence)
         lines = Lines(response, self.settings, silence)
         try:
-            with self._pulse.over(lines.cut):
+            with self._health_probe.over(lines.cut):
                 yield lines
         finally:
             lines.close()
@@ -110,7 +110,7 @@ class Kube:
     def _ask_version(self) -> None:
         """/version is cheap, and open to all by default; a refusal is an answer too."""
         try:
-            self.get("/version", timeout=_PULSE_LIMIT)
+            self.get("/version", timeout=_PROBE_LIMIT)
         except Refused:
             return
 

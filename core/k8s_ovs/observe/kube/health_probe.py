@@ -13,14 +13,14 @@ from contextlib import contextmanager
 
 from k8s_ovs.errors import Unavailable
 
-__all__ = ["Cut", "Pulse"]
+__all__ = ["Cut", "HealthProbe"]
 
 Cut = Callable[[Unavailable], None]
 
 _INTERVAL = 2.0
 
 
-class Pulse:
+class HealthProbe:
     """Asks every 2 s while there is something to cut; cuts it all when no answer comes.
 
     ask: raises Unavailable when there is no answer within its own time limit. With a limit of

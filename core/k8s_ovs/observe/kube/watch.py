@@ -14,9 +14,9 @@ from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.kube.client import Json, Kube, Lines
 from k8s_ovs.observe.kube.errors import Expired, refusal
-from k8s_ovs.observe.watch_event import Change, Entry, Fact, Sight, Sink, Snapshot
+from k8s_ovs.observe.watch_event import Entry, RecordChange, Sink, Snapshot, SourceState, WatchEvent
 
-__all__ = ["Resource", "ResourceWatch", "list_resource", "object_key"]
+__all__ = ["ResourceWatch", "WatchedResource", "list_resource", "object_key"]
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ _JOIN = 2.0
 
 
 @frozen
-class Resource:
+class WatchedResource:
     """What to watch. path: of the collection, as `/api/v1/pods`. source: its name in facts.
 
     field_selector: as `spec.nodeName=node1`; empty for all objects.
@@ -50,7 +50,7 @@ def object_key(document: Json) -> str:
     return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
 
 
-def list_resource(kube: Kube, resource: Resource) -> tuple[Snapshot, str]:
+def list_resource(kube: Kube, resource: WatchedResource) -> tuple[Snapshot, str]:
     """All objects as they are now, and the resourceVersion of that state."""
     whole = kube.list(resource.path, resource.params)
     shared = _item_type(whole)
@@ -65,13 +65,13 @@ class ResourceWatch:
     (410, or a start) comes a Snapshot; a lost connection alone is taken up where it broke.
     """
 
-    def __init__(self, kube: Kube, resource: Resource, sink: Sink) -> None:
+    def __init__(self, kube: Kube, resource: WatchedResource, sink: Sink) -> None:
         self._kube = kube
         self._resource = resource
         self._sink = sink
         self._log = _log.bind(source=resource.source, server=kube.settings.server)
         self._version = ""
-        self._visible: bool | None = None
+        self._connected: bool | None = None
         self._backoff = Backoff()
         self._stopped = threading.Event()
         self._lines: Lines | None = None
@@ -120,7 +120,7 @@ class ResourceWatch:
             self._pause()
 
     def _lost(self, error: Exception) -> None:
-        if self._visible is not False and not self._stopped.is_set():
+        if self._connected is not False and not self._stopped.is_set():
             self._log.warning("cannot see the API server", detail=str(error))
         self._see(False, str(error))
         self._pause()
@@ -165,7 +165,7 @@ class ResourceWatch:
             )
         if kind != "BOOKMARK":
             entry = None if kind == "DELETED" else Entry(_slim(document))
-            self._send(Change(self._resource.source, object_key(document), entry))
+            self._send(RecordChange(self._resource.source, object_key(document), entry))
         self._version = document["metadata"]["resourceVersion"]
 
     def _event(self, line: bytes) -> tuple[str, Json]:
@@ -178,14 +178,14 @@ class ResourceWatch:
                 f"expected an event, found {line[:80]!r}"
             ) from error
 
-    def _see(self, visible: bool, detail: str = "") -> None:
-        if visible is not self._visible:
-            self._visible = visible
-            self._send(Sight(self._resource.source, visible, detail))
+    def _see(self, connected: bool, detail: str = "") -> None:
+        if connected is not self._connected:
+            self._connected = connected
+            self._send(SourceState(self._resource.source, connected, detail))
 
-    def _send(self, fact: Fact) -> None:
+    def _send(self, event: WatchEvent) -> None:
         if not self._stopped.is_set():
-            self._sink(fact)
+            self._sink(event)
 
 
 def _item_type(whole: Json) -> Json:

@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
-from k8s_ovs.ovs.openflow import messages
-from k8s_ovs.ovs.openflow import meters
+from k8s_ovs.ovs.openflow import messages, meters
 from k8s_ovs.ovs.openflow.errors import error_name
 from k8s_ovs.ovs.openflow.messages import Bundle, InstalledFlow, Message, Type
 from k8s_ovs.ovs.openflow.meters import Metered

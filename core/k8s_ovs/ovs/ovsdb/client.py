@@ -21,8 +21,8 @@ import structlog
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
 from k8s_ovs.ovs.ovsdb.json_parser import speed_up
 from k8s_ovs.ovs.ovsdb.schema import COLUMNS, SCHEMA
-from k8s_ovs.ovs.ovsdb.state import Bridge, Port, Switch
-from k8s_ovs.ovs.ovsdb.transaction import Change, Operation, deletion, operations, sign_of_life
+from k8s_ovs.ovs.ovsdb.state import Bridge, Port, SwitchState
+from k8s_ovs.ovs.ovsdb.transaction import Operation, Transaction, deletion, operations, sign_of_life
 
 __all__ = ["Ovsdb"]
 
@@ -98,10 +98,10 @@ class Ovsdb:
         if self.seqno != self._told_seqno:
             poller.immediate_wake()
 
-    def switch(self) -> Switch:
+    def switch(self) -> SwitchState:
         """The switch as a whole. Raises Unavailable before the first `connect`."""
         root = self._known_root()
-        return Switch(
+        return SwitchState(
             ovs_version=_first(root.ovs_version),
             datapath_types=frozenset(root.datapath_types),
             iface_types=frozenset(root.iface_types),
@@ -124,7 +124,7 @@ class Ovsdb:
         root = self._known_root()
         return bool(_value(root, "cur_cfg") >= _value(root, "next_cfg"))
 
-    def commit(self, change: Change) -> None:
+    def commit(self, transaction: Transaction) -> None:
         """Bring the bridge to what `change` says, in one transaction; no write if it is so.
 
         Returns when the database has it, which is before ovs-vswitchd has carried it out:
@@ -132,8 +132,10 @@ class Ovsdb:
         those two it may still be carried out later.
         """
         self._transact(
-            f"bridge {change.bridge}",
-            lambda: operations(change, self._known_root().uuid, self.bridge(change.bridge)),
+            f"bridge {transaction.bridge}",
+            lambda: operations(
+                transaction, self._known_root().uuid, self.bridge(transaction.bridge)
+            ),
         )
 
     def delete_bridge(self, name: str) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from attrs import field, frozen
 
-__all__ = ["Bridge", "Port", "Switch"]
+__all__ = ["Bridge", "Port", "SwitchState"]
 
 
 @frozen
@@ -47,7 +47,7 @@ class Bridge:
 
 
 @frozen
-class Switch:
+class SwitchState:
     """The whole of Open vSwitch on this node.
 
     ovs_version: None where nobody wrote it down (its start script does). next_cfg: the last

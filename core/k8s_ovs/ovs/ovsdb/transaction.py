@@ -15,7 +15,14 @@ from attrs import frozen
 from k8s_ovs.errors import SwitchError
 from k8s_ovs.ovs.ovsdb.state import Bridge, Port
 
-__all__ = ["BridgeSettings", "Change", "PortSettings", "deletion", "operations", "sign_of_life"]
+__all__ = [
+    "BridgeSettings",
+    "PortSettings",
+    "Transaction",
+    "deletion",
+    "operations",
+    "sign_of_life",
+]
 
 #: Keys to set; a key whose value is None is taken out; keys that are not named stay as they are.
 Keys = Mapping[str, str | None]
@@ -61,7 +68,7 @@ class PortSettings:
 
 
 @frozen
-class Change:
+class Transaction:
     """All that is to change on one bridge, in one transaction.
 
     settings: of the bridge itself, None leaves it as it is. remove_ports: names; those that are
@@ -78,12 +85,12 @@ class Change:
     foreign_queues: Mapping[str, bool] = {}
 
 
-def operations(change: Change, root: UUID, bridge: Bridge | None) -> list[Operation]:
+def operations(transaction: Transaction, root: UUID, bridge: Bridge | None) -> list[Operation]:
     """What to tell the database. root: the Open_vSwitch row; bridge: what is there now.
 
     Raises SwitchError for ports on a bridge that neither is there nor has settings.
     """
-    made = _make_bridge(change, root) if bridge is None else _bring_bridge(change, bridge)
+    made = _make_bridge(transaction, root) if bridge is None else _bring_bridge(transaction, bridge)
     return [*made, _next_cfg(root)] if made else []
 
 
@@ -101,15 +108,17 @@ def sign_of_life(root: UUID) -> list[Operation]:
     return [_next_cfg(root)]
 
 
-def _make_bridge(change: Change, root: UUID) -> list[Operation]:
-    settings = change.settings
+def _make_bridge(transaction: Transaction, root: UUID) -> list[Operation]:
+    settings = transaction.settings
     if settings is None:
-        raise SwitchError(f"bridge {change.bridge} does not exist, so no port of it can change")
-    ports = {port.name: port for port in change.add_ports}
+        raise SwitchError(
+            f"bridge {transaction.bridge} does not exist, so no port of it can change"
+        )
+    ports = {port.name: port for port in transaction.add_ports}
     # OVS gives each bridge a port of its own name, but its database does not demand it.
-    ports.setdefault(change.bridge, PortSettings(change.bridge, "internal"))
+    ports.setdefault(transaction.bridge, PortSettings(transaction.bridge, "internal"))
     row = {
-        "name": change.bridge,
+        "name": transaction.bridge,
         "datapath_type": settings.datapath_type,
         "fail_mode": settings.fail_mode,
         "other_config": _map(_kept(settings.other_config)),
@@ -127,19 +136,21 @@ def _make_bridge(change: Change, root: UUID) -> list[Operation]:
     return [*made, *_insert_tables(settings.tables or {}), insert, hung]
 
 
-def _bring_bridge(change: Change, bridge: Bridge) -> list[Operation]:
-    there = {name: port for name, port in bridge.ports.items() if name not in change.remove_ports}
+def _bring_bridge(transaction: Transaction, bridge: Bridge) -> list[Operation]:
+    there = {
+        name: port for name, port in bridge.ports.items() if name not in transaction.remove_ports
+    }
     gone = [port for name, port in bridge.ports.items() if name not in there]
-    new = [port for port in change.add_ports if port.name not in there]
-    made = [] if change.settings is None else _bring_settings(change.settings, bridge)
+    new = [port for port in transaction.add_ports if port.name not in there]
+    made = [] if transaction.settings is None else _bring_settings(transaction.settings, bridge)
     made += _without_queues(gone)
-    for settings in change.add_ports:
+    for settings in transaction.add_ports:
         if settings.name in there:
             made += _bring_port(settings, there[settings.name])
-    for name, keys in change.external_ids.items():
+    for name, keys in transaction.external_ids.items():
         if name in there:
             made += _bring_keys("Interface", there[name].row, external_ids=(there[name], keys))
-    for place, (name, foreign) in enumerate(change.foreign_queues.items(), len(new)):
+    for place, (name, foreign) in enumerate(transaction.foreign_queues.items(), len(new)):
         if name in there:
             made += _bring_queue(there[name], place, foreign=foreign)
     for place, settings in enumerate(new):

@@ -14,11 +14,11 @@ import typer
 from k8s_ovs.errors import K8sOvsError, TimedOut
 from k8s_ovs.plugin.command.cluster import Cluster, NodeStatus, Record
 
-__all__ = ["Deadline", "Timeout", "Wait", "answered", "applied", "say_applied"]
+__all__ = ["Deadline", "TimeoutOption", "WaitOption", "answered", "applied", "say_applied"]
 
 #: Options of commands that ask for something.
-Wait = Annotated[bool, typer.Option("--wait", help="Until every live node has applied it.")]
-Timeout = Annotated[
+WaitOption = Annotated[bool, typer.Option("--wait", help="Until every live node has applied it.")]
+TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0, help="Seconds to wait for the answer and the nodes.")
 ]
 

@@ -6,13 +6,13 @@ from attrs import frozen
 
 from k8s_ovs_testing.apiserver.status import Json
 
-__all__ = ["NAMESPACES", "RESOURCES", "SERVICES", "Resource", "discovery"]
+__all__ = ["NAMESPACES", "RESOURCES", "SERVICES", "ApiResource", "discovery"]
 
 _VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
 
 @frozen
-class Resource:
+class ApiResource:
     """A resource as clients see it.
 
     fields: what field selectors may name, besides metadata.name and metadata.namespace.
@@ -38,7 +38,7 @@ class Resource:
 
 _INVOLVED = tuple(f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid"))
 
-NAMESPACES = Resource(
+NAMESPACES = ApiResource(
     "namespaces",
     "Namespace",
     ("ns",),
@@ -46,7 +46,7 @@ NAMESPACES = Resource(
     has_status=True,
     fields=frozenset({"status.phase"}),
 )
-SERVICES = Resource(
+SERVICES = ApiResource(
     "services",
     "Service",
     ("svc",),
@@ -56,7 +56,7 @@ SERVICES = Resource(
 RESOURCES = (
     NAMESPACES,
     SERVICES,
-    Resource(
+    ApiResource(
         "nodes",
         "Node",
         ("no",),
@@ -65,25 +65,25 @@ RESOURCES = (
         keeps_status=True,
         fields=frozenset({"spec.unschedulable"}),
     ),
-    Resource(
+    ApiResource(
         "pods",
         "Pod",
         ("po",),
         has_status=True,
         fields=frozenset({"spec.nodeName", "status.phase", "status.podIP"}),
     ),
-    Resource("endpoints", "Endpoints", ("ep",)),
-    Resource(
+    ApiResource("endpoints", "Endpoints", ("ep",)),
+    ApiResource(
         "events",
         "Event",
         ("ev",),
         fields=frozenset({"reason", "type", *_INVOLVED}),
     ),
-    Resource("configmaps", "ConfigMap", ("cm",)),
-    Resource("secrets", "Secret", fields=frozenset({"type"})),
-    Resource("serviceaccounts", "ServiceAccount", ("sa",)),
-    Resource("endpointslices", "EndpointSlice", group="discovery.k8s.io"),
-    Resource("leases", "Lease", group="coordination.k8s.io"),
+    ApiResource("configmaps", "ConfigMap", ("cm",)),
+    ApiResource("secrets", "Secret", fields=frozenset({"type"})),
+    ApiResource("serviceaccounts", "ServiceAccount", ("sa",)),
+    ApiResource("endpointslices", "EndpointSlice", group="discovery.k8s.io"),
+    ApiResource("leases", "Lease", group="coordination.k8s.io"),
 )
 
 
@@ -116,7 +116,7 @@ def _resource_list(api_version: str) -> Json:
     }
 
 
-def _group(resource: Resource) -> Json:
+def _group(resource: ApiResource) -> Json:
     version = {"groupVersion": resource.api_version, "version": resource.version}
     return {"name": resource.group, "versions": [version], "preferredVersion": version}
 

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from attrs import frozen
 
-from k8s_ovs_testing.apiserver.resource import NAMESPACES, RESOURCES, Resource
+from k8s_ovs_testing.apiserver.resource import NAMESPACES, RESOURCES, ApiResource
 from k8s_ovs_testing.apiserver.status import StatusError
 from k8s_ovs_testing.apiserver.store import Key
 
@@ -19,7 +19,7 @@ _BY_NAME = {(r.api_version, r.plural): r for r in RESOURCES}
 class Target:
     """namespace None: all of them, or a resource that has none. name empty: the collection."""
 
-    resource: Resource
+    resource: ApiResource
     namespace: str | None
     name: str = ""
     subresource: str = ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from k8s_ovs_testing.apiserver.resource import Resource
+from k8s_ovs_testing.apiserver.resource import ApiResource
 from k8s_ovs_testing.apiserver.status import Json, bad_request
 
 __all__ = ["Selection", "select"]
@@ -32,7 +32,7 @@ class _Term:
 class Selection:
     """Objects of a resource: of a namespace (None: of all), with selectors that all hold."""
 
-    resource: Resource
+    resource: ApiResource
     namespace: str | None = None
     labels: tuple[_Term, ...] = ()
     fields: tuple[_Term, ...] = ()
@@ -49,7 +49,7 @@ class Selection:
         )
 
 
-def select(resource: Resource, namespace: str | None, labels: str, fields: str) -> Selection:
+def select(resource: ApiResource, namespace: str | None, labels: str, fields: str) -> Selection:
     """A selection from the text of labelSelector and fieldSelector; raises StatusError."""
     return Selection(
         resource,
@@ -74,7 +74,7 @@ def _label_term(text: str) -> _Term:
     return _Term((*labels, key), equal, value)
 
 
-def _field_term(resource: Resource, text: str) -> _Term:
+def _field_term(resource: ApiResource, text: str) -> _Term:
     if "=" not in text:
         raise bad_request(f"field selector {text!r}: expected FIELD=VALUE or FIELD!=VALUE")
     key, equal, value = _split(text)

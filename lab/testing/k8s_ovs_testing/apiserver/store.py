@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
-from k8s_ovs_testing.apiserver.resource import Resource
+from k8s_ovs_testing.apiserver.resource import ApiResource
 from k8s_ovs_testing.apiserver.selection import Selection
 from k8s_ovs_testing.apiserver.status import Json, StatusError, bad_request, expired, not_found
 
@@ -68,12 +68,12 @@ class Store:
         """Held while several steps must be one."""
         return self._changed
 
-    def find(self, resource: Resource, key: Key) -> Json | None:
+    def find(self, resource: ApiResource, key: Key) -> Json | None:
         """The object, None where there is none."""
         with self._changed:
             return self._objects.get(resource.plural, {}).get(key)
 
-    def get(self, resource: Resource, key: Key) -> Json:
+    def get(self, resource: ApiResource, key: Key) -> Json:
         """The object; raises StatusError 404."""
         found = self.find(resource, key)
         if found is None:
@@ -81,7 +81,7 @@ class Store:
         return found
 
     def change(
-        self, resource: Resource, key: Key, make: Callable[[Json | None], Json | None]
+        self, resource: ApiResource, key: Key, make: Callable[[Json | None], Json | None]
     ) -> Json | None:
         """Put what `make` makes of the object (None: none), if it is another; returns it."""
         with self._changed:
@@ -112,14 +112,14 @@ class Store:
             following = _token(revision, chosen[-1]) if remaining else ""
             return Page([objects[key] for key in chosen], revision, following, remaining)
 
-    def steps_after(self, revision: int, patience: float) -> Sequence[Step]:
+    def steps_after(self, revision: int, cni_wait: float) -> Sequence[Step]:
         """Changes after a revision; waits for the first for `patience` seconds.
 
         Raises StatusError 410 when some of them are not kept any more.
         """
         with self._changed:
             self._check(revision)
-            self._changed.wait_for(lambda: self.revision > revision, patience)
+            self._changed.wait_for(lambda: self.revision > revision, cni_wait)
             self._check(revision)
             new = min(self.revision - revision, len(self._steps))
             return [self._steps[index] for index in range(len(self._steps) - new, len(self._steps))]

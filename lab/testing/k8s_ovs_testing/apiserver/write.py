@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from k8s_ovs_testing.apiserver.resource import NAMESPACES, RESOURCES, SERVICES, Resource
+from k8s_ovs_testing.apiserver.resource import NAMESPACES, RESOURCES, SERVICES, ApiResource
 from k8s_ovs_testing.apiserver.selection import Selection
 from k8s_ovs_testing.apiserver.status import (
     Json,
@@ -64,7 +64,7 @@ class Writer:
         for name in _FIRST_NAMESPACES:
             self.create(NAMESPACES, "", {"metadata": {"name": name}})
 
-    def create(self, resource: Resource, namespace: str, body: Json) -> Json:
+    def create(self, resource: ApiResource, namespace: str, body: Json) -> Json:
         """A new object; 409 where it exists, 404 where its namespace does not."""
         document = _identified(resource, namespace, body)
         name = document["metadata"]["name"]
@@ -79,15 +79,15 @@ class Writer:
                 self.store.get(NAMESPACES, ("", namespace))
             return _made(self.store.change(resource, (namespace, name), make))
 
-    def replace(self, resource: Resource, key: Key, body: Json, subresource: str = "") -> Json:
+    def replace(self, resource: ApiResource, key: Key, body: Json, subresource: str = "") -> Json:
         """The object, or its status, as the body says."""
         return self._update(resource, key, subresource, lambda _old: body)
 
-    def patch(self, resource: Resource, key: Key, body: Json, subresource: str = "") -> Json:
+    def patch(self, resource: ApiResource, key: Key, body: Json, subresource: str = "") -> Json:
         """The object, or its status, with a merge patch."""
         return self._update(resource, key, subresource, lambda old: _object(merge(old, body)))
 
-    def delete(self, resource: Resource, key: Key) -> Json:
+    def delete(self, resource: ApiResource, key: Key) -> Json:
         """Delete an object, and with a namespace all that is in it."""
         with self.store.lock():
             old = self.store.get(resource, key)
@@ -97,7 +97,7 @@ class Writer:
         return success(resource.plural, key[1], old["metadata"]["uid"])
 
     def _update(
-        self, resource: Resource, key: Key, subresource: str, change: Callable[[Json], Json]
+        self, resource: ApiResource, key: Key, subresource: str, change: Callable[[Json], Json]
     ) -> Json:
         def make(old: Json | None) -> Json:
             if old is None:
@@ -128,7 +128,7 @@ class Writer:
         return {**service, "spec": {**spec, "clusterIP": address, "clusterIPs": [address]}}
 
 
-def _identified(resource: Resource, namespace: str, body: Json) -> Json:
+def _identified(resource: ApiResource, namespace: str, body: Json) -> Json:
     """The body with what the server gives every new object."""
     given = body.get("metadata") or {}
     if given.get("namespace", namespace) != namespace:
@@ -157,7 +157,7 @@ def _identified(resource: Resource, namespace: str, body: Json) -> Json:
     return document
 
 
-def _updated(resource: Resource, old: Json, body: Json, subresource: str) -> Json:
+def _updated(resource: ApiResource, old: Json, body: Json, subresource: str) -> Json:
     """The next version of an object; raises StatusError 409 if the body is not of `old`."""
     given, kept = body.get("metadata") or {}, old["metadata"]
     name = kept["name"]

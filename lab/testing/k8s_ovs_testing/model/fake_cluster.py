@@ -21,13 +21,13 @@ from attrs import define, evolve, field
 
 from k8s_ovs.errors import K8sOvsError, PluginError
 from k8s_ovs.hooks.manager import Failure, PluginManager
-from k8s_ovs.node.ingest import ETCD, KUBE, Intake
-from k8s_ovs.observe.watch_event import Change, Entry, Snapshot
+from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
+from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot
 from k8s_ovs.plugin import Allocation, Event, Problem
 from k8s_ovs.plugin.view import CONFIG, NODES, Record, World
 from k8s_ovs_testing.world import sample_config
 
-__all__ = ["Town"]
+__all__ = ["FakeCluster"]
 
 NAMESPACES = "namespaces"
 NETNAMESPACES = "netnamespaces"
@@ -36,7 +36,7 @@ _TURNS = 200
 
 
 @define
-class Town:
+class FakeCluster:
     """etcd's keys, (value, mod_revision) by (kind, key), and the daemon's picture of them.
 
     manager: with the plugins whose allocations are written. namespaces, nodes: Kubernetes', the
@@ -49,34 +49,34 @@ class Town:
     nodes: dict[str, str] = field(factory=dict)
     extra: Mapping[str, Any] = field(factory=dict)
     revision: int = 0
-    intake: Intake = field(factory=Intake)
+    ingest: Ingest = field(factory=Ingest)
     world: World = field(factory=World)
     events: list[Event] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        for fact in self.snapshots():
-            self.intake.absorb(fact)
+        for event in self.snapshots():
+            self.ingest.absorb(event)
 
     def create(self, *names: str) -> None:
         """Namespaces of Kubernetes come."""
         for name in names:
             self.namespaces.add(name)
-            self.intake.absorb(Change(KUBE + NAMESPACES, name, Entry({"metadata": {}})))
+            self.ingest.absorb(RecordChange(KUBE + NAMESPACES, name, Entry({"metadata": {}})))
 
     def delete(self, name: str) -> None:
         """A namespace of Kubernetes goes."""
         self.namespaces.discard(name)
-        self.intake.absorb(Change(KUBE + NAMESPACES, name, None))
+        self.ingest.absorb(RecordChange(KUBE + NAMESPACES, name, None))
 
     def join(self, name: str, address: str) -> None:
         """A node of Kubernetes comes, or gets another address."""
         self.nodes[name] = address
-        self.intake.absorb(Change(KUBE + NODES, name, _node(address)))
+        self.ingest.absorb(RecordChange(KUBE + NODES, name, _node(address)))
 
     def leave(self, name: str) -> None:
         """A node of Kubernetes goes."""
         del self.nodes[name]
-        self.intake.absorb(Change(KUBE + NODES, name, None))
+        self.ingest.absorb(RecordChange(KUBE + NODES, name, None))
 
     def put(self, kind: str, key: str, value: bytes | None) -> None:
         """Somebody writes a key; None: deletes it."""
@@ -85,7 +85,7 @@ class Town:
         if value is not None:
             self.keys[kind, key] = (value, self.revision)
         entry = None if value is None else Entry(value, self.revision)
-        self.intake.absorb(Change(ETCD, f"k8ssdn/{kind}/{key}", entry, self.revision))
+        self.ingest.absorb(RecordChange(ETCD, f"k8ssdn/{kind}/{key}", entry, self.revision))
 
     def ask(self, name: str, action: str, namespace: str = "", **changes: object) -> None:
         """What a person does: the same record with an action, and `changes`."""
@@ -94,9 +94,9 @@ class Town:
 
     def restart(self) -> None:
         """Another daemon takes over, which has seen nothing but what is there now."""
-        self.intake, self.world = Intake(), World()
-        for fact in self.snapshots():
-            self.intake.absorb(fact)
+        self.ingest, self.world = Ingest(), World()
+        for event in self.snapshots():
+            self.ingest.absorb(event)
         self.look()
 
     def snapshots(self) -> list[Snapshot]:
@@ -113,13 +113,13 @@ class Town:
     def look(self) -> World:
         """The newest picture."""
         config = evolve(sample_config(plugin_name=self.manager.mode), extra=self.extra)
-        changes = self.intake.changes(config, self.manager.kinds, self.manager.resources)
+        changes = self.ingest.changes(config, self.manager.kinds, self.manager.resources)
         self.world = self.world.changed({**changes, (CONFIG, ""): Record(config)}, self.revision)
         return self.world
 
     def wanted(self) -> list[Allocation]:
         """What should be written now."""
-        return [each for wanted in self._asked() for each in wanted]
+        return [each for wanted in self._wanted_by_plugin() for each in wanted]
 
     def write(self, wanted: Allocation) -> bool:
         """One transaction; False: a record is not as it was when this was decided."""
@@ -138,7 +138,12 @@ class Town:
     def settle(self) -> int:
         """Write until nothing more is wanted; the number of turns that it took."""
         for turn in range(_TURNS):
-            written = [each for wanted in self._asked() for each in wanted if self._written(each)]
+            written = [
+                each
+                for wanted in self._wanted_by_plugin()
+                for each in wanted
+                if self._written(each)
+            ]
             if not written:
                 return turn
         raise K8sOvsError(f"not settled after {_TURNS} turns: {written[0].reason}")
@@ -152,11 +157,11 @@ class Town:
         """The virtual network of each namespace."""
         return self._numbers(NETNAMESPACES, "NetID")
 
-    def vnids(self) -> dict[str, int]:
+    def vnis(self) -> dict[str, int]:
         """The number on the wire of each namespace."""
         return self._numbers("vnids", "VNID")
 
-    def _asked(self) -> Iterator[list[Allocation]]:
+    def _wanted_by_plugin(self) -> Iterator[list[Allocation]]:
         """What each plugin wants once the one before it has been served."""
         for _, found in self.manager.allocations(self.look):
             if isinstance(found, Failure):

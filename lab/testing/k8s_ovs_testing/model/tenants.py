@@ -23,7 +23,7 @@ from k8s_ovs.model.codec import encode
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.tenant import GLOBAL_TENANT
 from k8s_ovs_testing.fabric import Fabric, Send, pod_at
-from k8s_ovs_testing.model.fake_cluster import Town
+from k8s_ovs_testing.model.fake_cluster import FakeCluster
 from k8s_ovs_testing.model.networks import Networks
 from k8s_ovs_testing.world import NODE_PORT, TUNNEL_PORT
 
@@ -57,17 +57,17 @@ class Cluster:
     fabric: Fabric
     manager: PluginManager
     size: int
-    town: Town = field(init=False)
+    fake: FakeCluster = field(init=False)
     networks: Networks = field(factory=Networks)
     pods: dict[tuple[int, int], Pod] = field(factory=dict)
     known: list[dict[str, int]] = field(factory=list)
     later: Callable[[], None] | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.town = Town(self.manager)
+        self.fake = FakeCluster(self.manager)
         self.known = [{} for _ in range(self.size)]
         for node in self.fabric.nodes[: self.size]:
-            self.town.put("subnets", str(node.host.host_ip), encode(node.host))
+            self.fake.put("subnets", str(node.host.host_ip), encode(node.host))
             node.restart()
 
     def take(self, step: Step, *, answered: bool = True, behind: int | None = None) -> None:
@@ -117,7 +117,7 @@ class Cluster:
         ]
 
     def _answer(self) -> None:
-        self.town.settle()
+        self.fake.settle()
         if self.later:
             self.later()
         self.later = None
@@ -133,16 +133,16 @@ class Cluster:
         if name not in self.networks.of:
             return None
         if verb == "delete":
-            self.town.delete(name)
+            self.fake.delete(name)
             self.pods = {at: pod for at, pod in self.pods.items() if pod.namespace != name}
             return lambda: self.networks.gone(name)
         target = str((*words, "")[1])
-        self.town.ask(name, verb, target)
+        self.fake.ask(name, verb, target)
         return lambda: self.networks.asked(name, verb, target)
 
     def _create(self, name: str) -> Callable[[], None] | None:
         known = name in self.networks.of
-        self.town.create(name)
+        self.fake.create(name)
         return None if known else lambda: self.networks.first(name)
 
     def _add_pod(self, node: int, slot: int, name: str) -> Callable[[], None] | None:
@@ -157,9 +157,9 @@ class Cluster:
     def _show(self, number: int, *, late: bool) -> None:
         node = self.fabric.nodes[number]
         late = late and node.reconciler is not None
-        facts = () if late else self.town.snapshots()
-        here = {pod.port: pod for (at, _), pod in self.pods.items() if at == number}
-        node.show(self.manager, facts, here)
+        events = () if late else self.fake.snapshots()
+        of_node = {pod.port: pod for (at, _), pod in self.pods.items() if at == number}
+        node.show(self.manager, events, of_node)
         if not late:
             self.known[number] = dict(self.networks.of)
 
@@ -230,11 +230,11 @@ def _claims_of_pair(cluster: Cluster, number: int, pod: Pod, other: Pod) -> Iter
 
 def _claims_of_tunnels(cluster: Cluster, number: int, pod: Pod) -> Iterator[Claim]:
     """What comes by the tunnel and was sent by no pod of ours."""
-    here = cluster.fabric.nodes[number].host
+    host = cluster.fabric.nodes[number].host
     there = cluster.fabric.nodes[(number + 1) % cluster.size].host
     inner = {"nw_src": there.gateway + 1, "nw_dst": pod.ip}
-    strange = [(_STRANGER, vni) for vni in (0, *cluster.town.vnids().values())]
-    for sender, vni in [*strange, (here.host_ip, 0)]:
+    strange = [(_STRANGER, vni) for vni in (0, *cluster.fake.vnis().values())]
+    for sender, vni in [*strange, (host.host_ip, 0)]:
         tunnel = {"in_port": TUNNEL_PORT, "tun_src": sender, "tun_id": vni}
         text = f"{sender} with VNI {vni} to {pod.identity}"
         yield Claim(text, Send(number, "icmp", tunnel | inner), _NOWHERE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Protocol
 
-__all__ = ["Ask", "host_picture"]
+__all__ = ["Ask", "host_snapshot"]
 
 #: What counts of a device. Open vSwitch's own gets another MAC with each start.
 _LINK = ("link_type", "mtu", "qdisc", "flags", "linkinfo")
@@ -25,7 +25,7 @@ class Ask(Protocol):
     def __call__(self, *words: str) -> str: ...
 
 
-def host_picture(ask: Ask) -> dict[str, Any]:
+def host_snapshot(ask: Ask) -> dict[str, Any]:
     """Devices, addresses, routes and Open vSwitch's database of a host."""
     links = json.loads(ask("ip", "-json", "-details", "link"))
     addresses = json.loads(ask("ip", "-json", "-4", "address"))

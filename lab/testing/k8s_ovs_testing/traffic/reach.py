@@ -77,11 +77,11 @@ def connected(
         yield asking, stack.enter_context(closing(ready[0].accept()[0]))
 
 
-def carries(here: socket.socket, there: socket.socket) -> bool:
+def carries(near: socket.socket, there: socket.socket) -> bool:
     """Whether what is said at one end of a connection is heard at the other, by the time that TCP
     has said it again."""
     said = secrets.token_bytes(16)
-    here.sendall(said)
+    near.sendall(said)
     ready, _, _ = select.select([there], (), (), _LISTEN_ON)
     return bool(ready) and there.recv(len(said)) == said
 

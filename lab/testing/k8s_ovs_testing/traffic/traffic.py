@@ -28,7 +28,7 @@ from k8s_ovs_testing.traffic.frame import checksum
 
 __all__ = [
     "Heard",
-    "Pulse",
+    "PingStream",
     "Server",
     "Sniffer",
     "Transfer",
@@ -178,7 +178,7 @@ class Sniffer:
         return any(token in frame for frame in self.frames())
 
 
-class Pulse:
+class PingStream:
     """Echo requests at a steady rate from one place to another, until `stop`.
 
     netns: path of the client's network namespace. every: least seconds between two; those that the

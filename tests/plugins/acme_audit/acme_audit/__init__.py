@@ -13,7 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 from k8s_ovs.model.codec import decode, encode, named
-from k8s_ovs.plugin import Flow, Goto, Kind, Pod, Table, View, hook, ip
+from k8s_ovs.plugin import Flow, Goto, Pod, RecordKind, Table, View, hook, ip
 
 __all__ = ["AUDIT", "Audit", "Order"]
 
@@ -37,8 +37,8 @@ class Audit:
         return [AUDIT]
 
     @hook
-    def kinds(self) -> Iterable[Kind]:
-        return [Kind(AUDITS, partial(decode, Order), encode)]
+    def kinds(self) -> Iterable[RecordKind]:
+        return [RecordKind(AUDITS, partial(decode, Order), encode)]
 
     @hook
     def pod_flows(self, view: View, pod: Pod) -> Iterable[Flow]:

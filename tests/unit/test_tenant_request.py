@@ -14,7 +14,7 @@ from k8s_ovs.plugin import Flow, View, Write
 from k8s_ovs.plugin.command.cluster import Counter, Record
 from k8s_ovs.plugin.command.wait import Deadline, answered, applied
 from k8s_ovs_multitenant.records import NETNAMESPACES, asks
-from k8s_ovs_multitenant.request import asked
+from k8s_ovs_multitenant.request import request_action
 
 OLD = NetNamespace("hw1", 7000, reason="refused before", extra={"Colour": "red"})
 NOW = Deadline(0)
@@ -85,7 +85,7 @@ def nodes_become(*nodes: NodeStatus) -> Callable[[OneRecord], None]:
 
 def test_asking_keeps_all_else_in_the_record_but_an_old_refusal() -> None:
     cluster = OneRecord(Record(OLD, 5))
-    assert asked(cluster, "hw1", "join", "hw2") == 6
+    assert request_action(cluster, "hw1", "join", "hw2") == 6
     assert cluster.record is not None
     wanted = evolve(OLD, action="join", namespace="hw2", reason=None)
     assert cluster.record.value == wanted
@@ -93,13 +93,13 @@ def test_asking_keeps_all_else_in_the_record_but_an_old_refusal() -> None:
 
 def test_asking_of_an_unknown_namespace_is_refused() -> None:
     with pytest.raises(K8sOvsError, match="namespace nobody has no record"):
-        asked(OneRecord(None), "nobody", "isolate", "")
+        request_action(OneRecord(None), "nobody", "isolate", "")
 
 
 def test_a_record_that_changed_meanwhile_is_left_alone() -> None:
     cluster = OneRecord(Record(OLD, 5), writes_fail=True)
     with pytest.raises(K8sOvsError, match="changed meanwhile"):
-        asked(cluster, "hw1", "isolate", "")
+        request_action(cluster, "hw1", "isolate", "")
     assert cluster.record == Record(OLD, 5)
 
 

@@ -6,15 +6,17 @@ from queue import Empty, Queue
 
 import pytest
 
-from k8s_ovs.node.tell.event_recorder import Announcer
+from k8s_ovs.node.tell.event_recorder import EventRecorder
 
 SWITCH = "Open vSwitch: /var/run/openvswitch/db.sock: no such file"
 Said = Queue[tuple[str, str, bool]]
 
 
-def announcer(said: Said, lasts: float) -> Announcer:
+def announcer(said: Said, lasts: float) -> EventRecorder:
     """One that runs, and whose events are put into `said`."""
-    made = Announcer(lambda reason, message, warning: said.put((reason, message, warning)), lasts)
+    made = EventRecorder(
+        lambda reason, message, warning: said.put((reason, message, warning)), lasts
+    )
     made.start()
     return made
 

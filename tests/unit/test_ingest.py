@@ -16,9 +16,9 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.node.ingest import ETCD, KUBE, Changes, Intake
-from k8s_ovs.observe.watch_event import Change, Entry, Fact, Sight, Snapshot
-from k8s_ovs.plugin import Resource
+from k8s_ovs.node.ingest import ETCD, KUBE, Changes, Ingest
+from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
+from k8s_ovs.plugin import KubeResource
 from k8s_ovs.plugin.view import NODES, QUARANTINE, REQUESTS, SUBNETS, Record, World
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host
@@ -36,22 +36,22 @@ def entry(host: HostSubnet, revision: int) -> Entry:
     return Entry(encode(host), revision)
 
 
-def put(host: HostSubnet, revision: int) -> Change:
-    return Change(ETCD, path(host), entry(host, revision), revision)
+def put(host: HostSubnet, revision: int) -> RecordChange:
+    return RecordChange(ETCD, path(host), entry(host, revision), revision)
 
 
-def write(key: str, data: bytes, revision: int) -> Change:
-    return Change(ETCD, key, Entry(data, revision), revision)
+def write(key: str, data: bytes, revision: int) -> RecordChange:
+    return RecordChange(ETCD, key, Entry(data, revision), revision)
 
 
-def delete(key: str, revision: int) -> Change:
-    return Change(ETCD, key, None, revision)
+def delete(key: str, revision: int) -> RecordChange:
+    return RecordChange(ETCD, key, None, revision)
 
 
-def changes(intake: Intake, *facts: Fact) -> Changes:
-    for fact in facts:
-        intake.absorb(fact)
-    return intake.changes(CONFIG, MANAGER.kinds, MANAGER.resources)
+def changes(ingest: Ingest, *events: WatchEvent) -> Changes:
+    for event in events:
+        ingest.absorb(event)
+    return ingest.changes(CONFIG, MANAGER.kinds, MANAGER.resources)
 
 
 ONE, TWO, THREE = map(sample_host, (1, 2, 3))
@@ -59,120 +59,120 @@ KEY = "192.168.0.11"
 
 
 @pytest.fixture
-def intake() -> Intake:
+def ingest() -> Ingest:
     """An intake that has seen etcd with the records of two hosts."""
-    intake = Intake()
-    found = changes(intake, Snapshot(ETCD, {path(ONE): entry(ONE, 3), path(TWO): entry(TWO, 4)}, 4))
+    ingest = Ingest()
+    found = changes(ingest, Snapshot(ETCD, {path(ONE): entry(ONE, 3), path(TWO): entry(TWO, 4)}, 4))
     assert found == {
         (SUBNETS, "192.168.0.11"): Record(ONE, 3),
         (SUBNETS, "192.168.0.12"): Record(TWO, 4),
     }
-    return intake
+    return ingest
 
 
-def test_a_change_is_told_once(intake: Intake) -> None:
-    assert changes(intake) == {}
-    assert changes(intake, put(THREE, 5)) == {(SUBNETS, "192.168.0.13"): Record(THREE, 5)}
-    assert changes(intake) == {}
-    assert intake.revision == 5
+def test_a_change_is_told_once(ingest: Ingest) -> None:
+    assert changes(ingest) == {}
+    assert changes(ingest, put(THREE, 5)) == {(SUBNETS, "192.168.0.13"): Record(THREE, 5)}
+    assert changes(ingest) == {}
+    assert ingest.revision == 5
 
 
-def test_what_is_gone_after_a_gap_is_told_as_gone(intake: Intake) -> None:
+def test_what_is_gone_after_a_gap_is_told_as_gone(ingest: Ingest) -> None:
     snapshot = Snapshot(ETCD, {path(TWO): entry(TWO, 4), path(THREE): entry(THREE, 8)}, 9)
-    assert changes(intake, snapshot) == {
+    assert changes(ingest, snapshot) == {
         (SUBNETS, "192.168.0.11"): None,
         (SUBNETS, "192.168.0.13"): Record(THREE, 8),
     }
-    assert intake.revision == 9
+    assert ingest.revision == 9
 
 
-def test_several_facts_fold_into_what_is_true_at_the_end(intake: Intake) -> None:
+def test_several_facts_fold_into_what_is_true_at_the_end(ingest: Ingest) -> None:
     moved = evolve(ONE, host="renamed")
     found = changes(
-        intake, delete(path(ONE), 5), put(moved, 6), put(THREE, 7), delete(path(THREE), 8)
+        ingest, delete(path(ONE), 5), put(moved, 6), put(THREE, 7), delete(path(THREE), 8)
     )
     assert found == {(SUBNETS, KEY): Record(moved, 6)}
 
 
-def test_other_networks_and_kinds_that_nobody_reads_are_passed_over(intake: Intake) -> None:
-    facts = [
+def test_other_networks_and_kinds_that_nobody_reads_are_passed_over(ingest: Ingest) -> None:
+    events = [
         write("other/subnets/192.168.0.77", b"{", 5),
         write("k8ssdn/unheard-of/x", b"{", 6),
         write("k8ssdn/subnets/", b"{", 7),
         write("k8ssdn", b"{", 8),
         write("k8ssdn/allocator", b"{", 9),
     ]
-    assert changes(intake, *facts) == {}
+    assert changes(ingest, *events) == {}
 
 
-def test_a_malformed_record_is_set_aside_and_its_last_good_value_stays(intake: Intake) -> None:
-    found = changes(intake, write(path(ONE), b'{"Host":1}', 5), put(THREE, 6))
+def test_a_malformed_record_is_set_aside_and_its_last_good_value_stays(ingest: Ingest) -> None:
+    found = changes(ingest, write(path(ONE), b'{"Host":1}', 5), put(THREE, 6))
     reason = f"{path(ONE)}: Host: found 1, expected a string"
     assert found == {
         (QUARANTINE, f"subnets/{KEY}"): Record(reason, 5),
         (SUBNETS, "192.168.0.13"): Record(THREE, 6),
     }
-    assert changes(intake) == {}
+    assert changes(ingest) == {}
     # Who mends it must know which one is there now.
-    again = changes(intake, write(path(ONE), b'{"Host":1}', 7))
+    again = changes(ingest, write(path(ONE), b'{"Host":1}', 7))
     assert again == {(QUARANTINE, f"subnets/{KEY}"): Record(reason, 7)}
-    mended = changes(intake, put(ONE, 8))
+    mended = changes(ingest, put(ONE, 8))
     assert mended == {(QUARANTINE, f"subnets/{KEY}"): None, (SUBNETS, KEY): Record(ONE, 8)}
 
 
 def test_a_malformed_record_that_is_deleted_is_gone_with_its_last_good_value(
-    intake: Intake,
+    ingest: Ingest,
 ) -> None:
-    changes(intake, write(path(ONE), b"", 5))
-    assert changes(intake, delete(path(ONE), 6)) == {
+    changes(ingest, write(path(ONE), b"", 5))
+    assert changes(ingest, delete(path(ONE), 6)) == {
         (QUARANTINE, f"subnets/{KEY}"): None,
         (SUBNETS, KEY): None,
     }
 
 
 @pytest.mark.parametrize("data", [b"[" * 100_000, b"\xff", b"null", b'{"Host":NaN}'])
-def test_no_bytes_stop_the_others(intake: Intake, data: bytes) -> None:
-    found = changes(intake, write("k8ssdn/subnets/192.168.0.99", data, 5), put(THREE, 6))
+def test_no_bytes_stop_the_others(ingest: Ingest, data: bytes) -> None:
+    found = changes(ingest, write("k8ssdn/subnets/192.168.0.99", data, 5), put(THREE, 6))
     assert found[SUBNETS, "192.168.0.13"] == Record(THREE, 6)
     assert (QUARANTINE, "subnets/192.168.0.99") in found
 
 
-def test_of_two_overlapping_subnets_the_one_that_came_second_is_set_aside(intake: Intake) -> None:
+def test_of_two_overlapping_subnets_the_one_that_came_second_is_set_aside(ingest: Ingest) -> None:
     twin = evolve(THREE, subnet=ONE.subnet)
     reason = (
         "subnets/192.168.0.13: Subnet: found 172.11.4.0/22, expected one that does not overlap "
         "172.11.4.0/22 of 192.168.0.11"
     )
-    assert changes(intake, put(twin, 5)) == {
+    assert changes(ingest, put(twin, 5)) == {
         (QUARANTINE, "subnets/192.168.0.13"): Record(reason, 5)
     }
     # Writing the first one again does not make it the later one.
-    assert changes(intake, put(ONE, 6)) == {(SUBNETS, KEY): Record(ONE, 6)}
-    assert changes(intake, delete(path(ONE), 7)) == {
+    assert changes(ingest, put(ONE, 6)) == {(SUBNETS, KEY): Record(ONE, 6)}
+    assert changes(ingest, delete(path(ONE), 7)) == {
         (SUBNETS, KEY): None,
         (QUARANTINE, "subnets/192.168.0.13"): None,
         (SUBNETS, "192.168.0.13"): Record(twin, 5),
     }
 
 
-def test_a_subnet_is_not_given_away_while_its_last_good_record_counts(intake: Intake) -> None:
+def test_a_subnet_is_not_given_away_while_its_last_good_record_counts(ingest: Ingest) -> None:
     spoilt = evolve(ONE, subnet=TWO.subnet)
     heir = evolve(THREE, subnet=ONE.subnet)
-    found = changes(intake, put(spoilt, 5), put(heir, 6))
+    found = changes(ingest, put(spoilt, 5), put(heir, 6))
     assert found.keys() == {(QUARANTINE, f"subnets/{KEY}"), (QUARANTINE, "subnets/192.168.0.13")}
     mended = evolve(ONE, subnet=THREE.subnet)
-    found = changes(intake, put(mended, 7))
+    found = changes(ingest, put(mended, 7))
     assert found[SUBNETS, KEY] == Record(mended, 7)
     # Its old place is free by now, and whoever wrote it down gets it with the next change.
-    assert changes(intake, put(heir, 8))[SUBNETS, "192.168.0.13"] == Record(heir, 8)
+    assert changes(ingest, put(heir, 8))[SUBNETS, "192.168.0.13"] == Record(heir, 8)
 
 
-def test_a_subnet_is_not_given_away_while_its_host_asks_for_another_one(intake: Intake) -> None:
+def test_a_subnet_is_not_given_away_while_its_host_asks_for_another_one(ingest: Ingest) -> None:
     asks, heir = evolve(ONE, subnet=None, assign=True), evolve(THREE, subnet=ONE.subnet)
-    found = changes(intake, put(asks, 5), put(heir, 6))
+    found = changes(ingest, put(asks, 5), put(heir, 6))
     assert found.keys() == {(REQUESTS, f"subnets/{KEY}"), (QUARANTINE, "subnets/192.168.0.13")}
     answer = evolve(ONE, subnet=THREE.subnet)
-    found = changes(intake, put(answer, 7))
+    found = changes(ingest, put(answer, 7))
     assert found[SUBNETS, KEY] == Record(answer, 7)
     assert found[REQUESTS, f"subnets/{KEY}"] is None
 
@@ -194,17 +194,17 @@ etcd_changes = st.one_of(
 @settings(max_examples=200)
 @given(turns=st.lists(st.lists(etcd_changes, max_size=4), max_size=8))
 def test_the_world_never_has_two_overlapping_subnets(turns: list[list[object]]) -> None:
-    intake, world, revision = Intake(), World(), 0
+    ingest, world, revision = Ingest(), World(), 0
     for turn in turns:
         for drawn in turn:
             revision += 1
             if isinstance(drawn, HostSubnet):
-                intake.absorb(put(drawn, revision))
+                ingest.absorb(put(drawn, revision))
             elif isinstance(drawn, tuple):
-                intake.absorb(write(drawn[0], drawn[1], revision))
+                ingest.absorb(write(drawn[0], drawn[1], revision))
             else:
-                intake.absorb(delete(str(drawn), revision))
-        world = world.changed(changes(intake), revision)
+                ingest.absorb(delete(str(drawn), revision))
+        world = world.changed(changes(ingest), revision)
         subnets = [record.value.subnet for record in world.of(SUBNETS).values()]
         standing = [subnet for subnet in subnets if subnet is not None]
         assert not any(one.overlaps(other) for one, other in combinations(standing, 2))
@@ -216,9 +216,9 @@ def node(address: str | None) -> dict[str, object]:
 
 
 def test_kubernetes_nodes_are_read_by_the_resource_that_names_them() -> None:
-    intake = Intake()
+    ingest = Ingest()
     found = changes(
-        intake, Snapshot(KUBE_NODES, {"n1": Entry(node("192.168.0.11")), "n2": Entry(node("x"))})
+        ingest, Snapshot(KUBE_NODES, {"n1": Entry(node("192.168.0.11")), "n2": Entry(node("x"))})
     )
     assert found == {
         (NODES, "n1"): Record(KubeNode("n1", sample_host(1).host_ip)),
@@ -226,11 +226,11 @@ def test_kubernetes_nodes_are_read_by_the_resource_that_names_them() -> None:
             'node n2: InternalIP: found "x", expected an IPv4 address'
         ),
     }
-    assert changes(intake, Change(KUBE_NODES, "n1", None)) == {(NODES, "n1"): None}
+    assert changes(ingest, RecordChange(KUBE_NODES, "n1", None)) == {(NODES, "n1"): None}
 
 
 def test_an_object_that_makes_the_reader_raise_is_set_aside_too() -> None:
-    found = changes(Intake(), Snapshot(KUBE_NODES, {"n1": Entry({"status": None})}))
+    found = changes(Ingest(), Snapshot(KUBE_NODES, {"n1": Entry({"status": None})}))
     (text,) = [record.value for record in found.values() if record]
     assert text.startswith("n1: plugin core cannot read it: AttributeError(")
 
@@ -239,56 +239,56 @@ CONFIG_DATA = encode(CONFIG)
 
 
 def test_the_configuration_is_absent_wrong_or_there() -> None:
-    intake = Intake()
-    assert intake.config() == (None, 'the key "config" is not there')
-    intake.absorb(write("config", b"{}", 1))
-    assert intake.config() == (None, "config: Name: found nothing, expected a string")
-    intake.absorb(write("config", CONFIG_DATA, 2))
-    assert intake.config() == (CONFIG, "")
+    ingest = Ingest()
+    assert ingest.config() == (None, 'the key "config" is not there')
+    ingest.absorb(write("config", b"{}", 1))
+    assert ingest.config() == (None, "config: Name: found nothing, expected a string")
+    ingest.absorb(write("config", CONFIG_DATA, 2))
+    assert ingest.config() == (CONFIG, "")
 
 
-def test_after_a_restart_all_that_is_known_is_told_again(intake: Intake) -> None:
-    changes(intake, write(path(TWO), b"{", 5))
-    intake.restart()
-    found = changes(intake)
+def test_after_a_restart_all_that_is_known_is_told_again(ingest: Ingest) -> None:
+    changes(ingest, write(path(TWO), b"{", 5))
+    ingest.restart()
+    found = changes(ingest)
     assert found[SUBNETS, KEY] == Record(ONE, 3)
     assert found.keys() == {(SUBNETS, KEY), (QUARANTINE, "subnets/192.168.0.12")}
 
 
 @pytest.mark.parametrize(
-    ("facts", "seen", "visible"),
+    ("events", "seen", "visible"),
     [
         ([], False, False),
-        ([Sight(ETCD, True)], False, False),
+        ([SourceState(ETCD, True)], False, False),
         ([Snapshot(ETCD)], True, False),
-        ([Snapshot(ETCD), Sight(ETCD, True)], True, True),
-        ([Snapshot(ETCD), Sight(ETCD, True), Sight(ETCD, False, "gone")], True, False),
+        ([Snapshot(ETCD), SourceState(ETCD, True)], True, True),
+        ([Snapshot(ETCD), SourceState(ETCD, True), SourceState(ETCD, False, "gone")], True, False),
     ],
 )
 def test_a_source_is_visible_while_its_picture_is_whole_and_fresh(
-    facts: list[Fact], seen: bool, visible: bool
+    events: list[WatchEvent], seen: bool, connected: bool
 ) -> None:
-    intake = Intake()
-    for fact in facts:
-        intake.absorb(fact)
-    assert (intake.seen(ETCD), intake.visible(ETCD)) == (seen, visible)
+    ingest = Ingest()
+    for event in events:
+        ingest.absorb(event)
+    assert (ingest.seen(ETCD), ingest.connected(ETCD)) == (seen, connected)
 
 
 def test_the_cluster_is_seen_without_what_is_watched_of_this_node_alone() -> None:
     resources = [
-        Resource(NODES, "/api/v1/nodes", dict),
-        Resource("own", "/api/v1/pods", dict, here_only=True),
+        KubeResource(NODES, "/api/v1/nodes", dict),
+        KubeResource("own", "/api/v1/pods", dict, local_only=True),
     ]
-    intake = Intake()
+    ingest = Ingest()
     for source in (ETCD, f"{KUBE}{NODES}"):
-        assert not intake.sees_cluster(resources)
-        intake.absorb(Snapshot(source, {}, 1))
-        intake.absorb(Sight(source, visible=True, detail=""))
-    assert intake.sees_cluster(resources)
-    intake.absorb(Sight(f"{KUBE}own", visible=False, detail="403"))
-    assert intake.sees_cluster(resources)
-    intake.absorb(Sight(f"{KUBE}{NODES}", visible=False, detail="403"))
-    assert not intake.sees_cluster(resources)
+        assert not ingest.cluster_connected(resources)
+        ingest.absorb(Snapshot(source, {}, 1))
+        ingest.absorb(SourceState(source, connected=True, detail=""))
+    assert ingest.cluster_connected(resources)
+    ingest.absorb(SourceState(f"{KUBE}own", connected=False, detail="403"))
+    assert ingest.cluster_connected(resources)
+    ingest.absorb(SourceState(f"{KUBE}{NODES}", connected=False, detail="403"))
+    assert not ingest.cluster_connected(resources)
 
 
 def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
@@ -299,11 +299,11 @@ def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
             raise InvalidRecord(f"{key}: not an audit") from None
         return found
 
-    intake = Intake()
+    ingest = Ingest()
     kinds = MANAGER.kinds | {"audits": evolve(MANAGER.kinds["given"], name="audits", decode=decode)}
-    intake.absorb(write("k8ssdn/audits/a/b", b"{}", 1))
-    intake.absorb(write("k8ssdn/audits/c", b"{", 2))
-    assert intake.changes(CONFIG, kinds, {}) == {
+    ingest.absorb(write("k8ssdn/audits/a/b", b"{}", 1))
+    ingest.absorb(write("k8ssdn/audits/c", b"{", 2))
+    assert ingest.changes(CONFIG, kinds, {}) == {
         ("audits", "a/b"): Record({}, 1),
         (QUARANTINE, "audits/c"): Record("k8ssdn/audits/c: not an audit", 2),
     }

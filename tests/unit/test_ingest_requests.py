@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.node.ingest import ETCD, Changes, Intake
-from k8s_ovs.observe.watch_event import Change, Entry, Fact, Snapshot
-from k8s_ovs.plugin import Kind, hook
+from k8s_ovs.node.ingest import ETCD, Changes, Ingest
+from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, WatchEvent
+from k8s_ovs.plugin import RecordKind, hook
 from k8s_ovs.plugin.view import QUARANTINE, REQUESTS, Record, View, World
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config
@@ -18,34 +18,36 @@ CONFIG = sample_config()
 MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant()})
 
 
-def written(data: bytes | None, revision: int) -> Change:
+def written(data: bytes | None, revision: int) -> RecordChange:
     """The one record of these tests as it is written; None: it is deleted."""
     entry = None if data is None else Entry(data, revision)
-    return Change(ETCD, "k8ssdn/audits/a", entry, revision)
+    return RecordChange(ETCD, "k8ssdn/audits/a", entry, revision)
 
 
-def asking() -> dict[str, Kind]:
+def asking() -> dict[str, RecordKind]:
     """A kind whose records may ask for something."""
-    audits = Kind("audits", lambda _, data: int(data), lambda value: b"", asks=lambda v: 1 / v < 0)
+    audits = RecordKind(
+        "audits", lambda _, data: int(data), lambda value: b"", asks=lambda v: 1 / v < 0
+    )
     plugins: dict[str, object] = {"k8s-ovs-subnet": SingleTenant(), "acme": Declaring(audits)}
     return PluginManager(plugins).kinds
 
 
 class Declaring:
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: RecordKind) -> None:
         self.kind = kind
 
     @hook
-    def kinds(self) -> Iterable[Kind]:
+    def kinds(self) -> Iterable[RecordKind]:
         return [self.kind]
 
 
 def test_a_record_that_asks_counts_for_nothing_else_until_it_is_answered() -> None:
-    intake, kinds = Intake(), asking()
+    ingest, kinds = Ingest(), asking()
 
     def told(data: bytes | None, revision: int) -> Changes:
-        intake.absorb(written(data, revision))
-        return intake.changes(CONFIG, kinds, {})
+        ingest.absorb(written(data, revision))
+        return ingest.changes(CONFIG, kinds, {})
 
     assert told(b"1", 1) == {("audits", "a"): Record(1, 1)}
     assert told(b"-1", 2) == {(REQUESTS, "audits/a"): Record(-1, 2)}
@@ -59,12 +61,12 @@ def test_a_record_that_asks_counts_for_nothing_else_until_it_is_answered() -> No
 
 
 def test_while_it_is_not_answered_all_that_is_written_counts_by_its_newest_revision() -> None:
-    intake, kinds, world = Intake(), asking(), World()
+    ingest, kinds, world = Ingest(), asking(), World()
 
-    def see(fact: Fact) -> View:
+    def see(event: WatchEvent) -> View:
         nonlocal world
-        intake.absorb(fact)
-        world = world.changed(intake.changes(CONFIG, kinds, {}), intake.revision)
+        ingest.absorb(event)
+        world = world.changed(ingest.changes(CONFIG, kinds, {}), ingest.revision)
         return MANAGER.view(world)
 
     view = see(written(b"-1", 1))
@@ -88,35 +90,35 @@ def test_while_it_is_not_answered_all_that_is_written_counts_by_its_newest_revis
 
 @pytest.mark.parametrize(("last", "kind"), [(b"-1", REQUESTS), (b"?", QUARANTINE)])
 def test_what_was_good_between_two_looks_is_the_last_good_one(last: bytes, kind: str) -> None:
-    intake, kinds = Intake(), asking()
-    intake.absorb(written(b"1", 1))
-    intake.changes(CONFIG, kinds, {})
+    ingest, kinds = Ingest(), asking()
+    ingest.absorb(written(b"1", 1))
+    ingest.changes(CONFIG, kinds, {})
     for data, revision in ((b"-5", 2), (b"2", 3), (last, 4)):
-        intake.absorb(written(data, revision))
-    world = World().changed(intake.changes(CONFIG, kinds, {}), 4)
+        ingest.absorb(written(data, revision))
+    world = World().changed(ingest.changes(CONFIG, kinds, {}), 4)
     assert world.of("audits") == {"a": Record(2, 3)}
     assert world.of(kind)["audits/a"].revision == 4
     for change in (written(b"3", 5), written(None, 6)):
-        intake.absorb(change)
-    intake.absorb(written(last, 7))
-    world = world.changed(intake.changes(CONFIG, kinds, {}), 7)
+        ingest.absorb(change)
+    ingest.absorb(written(last, 7))
+    world = world.changed(ingest.changes(CONFIG, kinds, {}), 7)
     assert world.of("audits") == {"a": Record(2, 3)}, "as after a gap: it was not seen to go"
 
 
 def test_after_a_restart_what_asks_is_told_again() -> None:
-    intake, kinds = Intake(), asking()
-    intake.absorb(written(b"1", 1))
-    intake.changes(CONFIG, kinds, {})
-    intake.absorb(written(b"-1", 2))
-    intake.changes(CONFIG, kinds, {})
-    intake.restart()
-    assert intake.changes(CONFIG, kinds, {}) == {(REQUESTS, "audits/a"): Record(-1, 2)}
+    ingest, kinds = Ingest(), asking()
+    ingest.absorb(written(b"1", 1))
+    ingest.changes(CONFIG, kinds, {})
+    ingest.absorb(written(b"-1", 2))
+    ingest.changes(CONFIG, kinds, {})
+    ingest.restart()
+    assert ingest.changes(CONFIG, kinds, {}) == {(REQUESTS, "audits/a"): Record(-1, 2)}
 
 
 def test_a_kind_that_raises_on_a_value_sets_the_record_aside() -> None:
-    intake = Intake()
-    intake.absorb(written(b"0", 4))
-    assert intake.changes(CONFIG, asking(), {}) == {
+    ingest = Ingest()
+    ingest.absorb(written(b"0", 4))
+    assert ingest.changes(CONFIG, asking(), {}) == {
         (QUARANTINE, "audits/a"): Record(
             "plugin acme cannot judge 0: ZeroDivisionError('division by zero')", 4
         )

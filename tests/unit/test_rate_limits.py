@@ -14,7 +14,7 @@ from attrs import evolve
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.model.pod import Pod, Rates
 from k8s_ovs.node import rate_limits as module
-from k8s_ovs.node.rate_limits import Limits
+from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.plugin.link_settings import LinkSettings
 from k8s_ovs_testing.world import sample_pod
 
@@ -32,16 +32,18 @@ class Node:
         self.broken = False
         self.held: list[Rates] = []
         self.now = 1000.0
-        self.limits = Limits("node1", self._note)
+        self.rate_limits = RateLimits("node1", self._note)
         self._changed: dict[str, LinkSettings] = {}
         links = SimpleNamespace(take_changed=self._take)
         self._network: Any = SimpleNamespace(reconciler=SimpleNamespace(links=links))
-        monkeypatch.setattr(module, "hold", self._hold)
+        monkeypatch.setattr(module, "set_rates", self._set)
         monkeypatch.setattr(module, "pod_link", lambda *_: None)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def begin(self, rates: Rates, *, must_hold: bool = True) -> None:
-        self.limits.begin(self._network, self.pod, LinkSettings(rates=rates, must_hold=must_hold))
+        self.rate_limits.begin(
+            self._network, self.pod, LinkSettings(rates=rates, must_hold=must_hold)
+        )
 
     def want(self, rates: Rates) -> None:
         """A turn in which the plugins have changed their mind."""
@@ -49,17 +51,17 @@ class Node:
         self.turn()
 
     def turn(self) -> None:
-        self.limits.follow(self._network, {self.pod.port: self.pod})
+        self.rate_limits.follow(self._network, {self.pod.port: self.pod})
 
     def leave(self) -> None:
         """A turn in which the pod is gone."""
-        self.limits.follow(self._network, {})
+        self.rate_limits.follow(self._network, {})
 
     def _take(self) -> Mapping[str, LinkSettings]:
         taken, self._changed = self._changed, {}
         return taken
 
-    def _hold(self, _link: object, rates: Rates) -> bool:
+    def _set(self, _link: object, rates: Rates) -> bool:
         self.held.append(rates)
         if self.broken:
             raise LinkError("cannot hold eth0: no")
@@ -100,17 +102,17 @@ def test_what_fails_is_told_tried_again_after_a_while_and_forgotten_when_it_work
 ) -> None:
     node.broken = True
     node.want(FAST)
-    assert (node.limits.problems, node.pod.rates) == (TOLD, SLOW)
-    retry_at = node.limits.retry_at
+    assert (node.rate_limits.problems, node.pod.rates) == (TOLD, SLOW)
+    retry_at = node.rate_limits.retry_at
     assert retry_at is not None
     node.turn()
     assert node.held == [FAST]
     node.now = retry_at
     node.turn()
     assert node.held == [FAST, FAST]
-    node.broken, node.now = False, node.limits.retry_at
+    node.broken, node.now = False, node.rate_limits.retry_at
     node.turn()
-    assert (node.limits.problems, node.limits.retry_at) == ([], None)
+    assert (node.rate_limits.problems, node.rate_limits.retry_at) == ([], None)
     assert node.pod.rates == FAST
 
 
@@ -120,7 +122,7 @@ def test_what_failed_is_not_waited_for_when_something_else_is_wanted(node: Node)
     node.broken = False
     node.want(SLOW)
     assert node.held == [FAST, SLOW]
-    assert (node.limits.problems, node.pod.rates) == ([], SLOW)
+    assert (node.rate_limits.problems, node.pod.rates) == ([], SLOW)
 
 
 def test_a_new_pod_without_limits_costs_no_look_at_the_kernel(node: Node) -> None:
@@ -133,15 +135,15 @@ def test_a_new_pod_whose_limits_must_be_kept_fails_with_them(node: Node) -> None
     node.broken = True
     with pytest.raises(LinkError, match="cannot hold eth0: no"):
         node.begin(SLOW)
-    assert node.limits.problems == []
+    assert node.rate_limits.problems == []
 
 
 def test_one_that_may_run_without_does_and_that_is_told(node: Node) -> None:
     node.broken = True
     node.begin(SLOW, must_hold=False)
-    assert node.limits.problems == TOLD
+    assert node.rate_limits.problems == TOLD
     node.turn()
-    assert node.limits.problems == TOLD
+    assert node.rate_limits.problems == TOLD
 
 
 def test_a_pod_whose_namespace_is_gone_is_left_alone(
@@ -149,7 +151,7 @@ def test_a_pod_whose_namespace_is_gone_is_left_alone(
 ) -> None:
     node = Node(monkeypatch, tmp_path / "gone")
     node.want(FAST)
-    assert (node.held, node.limits.problems, node.pod.rates) == ([], [], SLOW)
+    assert (node.held, node.rate_limits.problems, node.pod.rates) == ([], [], SLOW)
 
 
 def test_one_that_goes_while_it_is_to_be_tried_again_does_not_keep_the_node_busy(
@@ -158,14 +160,14 @@ def test_one_that_goes_while_it_is_to_be_tried_again_does_not_keep_the_node_busy
     node.broken = True
     node.want(FAST)
     tmp_path.rmdir()
-    assert node.limits.retry_at is not None
-    node.now = node.limits.retry_at
+    assert node.rate_limits.retry_at is not None
+    node.now = node.rate_limits.retry_at
     node.turn()
-    assert node.limits.retry_at > node.now
+    assert node.rate_limits.retry_at > node.now
 
 
 def test_of_a_pod_that_is_gone_no_problem_is_left(node: Node) -> None:
     node.broken = True
     node.want(FAST)
     node.leave()
-    assert (node.limits.problems, node.limits.retry_at) == ([], None)
+    assert (node.rate_limits.problems, node.rate_limits.retry_at) == ([], None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from k8s_ovs.cli.cluster.snapshot import Picture, picture_of
+from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, snapshot_of
 from k8s_ovs.cli.cluster.subnet import SubnetRow, subnet_rows
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.network import NetworkConfig
@@ -23,7 +23,7 @@ CONFIG = {
 }
 
 
-def picture(config: Any = CONFIG, **records: Any) -> Picture:
+def snapshot(config: Any = CONFIG, **records: Any) -> ClusterSnapshot:
     """The picture of these records, by path below the network's Name."""
     entries = {} if config is None else {"config": config}
     entries |= {f"k8ssdn/{path}": record for path, record in records.items()}
@@ -31,7 +31,7 @@ def picture(config: Any = CONFIG, **records: Any) -> Picture:
         path: Entry(each if isinstance(each, bytes) else json.dumps(each).encode(), revision)
         for revision, (path, each) in enumerate(entries.items(), start=1)
     }
-    return picture_of(PREFIX, values, len(values))
+    return snapshot_of(PREFIX, values, len(values))
 
 
 def host(address: str, subnet: str, **fields: Any) -> dict[str, Any]:
@@ -40,14 +40,14 @@ def host(address: str, subnet: str, **fields: Any) -> dict[str, Any]:
 
 
 def test_good_records_are_no_problem() -> None:
-    found = picture(**{"subnets/10.0.0.1": host("10.0.0.1", "172.11.4.0/22")})
+    found = snapshot(**{"subnets/10.0.0.1": host("10.0.0.1", "172.11.4.0/22")})
     assert found.problems == ()
     assert isinstance(found.needed_config(), NetworkConfig)
     assert found.revision_of_config == 1
 
 
 def test_a_configuration_that_is_not_there_is_said_with_what_to_do() -> None:
-    found = picture(None)
+    found = snapshot(None)
     assert found.problems == (
         f"there is no configuration at {PREFIX}/config; make one: k8s-ovs config set JSON",
     )
@@ -56,7 +56,7 @@ def test_a_configuration_that_is_not_there_is_said_with_what_to_do() -> None:
 
 
 def test_a_malformed_configuration_is_named_with_its_key() -> None:
-    found = picture(CONFIG | {"HostSubnetLength": 99})
+    found = snapshot(CONFIG | {"HostSubnetLength": 99})
     assert found.config is None
     assert found.problems == (
         "config: HostSubnetLength: found 99, expected 2 to 16: 172.11.0.0/16 has 16 host bits, "
@@ -66,13 +66,13 @@ def test_a_malformed_configuration_is_named_with_its_key() -> None:
 
 def test_plugins_that_are_not_installed_are_a_problem_and_records_are_read_all_the_same() -> None:
     records = {"subnets/10.0.0.1": b"{"}
-    found = picture(CONFIG | {"PluginName": "k8s-ovs-subnet,acme"}, **records)
+    found = snapshot(CONFIG | {"PluginName": "k8s-ovs-subnet,acme"}, **records)
     assert found.problems[0].startswith('PluginName: no plugin "acme" is installed; installed are')
     assert found.problems[1].startswith("k8ssdn/subnets/10.0.0.1: not JSON")
 
 
 def test_every_record_that_is_wrong_is_a_problem() -> None:
-    found = picture(
+    found = snapshot(
         **{
             "subnets/10.0.0.1": host("10.0.0.1", "172.11.4.0/22"),
             "subnets/10.0.0.2": host("10.0.0.2", "172.11.4.0/22"),
@@ -86,12 +86,12 @@ def test_every_record_that_is_wrong_is_a_problem() -> None:
 
 def test_a_key_of_no_kind_is_stray_and_the_seat_and_the_nodes_status_are_not() -> None:
     own = {"allocator": {"holder": "node1"}, "status/node1": {"Node": "node1"}}
-    found = picture(**own, **{"subnet/10.0.0.1": {}})
-    assert found.stray == ("k8ssdn/subnet/10.0.0.1",)
+    found = snapshot(**own, **{"subnet/10.0.0.1": {}})
+    assert found.unknown_keys == ("k8ssdn/subnet/10.0.0.1",)
 
 
 def test_the_table_of_subnets_says_who_gave_each_and_what_is_wrong() -> None:
-    found = picture(
+    found = snapshot(
         **{
             "subnets/10.0.0.9": host("10.0.0.9", "172.11.4.0/22"),
             "given/10.0.0.9": {"Host": "node1"},

@@ -16,9 +16,9 @@ import pytest
 from attrs import evolve
 
 from k8s_ovs.link.netlink import LinkError, open_route_socket
-from k8s_ovs.link.shaping.fair_queueing import Waiting
-from k8s_ovs.link.shaping.pod_rates import PodQueues, hold, queues, rate_problems
-from k8s_ovs.link.shaping.token_bucket import Queue, Shaped, queue_of, shape
+from k8s_ovs.link.shaping.fair_queueing import QueueLimits
+from k8s_ovs.link.shaping.pod_rates import PodQueues, queues, rate_problems, set_rates
+from k8s_ovs.link.shaping.token_bucket import Queue, ShapedDevice, queue_of, set_rate
 from k8s_ovs.link.veth import PodLink, check, create, host_name_of, index_of
 from k8s_ovs.model.pod import Rates
 from k8s_ovs_testing.traffic.traffic import Server, Sniffer, send_frames, socket_in, transfer
@@ -58,28 +58,28 @@ def channel(node: Any) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def device(node: Any, channel: socket.socket) -> Shaped:
+def device(node: Any, channel: socket.socket) -> ShapedDevice:
     """A device of the node's, whose frames go nowhere, and that says nothing by itself."""
     node.run("sysctl -w net.ipv6.conf.default.disable_ipv6=1")
     node.run("ip link add one type veth peer name other")
     node.run("ip link set one up")
     node.run("ip link set other up")
-    return Shaped(index_of(channel, "one"), "one", 1500, Waiting(16, 100, 100))
+    return ShapedDevice(index_of(channel, "one"), "one", 1500, QueueLimits(16, 100, 100))
 
 
-def disciplines(place: Any, name: str) -> list[dict[str, Any]]:
+def disciplines(child: Any, name: str) -> list[dict[str, Any]]:
     """Queueing disciplines of a device, the root's first; rates in bytes a second."""
-    shown = json.loads(place.run(f"tc -json -statistics qdisc show dev {name}"))
+    shown = json.loads(child.run(f"tc -json -statistics qdisc show dev {name}"))
     return sorted(shown, key=lambda each: not each.get("root", False))
 
 
-def kinds(place: Any, name: str) -> list[str]:
-    return [each["kind"] for each in disciplines(place, name)]
+def kinds(child: Any, name: str) -> list[str]:
+    return [each["kind"] for each in disciplines(child, name)]
 
 
-def rate(place: Any, name: str) -> int:
+def rate(child: Any, name: str) -> int:
     """Bits a second, as iproute2 reads them."""
-    (root, *_) = disciplines(place, name)
+    (root, *_) = disciplines(child, name)
     assert root["kind"] == "tbf"
     return int(root["options"]["rate"]) * 8
 
@@ -91,28 +91,28 @@ class TestDevice:
         ids=["1k", "1.5M", "the last of 32 bits", "the first of 64", "100G", "1P"],
     )
     def test_it_is_held_to_a_rate_and_reads_it_back(
-        self, node: Any, channel: socket.socket, device: Shaped, wanted: int
+        self, node: Any, channel: socket.socket, device: ShapedDevice, wanted: int
     ) -> None:
-        assert shape(channel, device, wanted)
+        assert set_rate(channel, device, wanted)
         assert queue_of(channel, device.index) == Queue(wanted)
         assert rate(node, "one") == wanted
-        assert not shape(channel, device, wanted)
+        assert not set_rate(channel, device, wanted)
 
     def test_of_a_rate_that_is_no_whole_number_of_bytes_the_rest_is_no_change(
-        self, channel: socket.socket, device: Shaped
+        self, channel: socket.socket, device: ShapedDevice
     ) -> None:
-        shape(channel, device, 10_000_007)
+        set_rate(channel, device, 10_000_007)
         assert queue_of(channel, device.index) == Queue(10_000_000)
-        assert not shape(channel, device, 10_000_001)
+        assert not set_rate(channel, device, 10_000_001)
 
     def test_changed_it_is_the_same_queue_and_what_waits_in_it_stays(
-        self, node: Any, channel: socket.socket, device: Shaped
+        self, node: Any, channel: socket.socket, device: ShapedDevice
     ) -> None:
-        shape(channel, device, 8_000)
+        set_rate(channel, device, 8_000)
         send_frames(node.path, "one", [FRAME] * 12)
         before = disciplines(node, "one")[0]
         assert before["qlen"] >= 8
-        shape(channel, device, 16_000)
+        set_rate(channel, device, 16_000)
         after = disciplines(node, "one")[0]
         assert (rate(node, "one"), after["handle"]) == (16_000, before["handle"])
         # Of 1000 bytes, few can have left since then; a new queue would be empty.
@@ -120,27 +120,27 @@ class TestDevice:
         assert after["packets"] >= before["packets"] > 0
 
     def test_what_is_below_stays_when_the_rate_changes(
-        self, node: Any, channel: socket.socket, device: Shaped
+        self, node: Any, channel: socket.socket, device: ShapedDevice
     ) -> None:
         def below() -> list[tuple[str, str]]:
             return [(each["kind"], each["handle"]) for each in disciplines(node, "one")[1:]]
 
-        shape(channel, device, 10_000_000)
+        set_rate(channel, device, 10_000_000)
         before = below()
         assert before[0][0] in ("fq", "htb", "pfifo")
-        shape(channel, device, 20_000_000)
+        set_rate(channel, device, 20_000_000)
         assert below() == before
 
     def test_cleared_it_is_as_it_was_before(
-        self, node: Any, channel: socket.socket, device: Shaped
+        self, node: Any, channel: socket.socket, device: ShapedDevice
     ) -> None:
         before = disciplines(node, "one")
         assert [each["kind"] for each in before] == ["noqueue"]
-        shape(channel, device, 10_000_000)
-        assert shape(channel, device, None)
+        set_rate(channel, device, 10_000_000)
+        assert set_rate(channel, device, None)
         assert kinds(node, "one") == ["noqueue"]
         assert queue_of(channel, device.index) is None
-        assert not shape(channel, device, None)
+        assert not set_rate(channel, device, None)
 
     @pytest.mark.parametrize(
         "foreign",
@@ -154,51 +154,51 @@ class TestDevice:
         ],
     )
     def test_what_somebody_else_put_there_is_replaced(
-        self, node: Any, channel: socket.socket, device: Shaped, foreign: str
+        self, node: Any, channel: socket.socket, device: ShapedDevice, foreign: str
     ) -> None:
         node.run(f"tc qdisc add dev one {foreign}")
-        assert shape(channel, device, 10_000_000)
+        assert set_rate(channel, device, 10_000_000)
         assert queue_of(channel, device.index) == Queue(10_000_000)
 
     def test_without_a_limit_what_somebody_else_put_there_stays(
-        self, node: Any, channel: socket.socket, device: Shaped
+        self, node: Any, channel: socket.socket, device: ShapedDevice
     ) -> None:
         node.run("tc qdisc add dev one root handle 1: htb")
-        assert not shape(channel, device, None)
+        assert not set_rate(channel, device, None)
         assert kinds(node, "one") == ["htb"]
 
     def test_what_went_through_and_what_found_it_full_is_counted(
-        self, node: Any, channel: socket.socket, device: Shaped
+        self, node: Any, channel: socket.socket, device: ShapedDevice
     ) -> None:
-        shape(channel, device, 8_000)
+        set_rate(channel, device, 8_000)
         send_frames(node.path, "one", [FRAME] * 2)
         queue = queue_of(channel, device.index)
         assert queue == Queue(8_000, sent_bytes=2_000, sent_packets=2)
 
     def test_a_device_that_is_not_there_is_named(
-        self, channel: socket.socket, device: Shaped
+        self, channel: socket.socket, device: ShapedDevice
     ) -> None:
         gone = evolve(device, index=device.index + 1000, name="kovsgone")
         with pytest.raises(LinkError, match=rf"the queue of device {gone.index}: No such device"):
-            shape(channel, gone, 10_000_000)
+            set_rate(channel, gone, 10_000_000)
 
 
 class TestTraffic:
     """What TCP sends through a device, from the node to a pod."""
 
     @pytest.fixture
-    def device(self, node: Any, pod: Any, channel: socket.socket) -> Shaped:
+    def device(self, node: Any, pod: Any, channel: socket.socket) -> ShapedDevice:
         node.run(f"ip link add one type veth peer name eth0 netns {pod.name}")
-        for place, name, address in ((node, "one", "10.1.0.1"), (pod, "eth0", "10.1.0.2")):
-            place.run(f"ip address add {address}/24 dev {name}")
-            place.run(f"ip link set {name} up")
-        return Shaped(index_of(channel, "one"), "one", 1500, Waiting(16, 100, 100))
+        for child, name, address in ((node, "one", "10.1.0.1"), (pod, "eth0", "10.1.0.2")):
+            child.run(f"ip address add {address}/24 dev {name}")
+            child.run(f"ip link set {name} up")
+        return ShapedDevice(index_of(channel, "one"), "one", 1500, QueueLimits(16, 100, 100))
 
     @pytest.mark.parametrize("wanted", [20_000_000, None])
     def test_what_is_sent_in_long_segments_goes_frame_by_frame(
-        self, node: Any, pod: Any, channel: socket.socket, device: Shaped, wanted: int | None
+        self, node: Any, pod: Any, channel: socket.socket, device: ShapedDevice, wanted: int | None
     ) -> None:
-        shape(channel, device, wanted)
+        set_rate(channel, device, wanted)
         server = Server(pod.path, "10.1.0.2", 80)
         with Sniffer(pod.path, "eth0") as sniffer:
             transfer(node.path, ("10.1.0.2", 80), server, 90_000)
@@ -215,13 +215,18 @@ class TestTraffic:
         ],
     )
     def test_it_goes_on_at_the_new_rate_when_the_limit_changes_meanwhile(
-        self, node: Any, pod: Any, channel: socket.socket, device: Shaped, rates: tuple[int, int]
+        self,
+        node: Any,
+        pod: Any,
+        channel: socket.socket,
+        device: ShapedDevice,
+        rates: tuple[int, int],
     ) -> None:
         before, after = rates
-        shape(channel, device, before)
+        set_rate(channel, device, before)
         with stream(node.path, pod.path, "10.1.0.2") as ends:
             pump(*ends, before // 8 // 5)
-            shape(channel, device, after)
+            set_rate(channel, device, after)
             # More than the receiver may have already; of a faster one more than comes at the old
             # limit as long as a pump waits.
             pump(*ends, 500_000 if after < before else before // 8 * 2 * int(PUMP_S))
@@ -234,8 +239,8 @@ def stream(
     """Both ends of a TCP connection between two namespaces, by path; neither waits."""
     with ExitStack() as stack:
         listening, sending = (
-            stack.enter_context(closing(socket_in(place, socket.AF_INET, socket.SOCK_STREAM)))
-            for place in (receiver, sender)
+            stack.enter_context(closing(socket_in(child, socket.AF_INET, socket.SOCK_STREAM)))
+            for child in (receiver, sender)
         )
         listening.bind((address, 80))
         listening.listen()
@@ -263,11 +268,11 @@ class TestPod:
     def test_both_directions_are_held_each_at_its_own_end(
         self, node: Any, pod: Any, link: PodLink
     ) -> None:
-        assert hold(link, LIMITS)
+        assert set_rates(link, LIMITS)
         assert (rate(node, link.host_name), rate(pod, "eth0")) == (10_000_000, 20_000_000)
         found = queues(link.host_name, link.netns, link.ifname)
         assert found == PodQueues(Queue(10_000_000), Queue(20_000_000))
-        assert not hold(link, LIMITS)
+        assert not set_rates(link, LIMITS)
         assert (check(link), rate_problems(link, LIMITS)) == ([], [])
 
     @pytest.mark.parametrize(
@@ -281,24 +286,24 @@ class TestPod:
     def test_a_direction_without_a_limit_has_no_queue(
         self, node: Any, pod: Any, link: PodLink, rates: Rates, found: tuple[str, str]
     ) -> None:
-        hold(link, LIMITS)
-        assert hold(link, rates)
+        set_rates(link, LIMITS)
+        assert set_rates(link, rates)
         assert (kinds(node, link.host_name)[0], kinds(pod, "eth0")[0]) == found
         assert rate_problems(link, rates) == []
 
     def test_a_change_in_one_direction_leaves_the_other_alone(
         self, pod: Any, link: PodLink
     ) -> None:
-        hold(link, LIMITS)
+        set_rates(link, LIMITS)
         before = disciplines(pod, "eth0")
-        assert hold(link, evolve(LIMITS, to_pod=5_000_000))
+        assert set_rates(link, evolve(LIMITS, to_pod=5_000_000))
         assert disciplines(pod, "eth0") == before
 
     def test_what_is_not_kept_is_told(self, node: Any, pod: Any, link: PodLink) -> None:
-        hold(link, LIMITS)
+        set_rates(link, LIMITS)
         pod.run("tc qdisc del dev eth0 root")
         assert rate_problems(link, LIMITS) == ["eth0 is held to no rate, expected 20000000 bit/s"]
-        hold(link, evolve(LIMITS, to_pod=5_000_000))
+        set_rates(link, evolve(LIMITS, to_pod=5_000_000))
         assert rate_problems(link, LIMITS) == [
             f"{link.host_name} is held to 5000000 bit/s, expected 10000000 bit/s"
         ]
@@ -309,9 +314,12 @@ class TestPod:
 
     def test_a_device_that_is_not_there_is_named(self, pod: Any, link: PodLink) -> None:
         with pytest.raises(LinkError, match="interface kovsgone: No such device"):
-            hold(evolve(link, host_name="kovsgone"), LIMITS)
+            set_rates(evolve(link, host_name="kovsgone"), LIMITS)
         pod.run("ip link delete eth0")
-        for ask in (lambda: hold(link, LIMITS), lambda: queues(link.host_name, link.netns, "eth0")):
+        for ask in (
+            lambda: set_rates(link, LIMITS),
+            lambda: queues(link.host_name, link.netns, "eth0"),
+        ):
             with pytest.raises(LinkError, match=r"interface .*: No such device"):
                 ask()
         (problem,) = rate_problems(link, LIMITS)
@@ -320,14 +328,14 @@ class TestPod:
     def test_a_namespace_that_is_gone_is_named(self, node: Any, link: PodLink) -> None:
         gone = evolve(link, netns="/run/netns/kovst-gone")
         with pytest.raises(LinkError, match="/run/netns/kovst-gone: No such file"):
-            hold(gone, LIMITS)
+            set_rates(gone, LIMITS)
         (problem,) = rate_problems(gone, LIMITS)
         assert "/run/netns/kovst-gone" in problem
 
     def test_sockets_that_were_used_are_closed(self, pod: Any, link: PodLink) -> None:
         before = os.listdir("/proc/self/fd")
-        hold(link, LIMITS)
+        set_rates(link, LIMITS)
         with pytest.raises(LinkError):
-            hold(evolve(link, ifname="absent"), LIMITS)
+            set_rates(evolve(link, ifname="absent"), LIMITS)
         queues(link.host_name, link.netns, link.ifname)
         assert os.listdir("/proc/self/fd") == before

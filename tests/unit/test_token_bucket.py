@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from k8s_ovs.link.netlink import LinkError, Step
 from k8s_ovs.link.shaping import fair_queueing as fair
 from k8s_ovs.link.shaping import token_bucket as shape_module
-from k8s_ovs.link.shaping.fair_queueing import Waiting
+from k8s_ovs.link.shaping.fair_queueing import QueueLimits
 from k8s_ovs.link.shaping.tc import MAX_32
-from k8s_ovs.link.shaping.token_bucket import Queue, Shaped, burst_of, is_cut, shape
+from k8s_ovs.link.shaping.token_bucket import Queue, ShapedDevice, burst_of, is_cut, set_rate
 
 rates = st.integers(10**3, 10**15)
 frames = st.integers(82, 65_549)
 SEGMENT = 1 << 16
 
-DEVICE = Shaped(index=1, name="kovs1", mtu=1450, waiting=Waiting(2, 20, 8))
+DEVICE = ShapedDevice(index=1, name="kovs1", mtu=1450, limits=QueueLimits(2, 20, 8))
 
 
 @given(rate=rates, frame=frames)
@@ -78,7 +78,7 @@ def test_a_kernel_without_a_token_bucket_is_named(
 ) -> None:
     Kernel(monkeypatch, {"hold": ENOENT})
     with pytest.raises(LinkError) as refused:
-        shape(channel, DEVICE, 10_000_000)
+        set_rate(channel, DEVICE, 10_000_000)
     assert str(refused.value) == (
         "cannot hold kovs1 to 10000000 bit/s: no: this kernel has no token bucket (sch_tbf)"
     )
@@ -103,7 +103,7 @@ def test_a_kernel_queues_as_well_as_it_can(
     tried: list[str],
 ) -> None:
     kernel = Kernel(monkeypatch, missing)
-    assert shape(channel, DEVICE, 10_000_000)
+    assert set_rate(channel, DEVICE, 10_000_000)
     once = dict.fromkeys(each for each in kernel.asked if not each.startswith("empty"))
     assert list(once) == ["hold kovs1 to 10000000 bit/s", *(f"{each} on kovs1" for each in tried)]
 
@@ -122,7 +122,7 @@ def test_another_refusal_is_told_in_the_kernels_words(
 ) -> None:
     kernel = Kernel(monkeypatch, refused)
     with pytest.raises(LinkError, match=rf"^cannot {list(refused)[-1]} .*: no"):
-        shape(channel, DEVICE, 10_000_000)
+        set_rate(channel, DEVICE, 10_000_000)
     # Nothing is left half done.
     assert kernel.asked[-1].startswith("let kovs1 send" if "hold" not in refused else "hold")
 
@@ -158,5 +158,5 @@ def test_where_segments_begin_or_cease_to_be_cut_what_waits_is_dropped(
 ) -> None:
     kernel = Kernel(monkeypatch, {})
     monkeypatch.setattr(shape_module, "queue_of", lambda _channel, _index: Queue(before))
-    assert shape(channel, DEVICE, after)
+    assert set_rate(channel, DEVICE, after)
     assert ("empty the queue of kovs1" in kernel.asked) is anew

@@ -19,20 +19,20 @@ from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.bridge import TracedBridge
 from k8s_ovs_testing.ovs import OvsProcess
-from k8s_ovs_testing.trace import Journey
+from k8s_ovs_testing.trace import Trace
 from k8s_ovs_testing.world import (
     NODE_PORT,
     TUNNEL_PORT,
     sample_config,
-    sample_here,
     sample_host,
+    sample_local_node,
     sample_pod,
     sample_world,
 )
 
 pytest_plugins = ["k8s_ovs_testing.fixtures"]
 
-HERE = sample_here()
+LOCAL_NODE = sample_local_node()
 A, B = sample_pod(1), sample_pod(2)
 THERE = "172.11.8.7"  # a pod of host 2
 NEIGHBOUR = str(sample_host(2).host_ip)
@@ -61,7 +61,7 @@ def from_node(source: object, to: object, protocol: str = "tcp", **fields: objec
 
 
 def from_tunnel(sender: str, to: object, **fields: object) -> str:
-    tunnel = {"tun_src": sender, "tun_dst": HERE.host_ip, "tun_id": 0}
+    tunnel = {"tun_src": sender, "tun_dst": LOCAL_NODE.host_ip, "tun_id": 0}
     return packet("icmp", in_port=TUNNEL_PORT, **tunnel, nw_src=THERE, nw_dst=to, **fields)
 
 
@@ -86,13 +86,13 @@ class Claim:
     def holds(self, bridge: TracedBridge) -> bool:
         return not self.differences(bridge.trace(self.packet, answer=self.answer))
 
-    def differences(self, journey: Journey) -> dict[str, object]:
+    def differences(self, traced: Trace) -> dict[str, object]:
         """What was found where something else was claimed."""
-        end = journey.dropped_in if isinstance(self.end, str) else journey.sent_to
-        found: dict[str, object] = {"end": end, "commits": journey.commits}
+        end = traced.dropped_in if isinstance(self.end, str) else traced.sent_to
+        found: dict[str, object] = {"end": end, "commits": traced.commits}
         claimed: dict[str, object] = {"end": self.end, "commits": self.commits}
         for name, value in self.fields.items():
-            found[name], claimed[name] = journey.fields.get(name), str(value)
+            found[name], claimed[name] = traced.fields.get(name), str(value)
         return {name: value for name, value in found.items() if value != claimed[name]}
 
 
@@ -102,7 +102,7 @@ def dropped(table: str, sent: str) -> Claim:
 
 TO_A = {"dl_src": VIRTUAL_MAC, "dl_dst": A.mac, "nw_dst": A.ip}
 TO_B = {"dl_src": VIRTUAL_MAC, "dl_dst": B.mac, "nw_dst": B.ip}
-TO_NODE = {"dl_dst": HERE.mac}
+TO_NODE = {"dl_dst": LOCAL_NODE.mac}
 ANSWERED = {"arp_op": 2, "arp_sha": VIRTUAL_MAC, "dl_src": VIRTUAL_MAC}
 
 CLAIMS: dict[str, Claim] = {
@@ -114,8 +114,8 @@ CLAIMS: dict[str, Claim] = {
     "a pod reaches a pod on a third node": Claim(
         from_pod("tcp", "172.11.12.9"), TUNNEL_PORT, {"tun_dst": sample_host(3).host_ip}
     ),
-    "a pod reaches its gateway": Claim(from_pod("icmp", HERE.gateway), NODE_PORT, TO_NODE),
-    "a pod reaches its node": Claim(from_pod("tcp", HERE.host_ip), NODE_PORT, TO_NODE),
+    "a pod reaches its gateway": Claim(from_pod("icmp", LOCAL_NODE.gateway), NODE_PORT, TO_NODE),
+    "a pod reaches its node": Claim(from_pod("tcp", LOCAL_NODE.host_ip), NODE_PORT, TO_NODE),
     "a pod reaches the outside": Claim(from_pod("udp", OUTSIDE, udp_dst=53), NODE_PORT, TO_NODE),
     "a pod reaches a service by way of the node": Claim(
         from_pod("tcp", SERVICE_IP, tcp_dst=443), NODE_PORT, TO_NODE
@@ -152,22 +152,22 @@ CLAIMS: dict[str, Claim] = {
         from_node(SERVICE_IP, A.ip, ct_mark=1), A.ofport, TO_A, answer=True
     ),
     # From the node and from outside.
-    "the node reaches a pod here": Claim(from_node(HERE.gateway, A.ip), A.ofport, TO_A),
+    "the node reaches a pod here": Claim(from_node(LOCAL_NODE.gateway, A.ip), A.ofport, TO_A),
     "the node reaches a pod there": Claim(
-        from_node(HERE.gateway, THERE), TUNNEL_PORT, {"tun_dst": NEIGHBOUR}
+        from_node(LOCAL_NODE.gateway, THERE), TUNNEL_PORT, {"tun_dst": NEIGHBOUR}
     ),
     "the outside reaches a pod": Claim(from_node(OUTSIDE, A.ip), A.ofport, TO_A),
     # From a tunnel.
     "a pod there reaches a pod here": Claim(from_tunnel(NEIGHBOUR, A.ip), A.ofport, TO_A),
     "a pod there reaches this node": Claim(
-        from_tunnel(NEIGHBOUR, HERE.gateway), NODE_PORT, TO_NODE
+        from_tunnel(NEIGHBOUR, LOCAL_NODE.gateway), NODE_PORT, TO_NODE
     ),
     "a pod on a third node reaches a pod here": Claim(
         from_tunnel(str(sample_host(3).host_ip), A.ip), A.ofport, TO_A
     ),
     "an unknown host speaks to no pod": dropped("TUNNEL_IN", from_tunnel(STRANGER, A.ip)),
     "this node's own address is no tunnel's": dropped(
-        "TUNNEL_IN", from_tunnel(str(HERE.host_ip), A.ip)
+        "TUNNEL_IN", from_tunnel(str(LOCAL_NODE.host_ip), A.ip)
     ),
     "no tunnel leads on to another node": dropped("TUNNEL_IN", from_tunnel(NEIGHBOUR, THERE)),
     "no tunnel leads to a service": dropped("TUNNEL_IN", from_tunnel(NEIGHBOUR, SERVICE_IP)),
@@ -177,9 +177,10 @@ CLAIMS: dict[str, Claim] = {
     ),
     # ARP.
     "a pod that asks for its gateway is told the virtual MAC": Claim(
-        arp_request(A.ofport, HERE.gateway),
+        arp_request(A.ofport, LOCAL_NODE.gateway),
         A.ofport,
-        ANSWERED | {"arp_spa": HERE.gateway, "arp_tpa": A.ip, "arp_tha": A.mac, "dl_dst": A.mac},
+        ANSWERED
+        | {"arp_spa": LOCAL_NODE.gateway, "arp_tpa": A.ip, "arp_tha": A.mac, "dl_dst": A.mac},
     ),
     "a pod that asks for a pod there is told the virtual MAC": Claim(
         arp_request(A.ofport, THERE), A.ofport, ANSWERED | {"arp_spa": THERE}
@@ -190,14 +191,20 @@ CLAIMS: dict[str, Claim] = {
         ANSWERED | {"arp_spa": A.ip, "arp_tpa": B.ip},
     ),
     "the node that asks for a pod there is told the virtual MAC": Claim(
-        arp_request(NODE_PORT, THERE, dl_src=HERE.mac, arp_sha=HERE.mac, arp_spa=HERE.gateway),
+        arp_request(
+            NODE_PORT,
+            THERE,
+            dl_src=LOCAL_NODE.mac,
+            arp_sha=LOCAL_NODE.mac,
+            arp_spa=LOCAL_NODE.gateway,
+        ),
         NODE_PORT,
-        ANSWERED | {"arp_spa": THERE, "dl_dst": HERE.mac, "arp_tha": HERE.mac},
+        ANSWERED | {"arp_spa": THERE, "dl_dst": LOCAL_NODE.mac, "arp_tha": LOCAL_NODE.mac},
     ),
     "nobody answers for an address outside": dropped("ARP", arp_request(A.ofport, OUTSIDE)),
     "an ARP answer goes nowhere": dropped("ARP", arp_request(A.ofport, B.ip, arp_op=2)),
     "an ARP request with a forged address is dropped": dropped(
-        "POD_IN", arp_request(A.ofport, B.ip, arp_spa=HERE.gateway)
+        "POD_IN", arp_request(A.ofport, B.ip, arp_spa=LOCAL_NODE.gateway)
     ),
     "an ARP request with a forged MAC is dropped": dropped(
         "POD_IN", arp_request(A.ofport, B.ip, arp_sha=B.mac)
@@ -209,7 +216,7 @@ CLAIMS: dict[str, Claim] = {
     "a pod with a forged MAC is dropped": dropped("POD_IN", from_pod("tcp", B.ip, dl_src=B.mac)),
     "a pod with a forged address is dropped": dropped("POD_IN", from_pod("tcp", B.ip, nw_src=B.ip)),
     "a pod that speaks as its gateway is dropped": dropped(
-        "POD_IN", from_pod("tcp", B.ip, nw_src=HERE.gateway)
+        "POD_IN", from_pod("tcp", B.ip, nw_src=LOCAL_NODE.gateway)
     ),
     "a port that is no pod's says nothing": dropped(
         "POD_IN", from_pod("tcp", B.ip, in_port=A.ofport + 50)
@@ -220,10 +227,10 @@ CLAIMS: dict[str, Claim] = {
         "POD_IN", packet("dl_type=0x88cc", in_port=A.ofport, dl_src=A.mac)
     ),
     "a pod's VXLAN to its node is dropped": dropped(
-        "EXTERNAL", from_pod("udp", HERE.host_ip, udp_dst=VXLAN)
+        "EXTERNAL", from_pod("udp", LOCAL_NODE.host_ip, udp_dst=VXLAN)
     ),
     "a pod's VXLAN to its gateway is dropped": dropped(
-        "EXTERNAL", from_pod("udp", HERE.gateway, udp_dst=VXLAN)
+        "EXTERNAL", from_pod("udp", LOCAL_NODE.gateway, udp_dst=VXLAN)
     ),
     "a pod's VXLAN to another node is dropped": dropped(
         "EXTERNAL", from_pod("udp", NEIGHBOUR, udp_dst=VXLAN)
@@ -243,7 +250,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "a pod there does not come in by the node": dropped("NODE_IN", from_node(THERE, B.ip)),
     "the node sends nothing outside by the bridge": dropped(
-        "NODE_IN", from_node(HERE.gateway, OUTSIDE)
+        "NODE_IN", from_node(LOCAL_NODE.gateway, OUTSIDE)
     ),
 }
 
@@ -254,7 +261,7 @@ def road_flows() -> list[WireFlow]:
     """All flows of the world of these claims."""
     reconciler = Reconciler(MANAGER, sample_world())
     reconciler.compute()
-    return [flow for flow, _ in reconciler.book.flows()]
+    return [flow for flow, _ in reconciler.desired.flows()]
 
 
 def named(flow: WireFlow) -> str:
@@ -294,15 +301,15 @@ def shown(bridge: TracedBridge) -> Iterator[TracedBridge]:
 @pytest.mark.parametrize("name", CLAIMS)
 def test_the_road_keeps_its_claims(bridge: TracedBridge, name: str) -> None:
     claim = CLAIMS[name]
-    journey = bridge.trace(claim.packet, answer=claim.answer)
-    assert claim.differences(journey) == {}, journey.text
+    traced = bridge.trace(claim.packet, answer=claim.answer)
+    assert claim.differences(traced) == {}, traced.text
 
 
 def test_no_plugin_failed_and_all_tables_end_in_a_drop(bridge: TracedBridge) -> None:
     assert bridge.failures == []
     last = {
         flow.flow.table.name: flow.flow.actions
-        for flow, _ in bridge.reconciler.book.flows()
+        for flow, _ in bridge.reconciler.desired.flows()
         if flow.flow.priority == 0 and not flow.flow.match.terms
     }
     assert last == {table.name: () for table in CORE_TABLES}
@@ -320,7 +327,7 @@ def test_a_node_whose_record_is_gone_is_neither_reached_nor_heard(shown: TracedB
 
 def test_a_pod_that_is_gone_is_neither_reached_nor_heard(shown: TracedBridge) -> None:
     shown.show(sample_world(pods=[B]))
-    assert shown.trace(from_node(HERE.gateway, A.ip)).dropped_in == "POD_OUT"
+    assert shown.trace(from_node(LOCAL_NODE.gateway, A.ip)).dropped_in == "POD_OUT"
     assert shown.trace(from_pod("tcp", B.ip)).dropped_in == "POD_IN"
     assert shown.trace(from_node(A.ip, B.ip)).dropped_in == "NODE_IN"
 
@@ -340,7 +347,7 @@ def test_vxlan_is_barred_on_the_port_that_the_configuration_says(shown: TracedBr
 @pytest.mark.parametrize("name", MATTERING, ids=str)
 def test_without_this_flow_some_claim_fails(shown: TracedBridge, name: str) -> None:
     missing = MATTERING[name].cookie
-    flows = [flow for flow, _ in shown.reconciler.book.flows()]
+    flows = [flow for flow, _ in shown.reconciler.desired.flows()]
     shown.install(flow for flow in flows if flow.cookie != missing)
     assert not all(claim.holds(shown) for claim in CLAIMS.values())
     shown.install(flows)

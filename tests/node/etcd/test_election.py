@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from k8s_ovs.allocate.election import Seat, SeatToken
+from k8s_ovs.allocate.election import LeaderElection, LeaderToken
 from k8s_ovs.observe.etcd.client import Etcd, EtcdSettings, Put
 from k8s_ovs_testing.servers.etcd import EtcdProcess
 from k8s_ovs_testing.servers.tcp_proxy import TcpProxy
@@ -28,7 +28,7 @@ etcd = Etcd(EtcdSettings((sys.argv[1],)))
 Seat(etcd, sys.argv[2], "first", int(sys.argv[3]), lambda token: print(token, flush=True)).start()
 signal.pause()
 """
-Changes = queue.SimpleQueue[SeatToken | None]
+Changes = queue.SimpleQueue[LeaderToken | None]
 
 
 @pytest.fixture(scope="module")
@@ -45,45 +45,45 @@ def etcd(process: EtcdProcess) -> Iterator[Etcd]:
 
 
 @pytest.fixture
-def campaign() -> Iterator[Callable[..., tuple[Seat, Changes]]]:
-    made: list[Seat] = []
+def campaign() -> Iterator[Callable[..., tuple[LeaderElection, Changes]]]:
+    made: list[LeaderElection] = []
 
-    def start(etcd: Etcd, key: str, holder: str) -> tuple[Seat, Changes]:
+    def start(etcd: Etcd, key: str, holder: str) -> tuple[LeaderElection, Changes]:
         changes: Changes = queue.SimpleQueue()
-        made.append(Seat(etcd, key, holder, TTL, changes.put))
+        made.append(LeaderElection(etcd, key, holder, TTL, changes.put))
         made[-1].start()
         return made[-1], changes
 
     yield start
-    for seat in made:
-        seat.stop()
+    for election in made:
+        election.stop()
 
 
-def taken(changes: Changes) -> SeatToken:
+def taken(changes: Changes) -> LeaderToken:
     token = changes.get(timeout=15)
     assert token is not None
     return token
 
 
 def test_the_seat_is_taken_by_name_and_given_back(
-    etcd: Etcd, campaign: Callable[..., tuple[Seat, Changes]]
+    etcd: Etcd, campaign: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
-    seat, changes = campaign(etcd, "/seat/one", "node1")
+    election, changes = campaign(etcd, "/seat/one", "node1")
     token = taken(changes)
-    assert seat.token == token
+    assert election.token == token
     found = etcd.get("/seat/one")
     assert found is not None
     assert json.loads(found.value) == {"holder": "node1"}
     assert etcd.txn([token.compare()], [Put("/seat/one-writes", b"1")]).succeeded
-    seat.stop()
-    assert seat.token is None
+    election.stop()
+    assert election.token is None
     assert changes.get(timeout=1) is None
     assert etcd.get("/seat/one") is None
     assert not etcd.txn([token.compare()], [Put("/seat/one-writes", b"2")]).succeeded
 
 
 def test_of_two_campaigners_one_wins_and_the_other_follows(
-    etcd: Etcd, campaign: Callable[..., tuple[Seat, Changes]]
+    etcd: Etcd, campaign: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
     first, first_changes = campaign(etcd, "/seat/two", "node1")
     old = taken(first_changes)
@@ -96,14 +96,14 @@ def test_of_two_campaigners_one_wins_and_the_other_follows(
 
 
 def test_a_holder_keeps_its_seat_beyond_its_lease(
-    etcd: Etcd, campaign: Callable[..., tuple[Seat, Changes]]
+    etcd: Etcd, campaign: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
-    seat, changes = campaign(etcd, "/seat/keep", "node1")
+    election, changes = campaign(etcd, "/seat/keep", "node1")
     token = taken(changes)
     other, other_changes = campaign(etcd, "/seat/keep", "node2")
     with pytest.raises(queue.Empty):
         other_changes.get(timeout=1.75 * TTL)
-    assert seat.token == token
+    assert election.token == token
     assert other.token is None
     found = etcd.get("/seat/keep")
     assert found is not None
@@ -111,7 +111,7 @@ def test_a_holder_keeps_its_seat_beyond_its_lease(
 
 
 def test_a_frozen_holder_is_followed_and_cannot_write_when_it_wakes(
-    process: EtcdProcess, etcd: Etcd, campaign: Callable[..., tuple[Seat, Changes]]
+    process: EtcdProcess, etcd: Etcd, campaign: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
     command = [sys.executable, "-c", DAEMON, process.endpoint, "/seat/frozen", str(TTL)]
     daemon = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -121,7 +121,7 @@ def test_a_frozen_holder_is_followed_and_cannot_write_when_it_wakes(
             assert line, "the daemon ended"
         found = etcd.get("/seat/frozen")
         assert found is not None
-        deposed = SeatToken("/seat/frozen", found.create_revision)
+        deposed = LeaderToken("/seat/frozen", found.create_revision)
         daemon.send_signal(signal.SIGSTOP)
         _, changes = campaign(etcd, "/seat/frozen", "second")
         successor = taken(changes)
@@ -136,22 +136,22 @@ def test_a_frozen_holder_is_followed_and_cannot_write_when_it_wakes(
 
 
 def test_a_holder_that_cannot_reach_etcd_stops_believing_in_its_seat(
-    process: EtcdProcess, campaign: Callable[..., tuple[Seat, Changes]]
+    process: EtcdProcess, campaign: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
     port = int(process.endpoint.rpartition(":")[2])
     with TcpProxy("127.0.0.1", port) as proxy:
         client = Etcd(EtcdSettings((f"http://127.0.0.1:{proxy.port}",), timeout=0.5))
-        seat, changes = campaign(client, "/seat/apart", "node1")
+        election, changes = campaign(client, "/seat/apart", "node1")
         old = taken(changes)
         proxy.cut()
         assert changes.get(timeout=15) is None
-        assert seat.token is None
+        assert election.token is None
         proxy.heal()
         assert taken(changes).create_revision >= old.create_revision
 
 
 def test_a_holder_whose_key_was_removed_campaigns_again(
-    etcd: Etcd, campaign: Callable[..., tuple[Seat, Changes]]
+    etcd: Etcd, campaign: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
     _, changes = campaign(etcd, "/seat/removed", "node1")
     old = taken(changes)
@@ -161,11 +161,11 @@ def test_a_holder_whose_key_was_removed_campaigns_again(
 
 
 def test_a_campaign_waits_for_an_etcd_that_comes_late(
-    tmp_path: Path, campaign: Callable[..., tuple[Seat, Changes]]
+    tmp_path: Path, campaign: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
     late = EtcdProcess(tmp_path / "etcd")
     client = Etcd(EtcdSettings((late.endpoint,), timeout=0.5))
-    seat, changes = campaign(client, "/seat/late", "node1")
+    election, changes = campaign(client, "/seat/late", "node1")
     with late:
         taken(changes)
-        seat.stop()
+        election.stop()

@@ -19,13 +19,13 @@ from k8s_ovs_multitenant.listing import (
     Tenant,
     as_cells,
     counted_flows,
-    facts,
+    details,
     reach,
     tenant,
     tenants,
     traffic,
 )
-from k8s_ovs_multitenant.records import KINDS, NETNAMESPACES, VNIDS, Vnid
+from k8s_ovs_multitenant.records import KINDS, NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni
 from k8s_ovs_testing.world import sample_pod, sample_world
 
 MANAGER = PluginManager({"k8s-ovs-multitenant": MultiTenant()})
@@ -48,7 +48,9 @@ def seen(
         QUARANTINE: {f"{NETNAMESPACES}/{name}": why for name, why in (quarantine or {}).items()},
     }
     names = [path.rpartition("/")[2] for kind in values.values() for path in kind]
-    values[VNIDS] = {name: Vnid(100 + place) for place, name in enumerate(sorted(names))}
+    values[NAMESPACE_VNIS] = {
+        name: NamespaceVni(100 + place) for place, name in enumerate(sorted(names))
+    }
     return MANAGER.view(sample_world(pods=pods, records=values))
 
 
@@ -76,7 +78,7 @@ def test_what_is_asked_and_not_answered_yet_is_shown() -> None:
 def test_the_reason_of_a_refusal_is_shown() -> None:
     (found,) = tenants(seen([NetNamespace("a", 7000, reason="no such namespace")]))
     assert as_cells(found) == ("a", "7000", "-", "100", "no such namespace")
-    assert ("refused", "no such namespace") in facts(found)
+    assert ("refused", "no such namespace") in details(found)
 
 
 def test_a_record_that_cannot_be_read_is_listed_with_the_reason() -> None:
@@ -88,7 +90,7 @@ def test_a_record_that_cannot_be_read_is_listed_with_the_reason() -> None:
 def test_of_many_that_are_joined_a_table_names_some_and_facts_name_all() -> None:
     many = Tenant("a", 7000, tuple("bcdefg"), 100)
     assert as_cells(many)[2] == "b, c, d and 3 more"
-    assert ("joined with", "b, c, d, e, f, g") in facts(many)
+    assert ("joined with", "b, c, d, e, f, g") in details(many)
 
 
 def test_a_namespace_that_is_unknown_is_named() -> None:
@@ -104,7 +106,7 @@ def test_a_namespace_that_is_unknown_is_named() -> None:
         (HW1, SYSTEM, True, "kube-system is global: it reaches all, and all reach it"),
         (SYSTEM, HW1, True, "kube-system is global: it reaches all, and all reach it"),
         (HW1, HW2, False, "hw1 is in network 10, hw2 in 11, and neither is global"),
-        (HW1, evolve(HW2, vnid=None), False, "hw2 has no number for its packets (VNID) yet"),
+        (HW1, evolve(HW2, vni=None), False, "hw2 has no number for its packets (VNID) yet"),
         (
             evolve(HW1, net_id=None, problem="not JSON"),
             HW2,

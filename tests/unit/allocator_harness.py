@@ -8,12 +8,12 @@ from ipaddress import IPv4Network
 from attrs import define, field
 
 from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.election import SeatToken
+from k8s_ovs.allocate.election import LeaderToken
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
-from k8s_ovs.node.ingest import ETCD, Intake
+from k8s_ovs.node.ingest import ETCD, Ingest
 from k8s_ovs.observe.etcd.client import (
     Absent,
     Compare,
@@ -25,16 +25,25 @@ from k8s_ovs.observe.etcd.client import (
     Unchanged,
 )
 from k8s_ovs.observe.watch_event import Entry, Snapshot
-from k8s_ovs.plugin import Allocation, Event, Kind, View, Write, hook
+from k8s_ovs.plugin import Allocation, Event, RecordKind, View, Write, hook
 from k8s_ovs.plugin.view import CONFIG, NODES, QUARANTINE, SUBNETS, Record, World
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host
 
-__all__ = ["BASE", "FIRST", "SEAT", "SECOND", "Answering", "DictEtcd", "Office", "make_office"]
+__all__ = [
+    "BASE",
+    "ELECTION",
+    "FIRST",
+    "SECOND",
+    "AllocatorHarness",
+    "Answering",
+    "DictEtcd",
+    "make_harness",
+]
 
 PREFIX = "/k8s.ovs.com/ovs/network/"
 BASE = f"{PREFIX}k8ssdn"
-SEAT = f"{BASE}/allocator"
+ELECTION = f"{BASE}/allocator"
 
 #: What the first two nodes get.
 FIRST, SECOND = IPv4Network("172.11.0.0/22"), IPv4Network("172.11.4.0/22")
@@ -91,10 +100,10 @@ class DictEtcd:
 
 
 @define
-class Chair:
+class FakeElection:
     """The part of a seat that an allocator looks at."""
 
-    token: SeatToken | None = None
+    token: LeaderToken | None = None
 
 
 def single_tenant(*plugins: object) -> PluginManager:
@@ -103,36 +112,36 @@ def single_tenant(*plugins: object) -> PluginManager:
 
 
 @define
-class Office:
+class AllocatorHarness:
     """An etcd, a seat and an allocator; `nodes` are Kubernetes'."""
 
     etcd: DictEtcd
-    chair: Chair
+    election: FakeElection
     allocator: Allocator
     manager: PluginManager
     config: NetworkConfig = field(factory=sample_config)
     nodes: dict[str, KubeNode] = field(factory=dict)
 
-    def take_seat(self) -> None:
-        if SEAT in self.etcd.keys:
-            self.etcd.delete(SEAT)
-        self.chair.token = SeatToken(SEAT, self.etcd.put(SEAT, b"{}"))
+    def become_leader(self) -> None:
+        if ELECTION in self.etcd.keys:
+            self.etcd.delete(ELECTION)
+        self.election.token = LeaderToken(ELECTION, self.etcd.put(ELECTION, b"{}"))
 
-    def picture(self) -> World:
+    def snapshot(self) -> World:
         """The world as this etcd and these nodes have it now."""
-        intake = Intake()
+        ingest = Ingest()
         entries = {
             name.removeprefix(PREFIX): Entry(key.value, key.revision)
             for name, key in self.etcd.keys.items()
         }
-        intake.absorb(Snapshot(ETCD, entries, self.etcd.revision))
-        changes = intake.changes(self.config, self.manager.kinds, self.manager.resources)
+        ingest.absorb(Snapshot(ETCD, entries, self.etcd.revision))
+        changes = ingest.changes(self.config, self.manager.kinds, self.manager.resources)
         changes[CONFIG, ""] = Record(self.config)
         changes |= {(NODES, name): Record(node) for name, node in self.nodes.items()}
         return World().changed(changes, self.etcd.revision)
 
-    def turn(self, picture: World | None = None) -> bool:
-        self.allocator.offer(picture or self.picture(), self.manager)
+    def turn(self, snapshot: World | None = None) -> bool:
+        self.allocator.offer(snapshot or self.snapshot(), self.manager)
         return self.allocator.turn()
 
     def join(self, *numbers: int) -> None:
@@ -142,29 +151,35 @@ class Office:
         }
 
     def subnets(self) -> dict[str, IPv4Network | None]:
-        found = self.picture().of(SUBNETS).values()
+        found = self.snapshot().of(SUBNETS).values()
         return {record.value.host: record.value.subnet for record in found}
 
 
-def make_office(
+def make_harness(
     *plugins: object,
     etcd: DictEtcd | None = None,
     config: NetworkConfig | None = None,
     hold_down: float = 3600.0,
     grace: float = 0.0,
-) -> Office:
+) -> AllocatorHarness:
     """An office that has no seat yet, nor nodes."""
-    etcd, chair = etcd or DictEtcd(), Chair()
-    allocator = Allocator(etcd, BASE, chair, hold_down=hold_down, grace=grace)  # type: ignore[arg-type]  # stand-ins
-    return Office(etcd, chair, allocator, single_tenant(*plugins), config or sample_config())
+    etcd, election = etcd or DictEtcd(), FakeElection()
+    allocator = Allocator(etcd, BASE, election, hold_down=hold_down, grace=grace)  # type: ignore[arg-type]  # stand-ins
+    return AllocatorHarness(
+        etcd, election, allocator, single_tenant(*plugins), config or sample_config()
+    )
 
 
 class Answering:
     """A plugin that answers what asks for something, and mends what cannot be read."""
 
     @hook
-    def kinds(self) -> Iterable[Kind]:
-        return [Kind("audits", lambda _, data: int(data), str.encode, asks=lambda value: value < 0)]
+    def kinds(self) -> Iterable[RecordKind]:
+        return [
+            RecordKind(
+                "audits", lambda _, data: int(data), str.encode, asks=lambda value: value < 0
+            )
+        ]
 
     @hook
     def allocations(self, view: View) -> Iterable[Allocation]:
