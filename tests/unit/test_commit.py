@@ -105,7 +105,7 @@ class Planned(Attachments):
     """Requests that come to just these ADDs."""
 
     def __init__(self, adds: tuple[Add, ...]) -> None:
-        super().__init__(cni_wait=1.0)
+        super().__init__(add_timeout=1.0)
         self.adds = adds
 
     def plan_adds(self, network: Network, pods: Mapping[str, Pod]) -> tuple[Add, ...]:

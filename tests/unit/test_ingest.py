@@ -256,7 +256,7 @@ def test_after_a_restart_all_that_is_known_is_told_again(ingest: Ingest) -> None
 
 
 @pytest.mark.parametrize(
-    ("events", "seen", "visible"),
+    ("events", "seen", "connected"),
     [
         ([], False, False),
         ([SourceState(ETCD, True)], False, False),
@@ -271,7 +271,7 @@ def test_a_source_is_visible_while_its_picture_is_whole_and_fresh(
     ingest = Ingest()
     for event in events:
         ingest.absorb(event)
-    assert (ingest.seen(ETCD), ingest.connected(ETCD)) == (seen, connected)
+    assert (ingest.synced(ETCD), ingest.connected(ETCD)) == (seen, connected)
 
 
 def test_the_cluster_is_seen_without_what_is_watched_of_this_node_alone() -> None:

@@ -17,7 +17,7 @@ __all__ = ["app", "main"]
 
 @frozen
 class _Command:
-    """Where a command is: a module with `run` (one command), or with a group, its attribute `group`.
+    """Where a command is: a module with `run` (one command), or with a group in its `group`.
 
     logs: it is a program that logs; the others say what they have to say themselves.
     """

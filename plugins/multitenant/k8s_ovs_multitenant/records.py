@@ -72,7 +72,8 @@ def _net_namespace(path: str, data: bytes) -> NetNamespace:
         )
     if 0 < record.net_id < FIRST_TENANT_ID:
         raise InvalidRecord(
-            f"{path}: NetID: found {record.net_id}, expected 0 or {FIRST_TENANT_ID} to {MAX_TENANT_ID}"
+            f"{path}: NetID: found {record.net_id}, "
+            f"expected 0 or {FIRST_TENANT_ID} to {MAX_TENANT_ID}"
         )
     return record
 

@@ -93,7 +93,7 @@ def follow(events: queue.SimpleQueue[WatchEvent | None], allocator: Allocator) -
             if event is not None:
                 ingest.absorb(event)
         config, _ = ingest.config()
-        if config is None or not (ingest.seen(KUBE + "nodes") and ingest.seen(ETCD)):
+        if config is None or not (ingest.synced(KUBE + "nodes") and ingest.synced(ETCD)):
             continue
         manager = manager or load_plugins(config.plugin_name)
         changes = ingest.changes(config, manager.kinds, manager.resources)

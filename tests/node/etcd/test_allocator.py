@@ -81,7 +81,7 @@ class Daemon:
                     event = self.events.get_nowait()
                 except queue.Empty:
                     break
-            if ingest.seen(ETCD):
+            if ingest.synced(ETCD):
                 self.allocator.offer(snapshot(ingest, self.kube), MANAGER)
 
     def stop(self) -> None:
