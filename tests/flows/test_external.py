@@ -12,7 +12,7 @@ import pytest
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.plugin.view import SUBNETS
+from k8s_ovs.model.world import SUBNETS
 from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_subnet import SingleTenant

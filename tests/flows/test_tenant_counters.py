@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.model.tenant import NetNamespace
+from k8s_ovs.model.world import Slot
 from k8s_ovs.plugin import RecordKind
-from k8s_ovs.plugin.view import Record
 from k8s_ovs_multitenant import MultiTenant
-from k8s_ovs_multitenant.records import KINDS, NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni
+from k8s_ovs_multitenant.records import (
+    KINDS,
+    NAMESPACE_VNIS,
+    NETNAMESPACES,
+    NamespaceVni,
+    NetNamespace,
+)
 from k8s_ovs_testing.bridge import TracedBridge
 from k8s_ovs_testing.ovs import OvsProcess
 from k8s_ovs_testing.world import (
@@ -39,7 +44,9 @@ def bridge(ovs_dummy_module: OvsProcess) -> TracedBridge:
             name: KIND[NETNAMESPACES].record(NetNamespace(name, net_id), 1)
             for name, net_id in NET_IDS.items()
         },
-        NAMESPACE_VNIS: {name: Record(NamespaceVni(number), 1) for name, number in NUMBERS.items()},
+        NAMESPACE_VNIS: {
+            name: Slot(NamespaceVni(number), revision=1) for name, number in NUMBERS.items()
+        },
     }
     bridge = TracedBridge(ovs_dummy_module, MANAGER)
     bridge.show(sample_world(pods=[POD, sample_pod(2, "hw2")], records=records))

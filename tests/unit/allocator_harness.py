@@ -13,6 +13,7 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
+from k8s_ovs.model.world import CONFIG, NODES, SUBNETS, Slot, World
 from k8s_ovs.node.ingest import ETCD, Ingest
 from k8s_ovs.observe.etcd.client import (
     Absent,
@@ -26,7 +27,6 @@ from k8s_ovs.observe.etcd.client import (
 )
 from k8s_ovs.observe.watch_event import Entry, Snapshot
 from k8s_ovs.plugin import Allocation, Event, RecordKind, View, Write, hook
-from k8s_ovs.plugin.view import CONFIG, NODES, QUARANTINE, SUBNETS, Record, World
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host
 
@@ -136,8 +136,8 @@ class AllocatorHarness:
         }
         ingest.absorb(Snapshot(ETCD, entries, self.etcd.revision))
         changes = ingest.changes(self.config, self.manager.kinds, self.manager.resources)
-        changes[CONFIG, ""] = Record(self.config)
-        changes |= {(NODES, name): Record(node) for name, node in self.nodes.items()}
+        changes[CONFIG, ""] = Slot(self.config)
+        changes |= {(NODES, name): Slot(node) for name, node in self.nodes.items()}
         return World().changed(changes, self.etcd.revision)
 
     def turn(self, snapshot: World | None = None) -> bool:
@@ -184,5 +184,5 @@ class Answering:
     @hook
     def allocations(self, view: View) -> Iterable[Allocation]:
         if view.request("audits", "a") or view.get(QUARANTINE, "audits/a"):
-            write = Write("audits", "a", "7", view.written("audits", "a"))
+            write = Write("audits", "a", "7", view.revision("audits", "a"))
             yield Allocation((write,), "an answer", Event("Node", "a", "Answered", "with 7"))

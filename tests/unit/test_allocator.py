@@ -19,8 +19,8 @@ from tests.unit.allocator_harness import (
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
+from k8s_ovs.model.world import NODES, SUBNETS, Slot
 from k8s_ovs.plugin import Allocation, Problem, RecordKind, View, Write, hook
-from k8s_ovs.plugin.view import NODES, SUBNETS, Record
 from k8s_ovs_testing.world import sample_config, sample_host
 
 
@@ -66,7 +66,7 @@ def test_what_was_written_counts_before_the_picture_shows_it(harness: AllocatorH
     assert harness.turn(old)
     assert harness.etcd.transactions == 3
     harness.join(3)
-    with_three = old.changed({(NODES, "node3"): Record(harness.nodes["node3"])}, 0)
+    with_three = old.changed({(NODES, "node3"): Slot(harness.nodes["node3"])}, 0)
     assert harness.turn(with_three)
     assert harness.subnets()["node3"] == IPv4Network("172.11.8.0/22")
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from k8s_ovs.builtin import CORE
 from k8s_ovs.cli.host.flow_row import (
     FlowRow,
     as_json,
@@ -16,11 +17,11 @@ from k8s_ovs.cli.host.flow_row import (
     select,
 )
 from k8s_ovs.errors import SwitchError
-from k8s_ovs.hooks.manager import CORE, known_owners, load_plugins
+from k8s_ovs.hooks.load import known_owners, load_plugins
+from k8s_ovs.model.world import PODS, Slot
 from k8s_ovs.ovs.openflow.flow_dump import DumpedFlow, parse_dump
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import CORE_TABLES
-from k8s_ovs.plugin.view import PODS, Record
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_testing.world import sample_pod, sample_world
 
@@ -74,7 +75,7 @@ def test_an_installed_flow_gets_names_of_registers_and_its_owner() -> None:
 def test_a_desired_flow_says_who_wants_it_by_the_names_that_people_use() -> None:
     manager = load_plugins("k8s-ovs-subnet")
     pod = sample_pod(1)
-    world = sample_world().changed({(PODS, pod.port): Record(pod)}, 0)
+    world = sample_world().changed({(PODS, pod.port): Slot(pod)}, 0)
     reconciler = Reconciler(manager, world)
     reconciler.compute()
     rows = [

@@ -13,14 +13,14 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.link import veth
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.model.pod import Pod, Rates
+from k8s_ovs.model.world import PODS
 from k8s_ovs.node import rate_limits as limits
 from k8s_ovs.node.attach import Add, Attachments
 from k8s_ovs.node.cni.protocol import CniError, CniResult
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network, pod_link
-from k8s_ovs.plugin.link_settings import LinkSettings
-from k8s_ovs.plugin.view import PODS
+from k8s_ovs.plugin.values import LinkSettings
 from k8s_ovs.reconcile.desired_flows import DesiredFlows
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_subnet import SingleTenant

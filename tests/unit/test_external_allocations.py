@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.plugin.view import GIVEN, REQUESTS, SUBNETS
+from k8s_ovs.model.world import GIVEN, SUBNETS
 from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_extlb.records import EXTERNAL
 from k8s_ovs_subnet import SingleTenant

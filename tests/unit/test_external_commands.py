@@ -14,8 +14,8 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.node_status import NodeStatus
 from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.world import GIVEN, SUBNETS, Slot
 from k8s_ovs.plugin import View, Write
-from k8s_ovs.plugin.view import GIVEN, QUARANTINE, REQUESTS, SUBNETS, Record
 from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_extlb.listing import Host, as_cells, hosts, with_life
 from k8s_ovs_extlb.records import EXTERNAL, External
@@ -50,9 +50,10 @@ def view_of(
         records={
             GIVEN: {str(node.host_ip): Given("node1")},
             EXTERNAL: known or {},
-            REQUESTS: {f"{SUBNETS}/{each.host_ip}": Record(each, 7) for each in requests},
+            REQUESTS: {f"{SUBNETS}/{each.host_ip}": Slot(each, revision=7) for each in requests},
             QUARANTINE: {
-                f"{SUBNETS}/{key}": Record(text, 8) for key, text in (quarantine or {}).items()
+                f"{SUBNETS}/{key}": Slot(text, revision=8)
+                for key, text in (quarantine or {}).items()
             },
         },
     )

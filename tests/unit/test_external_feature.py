@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import k8s_ovs
-from k8s_ovs.hooks.manager import load_plugins
+from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs_extlb.records import EXTERNAL
 
 NAME = "k8s-ovs-extlb"

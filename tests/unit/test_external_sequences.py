@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.plugin.view import GIVEN, QUARANTINE, SUBNETS
+from k8s_ovs.model.world import GIVEN, SUBNETS
 from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_extlb.records import EXTERNAL
 from k8s_ovs_subnet import SingleTenant

@@ -16,10 +16,10 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.world import NODES, SUBNETS, Slot, World
 from k8s_ovs.node.ingest import ETCD, KUBE, Changes, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin import KubeResource
-from k8s_ovs.plugin.view import NODES, QUARANTINE, REQUESTS, SUBNETS, Record, World
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host
 
@@ -64,15 +64,15 @@ def ingest() -> Ingest:
     ingest = Ingest()
     found = changes(ingest, Snapshot(ETCD, {path(ONE): entry(ONE, 3), path(TWO): entry(TWO, 4)}, 4))
     assert found == {
-        (SUBNETS, "192.168.0.11"): Record(ONE, 3),
-        (SUBNETS, "192.168.0.12"): Record(TWO, 4),
+        (SUBNETS, "192.168.0.11"): Slot(ONE, revision=3),
+        (SUBNETS, "192.168.0.12"): Slot(TWO, revision=4),
     }
     return ingest
 
 
 def test_a_change_is_told_once(ingest: Ingest) -> None:
     assert changes(ingest) == {}
-    assert changes(ingest, put(THREE, 5)) == {(SUBNETS, "192.168.0.13"): Record(THREE, 5)}
+    assert changes(ingest, put(THREE, 5)) == {(SUBNETS, "192.168.0.13"): Slot(THREE, revision=5)}
     assert changes(ingest) == {}
     assert ingest.revision == 5
 
@@ -81,7 +81,7 @@ def test_what_is_gone_after_a_gap_is_told_as_gone(ingest: Ingest) -> None:
     snapshot = Snapshot(ETCD, {path(TWO): entry(TWO, 4), path(THREE): entry(THREE, 8)}, 9)
     assert changes(ingest, snapshot) == {
         (SUBNETS, "192.168.0.11"): None,
-        (SUBNETS, "192.168.0.13"): Record(THREE, 8),
+        (SUBNETS, "192.168.0.13"): Slot(THREE, revision=8),
     }
     assert ingest.revision == 9
 
@@ -91,7 +91,7 @@ def test_several_facts_fold_into_what_is_true_at_the_end(ingest: Ingest) -> None
     found = changes(
         ingest, delete(path(ONE), 5), put(moved, 6), put(THREE, 7), delete(path(THREE), 8)
     )
-    assert found == {(SUBNETS, KEY): Record(moved, 6)}
+    assert found == {(SUBNETS, KEY): Slot(moved, revision=6)}
 
 
 def test_other_networks_and_kinds_that_nobody_reads_are_passed_over(ingest: Ingest) -> None:
@@ -109,15 +109,15 @@ def test_a_malformed_record_is_set_aside_and_its_last_good_value_stays(ingest: I
     found = changes(ingest, write(path(ONE), b'{"Host":1}', 5), put(THREE, 6))
     reason = f"{path(ONE)}: Host: found 1, expected a string"
     assert found == {
-        (QUARANTINE, f"subnets/{KEY}"): Record(reason, 5),
-        (SUBNETS, "192.168.0.13"): Record(THREE, 6),
+        (QUARANTINE, f"subnets/{KEY}"): Slot(reason, revision=5),
+        (SUBNETS, "192.168.0.13"): Slot(THREE, revision=6),
     }
     assert changes(ingest) == {}
     # Who mends it must know which one is there now.
     again = changes(ingest, write(path(ONE), b'{"Host":1}', 7))
-    assert again == {(QUARANTINE, f"subnets/{KEY}"): Record(reason, 7)}
+    assert again == {(QUARANTINE, f"subnets/{KEY}"): Slot(reason, revision=7)}
     mended = changes(ingest, put(ONE, 8))
-    assert mended == {(QUARANTINE, f"subnets/{KEY}"): None, (SUBNETS, KEY): Record(ONE, 8)}
+    assert mended == {(QUARANTINE, f"subnets/{KEY}"): None, (SUBNETS, KEY): Slot(ONE, revision=8)}
 
 
 def test_a_malformed_record_that_is_deleted_is_gone_with_its_last_good_value(
@@ -133,7 +133,7 @@ def test_a_malformed_record_that_is_deleted_is_gone_with_its_last_good_value(
 @pytest.mark.parametrize("data", [b"[" * 100_000, b"\xff", b"null", b'{"Host":NaN}'])
 def test_no_bytes_stop_the_others(ingest: Ingest, data: bytes) -> None:
     found = changes(ingest, write("k8ssdn/subnets/192.168.0.99", data, 5), put(THREE, 6))
-    assert found[SUBNETS, "192.168.0.13"] == Record(THREE, 6)
+    assert found[SUBNETS, "192.168.0.13"] == Slot(THREE, revision=6)
     assert (QUARANTINE, "subnets/192.168.0.99") in found
 
 
@@ -144,14 +144,14 @@ def test_of_two_overlapping_subnets_the_one_that_came_second_is_set_aside(ingest
         "172.11.4.0/22 of 192.168.0.11"
     )
     assert changes(ingest, put(twin, 5)) == {
-        (QUARANTINE, "subnets/192.168.0.13"): Record(reason, 5)
+        (QUARANTINE, "subnets/192.168.0.13"): Slot(reason, revision=5)
     }
     # Writing the first one again does not make it the later one.
-    assert changes(ingest, put(ONE, 6)) == {(SUBNETS, KEY): Record(ONE, 6)}
+    assert changes(ingest, put(ONE, 6)) == {(SUBNETS, KEY): Slot(ONE, revision=6)}
     assert changes(ingest, delete(path(ONE), 7)) == {
         (SUBNETS, KEY): None,
         (QUARANTINE, "subnets/192.168.0.13"): None,
-        (SUBNETS, "192.168.0.13"): Record(twin, 5),
+        (SUBNETS, "192.168.0.13"): Slot(twin, revision=5),
     }
 
 
@@ -162,9 +162,9 @@ def test_a_subnet_is_not_given_away_while_its_last_good_record_counts(ingest: In
     assert found.keys() == {(QUARANTINE, f"subnets/{KEY}"), (QUARANTINE, "subnets/192.168.0.13")}
     mended = evolve(ONE, subnet=THREE.subnet)
     found = changes(ingest, put(mended, 7))
-    assert found[SUBNETS, KEY] == Record(mended, 7)
+    assert found[SUBNETS, KEY] == Slot(mended, revision=7)
     # Its old place is free by now, and whoever wrote it down gets it with the next change.
-    assert changes(ingest, put(heir, 8))[SUBNETS, "192.168.0.13"] == Record(heir, 8)
+    assert changes(ingest, put(heir, 8))[SUBNETS, "192.168.0.13"] == Slot(heir, revision=8)
 
 
 def test_a_subnet_is_not_given_away_while_its_host_asks_for_another_one(ingest: Ingest) -> None:
@@ -173,7 +173,7 @@ def test_a_subnet_is_not_given_away_while_its_host_asks_for_another_one(ingest: 
     assert found.keys() == {(REQUESTS, f"subnets/{KEY}"), (QUARANTINE, "subnets/192.168.0.13")}
     answer = evolve(ONE, subnet=THREE.subnet)
     found = changes(ingest, put(answer, 7))
-    assert found[SUBNETS, KEY] == Record(answer, 7)
+    assert found[SUBNETS, KEY] == Slot(answer, revision=7)
     assert found[REQUESTS, f"subnets/{KEY}"] is None
 
 
@@ -221,10 +221,8 @@ def test_kubernetes_nodes_are_read_by_the_resource_that_names_them() -> None:
         ingest, Snapshot(KUBE_NODES, {"n1": Entry(node("192.168.0.11")), "n2": Entry(node("x"))})
     )
     assert found == {
-        (NODES, "n1"): Record(KubeNode("n1", sample_host(1).host_ip)),
-        (QUARANTINE, "nodes/n2"): Record(
-            'node n2: InternalIP: found "x", expected an IPv4 address'
-        ),
+        (NODES, "n1"): Slot(KubeNode("n1", sample_host(1).host_ip)),
+        (QUARANTINE, "nodes/n2"): Slot('node n2: InternalIP: found "x", expected an IPv4 address'),
     }
     assert changes(ingest, RecordChange(KUBE_NODES, "n1", None)) == {(NODES, "n1"): None}
 
@@ -251,7 +249,7 @@ def test_after_a_restart_all_that_is_known_is_told_again(ingest: Ingest) -> None
     changes(ingest, write(path(TWO), b"{", 5))
     ingest.restart()
     found = changes(ingest)
-    assert found[SUBNETS, KEY] == Record(ONE, 3)
+    assert found[SUBNETS, KEY] == Slot(ONE, revision=3)
     assert found.keys() == {(SUBNETS, KEY), (QUARANTINE, "subnets/192.168.0.12")}
 
 
@@ -304,6 +302,6 @@ def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
     ingest.absorb(write("k8ssdn/audits/a/b", b"{}", 1))
     ingest.absorb(write("k8ssdn/audits/c", b"{", 2))
     assert ingest.changes(CONFIG, kinds, {}) == {
-        ("audits", "a/b"): Record({}, 1),
-        (QUARANTINE, "audits/c"): Record("k8ssdn/audits/c: not an audit", 2),
+        ("audits", "a/b"): Slot({}, revision=1),
+        (QUARANTINE, "audits/c"): Slot("k8ssdn/audits/c: not an audit", revision=2),
     }

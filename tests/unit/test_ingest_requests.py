@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.model.world import Slot, World
 from k8s_ovs.node.ingest import ETCD, Changes, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, WatchEvent
 from k8s_ovs.plugin import RecordKind, hook
-from k8s_ovs.plugin.view import QUARANTINE, REQUESTS, Record, View, World
+from k8s_ovs.plugin.view import View
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config
 
@@ -49,9 +50,9 @@ def test_a_record_that_asks_counts_for_nothing_else_until_it_is_answered() -> No
         ingest.absorb(written(data, revision))
         return ingest.changes(CONFIG, kinds, {})
 
-    assert told(b"1", 1) == {("audits", "a"): Record(1, 1)}
-    assert told(b"-1", 2) == {(REQUESTS, "audits/a"): Record(-1, 2)}
-    assert told(b"2", 3) == {("audits", "a"): Record(2, 3), (REQUESTS, "audits/a"): None}
+    assert told(b"1", 1) == {("audits", "a"): Slot(1, revision=1)}
+    assert told(b"-1", 2) == {(REQUESTS, "audits/a"): Slot(-1, revision=2)}
+    assert told(b"2", 3) == {("audits", "a"): Slot(2, revision=3), (REQUESTS, "audits/a"): None}
     told(b"-1", 4)
     spoilt = told(b"?", 5)
     assert spoilt[REQUESTS, "audits/a"] is None
@@ -71,21 +72,21 @@ def test_while_it_is_not_answered_all_that_is_written_counts_by_its_newest_revis
 
     view = see(written(b"-1", 1))
     assert (view.get("audits", "a"), view.request("audits", "a")) == (None, -1)
-    assert view.written("audits", "a") == 1
+    assert view.revision("audits", "a") == 1
     see(written(b"1", 2))
     view = see(written(b"-2", 3))
     assert (view.get("audits", "a"), view.request("audits", "a")) == (1, -2)
-    assert view.written("audits", "a") == 3
+    assert view.revision("audits", "a") == 3
     view = see(written(b"?", 4))
     assert (view.get("audits", "a"), view.request("audits", "a")) == (1, None)
-    assert view.written("audits", "a") == 4
+    assert view.revision("audits", "a") == 4
     # A gap in what is seen: the answer and the next request are seen as one.
     gap = Snapshot(ETCD, {"k8ssdn/audits/a": Entry(b"-3", 8)}, 9)
     view = see(gap)
     assert (view.get("audits", "a"), view.request("audits", "a")) == (1, -3)
     view = see(Snapshot(ETCD, {}, 10))
     assert (view.get("audits", "a"), view.request("audits", "a")) == (None, None)
-    assert view.written("audits", "a") == 0
+    assert view.revision("audits", "a") == 0
 
 
 @pytest.mark.parametrize(("last", "kind"), [(b"-1", REQUESTS), (b"?", QUARANTINE)])
@@ -96,13 +97,13 @@ def test_what_was_good_between_two_looks_is_the_last_good_one(last: bytes, kind:
     for data, revision in ((b"-5", 2), (b"2", 3), (last, 4)):
         ingest.absorb(written(data, revision))
     world = World().changed(ingest.changes(CONFIG, kinds, {}), 4)
-    assert world.of("audits") == {"a": Record(2, 3)}
+    assert world.of("audits") == {"a": Slot(2, revision=3)}
     assert world.of(kind)["audits/a"].revision == 4
     for change in (written(b"3", 5), written(None, 6)):
         ingest.absorb(change)
     ingest.absorb(written(last, 7))
     world = world.changed(ingest.changes(CONFIG, kinds, {}), 7)
-    assert world.of("audits") == {"a": Record(2, 3)}, "as after a gap: it was not seen to go"
+    assert world.of("audits") == {"a": Slot(2, revision=3)}, "as after a gap: it was not seen to go"
 
 
 def test_after_a_restart_what_asks_is_told_again() -> None:
@@ -112,14 +113,14 @@ def test_after_a_restart_what_asks_is_told_again() -> None:
     ingest.absorb(written(b"-1", 2))
     ingest.changes(CONFIG, kinds, {})
     ingest.restart()
-    assert ingest.changes(CONFIG, kinds, {}) == {(REQUESTS, "audits/a"): Record(-1, 2)}
+    assert ingest.changes(CONFIG, kinds, {}) == {(REQUESTS, "audits/a"): Slot(-1, revision=2)}
 
 
 def test_a_kind_that_raises_on_a_value_sets_the_record_aside() -> None:
     ingest = Ingest()
     ingest.absorb(written(b"0", 4))
     assert ingest.changes(CONFIG, asking(), {}) == {
-        (QUARANTINE, "audits/a"): Record(
+        (QUARANTINE, "audits/a"): Slot(
             "plugin acme cannot judge 0: ZeroDivisionError('division by zero')", 4
         )
     }

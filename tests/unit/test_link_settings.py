@@ -6,8 +6,9 @@ from ipaddress import IPv4Network
 
 import pytest
 
+from k8s_ovs.hooks.merge import merged
 from k8s_ovs.model.pod import Rates
-from k8s_ovs.plugin.link_settings import LinkSettings, merged
+from k8s_ovs.plugin.values import LinkSettings
 
 ONE, TWO = IPv4Network("10.1.0.0/16"), IPv4Network("10.2.0.0/16")
 

@@ -9,7 +9,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types
 
 from k8s_ovs.cli import options
-from k8s_ovs.hooks.manager import load_plugins
+from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.link import sysctl
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig

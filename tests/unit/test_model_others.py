@@ -14,7 +14,7 @@ from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.codec import decode, encode
 from k8s_ovs.model.node import KubeNode, kube_node
 from k8s_ovs.model.pod import Rates, mac_of, pod_from_ids, pod_ids, rate_ids
-from k8s_ovs.model.tenant import NetNamespace
+from k8s_ovs_multitenant.records import NetNamespace
 from k8s_ovs_testing.world import sample_pod
 
 TENANT = b'{"NetName":"helloworld1","NetID":300924,"Action":"","Namespace":""}'

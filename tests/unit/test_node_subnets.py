@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k8s_ovs.builtin.node_subnets import NODE_SUBNETS, Given
-from k8s_ovs.hooks.manager import Failure, PluginManager
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, subnet_problems
+from k8s_ovs.model.world import GIVEN, NODES, SUBNETS, Slot, World
 from k8s_ovs.plugin import Allocation, Problem, Write
-from k8s_ovs.plugin.view import GIVEN, NODES, QUARANTINE, SUBNETS, Record, World
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host, sample_world
 
@@ -60,11 +61,11 @@ def carried_out(of: World, allocations: Iterable[Allocation | Problem]) -> World
         if isinstance(each, Problem):
             continue
         revision = of.revision + 1
-        changes: dict[tuple[str, str], Record | None] = {}
+        changes: dict[tuple[str, str], Slot | None] = {}
         for write in each.writes:
             record = of.of(write.kind).get(write.key)
             assert write.revision == (record.revision if record else 0)
-            new = None if write.value is None else Record(write.value, revision)
+            new = None if write.value is None else Slot(write.value, revision)
             changes[write.kind, write.key] = new
         assert len(changes) == len(each.writes)
         of = of.changed(changes, revision)
@@ -241,7 +242,7 @@ def test_of_two_nodes_with_one_address_the_second_has_a_problem() -> None:
     after = settled(before)
     assert wanted(after) == [problem]
     # A newcomer whose name comes first is the second one all the same.
-    newcomer = after.changed({(NODES, "node0"): Record(node(0, address=1))}, after.revision)
+    newcomer = after.changed({(NODES, "node0"): Slot(node(0, address=1))}, after.revision)
     assert Problem("node node0", "has the address 192.168.0.11 of node node1") in wanted(newcomer)
     assert settled(newcomer).of(GIVEN) == after.of(GIVEN)
 
@@ -311,7 +312,7 @@ def test_whatever_nodes_do_no_two_have_one_subnet_and_each_keeps_its_own(
     for step in steps:
         before = homes(of)
         changes = {
-            (NODES, f"node{number}"): Record(node(number, address)) if address else None
+            (NODES, f"node{number}"): Slot(node(number, address)) if address else None
             for number, address in step.items()
         }
         of = settled(of.changed(changes, of.revision))

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import k8s_ovs.plugin
-from k8s_ovs.hooks.manager import HOOK_NAMES
 from k8s_ovs.plugin import Hooks, View
 from k8s_ovs.plugin.command.cluster import Cluster
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from k8s_ovs.builtin import CORE
 from k8s_ovs.builtin.node_subnets import NODE_SUBNETS
 from k8s_ovs.errors import InvalidRecord, PluginError
-from k8s_ovs.hooks.manager import CORE, Failure, PluginManager
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.result import Failure
 from k8s_ovs.pipeline.tables import POD_IN, VERDICT
 from k8s_ovs.pipeline.wire import MAX_OWNER
 from k8s_ovs.plugin import (

@@ -15,7 +15,7 @@ from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.model.pod import Pod, Rates
 from k8s_ovs.node import rate_limits as module
 from k8s_ovs.node.rate_limits import RateLimits
-from k8s_ovs.plugin.link_settings import LinkSettings
+from k8s_ovs.plugin.values import LinkSettings
 from k8s_ovs_testing.world import sample_pod
 
 SLOW, FAST = Rates(1_000_000, 1_000_000), Rates(2_000_000, None)

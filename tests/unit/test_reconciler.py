@@ -10,18 +10,19 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k8s_ovs.hooks.manager import CORE, PluginManager
+from k8s_ovs.builtin import CORE
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot, Tag, World
 from k8s_ovs.pipeline.field import register
 from k8s_ovs.pipeline.tables import EXTERNAL, REMOTE, ROUTE, VERDICT
 from k8s_ovs.plugin import Flow, Goto, Pod, Table, View, any_packet, hook, ip
-from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, SUBNETS, Record, Tag, World
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, FlowOwner, Subject
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host, sample_pod, sample_world
 
-Changes = dict[tuple[str, str], Record | None]
+Changes = dict[tuple[str, str], Slot | None]
 Held = dict[FlowOwner, set[int]]
 
 TENANTS = "tenants"
@@ -106,7 +107,7 @@ def held(reconciler: Reconciler) -> Held:
 
 def pod_change(number: int, namespace: str | None) -> Changes:
     pod = sample_pod(number, namespace) if namespace else None
-    return {(PODS, sample_pod(number).port): Record(pod) if pod else None}
+    return {(PODS, sample_pod(number).port): Slot(pod) if pod else None}
 
 
 def host_change(number: int, subnet: str | None) -> Changes:
@@ -117,17 +118,17 @@ def host_change(number: int, subnet: str | None) -> Changes:
         "own": host.subnet,
         "moved": IPv4Network(f"172.11.{4 * (number + 10)}.0/22"),
     }
-    record = Record(evolve(host, subnet=subnets[subnet])) if subnet else None
+    record = Slot(evolve(host, subnet=subnets[subnet])) if subnet else None
     return {(SUBNETS, str(host.host_ip)): record}
 
 
 def record_change(kind: str, key: str, value: object) -> Changes:
-    return {(kind, key): Record(value, tag=Tag(value)) if value is not None else None}
+    return {(kind, key): Slot(value, tag=Tag(value)) if value is not None else None}
 
 
 def config_change(services: str, port: int) -> Changes:
     config = sample_config(service_network=IPv4Network(services), vxlan_port=port)
-    return {(CONFIG, ""): Record(config)}
+    return {(CONFIG, ""): Slot(config)}
 
 
 change = st.one_of(
@@ -177,7 +178,7 @@ def test_nothing_new_computes_nothing() -> None:
     noting = Noting()
     reconciler = started(noting)
     reconciler.update({})
-    reconciler.update({("unread", "key"): Record("value")}, revision=9)
+    reconciler.update({("unread", "key"): Slot("value")}, revision=9)
     assert reconciler.compute() == []
     assert noting.calls == []
     assert reconciler.world.revision == 9
@@ -263,7 +264,7 @@ def test_a_plugin_that_raises_keeps_its_last_good_flows_is_named_and_recovers() 
     assert held(reconciler)[own] == good[own]
 
     # It is told once, and the others follow what changes.
-    reconciler.update({(PODS, "veth1"): Record(evolve(sample_pod(1), ofport=150))})
+    reconciler.update({(PODS, "veth1"): Slot(evolve(sample_pod(1), ofport=150))})
     assert reconciler.compute() == []
     core = FlowOwner(CORE, Subject(POD, "veth1"))
     assert held(reconciler)[core] != good[core]
@@ -353,7 +354,7 @@ def test_a_flow_that_was_in_conflict_stands_once_the_other_subject_is_gone() -> 
     twin = evolve(sample_host(3), subnet=sample_host(2).subnet)
     reconciler = Reconciler(manager, sample_world(hosts=[sample_host(2)]))
     reconciler.compute()
-    reconciler.update({(SUBNETS, "192.168.0.13"): Record(twin)})
+    reconciler.update({(SUBNETS, "192.168.0.13"): Slot(twin)})
     (text,) = reconciler.compute()
     assert "plugin core: node 192.168.0.13: a flow has the same table" in text
     reconciler.update({(SUBNETS, "192.168.0.12"): None})
@@ -372,7 +373,7 @@ def test_what_the_switch_refuses_is_a_failure_until_its_subject_is_computed_agai
     assert reconciler.note_refused() == ["plugin core: pod veth1: OFPBAC_BAD_OUT_PORT"]
     assert reconciler.note_refused() == []
     assert len(reconciler.failures) == 1
-    reconciler.update({(PODS, "veth1"): Record(sample_pod(1))})
+    reconciler.update({(PODS, "veth1"): Slot(sample_pod(1))})
     assert reconciler.compute() == []
     assert reconciler.failures == []
     assert refused in held(reconciler)[pod]

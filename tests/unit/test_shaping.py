@@ -10,10 +10,12 @@ import pytest
 from attrs import evolve
 
 import k8s_ovs
-from k8s_ovs.hooks.manager import Failure, PluginManager, load_plugins
+from k8s_ovs.hooks.load import load_plugins
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.result import Failure
+from k8s_ovs.model.world import CONNECTED, LOCAL_NODE
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.plugin import PodRequest, Rates, Refuse, View, Wait
-from k8s_ovs.plugin.view import CONNECTED, LOCAL_NODE, QUARANTINE
 from k8s_ovs_shaping import Shaping
 from k8s_ovs_shaping.bandwidth import BANDWIDTHS, Bandwidth
 from k8s_ovs_subnet import SingleTenant

@@ -10,7 +10,6 @@ import pytest
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID
 from k8s_ovs.plugin import Event
-from k8s_ovs.plugin.view import QUARANTINE
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_multitenant.records import (
     CURSOR,

@@ -10,10 +10,8 @@ from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.model.tenant import NetNamespace
 from k8s_ovs.plugin import Pod, View
 from k8s_ovs.plugin.command.cluster import Counter
-from k8s_ovs.plugin.view import QUARANTINE, REQUESTS
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_multitenant.listing import (
     Tenant,
@@ -25,7 +23,13 @@ from k8s_ovs_multitenant.listing import (
     tenants,
     traffic,
 )
-from k8s_ovs_multitenant.records import KINDS, NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni
+from k8s_ovs_multitenant.records import (
+    KINDS,
+    NAMESPACE_VNIS,
+    NETNAMESPACES,
+    NamespaceVni,
+    NetNamespace,
+)
 from k8s_ovs_testing.world import sample_pod, sample_world
 
 MANAGER = PluginManager({"k8s-ovs-multitenant": MultiTenant()})

@@ -9,8 +9,9 @@ import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Read, Slot, Tag, World
 from k8s_ovs.plugin import RecordKind, hook
-from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, SUBNETS, Read, Record, Tag, View, World
+from k8s_ovs.plugin.view import View
 from k8s_ovs_testing.world import (
     sample_config,
     sample_host,
@@ -29,8 +30,8 @@ def view_of(world: World) -> View:
 
 def test_records_are_found_by_their_tag_and_only_those_are_read() -> None:
     red, blue = Tag("red"), Tag("blue")
-    world = World().changed({("dye", "a"): Record(1, tag=red), ("dye", "b"): Record(2, tag=red)}, 1)
-    world = world.changed({("dye", "b"): Record(3, tag=blue), ("dye", "c"): None}, 2)
+    world = World().changed({("dye", "a"): Slot(1, tag=red), ("dye", "b"): Slot(2, tag=red)}, 1)
+    world = world.changed({("dye", "b"): Slot(3, tag=blue), ("dye", "c"): None}, 2)
     view = view_of(world)
     assert view.having("dye", "red") == {"a": 1}
     assert view.having("dye", "blue") == {"b": 3}
@@ -98,15 +99,15 @@ def test_what_is_not_known_yet_is_noted_and_says_so() -> None:
 
 
 def test_a_changed_world_leaves_the_old_one_as_it_was() -> None:
-    old = World({"audits": {"a": Record("x", 1), "b": Record("y", 2)}}, revision=2)
-    new = old.changed({("audits", "a"): Record("z", 3), ("audits", "b"): None}, revision=3)
-    assert new.of("audits") == {"a": Record("z", 3)}
-    assert old.of("audits") == {"a": Record("x", 1), "b": Record("y", 2)}
+    old = World({"audits": {"a": Slot("x", revision=1), "b": Slot("y", revision=2)}}, revision=2)
+    new = old.changed({("audits", "a"): Slot("z", revision=3), ("audits", "b"): None}, revision=3)
+    assert new.of("audits") == {"a": Slot("z", revision=3)}
+    assert old.of("audits") == {"a": Slot("x", revision=1), "b": Slot("y", revision=2)}
     assert (old.revision, new.revision) == (2, 3)
 
 
 def test_taking_out_what_is_not_there_and_going_back_in_time_change_nothing() -> None:
-    world = World({"audits": {"a": Record("x", 1)}}, revision=9)
+    world = World({"audits": {"a": Slot("x", revision=1)}}, revision=9)
     after = world.changed({("audits", "b"): None, ("others", "c"): None}, revision=4)
     assert after.of("audits") == world.of("audits")
     assert after.of("others") == {}

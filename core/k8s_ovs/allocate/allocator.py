@@ -14,10 +14,12 @@ import structlog
 
 from k8s_ovs.allocate.election import LeaderElection, LeaderToken
 from k8s_ovs.errors import K8sOvsError, PluginError, Unavailable
-from k8s_ovs.hooks.manager import Failure, PluginManager
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.result import Failure
+from k8s_ovs.model.world import CONFIG, Slot, World
 from k8s_ovs.observe.etcd.client import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
-from k8s_ovs.plugin.hooks import Allocation, Event, Problem, RecordKind, Write
-from k8s_ovs.plugin.view import CONFIG, QUARANTINE, REQUESTS, Record, World
+from k8s_ovs.plugin.records import RecordKind
+from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
 
 __all__ = ["GRACE", "HOLD_DOWN", "Allocator"]
 
@@ -66,7 +68,7 @@ class Allocator:
         self._wake = threading.Event()
         self._stopped = False
         self._seen = World()
-        self._ours: dict[_Key, tuple[Record | None, int]] = {}
+        self._ours: dict[_Key, tuple[Slot | None, int]] = {}
         self._held: dict[_Key, float] = {}
         self._problems: tuple[str, ...] = ()
         self._thread = threading.Thread(target=self._run, name="allocator", daemon=True)
@@ -178,43 +180,39 @@ class Allocator:
         return result.succeeded
 
     def _remember(self, kind: RecordKind, write: Write, revision: int) -> None:
-        record = None if write.value is None else kind.record(write.value, revision)
-        self._ours[write.kind, write.key] = (record, revision)
+        slot = None if write.value is None else kind.slot(write.value, revision)
+        self._ours[write.kind, write.key] = (slot, revision)
 
     def _with_ours(self, world: World) -> World:
         """`world` with what we wrote and it may not show yet, all parts of it or some."""
         self._ours = {
-            key: (record, revision)
-            for key, (record, revision) in self._ours.items()
+            key: (slot, revision)
+            for key, (slot, revision) in self._ours.items()
             if revision >= world.revision
         }
-        changes: dict[_Key, Record | None] = {}
-        for (kind, key), (record, _) in self._ours.items():
-            changes[kind, key] = record
-            # What stood there before, asking for something or unreadable, has been dealt with.
-            changes[REQUESTS, f"{kind}/{key}"] = changes[QUARANTINE, f"{kind}/{key}"] = None
-        return world.changed(changes, 0)
+        return world.changed({key: slot for key, (slot, _) in self._ours.items()})
 
     def _note_deletions(self, world: World) -> None:
         """Hold down what somebody else has deleted since the last picture."""
         stood = {(kind, key) for kind, records in self._seen.kinds.items() for key in records}
-        for which, (record, revision) in self._ours.items():
-            if record is None:
+        for which, (slot, revision) in self._ours.items():
+            if slot is None:
                 stood.discard(which)
             elif revision < world.revision:
                 stood.add(which)
         until = time.monotonic() + self._hold_down
         self._held |= dict.fromkeys(stood, until)
         # What stands, or was put back, is not deleted.
-        self._held = {which: end for which, end in self._held.items() if not _is_in(world, *which)}
+        self._held = {
+            (kind, key): end for (kind, key), end in self._held.items() if key not in world.of(kind)
+        }
         self._seen = world
 
     def _is_held(self, wanted: Allocation) -> bool:
         now = time.monotonic()
         self._held = {key: until for key, until in self._held.items() if until > now}
-        requests = self._seen.of(REQUESTS)
         # Who asks wants to have it, whatever was deleted before.
-        if any(f"{each.kind}/{each.key}" in requests for each in wanted.writes):
+        if any(self._seen.slot(each.kind, each.key).asked for each in wanted.writes):
             return False
         return any(
             (each.kind, each.key) in self._held and each.value is not None for each in wanted.writes
@@ -229,12 +227,6 @@ class Allocator:
             if text not in self._problems:
                 _log.error("cannot allocate", reason=text)
         self._problems = problems
-
-
-def _is_in(world: World, kind: str, key: str) -> bool:
-    """Whether anything is under the key: also what asks for something, or cannot be read."""
-    unsettled = (world.of(each) for each in (REQUESTS, QUARANTINE))
-    return key in world.of(kind) or any(f"{kind}/{key}" in each for each in unsettled)
 
 
 def _operation(key: str, write: Write, manager: PluginManager) -> Operation:

@@ -1,4 +1,4 @@
-"""The core's own hooks: the road that every packet takes, whatever the mode.
+"""Forwarding: the way that every packet takes, whatever the mode.
 
 A function a table, in packet order. What a tenant is and who may reach whom is the mode's: its
 flows stand in VERDICT.
@@ -15,6 +15,7 @@ from k8s_ovs.model.node import LocalNode, kube_node
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import GLOBAL_TENANT
+from k8s_ovs.model.world import NODES
 from k8s_ovs.pipeline.field import FIELDS, register
 from k8s_ovs.pipeline.flow import (
     Action,
@@ -32,7 +33,6 @@ from k8s_ovs.pipeline.flow import (
     ipv6,
     udp,
 )
-from k8s_ovs.pipeline.table import Table
 from k8s_ovs.pipeline.tables import (
     ARP,
     CLASSIFY,
@@ -51,8 +51,9 @@ from k8s_ovs.pipeline.tables import (
     TUNNEL_IN,
     VIRTUAL_MAC,
 )
-from k8s_ovs.plugin.hooks import KubeResource, hook
-from k8s_ovs.plugin.view import NODES, View
+from k8s_ovs.plugin.hooks import hook
+from k8s_ovs.plugin.records import KubeResource
+from k8s_ovs.plugin.view import View
 
 __all__ = ["Forwarding"]
 
@@ -72,9 +73,7 @@ def mac(text: str) -> int:
 
 
 class Forwarding:
-    """Hooks of the core. added_tables: those of plugins, which end in a hop on, not in a drop."""
-
-    added_tables: tuple[Table, ...] = ()
+    """Hooks of the core."""
 
     @hook
     def resources(self) -> Iterable[KubeResource]:
@@ -85,7 +84,8 @@ class Forwarding:
         local_node = view.local_node
         network = view.config.network
         yield from (Flow(table, 0, any_packet()) for table in CORE_TABLES)
-        for table in self.added_tables:
+        # A plugin's table ends in a hop on, not in a drop.
+        for table in view.pipeline.added:
             yield Flow(table, 0, any_packet(), [Goto(target) for target in table.onward])
         yield from _classify(local_node)
         yield from _node_in(local_node, network)

@@ -17,14 +17,14 @@ from attrs import evolve, field, frozen
 
 from k8s_ovs.model.codec import decode, encode, named
 from k8s_ovs.model.node import KubeNode
-from k8s_ovs.model.subnet import HostSubnet, free_subnets
-from k8s_ovs.plugin.hooks import Allocation, Problem, RecordKind, Write, hook
-from k8s_ovs.plugin.view import GIVEN, SUBNETS, View
+from k8s_ovs.model.subnet import HostSubnet, free_subnets, subnet_problems
+from k8s_ovs.model.world import GIVEN, SUBNETS
+from k8s_ovs.plugin.hooks import hook
+from k8s_ovs.plugin.records import RecordKind
+from k8s_ovs.plugin.values import Allocation, Problem, Write
+from k8s_ovs.plugin.view import View
 
-__all__ = ["NODE_SUBNETS", "Given", "NodeSubnets"]
-
-#: The name under which these hooks run.
-NODE_SUBNETS = "node-subnets"
+__all__ = ["Given", "NodeSubnets"]
 
 
 @frozen
@@ -47,6 +47,7 @@ class NodeSubnets:
                 encode,
                 asks=lambda record: record.assign,
                 holds=lambda record: record.subnet,
+                check=subnet_problems,
             ),
             RecordKind(GIVEN, partial(decode, Given), encode),
         ]
@@ -192,7 +193,7 @@ def _moved(view: View, group: list[_Move]) -> Allocation | Problem:
     writes = []
     for move in group:
         new = move.record.moved(IPv4Address(move.new))
-        writes.append(Write(SUBNETS, move.new, new, view.written(SUBNETS, move.new)))
+        writes.append(Write(SUBNETS, move.new, new, view.revision(SUBNETS, move.new)))
         writes.append(_mark(view, move.new, move.name))
     for key in keys:
         if key not in {move.new for move in group}:
@@ -234,7 +235,7 @@ def _joined(
         reason=_is_nodes(address, name) if refused else None,
     )
     writes = (
-        Write(SUBNETS, address, whole, view.written(SUBNETS, address)),
+        Write(SUBNETS, address, whole, view.revision(SUBNETS, address)),
         _mark(view, address, name),
     )
     return Allocation(writes, f"node {name} joined")
@@ -247,7 +248,7 @@ def _answered(view: View, key: str, name: str) -> Iterator[Allocation]:
         return
     reason = _is_nodes(key, name)
     answer = evolve(record, assign=False, reason=reason)
-    write = Write(SUBNETS, key, answer, view.written(SUBNETS, key))
+    write = Write(SUBNETS, key, answer, view.revision(SUBNETS, key))
     yield Allocation((write,), f"subnet for {key} refused: {reason}")
 
 
@@ -260,4 +261,4 @@ def _mark(view: View, address: str, name: str) -> Write:
 
 
 def _delete(view: View, kind: str, key: str) -> Write:
-    return Write(kind, key, None, view.written(kind, key))
+    return Write(kind, key, None, view.revision(kind, key))

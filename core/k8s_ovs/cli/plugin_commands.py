@@ -13,7 +13,9 @@ from attrs import frozen
 
 from k8s_ovs.cli.cluster.with_cluster import give_clusters
 from k8s_ovs.errors import PluginError
-from k8s_ovs.hooks.manager import PLUGINS_GROUP, Failure, PluginManager
+from k8s_ovs.hooks.load import PLUGINS_GROUP
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.result import Failure
 
 __all__ = ["PluginCommands", "plugin_commands"]
 

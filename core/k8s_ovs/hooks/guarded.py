@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from attrs import evolve
 
 from k8s_ovs.errors import InvalidRecord, PluginError
-from k8s_ovs.plugin.hooks import KubeResource, RecordKind
+from k8s_ovs.plugin.records import KubeResource, RecordKind
 
 __all__ = ["guarded_kind", "guarded_resource"]
 

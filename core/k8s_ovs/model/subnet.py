@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 from k8s_ovs.model.codec import named
 from k8s_ovs.model.network import NetworkConfig
 
-__all__ = ["HostSubnet", "free_subnets", "request_problem", "subnet_problems"]
+__all__ = ["HostSubnet", "address_order", "free_subnets", "request_problem", "subnet_problems"]
 
 #: A gateway and one pod at least (RFC 4632 leaves the two ends unused).
 _LONGEST_PREFIX = 30
@@ -130,3 +130,11 @@ def _overlap(record: HostSubnet, others: Iterable[HostSubnet]) -> str | None:
 
 def _overlaps(found: IPv4Network, other: IPv4Network, owner: str) -> str:
     return f"Subnet: found {found}, expected one that does not overlap {other} of {owner}"
+
+
+def address_order(key: str) -> tuple[int, str]:
+    """What keys that are IPv4 addresses are sorted by, with those that are none before them."""
+    try:
+        return int(IPv4Address(key)), key
+    except ValueError:
+        return 0, key

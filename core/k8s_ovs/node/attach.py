@@ -12,15 +12,14 @@ from ipaddress import IPv4Address
 from attrs import define, evolve, field, frozen
 
 from k8s_ovs.errors import K8sOvsError, PluginError
-from k8s_ovs.hooks.manager import Failure
+from k8s_ovs.hooks.result import Failure
 from k8s_ovs.link.shaping.pod_rates import rate_problems
 from k8s_ovs.link.veth import PodLink, check, host_name_of
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code, valid_attachments
 from k8s_ovs.node.cni.server import Reply
 from k8s_ovs.node.network import Network, link_settings, pod_link, pod_request
-from k8s_ovs.plugin.hooks import Refuse
-from k8s_ovs.plugin.link_settings import LinkSettings
+from k8s_ovs.plugin.values import LinkSettings, Refuse
 
 __all__ = ["Add", "Attachments", "Plan", "Remove"]
 

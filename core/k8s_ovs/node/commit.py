@@ -14,13 +14,13 @@ import structlog
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import veth
 from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.world import PODS, Slot
 from k8s_ovs.node.attach import Add, Attachments, Remove
 from k8s_ovs.node.cni.protocol import CniError, Code
 from k8s_ovs.node.commit_log import CommitLog
 from k8s_ovs.node.network import Network, pod_result
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch
-from k8s_ovs.plugin.view import PODS, Record
 
 __all__ = ["Committer"]
 
@@ -152,12 +152,12 @@ class Committer:
     def _set_pods(self, network: Network, pods: Mapping[str, Pod]) -> None:
         """Have the world know just these pods."""
         known = network.reconciler.world.of(PODS)
-        changes: dict[tuple[str, str], Record | None] = {
+        changes: dict[tuple[str, str], Slot | None] = {
             (PODS, port): None for port in known if port not in pods
         }
         for port, pod in pods.items():
-            if port not in known or known[port].value != pod:
-                changes[PODS, port] = Record(pod)
+            if port not in known or known[port].settled != pod:
+                changes[PODS, port] = Slot(pod)
         network.reconciler.update(changes)
 
     def _flows_can_wait(self) -> bool:

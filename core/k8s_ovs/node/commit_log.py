@@ -7,7 +7,7 @@ import time
 import structlog
 from attrs import field, mutable
 
-from k8s_ovs.plugin.view import PODS
+from k8s_ovs.model.world import PODS
 from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = ["CommitLog"]

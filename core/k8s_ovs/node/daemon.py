@@ -41,7 +41,7 @@ from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
 from k8s_ovs.observe.watch_event import RecordChange, WatchEvent
-from k8s_ovs.plugin.hooks import Event
+from k8s_ovs.plugin.values import Event
 
 __all__ = ["Daemon"]
 

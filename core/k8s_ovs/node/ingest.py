@@ -1,45 +1,49 @@
-"""Facts to records: what observers say becomes changes of the world.
+"""From watch events to slots: what observers say becomes changes of the world.
 
-A record that cannot be read is quarantined: reported under QUARANTINE, its last good value stays.
+A record that is invalid is quarantined: its slot says why, and keeps the last settled value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import structlog
-from attrs import frozen
+from attrs import evolve, frozen
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.subnet import subnet_problems
+from k8s_ovs.model.world import CONNECTED, EMPTY, Slot, Tag
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
-from k8s_ovs.plugin.hooks import KubeResource, RecordKind
-from k8s_ovs.plugin.view import CONNECTED, QUARANTINE, REQUESTS, SUBNETS, Record
+from k8s_ovs.plugin.records import KubeResource, RecordKind
 
 __all__ = ["ETCD", "KUBE", "Changes", "Ingest"]
 
-#: Sources of facts: etcd's prefix, and "kube:<name of the resource>".
+#: Sources of watch events: etcd's prefix, and "kube:<name of the resource>".
 ETCD = "etcd"
 KUBE = "kube:"
 
 _CONFIG_KEY = "config"
 
-Changes = dict[tuple[str, str], Record | None]
+_Which = tuple[str, str]
+Changes = dict[_Which, Slot | None]
 
 _log = structlog.get_logger(__name__)
 
 
 @frozen
-class _Request:
-    """A record that asks for something."""
+class _Valid:
+    """A record that could be read. asks: it asks the allocator for something."""
 
-    record: Record
+    value: Any
+    revision: int
+    tag: Tag | None
+    asks: bool
 
 
-#: What an entry comes to: a record, one that asks for something, why it is none; None: it is gone.
-_Outcome = Record | _Request | str | None
+#: What an entry comes to: a valid record, why it is invalid; None: it is gone.
+_Outcome = _Valid | str | None
 
 
 class Ingest:
@@ -50,10 +54,8 @@ class Ingest:
         self._touched: dict[str, set[str]] = {}
         # Of etcd, what was overwritten since the last `changes`, oldest first.
         self._passed: dict[str, list[Entry]] = {}
-        self._requested: set[tuple[str, str]] = set()
-        self._quarantine: dict[tuple[str, str], Record] = {}
-        self._decoded: dict[str, dict[str, Record | _Request | str]] = {}
-        self._good: dict[str, dict[str, Record]] = {}
+        self._decoded: dict[str, dict[str, _Valid | str]] = {}
+        self._slots: dict[_Which, Slot] = {}
         self._config_entry: Entry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
         self.revision = 0
@@ -110,9 +112,7 @@ class Ingest:
     def restart(self) -> None:
         """Read every record again into an empty world: another configuration or set of plugins."""
         self._decoded.clear()
-        self._good.clear()
-        self._quarantine.clear()
-        self._requested.clear()
+        self._slots.clear()
         self._told_connected.clear()
         for source, entries in self._entries.items():
             self._touched.setdefault(source, set()).update(entries)
@@ -126,14 +126,14 @@ class Ingest:
         """What has changed since the last call."""
         touched, self._touched = self._touched, {}
         passed, self._passed = self._passed, {}
-        dirty: set[tuple[str, str]] = set()
+        dirty: set[_Which] = set()
         changes: Changes = {}
         for path in touched.get(ETCD, ()):
             name, _, rest = path.partition("/")
             kind, _, key = rest.partition("/")
             if name == config.name and key and kind in kinds:
-                # What was good for a moment is the last good one of what asks or cannot be read.
-                for entry in passed.get(path, ()) if kind != SUBNETS else ():
+                # What was valid for a moment is the last settled value of what asks or is invalid.
+                for entry in passed.get(path, ()) if kinds[kind].check is None else ():
                     self._decode(kinds[kind], key, path, entry)
                     earlier = self._decoded[kind][key]
                     self._settle(changes, (kind, key), earlier, at=entry.revision)
@@ -144,8 +144,9 @@ class Ingest:
                 self._decode(resource, key, key, self._entries[KUBE + name].get(key))
                 dirty.add((name, key))
         outcomes = {(kind, key): self._decoded[kind].get(key) for kind, key in dirty}
-        if any(kind == SUBNETS for kind, _ in dirty):
-            outcomes |= self._checked_subnets(config)
+        for name in {kind for kind, _ in dirty}:
+            if name in kinds and kinds[name].check is not None:
+                outcomes |= self._checked(kinds[name], config)
         changes |= self._connection_changes(resources)
         for which, outcome in outcomes.items():
             found = self._entries.get(ETCD, {}).get("/".join((config.name, *which)))
@@ -159,7 +160,7 @@ class Ingest:
             state = self.sources.get(KUBE + name)
             if state is not None and self._told_connected.get(name) != state.connected:
                 self._told_connected[name] = state.connected
-                changes[CONNECTED, name] = Record(state.connected)
+                changes[CONNECTED, name] = Slot(state.connected)
         return changes
 
     def _decode(
@@ -171,77 +172,58 @@ class Ingest:
             return
         try:
             value = kind.decode(path, entry.value)
-            record = kind.record(value, entry.revision)
-            asks = isinstance(kind, RecordKind) and kind.asks is not None and kind.asks(value)
-            decoded[key] = _Request(record) if asks else record
+            tag, asks = None, False
+            if isinstance(kind, RecordKind):
+                tag = kind.tag(value)
+                asks = kind.asks is not None and kind.asks(value)
+            decoded[key] = _Valid(value, entry.revision, tag, asks)
         except InvalidRecord as error:
             decoded[key] = str(error)
 
-    def _checked_subnets(self, config: NetworkConfig) -> dict[tuple[str, str], _Outcome]:
-        """All subnets, those that contradict an older one as the reason why they cannot stand."""
-        decoded = self._decoded.get(SUBNETS, {})
-        good = self._good.get(SUBNETS, {})
+    def _checked(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, _Outcome]:
+        """All records of a kind, those that contradict an older one as the reason why."""
+        check, same = kind.check, kind.holds or (lambda value: value)
+        assert check is not None  # noqa: S101 - only then this is called
+        decoded = self._decoded.get(kind.name, {})
+        settled = {key: value for key in decoded if (value := self._settled(kind, key)) is not None}
         texts = {key: each for key, each in decoded.items() if isinstance(each, str)}
-        # What stands already came first, however late it was written again.
-        records = {
-            key: (each.value, 0 if _stands(good.get(key), each) else each.revision)
-            for key, each in decoded.items()
-            if isinstance(each, Record)
-        }
-        # What stands under a key that asks for something goes on to stand.
-        records |= {
-            key: (good[key].value, 0)
-            for key, each in decoded.items()
-            if isinstance(each, _Request) and key in good
-        }
+        records: dict[str, tuple[Any, int]] = {}
+        for key, each in decoded.items():
+            if isinstance(each, str):
+                continue
+            # What is in force already came first, however late it was written again.
+            older = key in settled and (each.asks or same(settled[key]) == same(each.value))
+            if each.asks and not older:
+                continue
+            value = settled[key] if each.asks else each.value
+            records[key] = (value, 0 if older else each.revision)
         held: set[str] = set()
         while True:
-            for key, text in subnet_problems(config, records).items():
-                texts.setdefault(key, f"{SUBNETS}/{key}: {text}")
-            back = (good.keys() & texts.keys()) - held
+            for key, text in check(config, records).items():
+                texts.setdefault(key, f"{kind.name}/{key}: {text}")
+            back = (settled.keys() & texts.keys()) - held
             if not back:
-                return {(SUBNETS, key): texts.get(key, each) for key, each in decoded.items()}
-            # Whoever is refused keeps the last good subnet, which is nobody else's then.
+                return {(kind.name, key): texts.get(key, each) for key, each in decoded.items()}
+            # A record that is refused keeps its last settled value, which is nobody else's then.
             held |= back
-            records |= {key: (good[key].value, 0) for key in back}
+            records |= {key: (settled[key], 0) for key in back}
 
-    def _settle(self, changes: Changes, which: tuple[str, str], outcome: _Outcome, at: int) -> None:
+    def _settled(self, kind: RecordKind, key: str) -> Any:
+        return self._slots.get((kind.name, key), EMPTY).settled
+
+    def _settle(self, changes: Changes, which: _Which, outcome: _Outcome, at: int) -> None:
         """What `outcome` changes in the world. at: the revision of the key as etcd has it, so that
-        who mends a record that is set aside can say which one was meant."""
-        kind, key = which
-        good = self._good.setdefault(kind, {})
-        if which in self._requested and not isinstance(outcome, _Request):
-            self._requested.remove(which)
-            changes[REQUESTS, f"{kind}/{key}"] = None
-        if isinstance(outcome, str):
-            self._set_aside(changes, which, Record(outcome, at), last_good=key in good)
+        who repairs a quarantined record can say which one was meant."""
+        before = self._slots.get(which, EMPTY)
+        after = _slot(before, outcome, at)
+        if after == before:
             return
-        if self._quarantine.pop(which, None) is not None:
-            _log.info("record is good again", record=f"{kind}/{key}")
-            changes[QUARANTINE, f"{kind}/{key}"] = None
-        if isinstance(outcome, _Request):
-            self._requested.add(which)
-            changes[REQUESTS, f"{kind}/{key}"] = outcome.record
-            return
-        if good.get(key) == outcome:
-            return
-        changes[kind, key] = outcome
-        if outcome is None:
-            del good[key]
+        _log_quarantine("/".join(which), before, after)
+        changes[which] = None if after == EMPTY else after
+        if after == EMPTY:
+            del self._slots[which]
         else:
-            good[key] = outcome
-
-    def _set_aside(
-        self, changes: Changes, which: tuple[str, str], aside: Record, *, last_good: bool
-    ) -> None:
-        before = self._quarantine.get(which)
-        if before == aside:
-            return
-        name = "/".join(which)
-        if before is None or before.value != aside.value:
-            _log.error("record quarantined", record=name, reason=aside.value, last_good=last_good)
-        self._quarantine[which] = aside
-        changes[QUARANTINE, name] = aside
+            self._slots[which] = after
 
     def _change(self, entries: dict[str, Entry], touched: set[str], event: RecordChange) -> None:
         before = entries.get(event.key)
@@ -263,5 +245,22 @@ class Ingest:
             say(f"{state.source} is {said}", source=state.source, detail=state.detail)
 
 
-def _stands(good: Record | None, record: Record) -> bool:
-    return good is not None and good.value.subnet == record.value.subnet
+def _slot(before: Slot, outcome: _Outcome, at: int) -> Slot:
+    """What is known of a key once `outcome` is written there, at etcd's revision `at`."""
+    match outcome:
+        case None:
+            return EMPTY
+        case str():
+            return evolve(before, asked=None, asked_tag=None, problem=outcome, revision=at)
+        case _Valid(value, revision, tag, asks=True):
+            return evolve(before, asked=value, asked_tag=tag, problem=None, revision=revision)
+        case _Valid(value, revision, tag):
+            return Slot(value, revision=revision, tag=tag)
+
+
+def _log_quarantine(record: str, before: Slot, after: Slot) -> None:
+    if after.problem is not None and after.problem != before.problem:
+        last_good = before.settled is not None
+        _log.error("record quarantined", record=record, reason=after.problem, last_good=last_good)
+    elif before.problem is not None and after.problem is None:
+        _log.info("record valid again", record=record)

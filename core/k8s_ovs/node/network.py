@@ -7,7 +7,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from attrs import define
 
 from k8s_ovs.errors import PluginError
-from k8s_ovs.hooks.manager import Failure, PluginManager
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.merge import merged
+from k8s_ovs.hooks.result import Failure
 from k8s_ovs.link.veth import PodLink, host_name_of
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
@@ -16,8 +18,7 @@ from k8s_ovs.node.cni.protocol import CniRequest, CniResult
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.switch import ofport_of
 from k8s_ovs.ovs.datapath import Datapath
-from k8s_ovs.plugin.hooks import PodRequest
-from k8s_ovs.plugin.link_settings import LinkSettings, merged
+from k8s_ovs.plugin.values import LinkSettings, PodRequest
 from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = ["Network", "link_settings", "pod_link", "pod_request", "pod_result"]

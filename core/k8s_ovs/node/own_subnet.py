@@ -1,4 +1,4 @@
-"""Where is this node in the network? Its record is the one under an address of this machine."""
+"""Which subnet is this node's? Its record is the one under an address of this machine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.link.node_port import underlay_mtu
+from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig
+from k8s_ovs.model.node import LocalNode
+from k8s_ovs.model.pod import mac_of
 from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.world import EMPTY, SUBNETS, Slot
 
-__all__ = ["NoSubnet", "find_own_subnet"]
+__all__ = ["NoSubnet", "find_own_subnet", "local_node_of", "pod_mtu"]
 
 
 class NoSubnet(K8sOvsError):
@@ -16,31 +21,51 @@ class NoSubnet(K8sOvsError):
 
 
 def find_own_subnet(
-    subnets: Mapping[str, HostSubnet],
-    addresses: Collection[IPv4Address],
-    hostname: str,
-    quarantined: Mapping[str, str],
+    slots: Mapping[str, Slot], addresses: Collection[IPv4Address], hostname: str
 ) -> HostSubnet:
     """The record of this node: under an address of its own; of several the one with its name.
 
-    quarantined: why records are not taken, by "subnets/<address>". Raises NoPlace.
+    slots: of the kind SUBNETS. Raises NoSubnet.
     """
-    ours = [subnets[str(address)] for address in sorted(addresses) if str(address) in subnets]
-    given = [record for record in ours if record.subnet is not None]
+    ours = [slots.get(str(address), EMPTY) for address in sorted(addresses)]
+    records: list[HostSubnet] = [slot.settled for slot in ours if slot.settled is not None]
+    given = [record for record in records if record.subnet is not None]
     for record in given:
         if record.host == hostname:
             return record
     if given:
         return given[0]
-    for record in ours:
+    for record in records:
         if record.reason is not None:
             raise NoSubnet(f"node {hostname} has no subnet: it was refused: {record.reason}")
-    for address in sorted(addresses):
-        if reason := quarantined.get(f"subnets/{address}"):
-            raise NoSubnet(f"node {hostname} has no subnet: {reason}")
-    looked = ", ".join(f"subnets/{address}" for address in sorted(addresses)) or "no address"
+    for slot in ours:
+        if slot.problem is not None:
+            raise NoSubnet(f"node {hostname} has no subnet: {slot.problem}")
+    looked = ", ".join(f"{SUBNETS}/{address}" for address in sorted(addresses)) or "no address"
     raise NoSubnet(
         f"node {hostname} has no subnet yet: no record with a subnet under {looked}; "
         "the allocator gives one to each Kubernetes node by its InternalIP, and to other hosts "
         "that a record asks for"
+    )
+
+
+def pod_mtu(config: NetworkConfig, own: HostSubnet) -> int:
+    """The MTU of pods' interfaces, bytes. Raises LinkError."""
+    return config.mtu or underlay_mtu(own.host_ip) - VXLAN_OVERHEAD
+
+
+def local_node_of(
+    own: HostSubnet, mtu: int, tunnel_port: int, node_port: int, meters: int
+) -> LocalNode:
+    """This node, with the subnet of its record. Raises NoSubnet where it has none."""
+    if own.subnet is None:
+        raise NoSubnet(f"{own.host} has no subnet")
+    return LocalNode(
+        host_ip=own.host_ip,
+        subnet=own.subnet,
+        mac=mac_of(own.gateway),
+        mtu=mtu,
+        tunnel_port=tunnel_port,
+        node_port=node_port,
+        meters=meters,
     )

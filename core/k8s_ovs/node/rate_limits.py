@@ -12,7 +12,7 @@ from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.shaping.pod_rates import set_rates
 from k8s_ovs.model.pod import Pod, Rates
 from k8s_ovs.node.network import Network, pod_link
-from k8s_ovs.plugin.link_settings import LinkSettings
+from k8s_ovs.plugin.values import LinkSettings
 
 __all__ = ["RateLimits"]
 

@@ -13,20 +13,21 @@ import structlog
 from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError, PluginError
-from k8s_ovs.hooks.manager import PluginManager, load_plugins
+from k8s_ovs.hooks.load import load_plugins
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.link import masquerade
 from k8s_ovs.link import node_port as node_link
-from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig, incompatibility
+from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, SUBNETS, Slot
 from k8s_ovs.node.ingest import ETCD, Ingest
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
-from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet
+from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet, pod_mtu
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.switch import NODE_PORT, Switch
 from k8s_ovs.ovs.datapath import Datapath
-from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, QUARANTINE, SUBNETS, Record
 from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = ["NotReady", "Setup", "own_link"]
@@ -96,19 +97,18 @@ class Setup:
     def network(self) -> Network:
         """The network as it is now, with all facts taken in.
 
-        Raises NotReady and NoPlace where it is not there yet, Unavailable and SwitchError where
+        Raises NotReady and NoSubnet where it is not there yet, Unavailable and SwitchError where
         Open vSwitch fails.
         """
         config, reconciler = self._followed_config()
         manager = reconciler.manager
         changes = self._ingest.changes(config, manager.kinds, manager.resources)
         reconciler.update(changes, self._ingest.revision)
-        kinds = {kind for kind, _ in changes}
-        if kinds & {SUBNETS, QUARANTINE} or time.monotonic() >= self._look_at:
+        if any(kind == SUBNETS for kind, _ in changes) or time.monotonic() >= self._look_at:
             self._follow_subnet(config, reconciler)
             self._look_at = time.monotonic() + _LOOK_EVERY
         if self._network is None:
-            raise NotReady("the node's place in the network")
+            raise NotReady("the node's subnet")
         return self._network
 
     def _followed_config(self) -> tuple[NetworkConfig, Reconciler]:
@@ -154,7 +154,7 @@ class Setup:
         )
         self._config = config
         self._reconciler = Reconciler(manager)
-        self._reconciler.update({(CONFIG, ""): Record(config)})
+        self._reconciler.update({(CONFIG, ""): Slot(config)})
         self._ingest.restart()
         self.forget_devices()
         self._network = None
@@ -170,18 +170,16 @@ class Setup:
     def _follow_subnet(self, config: NetworkConfig, reconciler: Reconciler) -> None:
         """Find this node's record; bring bridge and devices to it when it is another one."""
         addresses = node_link.local_addresses()
-        world = reconciler.world
-        subnets = {key: record.value for key, record in world.of(SUBNETS).items()}
-        quarantined = {key: record.value for key, record in world.of(QUARANTINE).items()}
+        slots = reconciler.world.of(SUBNETS)
         try:
-            own = find_own_subnet(subnets, addresses, self._settings.hostname, quarantined)
+            own = find_own_subnet(slots, addresses, self._settings.hostname)
         except NoSubnet as error:
             if self._network is None:
                 raise
             # Pods run: the last good place stays.
             self._report(_OF_SUBNET, str(error))
             return
-        mtu = config.mtu or node_link.underlay_mtu(own.host_ip) - VXLAN_OVERHEAD
+        mtu = pod_mtu(config, own)
         if self._settled_for == (own, config, mtu):
             self._report(_OF_SUBNET, "")
             self._repair_link(config)
@@ -194,7 +192,7 @@ class Setup:
         local_node = self._settle(own, config, mtu, reconciler)
         self._settled_for = (own, config, mtu)
         self._report(_OF_SUBNET, "")
-        reconciler.update({(LOCAL_NODE, ""): Record(local_node)})
+        reconciler.update({(LOCAL_NODE, ""): Slot(local_node)})
 
     def _repair_link(self, config: NetworkConfig) -> None:
         """What somebody changed of tun0's address, routes and sysctls is set right again."""

@@ -16,6 +16,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import Pod, Rates, mac_of, pod_from_ids, pod_ids, rate_ids
 from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.node.own_subnet import local_node_of
 from k8s_ovs.ovs.datapath import Datapath, choose_datapath, kernel_has_datapath
 from k8s_ovs.ovs.openflow.client import FlowRefused, OpenFlow
 from k8s_ovs.ovs.ovsdb.client import Ovsdb
@@ -86,8 +87,6 @@ class Switch:
         datapath: Datapath,
     ) -> LocalNode:
         """br0, vxlan0 and tun0 as they should be; what is right is not touched."""
-        if own.subnet is None:
-            raise ValueError(f"{own.host} has no subnet")
         mac = mac_of(own.gateway)
         transaction = Transaction(
             bridge=BRIDGE,
@@ -108,15 +107,8 @@ class Switch:
         )
         self.ovsdb.commit(transaction)
         numbers = self.ovsdb.await_ofports(BRIDGE, [TUNNEL_PORT, NODE_PORT])
-        return LocalNode(
-            host_ip=own.host_ip,
-            subnet=own.subnet,
-            mac=mac,
-            mtu=mtu,
-            tunnel_port=numbers[TUNNEL_PORT],
-            node_port=numbers[NODE_PORT],
-            meters=self.most_meters(),
-        )
+        ports = numbers[TUNNEL_PORT], numbers[NODE_PORT]
+        return local_node_of(own, mtu, *ports, self.most_meters())
 
     def most_meters(self) -> int:
         """How many meters br0 can have; 0: its datapath knows none. Raises Unavailable."""

@@ -50,11 +50,11 @@ class Pipeline:
 
     def __init__(self, core: Iterable[Table], added: Iterable[Table] = ()) -> None:
         """Raises PipelineError for an undeclared, backward or doubled table."""
-        order = list(core)
+        order, self.added = list(core), tuple(added)
         self._numbers = {table.name: _GAP * place for place, table in enumerate(order)}
         self._detours: dict[tuple[str, str], str] = {}
         _refuse_doubles(order)
-        for table in added:
+        for table in self.added:
             self._insert(order, table)
         self.tables: tuple[Table, ...] = tuple(order)
         self._check_hops()

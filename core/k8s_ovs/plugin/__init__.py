@@ -22,20 +22,38 @@ People add it to the key `config`: ``"PluginName": "k8s-ovs-subnet,acme-audit"``
 
 Hooks are pure: they get the world through a `View` and return values. They never touch Open
 vSwitch, the kernel, etcd or a socket, and keep no state: the core calls a hook again when, and only
-when, a record that the hook looked up has changed. `spec.py` describes each hook. A hook that
-raises is named in the error, and its subject keeps the last good flows.
+when, a record that the hook looked up has changed. A hook that raises is named in the error,
+and its subject keeps its last good flows.
+
+- hooks.py: every hook, what it gets and what it returns
+- view.py: what a hook may look at
+- records.py: how a plugin declares records in etcd and resources of Kubernetes
+- values.py: what hooks get and return besides flows
+- command/: for commands of a plugin: the cluster, tables and JSON, waiting
+
+Import from here, and from `k8s_ovs.plugin.command`, and from nowhere else in k8s_ovs.
 
 A plugin that implements `tenant_of` is a *mode*: it says what a tenant is. Exactly one runs.
 A distribution may list plugins in the entry-point group ``k8s_ovs.features``: those come along
 with every mode, until ``-name`` takes them out.
 """
 
-from k8s_ovs.errors import InvalidRecord, PluginError
+from k8s_ovs.errors import (
+    InvalidRecord,
+    K8sOvsError,
+    PluginError,
+    SwitchError,
+    TimedOut,
+    Unavailable,
+)
+from k8s_ovs.model.codec import decode, encode, named, parse_network
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode, LocalNode
+from k8s_ovs.model.node_status import NodeStatus
 from k8s_ovs.model.pod import Pod, Rates
-from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.model.tenant import GLOBAL_TENANT, NetNamespace
+from k8s_ovs.model.subnet import HostSubnet, address_order, free_subnets, request_problem
+from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID
+from k8s_ovs.model.world import GIVEN, NODES, PODS, SUBNETS, Slot
 from k8s_ovs.pipeline.field import FIELDS, Field, register
 from k8s_ovs.pipeline.flow import (
     Ct,
@@ -57,27 +75,32 @@ from k8s_ovs.pipeline.flow import (
     udp,
 )
 from k8s_ovs.pipeline.table import Table
-from k8s_ovs.plugin.hooks import (
+from k8s_ovs.pipeline.tables import VERDICT
+from k8s_ovs.plugin.hooks import Hooks, hook
+from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.values import (
     Allocation,
     Check,
     Event,
-    Hooks,
-    KubeResource,
     LinkSettings,
     Metric,
     PodRequest,
     Problem,
-    RecordKind,
     Refuse,
     Wait,
     Write,
-    hook,
 )
 from k8s_ovs.plugin.view import View
 
 __all__ = [
     "FIELDS",
+    "GIVEN",
     "GLOBAL_TENANT",
+    "MAX_TENANT_ID",
+    "NODES",
+    "PODS",
+    "SUBNETS",
+    "VERDICT",
     "Allocation",
     "Check",
     "Ct",
@@ -89,6 +112,7 @@ __all__ = [
     "HostSubnet",
     "InPort",
     "InvalidRecord",
+    "K8sOvsError",
     "KubeNode",
     "KubeResource",
     "LinkSettings",
@@ -97,8 +121,8 @@ __all__ = [
     "Meter",
     "Metric",
     "Move",
-    "NetNamespace",
     "NetworkConfig",
+    "NodeStatus",
     "Note",
     "Output",
     "PluginError",
@@ -109,17 +133,28 @@ __all__ = [
     "RecordKind",
     "Refuse",
     "SetField",
+    "Slot",
+    "SwitchError",
     "Table",
+    "TimedOut",
+    "Unavailable",
     "View",
     "Wait",
     "Write",
+    "address_order",
     "any_packet",
     "arp",
+    "decode",
+    "encode",
+    "free_subnets",
     "hook",
     "icmp",
     "ip",
     "ipv6",
+    "named",
+    "parse_network",
     "register",
+    "request_problem",
     "tcp",
     "udp",
 ]

@@ -5,174 +5,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from ipaddress import IPv4Network
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pluggy
-from attrs import field, frozen
 
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Table
-from k8s_ovs.plugin.link_settings import LinkSettings
-from k8s_ovs.plugin.view import Record, Tag, View
+from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.values import (
+    Allocation,
+    Check,
+    LinkSettings,
+    Metric,
+    PodRequest,
+    Problem,
+    Refuse,
+    Wait,
+)
+from k8s_ovs.plugin.view import View
 
-__all__ = [
-    "PROJECT",
-    "Allocation",
-    "Check",
-    "Event",
-    "Hooks",
-    "KubeResource",
-    "LinkSettings",
-    "Metric",
-    "PodRequest",
-    "Problem",
-    "RecordKind",
-    "Refuse",
-    "Wait",
-    "Write",
-    "hook",
-]
+__all__ = ["PROJECT", "Hooks", "hook"]
 
 PROJECT = "k8s_ovs"
 hook = pluggy.HookimplMarker(PROJECT)
 _spec = pluggy.HookspecMarker(PROJECT)
-
-
-@frozen
-class RecordKind:
-    """A kind of record in etcd, below `<prefix>/<Name>/<name>/`.
-
-    decode: (key, bytes) to a value; raises InvalidRecord. encode: the way back.
-    index: what `View.having` finds a value by; None: by nothing.
-    asks: whether a value asks the allocator for something. It counts for nothing else until it is
-    answered: what stood before goes on to stand, and `View.request` shows what is asked.
-    holds: the part of Network that a value keeps for somebody, or None; see `View.taken`.
-    """
-
-    name: str
-    decode: Callable[[str, bytes], Any]
-    encode: Callable[[Any], bytes]
-    index: Callable[[Any], Hashable] | None = None
-    asks: Callable[[Any], bool] | None = None
-    holds: Callable[[Any], IPv4Network | None] | None = None
-
-    def record(self, value: Any, revision: int) -> Record:
-        """`value` as a record of the world."""
-        return Record(value, revision, Tag(self.index(value)) if self.index else None)
-
-
-@frozen
-class KubeResource:
-    """A resource of Kubernetes to watch: its records are of kind `name`.
-
-    path: of the list, such as /api/v1/namespaces. decode: (key, JSON object) to a value; raises
-    InvalidRecord. The key is "name", or "namespace/name". here_only: just objects of this node
-    (spec.nodeName).
-    """
-
-    name: str
-    path: str
-    decode: Callable[[str, Mapping[str, Any]], Any]
-    local_only: bool = False
-
-    def record(self, value: Any, revision: int) -> Record:
-        """`value` as a record of the world."""
-        return Record(value, revision)
-
-
-@frozen
-class PodRequest:
-    """A pod that kubelet wants attached (CNI ADD)."""
-
-    namespace: str
-    name: str
-    uid: str
-    container: str
-    ifname: str
-
-
-@frozen
-class Refuse:
-    """This pod cannot be attached; kubelet shows the reason."""
-
-    reason: str
-
-
-@frozen
-class Wait:
-    """This pod cannot be attached yet. When the deadline comes, kubelet shows the reason."""
-
-    reason: str
-
-
-@frozen
-class Write:
-    """A record as it should be in etcd; `value` None: it should not be there.
-
-    revision: the mod_revision that this was decided on; 0: there was none.
-    """
-
-    kind: str
-    key: str
-    value: Any
-    revision: int
-
-
-@frozen
-class Event:
-    """A warning on an object of the cluster's own (a Namespace, a Node).
-
-    reason: one word in CamelCase, message: a sentence.
-    """
-
-    kind: str
-    name: str
-    reason: str
-    message: str
-
-
-@frozen
-class Allocation:
-    """Records to write together or not at all: only if every revision still stands, and only while
-    the writer has the allocator's seat. reason: for the log, such as "node node1 joined".
-    event: what people who look at a Kubernetes object should read there, once this is written.
-    """
-
-    writes: tuple[Write, ...]
-    reason: str
-    event: Event | None = None
-
-
-@frozen
-class Problem:
-    """Something that keeps one subject from being served; all else goes on."""
-
-    subject: str
-    text: str
-
-
-@frozen
-class Metric:
-    """A number for Prometheus; `labels` tell values of one name apart."""
-
-    name: str
-    help: str
-    value: float
-    labels: Mapping[str, str] = field(factory=dict)
-
-
-@frozen
-class Check:
-    """What `k8s-ovs doctor` says of one thing; `advice`: what to do where it is not ok."""
-
-    name: str
-    ok: bool
-    found: str
-    advice: str = ""
 
 
 class Hooks:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from k8s_ovs.hooks.manager import Failure, PluginManager
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.merge import merged
+from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.plugin.link_settings import LinkSettings, merged
+from k8s_ovs.plugin.values import LinkSettings
 from k8s_ovs.plugin.view import View
 
 __all__ = ["PodLinks"]

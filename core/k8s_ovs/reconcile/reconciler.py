@@ -7,15 +7,17 @@ proportional to what changed, not to the cluster.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from k8s_ovs.errors import PluginError
-from k8s_ovs.hooks.manager import Failure, PluginManager, Results
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.result import Failure, Results
 from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Changes, Read, World, reads_of
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import PipelineError
 from k8s_ovs.pipeline.wire import WireFlow, encode
-from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, SUBNETS, Read, Record, View, World
+from k8s_ovs.plugin.view import View
 from k8s_ovs.reconcile.desired_flows import DesiredFlows, FlowConflict
 from k8s_ovs.reconcile.pod_links import PodLinks
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, FlowOwner, Subject
@@ -40,8 +42,8 @@ class Reconciler:
         self._local_tenants: set[Subject] = set()
         self._tenants: dict[str, int] = {}
         self._failures: dict[tuple[str, Subject], str] = {}
-        for kind, records in (world or World()).kinds.items():
-            self.update({(kind, key): record for key, record in records.items()})
+        for kind, slots in (world or World()).kinds.items():
+            self.update({(kind, key): slot for key, slot in slots.items()})
         self.world = world or World()
 
     @property
@@ -49,15 +51,15 @@ class Reconciler:
         """What plugins failed at and have not mended since."""
         return list(self._failures.values())
 
-    def update(self, changes: Mapping[tuple[str, str], Record | None], revision: int = 0) -> None:
-        """Take in changed records; None: gone."""
+    def update(self, changes: Changes, revision: int = 0) -> None:
+        """Take in changed slots; None: gone."""
         if not changes and revision <= self.world.revision:
             return
         before, self.world = self.world, self.world.changed(changes, revision)
-        for (kind, key), record in changes.items():
+        for (kind, key), slot in changes.items():
             if kind in _KIND_OF_RECORD:
                 self._dirty.add(Subject(_KIND_OF_RECORD[kind], key))
-            for read in _reads_of(kind, key, before.of(kind).get(key), record):
+            for read in reads_of(kind, key, before.of(kind).get(key), slot):
                 self._dirty |= self._readers.get(read, set())
 
     def compute(self) -> list[str]:
@@ -187,10 +189,3 @@ class Reconciler:
             f"a flow has the same {conflict.same} as one of {other.plugin} "
             f"for {other.subject.kind} {other.subject.key}: the latter stands"
         )
-
-
-def _reads_of(kind: str, key: str, before: Record | None, after: Record | None) -> list[Read]:
-    """Look-ups whose answer this change may change."""
-    reads: list[Read] = [(kind, key), (kind, None)]
-    reads += [(kind, each.tag) for each in (before, after) if each and each.tag]
-    return reads

@@ -12,9 +12,9 @@ from contextlib import closing
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.world import LOCAL_NODE, PODS, World
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.pipeline.wire import WireFlow
-from k8s_ovs.plugin.view import LOCAL_NODE, PODS, World
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_testing.ovs import OvsProcess
 from k8s_ovs_testing.trace import ANSWER, Trace, trace
@@ -40,10 +40,10 @@ class TracedBridge:
 
     def show(self, world: World) -> None:
         """Have the ports and the flows of `world`, and no others."""
-        local_node = world.of(LOCAL_NODE)[""].value
+        local_node = world.of(LOCAL_NODE)[""].settled
         self._add_ports({local_node.tunnel_port: ("type=vxlan", "options:remote_ip=flow")})
         self._add_ports({local_node.node_port: ("type=dummy",)})
-        pods: Iterable[Pod] = (record.value for record in world.of(PODS).values())
+        pods: Iterable[Pod] = world.settled(PODS).values()
         self._add_ports({pod.ofport: ("type=dummy",) for pod in pods})
         self.reconciler = Reconciler(self._manager, world)
         self.reconciler.compute()

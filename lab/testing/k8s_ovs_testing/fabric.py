@@ -20,11 +20,11 @@ from k8s_ovs.errors import SwitchError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, Slot
 from k8s_ovs.node.ingest import Ingest
 from k8s_ovs.observe.watch_event import WatchEvent
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.pipeline.table import Pipeline
-from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, Record
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_testing.ovs import OvsProcess
 from k8s_ovs_testing.trace import Question, Trace, trace_all
@@ -108,14 +108,14 @@ class Node:
         if known is None or known.manager is not manager:
             self._ingest.restart()
             self.reconciler = known = Reconciler(manager)
-            known.update({(CONFIG, ""): Record(config)})
-            known.update({(LOCAL_NODE, ""): Record(sample_local_node(self.host))})
+            known.update({(CONFIG, ""): Slot(config)})
+            known.update({(LOCAL_NODE, ""): Slot(sample_local_node(self.host))})
             known.desired.found(self._cookies())
-        changes: dict[tuple[str, str], Record | None] = dict(
+        changes: dict[tuple[str, str], Slot | None] = dict(
             self._ingest.changes(config, manager.kinds, manager.resources)
         )
         changes |= {(PODS, port): None for port in known.world.of(PODS).keys() - pods.keys()}
-        changes |= {(PODS, port): Record(pod) for port, pod in pods.items()}
+        changes |= {(PODS, port): Slot(pod) for port, pod in pods.items()}
         known.update(changes, self._ingest.revision)
         known.compute()
         delta = known.desired.delta()

@@ -16,7 +16,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import Pod, mac_of
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, SUBNETS, Record, World
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot, World
 
 __all__ = [
     "NODE_PORT",
@@ -86,7 +86,7 @@ def sample_world(
 ) -> World:
     """A world of hosts 1 to 3 and pods 1 and 2, or those given.
 
-    records: values of more kinds, by kind and key; `Record`s where their tags matter.
+    records: values of more kinds, by kind and key; `Slot`s where their tags matter.
     """
     if hosts is None:
         hosts = map(sample_host, (1, 2, 3))
@@ -100,7 +100,7 @@ def sample_world(
         **(records or {}),
     }
     found = {
-        (kind, key): value if isinstance(value, Record) else Record(value, revision=1)
+        (kind, key): value if isinstance(value, Slot) else Slot(value, revision=1)
         for kind, named in values.items()
         for key, value in named.items()
     }

@@ -10,9 +10,16 @@ from ipaddress import IPv4Address, IPv4Network
 
 from attrs import evolve, frozen
 
-from k8s_ovs.model.subnet import HostSubnet, free_subnets, request_problem
-from k8s_ovs.plugin import Allocation, View, Write
-from k8s_ovs.plugin.view import GIVEN, REQUESTS, SUBNETS
+from k8s_ovs.plugin import (
+    GIVEN,
+    SUBNETS,
+    Allocation,
+    HostSubnet,
+    View,
+    Write,
+    free_subnets,
+    request_problem,
+)
 from k8s_ovs_extlb.records import EXTERNAL, External
 
 __all__ = ["allocations"]
@@ -45,7 +52,7 @@ def allocations(view: View) -> Iterator[Allocation]:
             yield Allocation((write,), f"host {host} at {key} has {subnet} by hand")
     for key in sorted(known.keys() - standing.keys()):
         if key in of_nodes or not (key in requests or view.problem(SUBNETS, key)):
-            write = Write(EXTERNAL, key, None, view.written(EXTERNAL, key))
+            write = Write(EXTERNAL, key, None, view.revision(EXTERNAL, key))
             yield Allocation((write,), f"host {known[key].host} is gone from {key}")
 
 
@@ -56,8 +63,8 @@ def _of_nodes(view: View) -> set[str]:
 
 def _requests(view: View) -> dict[str, HostSubnet]:
     """Records that ask for a subnet, by address."""
-    requests = ((path.partition("/"), record) for path, record in view.all(REQUESTS).items())
-    return {key: record for (kind, _, key), record in requests if kind == SUBNETS}
+    slots = view.slots(SUBNETS).items()
+    return {key: slot.asked for key, slot in slots if slot.asked is not None}
 
 
 def _answer(view: View, key: str, request: HostSubnet, now: dict[IPv4Network, str]) -> Allocation:
@@ -122,10 +129,10 @@ def _stood(
 
 
 def _answered(view: View, key: str, answer: HostSubnet) -> Write:
-    return Write(SUBNETS, key, answer, view.written(SUBNETS, key))
+    return Write(SUBNETS, key, answer, view.revision(SUBNETS, key))
 
 
 def _remember(view: View, key: str, host: str, subnet: IPv4Network) -> Write:
     known: External = view.get(EXTERNAL, key) or External(host, subnet)
     record = evolve(known, host=host, subnet=subnet)
-    return Write(EXTERNAL, key, record, view.written(EXTERNAL, key))
+    return Write(EXTERNAL, key, record, view.revision(EXTERNAL, key))

@@ -8,13 +8,10 @@ from typing import Annotated
 
 import typer
 
-from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.model.codec import parse_network
-from k8s_ovs.plugin import InvalidRecord, Write
+from k8s_ovs.plugin import SUBNETS, InvalidRecord, K8sOvsError, Write, parse_network
 from k8s_ovs.plugin.command.cluster import Cluster
 from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
 from k8s_ovs.plugin.command.wait import Deadline, TimeoutOption, WaitOption, answered, say_applied
-from k8s_ovs.plugin.view import SUBNETS
 from k8s_ovs_extlb import requests
 from k8s_ovs_extlb.listing import HEAD, as_cells, as_json, hosts, with_life
 

@@ -5,18 +5,15 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Any
 
 from attrs import asdict, evolve, frozen
 
-from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.plugin import View
+from k8s_ovs.plugin import GIVEN, SUBNETS, HostSubnet, K8sOvsError, Slot, View, address_order
 from k8s_ovs.plugin.command.cluster import NodeStatus
-from k8s_ovs.plugin.view import GIVEN, QUARANTINE, REQUESTS, SUBNETS
 from k8s_ovs_extlb.records import EXTERNAL, External
 
 __all__ = ["HEAD", "Host", "as_cells", "as_json", "host", "hosts", "with_life"]
@@ -50,15 +47,9 @@ class Host:
 
 def hosts(view: View) -> list[Host]:
     """All hosts with a record that are no nodes of Kubernetes, by address."""
-    nodes = view.all(GIVEN)
-    settled, known = view.subnets(), view.all(EXTERNAL)
-    requests: dict[str, HostSubnet] = _of_subnets(view, REQUESTS)
-    unreadable: dict[str, str] = _of_subnets(view, QUARANTINE)
-    keys = (settled.keys() | requests.keys() | unreadable.keys()) - nodes.keys()
-    return [
-        _host(key, settled.get(key), requests.get(key), unreadable.get(key), known.get(key))
-        for key in sorted(keys, key=_by_number)
-    ]
+    nodes, known, slots = view.all(GIVEN), view.all(EXTERNAL), view.slots(SUBNETS)
+    keys = sorted(slots.keys() - nodes.keys(), key=address_order)
+    return [_host(key, slots[key], known.get(key)) for key in keys]
 
 
 def host(found: Iterable[Host], wanted: str) -> Host:
@@ -110,18 +101,14 @@ def as_json(each: Host) -> dict[str, Any]:
     return asdict(each)
 
 
-def _host(
-    key: str,
-    settled: HostSubnet | None,
-    request: HostSubnet | None,
-    unreadable: str | None,
-    known: External | None,
-) -> Host:
+def _host(key: str, slot: Slot, known: External | None) -> Host:
+    settled: HostSubnet | None = slot.settled
+    request: HostSubnet | None = slot.asked
     record = settled or request
     name = record.host if record else known.host if known else "?"
     subnet = settled.subnet if settled else None
-    if unreadable is not None:
-        return Host(name, key, subnet, "quarantined", unreadable)
+    if slot.problem is not None:
+        return Host(name, key, subnet, "quarantined", slot.problem)
     if request is not None:
         return Host(request.host, key, subnet, "waiting")
     if settled is not None and settled.reason:
@@ -152,19 +139,3 @@ def _ago(seen: str | None, now: datetime) -> str:
         if seconds >= length:
             return f"{seconds // length} {unit} ago"
     return f"{seconds} s ago"
-
-
-def _of_subnets(view: View, set_aside: str) -> dict[str, Any]:
-    """What stands under REQUESTS or QUARANTINE, by address."""
-    start = f"{SUBNETS}/"
-    found: Mapping[str, Any] = view.all(set_aside)
-    return {
-        path.removeprefix(start): value for path, value in found.items() if path.startswith(start)
-    }
-
-
-def _by_number(key: str) -> tuple[int, str]:
-    try:
-        return int(IPv4Address(key)), key
-    except ValueError:
-        return 0, key

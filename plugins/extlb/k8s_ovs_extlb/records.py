@@ -12,8 +12,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from k8s_ovs.model.codec import decode, encode, named
-from k8s_ovs.plugin import InvalidRecord, RecordKind
+from k8s_ovs.plugin import InvalidRecord, RecordKind, decode, encode, named
 
 __all__ = ["EXTERNAL", "KINDS", "External"]
 

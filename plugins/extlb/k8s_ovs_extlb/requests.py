@@ -6,10 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from attrs import evolve
 
-from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.plugin import InvalidRecord, View, Write
-from k8s_ovs.plugin.view import GIVEN, SUBNETS
+from k8s_ovs.plugin import GIVEN, SUBNETS, HostSubnet, InvalidRecord, K8sOvsError, View, Write
 from k8s_ovs_extlb.listing import Host, host, hosts
 from k8s_ovs_extlb.records import EXTERNAL
 
@@ -49,7 +46,7 @@ def requested(
     wanted = evolve(
         before, host=name, subnet=subnet, assign=True, reason=None, host_subnet_length=length
     )
-    return Write(SUBNETS, key, wanted, view.written(SUBNETS, key))
+    return Write(SUBNETS, key, wanted, view.revision(SUBNETS, key))
 
 
 def removed(view: View, found: Host) -> list[Write]:
@@ -57,7 +54,7 @@ def removed(view: View, found: Host) -> list[Write]:
     return [
         Write(kind, found.address, None, revision)
         for kind in (SUBNETS, EXTERNAL)
-        if (revision := view.written(kind, found.address))
+        if (revision := view.revision(kind, found.address))
     ]
 
 
@@ -65,7 +62,7 @@ def moved(view: View, found: Host, address: IPv4Address) -> list[Write]:
     """Its records under its new address. Raises K8sOvsError where that cannot be."""
     new = str(address)
     _refuse_node(view, new)
-    if view.written(SUBNETS, new):
+    if view.revision(SUBNETS, new):
         raise K8sOvsError(f"{new} has a record already; k8s-ovs subnet list shows whose")
     if address in view.config.network:
         raise InvalidRecord(f"{new} is inside Network {view.config.network}")
@@ -75,7 +72,7 @@ def moved(view: View, found: Host, address: IPv4Address) -> list[Write]:
     # What goes first is gone when nodes see the rest: no two hosts ever have the subnet.
     writes = [*removed(view, found), Write(SUBNETS, new, record.moved(address), 0)]
     if (known := view.get(EXTERNAL, found.address)) is not None:
-        writes.append(Write(EXTERNAL, new, known, view.written(EXTERNAL, new)))
+        writes.append(Write(EXTERNAL, new, known, view.revision(EXTERNAL, new)))
     return writes
 
 

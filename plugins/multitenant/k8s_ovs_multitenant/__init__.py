@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-from k8s_ovs.model.tenant import NetNamespace
 from k8s_ovs.plugin import (
     GLOBAL_TENANT,
     Allocation,
@@ -26,7 +25,6 @@ from k8s_ovs.plugin import (
     View,
     hook,
 )
-from k8s_ovs.plugin.view import REQUESTS
 from k8s_ovs_multitenant.allocations import allocations
 from k8s_ovs_multitenant.counts import counts, metrics
 from k8s_ovs_multitenant.flows import NETWORK_FLOWS, TENANT, member, unwanted, within
@@ -35,6 +33,7 @@ from k8s_ovs_multitenant.records import (
     NAMESPACE_VNIS,
     NETNAMESPACES,
     NamespaceVni,
+    NetNamespace,
     namespaces,
 )
 
@@ -109,9 +108,8 @@ def _members(view: View, tenant: int) -> Iterator[Flow]:
 
 
 def _names_in(view: View, tenant: int) -> set[str]:
-    """Namespaces in the virtual network, as `tenant_of` says: also those that ask for something
-    and of which this node has seen nothing settled."""
-    requests = (path.partition("/") for path in view.having(REQUESTS, tenant))
-    names = {name for kind, _, name in requests if kind == NETNAMESPACES}
+    """Namespaces in the tenant, as `tenant_of` says: also those that ask for something and of which
+    this node has seen nothing settled."""
+    names = view.asking(NETNAMESPACES, tenant)
     unsettled = {name for name in names if view.get(NETNAMESPACES, name) is None}
     return unsettled | view.having(NETNAMESPACES, tenant).keys()

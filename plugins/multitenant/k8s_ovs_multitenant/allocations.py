@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from attrs import define, evolve, frozen
 
-from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID, NetNamespace
-from k8s_ovs.plugin import Allocation, Event, View, Write
-from k8s_ovs.plugin.view import QUARANTINE, REQUESTS
+from k8s_ovs.plugin import GLOBAL_TENANT, MAX_TENANT_ID, Allocation, Event, View, Write
 from k8s_ovs_multitenant.records import (
     CURSOR,
     FIRST_TENANT_ID,
@@ -21,6 +19,7 @@ from k8s_ovs_multitenant.records import (
     NETNAMESPACES,
     Cursor,
     NamespaceVni,
+    NetNamespace,
 )
 
 __all__ = ["allocations", "global_namespaces"]
@@ -73,30 +72,24 @@ def allocations(view: View) -> Iterator[Allocation]:
         yield _given(view, new[:_BATCH], numbers)
     yield from _answers(view, known, sorted(written), numbers)
     yield from _repairs(view, known, sorted(written), numbers)
-    for name in sorted(_all_written(view, known) - known.present.keys()):
+    for name in sorted(_all_written(view) - known.present.keys()):
         yield _removed(view, name)
 
 
 def _known(view: View) -> _Tenants:
-    records = {
-        name: record
-        for path, record in view.all(REQUESTS).items()
-        for kind, _, name in [path.partition("/")]
-        if kind == NETNAMESPACES
-    }
-    records |= view.all(NETNAMESPACES)
+    slots = view.slots(NETNAMESPACES).items()
+    found = {name: slot.asked if slot.settled is None else slot.settled for name, slot in slots}
+    records = {name: record for name, record in found.items() if record is not None}
     return _Tenants(view.all(NAMESPACES), records, view.all(NAMESPACE_VNIS))
 
 
 def _is_written(view: View, name: str) -> bool:
-    return bool(view.written(NETNAMESPACES, name) or view.written(NAMESPACE_VNIS, name))
+    return bool(view.revision(NETNAMESPACES, name) or view.revision(NAMESPACE_VNIS, name))
 
 
-def _all_written(view: View, known: _Tenants) -> set[str]:
-    """Namespaces of which anything is written, be it that it cannot be read."""
-    invalid = (path.partition("/") for path in view.all(QUARANTINE))
-    names = {name for kind, _, name in invalid if kind in (NETNAMESPACES, NAMESPACE_VNIS)}
-    return names | known.records.keys() | known.vnis.keys()
+def _all_written(view: View) -> set[str]:
+    """Namespaces of which anything is written, valid or not."""
+    return {*view.slots(NETNAMESPACES), *view.slots(NAMESPACE_VNIS)}
 
 
 def _given(view: View, names: list[str], numbers: _Numbers) -> Allocation:
@@ -142,7 +135,7 @@ def _answered(view: View, known: _Tenants, request: NetNamespace, numbers: _Numb
         told = f"{action} of {name} refused: {reason}"
         event = Event("Namespace", name, "TenantActionRefused", reason)
     done = evolve(request, net_id=new, action="", namespace="", reason=reason)
-    writes.append(Write(NETNAMESPACES, name, done, view.written(NETNAMESPACES, name)))
+    writes.append(Write(NETNAMESPACES, name, done, view.revision(NETNAMESPACES, name)))
     return Allocation(tuple(writes), told, event)
 
 
@@ -181,7 +174,7 @@ def _repaired(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Allo
         writes.append(_cursor(view, numbers.take()))
     vni = known.vnis.get(name) or NamespaceVni(numbers.last)
     if name not in known.vnis or view.problem(NAMESPACE_VNIS, name):
-        writes.append(Write(NAMESPACE_VNIS, name, vni, view.written(NAMESPACE_VNIS, name)))
+        writes.append(Write(NAMESPACE_VNIS, name, vni, view.revision(NAMESPACE_VNIS, name)))
     reason = view.problem(NETNAMESPACES, name)
     if reason or name not in known.records:
         first = _first_net_id(view, known, name, vni)
@@ -189,7 +182,7 @@ def _repaired(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Allo
             name, numbers.last if first is None else first
         )
         record = evolve(good, action="", namespace="", reason=reason)
-        writes.append(Write(NETNAMESPACES, name, record, view.written(NETNAMESPACES, name)))
+        writes.append(Write(NETNAMESPACES, name, record, view.revision(NETNAMESPACES, name)))
     event = Event("Namespace", name, "TenantRecordInvalid", reason) if reason else None
     return Allocation(tuple(writes), f"record of {name} restored: {reason or 'missing'}", event)
 
@@ -208,9 +201,9 @@ def _begins(view: View, name: str, vni: NamespaceVni) -> int:
 
 def _removed(view: View, name: str) -> Allocation:
     writes = tuple(
-        Write(kind, name, None, view.written(kind, name))
+        Write(kind, name, None, view.revision(kind, name))
         for kind in (NETNAMESPACES, NAMESPACE_VNIS)
-        if view.written(kind, name)
+        if view.revision(kind, name)
     )
     return Allocation(writes, f"namespace {name} is gone")
 
@@ -259,7 +252,7 @@ def _free_numbers(view: View, known: _Tenants) -> Iterator[int]:
 
 
 def _cursor(view: View, last: int) -> Write:
-    return Write(CURSOR, _CURSOR_KEY, Cursor(last), view.written(CURSOR, _CURSOR_KEY))
+    return Write(CURSOR, _CURSOR_KEY, Cursor(last), view.revision(CURSOR, _CURSOR_KEY))
 
 
 def global_namespaces(view: View) -> tuple[str, ...]:

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 from attrs import asdict
 
-from k8s_ovs.errors import InvalidRecord, Unavailable
-from k8s_ovs.model.codec import encode
+from k8s_ovs.plugin import InvalidRecord, Unavailable, encode
 from k8s_ovs.plugin.command.cluster import Cluster, Counter
 from k8s_ovs.plugin.command.output import (
     Output,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from k8s_ovs.plugin import Metric, View
-from k8s_ovs.plugin.view import REQUESTS
 from k8s_ovs_multitenant.records import NETNAMESPACES
 
 __all__ = ["counts", "metrics"]
@@ -22,7 +21,7 @@ def counts(view: View) -> Mapping[str, int]:
     """The numbers that `_HELP` explains, by name."""
     records = view.all(NETNAMESPACES)
     tenants_here = {view.tenant_of(pod) for pod in view.pods().values()} - {None}
-    asked = [path for path in view.all(REQUESTS) if path.startswith(f"{NETNAMESPACES}/")]
+    asked = [slot for slot in view.slots(NETNAMESPACES).values() if slot.asked is not None]
     return {
         "tenants": len(tenants_here),
         "namespaces": len(records),

@@ -5,9 +5,9 @@ They count what they meet, so each is made here alone, and asked for by whoever 
 
 from __future__ import annotations
 
-from k8s_ovs.pipeline.tables import VERDICT
 from k8s_ovs.plugin import (
     GLOBAL_TENANT,
+    VERDICT,
     Flow,
     Goto,
     SetField,

@@ -7,13 +7,10 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.model.tenant import NetNamespace
-from k8s_ovs.plugin import GLOBAL_TENANT, Flow, View
+from k8s_ovs.plugin import GLOBAL_TENANT, Flow, K8sOvsError, View
 from k8s_ovs.plugin.command.cluster import Counter
-from k8s_ovs.plugin.view import QUARANTINE, REQUESTS
 from k8s_ovs_multitenant.flows import FROM_GLOBAL, TO_GLOBAL, member, unwanted, within
-from k8s_ovs_multitenant.records import NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni
+from k8s_ovs_multitenant.records import NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni, NetNamespace
 
 __all__ = [
     "HEAD",
@@ -66,24 +63,26 @@ class Reach:
 
 def tenants(view: View) -> list[Tenant]:
     """All namespaces with a record or a number, by name."""
-    records: dict[str, NetNamespace] = {**view.all(NETNAMESPACES), **_of_kind(view, REQUESTS)}
-    unreadable: dict[str, str] = _of_kind(view, QUARANTINE)
+    slots = view.slots(NETNAMESPACES)
+    found = {name: slot.asked or slot.settled for name, slot in slots.items()}
+    records: dict[str, NetNamespace] = {name: each for name, each in found.items() if each}
     vnis: Mapping[str, NamespaceVni] = view.all(NAMESPACE_VNIS)
     members: dict[int, list[str]] = {}
-    for name, record in sorted(records.items()):
-        members.setdefault(record.net_id, []).append(name)
+    for name, each in sorted(records.items()):
+        members.setdefault(each.net_id, []).append(name)
     # All are joined with the global ones, so nobody is named.
     members[GLOBAL_TENANT] = []
     rows = []
-    for name in sorted(records.keys() | vnis.keys() | unreadable.keys()):
+    for name in sorted(slots.keys() | vnis.keys()):
         vni = vnis[name].number if name in vnis else None
-        found = records.get(name)
-        if found is None:
-            rows.append(Tenant(name, None, (), vni, problem=unreadable.get(name, "")))
+        record = records.get(name)
+        problem = slots[name].problem if name in slots else None
+        if record is None:
+            rows.append(Tenant(name, None, (), vni, problem=problem or ""))
         else:
-            joined = tuple(other for other in members[found.net_id] if other != name)
-            problem = unreadable.get(name) or found.reason or ""
-            rows.append(Tenant(name, found.net_id, joined, vni, _requests(found), problem))
+            joined = tuple(other for other in members[record.net_id] if other != name)
+            reason = problem or record.reason or ""
+            rows.append(Tenant(name, record.net_id, joined, vni, _requests(record), reason))
     return rows
 
 
@@ -162,14 +161,7 @@ def details(each: Tenant) -> list[tuple[str, str]]:
 
 def as_json(each: Tenant) -> dict[str, Any]:
     """A tenant as JSON values."""
-    return asdict(each)
-
-
-def _of_kind(view: View, set_aside: str) -> dict[str, Any]:
-    """What stands under REQUESTS or QUARANTINE, by namespace."""
-    start = f"{NETNAMESPACES}/"
-    found = view.all(set_aside).items()
-    return {path.removeprefix(start): value for path, value in found if path.startswith(start)}
+    return {"vnid" if name == "vni" else name: value for name, value in asdict(each).items()}
 
 
 def _requests(record: NetNamespace) -> str:

@@ -13,9 +13,15 @@ from typing import Any
 
 from attrs import field, frozen
 
-from k8s_ovs.model.codec import decode, encode, named
-from k8s_ovs.model.tenant import MAX_TENANT_ID, NetNamespace
-from k8s_ovs.plugin import InvalidRecord, KubeResource, RecordKind
+from k8s_ovs.plugin import (
+    MAX_TENANT_ID,
+    InvalidRecord,
+    KubeResource,
+    RecordKind,
+    decode,
+    encode,
+    named,
+)
 
 __all__ = [
     "CURSOR",
@@ -26,6 +32,7 @@ __all__ = [
     "NETNAMESPACES",
     "Cursor",
     "NamespaceVni",
+    "NetNamespace",
     "asks",
     "namespaces",
 ]
@@ -37,6 +44,29 @@ NAMESPACES = "namespaces"
 
 #: Numbers below are kept for the network's own use; 0 is the global tenant.
 FIRST_TENANT_ID = 10
+
+
+@frozen
+class NetNamespace:
+    """A namespace's tenant number, and what a person asks to be done with it.
+
+    ``{"NetName":"helloworld1","NetID":300924,"Action":"","Namespace":""}``
+
+    action: join (with namespace), isolate, global; "" once it is answered.
+    reason: why the last action could not be done; None: it could.
+    """
+
+    net_name: str = named("NetName")
+    net_id: int = named("NetID")
+    action: str = named("Action", default="")
+    namespace: str = named("Namespace", default="")
+    reason: str | None = named("Reason", default=None)
+    extra: Mapping[str, Any] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Raises ValueError that names the field, what was found and what was expected."""
+        if not 0 <= self.net_id <= MAX_TENANT_ID:
+            raise ValueError(f"NetID: found {self.net_id}, expected 0 to {MAX_TENANT_ID}")
 
 
 @frozen

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.plugin import Write
+from k8s_ovs.plugin import K8sOvsError, Write
 from k8s_ovs.plugin.command.cluster import Cluster
 from k8s_ovs_multitenant.records import NETNAMESPACES
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from k8s_ovs.pipeline.tables import VERDICT
-from k8s_ovs.plugin import GLOBAL_TENANT, Flow, Goto, Pod, View, hook, ip
+from k8s_ovs.plugin import GLOBAL_TENANT, VERDICT, Flow, Goto, Pod, View, hook, ip
 
 __all__ = ["SingleTenant"]
 

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable
 
 from k8s_ovs.allocate.allocator import Allocator
 from k8s_ovs.allocate.election import LeaderElection
-from k8s_ovs.hooks.manager import load_plugins
+from k8s_ovs.hooks.load import load_plugins
+from k8s_ovs.model.world import CONFIG, Slot, World
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.etcd.client import Compare, Etcd, EtcdSettings, Operation, TxnResult
 from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, WatchEvent
-from k8s_ovs.plugin.view import CONFIG, Record, World
 
 CLUSTER = "cluster"
 
@@ -97,7 +97,7 @@ def follow(events: queue.SimpleQueue[WatchEvent | None], allocator: Allocator) -
             continue
         manager = manager or load_plugins(config.plugin_name)
         changes = ingest.changes(config, manager.kinds, manager.resources)
-        world = world.changed({**changes, (CONFIG, ""): Record(config)}, ingest.revision)
+        world = world.changed({**changes, (CONFIG, ""): Slot(config)}, ingest.revision)
         allocator.offer(world, manager)
 
 

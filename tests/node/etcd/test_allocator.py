@@ -18,11 +18,11 @@ from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.world import CONFIG, NODES, Slot, World
 from k8s_ovs.node.ingest import ETCD, Ingest
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, WatchEvent
-from k8s_ovs.plugin.view import CONFIG, NODES, Record, World
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.servers.etcd import EtcdProcess
 from k8s_ovs_testing.world import sample_config
@@ -47,8 +47,8 @@ def snapshot(ingest: Ingest, kube: Nodes, config: NetworkConfig = CONFIG_256) ->
     """The world as these facts and these nodes of Kubernetes make it."""
     ingest.restart()
     changes = ingest.changes(config, MANAGER.kinds, MANAGER.resources)
-    changes[CONFIG, ""] = Record(config)
-    changes |= {(NODES, name): Record(node) for name, node in kube.items()}
+    changes[CONFIG, ""] = Slot(config)
+    changes |= {(NODES, name): Slot(node) for name, node in kube.items()}
     return World().changed(changes, ingest.revision)
 
 

@@ -19,12 +19,12 @@ from k8s_ovs.cli.cluster.config_change import (
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, opened, read_snapshot
 from k8s_ovs.cli.options import EtcdLocation, with_etcd
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError
-from k8s_ovs.hooks.manager import load_plugins
+from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.world import SUBNETS
 from k8s_ovs.observe.etcd.client import Absent, Put, Unchanged
 from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
-from k8s_ovs.plugin.view import SUBNETS
 
 __all__ = ["app"]
 
@@ -163,8 +163,8 @@ def _against(snapshot: ClusterSnapshot, new: NetworkConfig) -> list[str]:
         load_plugins(new.plugin_name)
     except PluginError as error:
         said.append(str(error))
-    subnets = snapshot.world.of(SUBNETS)
-    records = {key: (record.value, record.revision) for key, record in subnets.items()}
+    slots = snapshot.world.of(SUBNETS).items()
+    records = {key: (s.settled, s.revision) for key, s in slots if s.settled is not None}
     return said + obstacles(snapshot.config, new, records)
 
 

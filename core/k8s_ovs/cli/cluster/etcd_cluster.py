@@ -12,13 +12,15 @@ from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import PluginError
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
+from k8s_ovs.model.world import CONFIG, Slot
 from k8s_ovs.observe.etcd.client import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
 from k8s_ovs.ovs.openflow.flow_dump import dump_flows
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.wire import encode
-from k8s_ovs.plugin.command.cluster import Counter
-from k8s_ovs.plugin.hooks import RecordKind, Write
-from k8s_ovs.plugin.view import CONFIG, Record, View
+from k8s_ovs.plugin.command.cluster import Counter, Record
+from k8s_ovs.plugin.records import RecordKind
+from k8s_ovs.plugin.values import Write
+from k8s_ovs.plugin.view import View
 
 __all__ = ["EtcdCluster", "opened_cluster"]
 
@@ -43,15 +45,15 @@ class EtcdCluster:
     def view(self) -> View:
         self._snapshot = snapshot = read_snapshot(self._location)
         self._known(snapshot)
-        config = Record(snapshot.needed_config(), snapshot.revision_of_config)
-        return snapshot.manager.view(snapshot.world.changed({(CONFIG, ""): config}, 0))
+        config = Slot(snapshot.needed_config(), revision=snapshot.revision_of_config)
+        return snapshot.manager.view(snapshot.world.changed({(CONFIG, ""): config}))
 
     def get(self, kind: str, key: str) -> Record | None:
         declared, path = self._record(kind, key)
         found = self._etcd.get(f"{self._location.prefix}/{path}")
         if found is None:
             return None
-        return declared.record(declared.decode(path, found.value), found.mod_revision)
+        return Record(declared.decode(path, found.value), found.mod_revision)
 
     def write(self, *writes: Write) -> int | None:
         compares: list[Compare] = []

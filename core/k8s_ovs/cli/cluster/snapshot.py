@@ -10,14 +10,15 @@ from attrs import frozen
 
 from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import InvalidRecord, PluginError
-from k8s_ovs.hooks.manager import PluginManager, load_plugins
+from k8s_ovs.hooks.load import load_plugins
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import SEEN, STATUS
+from k8s_ovs.model.world import World
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.kube import Kube, KubeSettings, WatchedResource, list_resource
 from k8s_ovs.observe.watch_event import Entry, Snapshot
-from k8s_ovs.plugin.view import QUARANTINE, World
 
 __all__ = ["ClusterSnapshot", "kube_from_environment", "opened", "read_snapshot", "snapshot_of"]
 
@@ -106,7 +107,7 @@ def snapshot_of(
             problems.append(str(error))
         changes = ingest.changes(config, manager.kinds, manager.resources)
         world = world.changed(changes, revision)
-    problems += [record.value for _, record in sorted(world.of(QUARANTINE).items())]
+    problems += [problem for _, problem in sorted(world.problems.items())]
     return ClusterSnapshot(
         key=f"{prefix}/config",
         config=config,

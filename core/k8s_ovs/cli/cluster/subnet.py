@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from ipaddress import IPv4Address
 from typing import Any
 
 import typer
@@ -14,9 +13,9 @@ from attrs import asdict, frozen
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, read_snapshot
 from k8s_ovs.cli.options import EtcdLocation, with_etcd
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.subnet import HostSubnet, free_subnets
+from k8s_ovs.model.subnet import HostSubnet, address_order, free_subnets
+from k8s_ovs.model.world import GIVEN, SUBNETS, Slot
 from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
-from k8s_ovs.plugin.view import GIVEN, QUARANTINE, REQUESTS, SUBNETS
 
 __all__ = ["SubnetRow", "app", "subnet_rows"]
 
@@ -75,24 +74,17 @@ def list_subnets(output: OutputForm = Output.TABLE, *, etcd: EtcdLocation) -> No
 
 def subnet_rows(snapshot: ClusterSnapshot) -> list[SubnetRow]:
     """All records below `subnets/`, by address, quarantined ones as far as they can be read."""
-    world = snapshot.world
-    rows = {key: _row(snapshot, key, record.value) for key, record in world.of(SUBNETS).items()}
-    start = f"{SUBNETS}/"
-    for path, record in world.of(REQUESTS).items():
-        if path.startswith(start):
-            key = path.removeprefix(start)
-            asked: HostSubnet = record.value
-            subnet = rows[key].subnet if key in rows else "-"
-            given_to = _given_to(snapshot, key)
-            rows[key] = SubnetRow(asked.host, key, subnet, given_to, "waiting", "")
-    for path, record in world.of(QUARANTINE).items():
-        if path.startswith(start):
-            key = path.removeprefix(start)
-            rows[key] = _quarantined(snapshot, key, record.value)
-    return [rows[key] for key in sorted(rows, key=_by_number)]
+    slots = snapshot.world.of(SUBNETS)
+    return [_row(snapshot, key, slots[key]) for key in sorted(slots, key=address_order)]
 
 
-def _row(snapshot: ClusterSnapshot, key: str, record: HostSubnet) -> SubnetRow:
+def _row(snapshot: ClusterSnapshot, key: str, slot: Slot) -> SubnetRow:
+    if slot.problem is not None:
+        return _quarantined(snapshot, key, slot.problem)
+    record: HostSubnet = slot.settled
+    if slot.asked is not None:
+        subnet = str(record.subnet or "-") if record else "-"
+        return SubnetRow(slot.asked.host, key, subnet, _given_to(snapshot, key), "waiting", "")
     state = "ok" if record.subnet else "waiting"
     problem = ""
     if record.reason is not None:
@@ -115,7 +107,7 @@ def _quarantined(snapshot: ClusterSnapshot, key: str, problem: str) -> SubnetRow
 
 
 def _room(config: NetworkConfig, snapshot: ClusterSnapshot) -> str:
-    taken = [each.value.subnet for each in snapshot.world.of(SUBNETS).values()]
+    taken = [each.subnet for each in snapshot.world.settled(SUBNETS).values()]
     free = _count(free_subnets(config, [subnet for subnet in taken if subnet is not None]))
     whole = 1 << (config.node_prefix - config.network.prefixlen)
     return f"{free} of {whole} subnets (/{config.node_prefix} of {config.network}) are free"
@@ -123,10 +115,3 @@ def _room(config: NetworkConfig, snapshot: ClusterSnapshot) -> str:
 
 def _count(each: Iterable[object]) -> int:
     return sum(1 for _ in each)
-
-
-def _by_number(key: str) -> tuple[int, str]:
-    try:
-        return int(IPv4Address(key)), key
-    except ValueError:
-        return 0, key

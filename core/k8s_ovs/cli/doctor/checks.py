@@ -9,11 +9,11 @@ from k8s_ovs.cli.doctor.observations import CniObservations, NodeObservations, O
 from k8s_ovs.cli.host.status import SwitchStatus
 from k8s_ovs.cli.host.this_node import DaemonStatus
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.hooks.manager import Failure
+from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig
 from k8s_ovs.node.install.cni_config import BINARY, PORTMAP
 from k8s_ovs.node.switch import NODE_PORT
-from k8s_ovs.plugin.hooks import Check
+from k8s_ovs.plugin.values import Check
 
 __all__ = ["core_checks", "plugin_checks"]
 

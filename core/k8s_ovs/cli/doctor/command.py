@@ -19,7 +19,7 @@ from k8s_ovs.cli.options import (
 from k8s_ovs.node.install.cni_config import SOCKET
 from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR
 from k8s_ovs.plugin.command.output import Output, OutputForm, say_json
-from k8s_ovs.plugin.hooks import Check
+from k8s_ovs.plugin.values import Check
 
 __all__ = ["run"]
 

@@ -22,11 +22,11 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import masquerade
 from k8s_ovs.link import node_port as node_link
 from k8s_ovs.model.node import LocalNode
+from k8s_ovs.model.world import LOCAL_NODE, World
 from k8s_ovs.node.install.cni_config import BINARY, has_plugin, plugins_of
 from k8s_ovs.node.install.cni_program import check_program
 from k8s_ovs.node.setup import own_link
 from k8s_ovs.ovs.datapath import kernel_has_datapath
-from k8s_ovs.plugin.view import LOCAL_NODE, World
 from k8s_ovs.reconcile.desired_flows import Delta
 
 __all__ = [
@@ -139,7 +139,7 @@ def _ask_node(
         reconciler = desired_flows(snapshot, own, hostname)
         read = _or_error(lambda: own.read_flows(reconciler.desired))
         own.drop_flows_connection()
-    local_node: LocalNode = reconciler.world.of(LOCAL_NODE)[""].value
+    local_node: LocalNode = reconciler.world.of(LOCAL_NODE)[""].settled
     link = own_link(local_node, config, "netdev" if switch.datapath == "netdev" else "system")
     return NodeObservations(
         world=reconciler.world,

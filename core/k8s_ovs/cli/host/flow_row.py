@@ -8,12 +8,12 @@ from typing import Any
 
 from attrs import asdict, evolve, frozen
 
+from k8s_ovs.model.world import PODS, World
 from k8s_ovs.ovs.openflow.flow_dump import DumpedFlow
 from k8s_ovs.pipeline.field import REGISTERS
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow
-from k8s_ovs.plugin.view import PODS, World
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, FlowOwner
 
 __all__ = [
@@ -160,7 +160,7 @@ def _subject(owner: FlowOwner, world: World) -> str:
     if kind == NETWORK:
         return "the network"
     if kind == POD and key in world.of(PODS):
-        return f"pod {world.of(PODS)[key].value.identity}"
+        return f"pod {world.of(PODS)[key].settled.identity}"
     if kind == NODE:
         return f"host {key}"
     return f"{kind} {key}"

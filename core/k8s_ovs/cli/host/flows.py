@@ -34,13 +34,13 @@ from k8s_ovs.cli.options import (
     with_etcd,
 )
 from k8s_ovs.errors import InvalidRecord
-from k8s_ovs.hooks.manager import known_owners
+from k8s_ovs.hooks.load import known_owners
+from k8s_ovs.model.world import NODES
 from k8s_ovs.node.install.cni_config import SOCKET
 from k8s_ovs.ovs.openflow.flow_dump import dump_flows
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import CORE_TABLES
 from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
-from k8s_ovs.plugin.view import NODES
 
 __all__ = ["run"]
 

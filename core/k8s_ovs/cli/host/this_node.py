@@ -13,15 +13,13 @@ from attrs import frozen
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.errors import K8sOvsError, SwitchError, Unavailable
-from k8s_ovs.link.node_port import local_addresses, underlay_mtu
-from k8s_ovs.model.network import VXLAN_OVERHEAD
+from k8s_ovs.link.node_port import local_addresses
 from k8s_ovs.model.node import LocalNode
-from k8s_ovs.model.pod import mac_of
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
 from k8s_ovs.node.cni.listener import listening_process
-from k8s_ovs.node.own_subnet import find_own_subnet
+from k8s_ovs.node.own_subnet import find_own_subnet, local_node_of, pod_mtu
 from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT, Switch
 from k8s_ovs.ovs.ovsdb.state import Bridge
-from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, QUARANTINE, SUBNETS, Record
 from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = [
@@ -116,41 +114,29 @@ def own_bridge(switch: Switch) -> Bridge:
 def own_local_node(
     snapshot: ClusterSnapshot, bridge: Bridge, hostname: str, meters: int
 ) -> LocalNode:
-    """This node's place as it should be, from its record and its ports.
+    """This node as it should be, from its record and its ports.
 
-    meters: how many br0 can have. Raises NoPlace, SwitchError, LinkError.
+    meters: how many br0 can have. Raises NoSubnet, SwitchError, LinkError.
     """
-    world, config = snapshot.world, snapshot.needed_config()
-    own = find_own_subnet(
-        {key: record.value for key, record in world.of(SUBNETS).items()},
-        local_addresses(),
-        hostname,
-        {key: record.value for key, record in world.of(QUARANTINE).items()},
-    )
+    slots = snapshot.world.of(SUBNETS)
+    own = find_own_subnet(slots, local_addresses(), hostname)
     tunnel, node = bridge.ports.get(TUNNEL_PORT), bridge.ports.get(NODE_PORT)
-    if own.subnet is None or tunnel is None or node is None:
+    if tunnel is None or node is None:
         raise SwitchError(f"{BRIDGE} has no port {TUNNEL_PORT} or {NODE_PORT} yet")
-    return LocalNode(
-        host_ip=own.host_ip,
-        subnet=own.subnet,
-        mac=mac_of(own.gateway),
-        mtu=config.mtu or underlay_mtu(own.host_ip) - VXLAN_OVERHEAD,
-        tunnel_port=tunnel.ofport or 0,
-        node_port=node.ofport or 0,
-        meters=meters,
-    )
+    mtu = pod_mtu(snapshot.needed_config(), own)
+    return local_node_of(own, mtu, tunnel.ofport or 0, node.ofport or 0, meters)
 
 
 def desired_flows(snapshot: ClusterSnapshot, switch: Switch, hostname: str) -> Reconciler:
-    """The flows that should stand on this node: its book is filled, with the daemon's own code.
+    """The flows that should stand on this node: computed with the daemon's own code.
 
-    Raises InvalidRecord where there is no configuration, and what `own_place` raises.
+    Raises InvalidRecord where there is no configuration, and what `own_local_node` raises.
     """
     config = snapshot.needed_config()
     bridge = own_bridge(switch)
     local_node = own_local_node(snapshot, bridge, hostname, switch.most_meters())
-    pods = {(PODS, port): Record(pod) for port, pod in switch.pods().items()}
-    own = {(CONFIG, ""): Record(config), (LOCAL_NODE, ""): Record(local_node)}
-    reconciler = Reconciler(snapshot.manager, snapshot.world.changed({**own, **pods}, 0))
+    pods = {(PODS, port): Slot(pod) for port, pod in switch.pods().items()}
+    own = {(CONFIG, ""): Slot(config), (LOCAL_NODE, ""): Slot(local_node)}
+    reconciler = Reconciler(snapshot.manager, snapshot.world.changed({**own, **pods}))
     reconciler.compute()
     return reconciler

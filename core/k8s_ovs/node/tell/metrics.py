@@ -24,9 +24,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
-from k8s_ovs.hooks.manager import Failure, Results
+from k8s_ovs.hooks.result import Failure, Results
 from k8s_ovs.node.switch import Commits
-from k8s_ovs.plugin.hooks import Metric
+from k8s_ovs.plugin.values import Metric
 
 __all__ = ["Metrics", "Scene", "listen_address"]
 

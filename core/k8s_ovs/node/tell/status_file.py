@@ -12,16 +12,16 @@ from typing import Any
 
 from attrs import evolve
 
-from k8s_ovs.hooks.manager import Failure
+from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.node_status import NodeStatus
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, World
 from k8s_ovs.node.ingest import Ingest
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import Commits
 from k8s_ovs.node.tell.metrics import Scene
-from k8s_ovs.plugin.view import CONFIG, LOCAL_NODE, PODS, QUARANTINE, World
 from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = ["StatusFile", "node_status", "scene_of", "status_of"]
@@ -98,7 +98,7 @@ def node_status(
     local_node = reconciler.world.of(LOCAL_NODE).get("") if reconciler else None
     return NodeStatus(
         node=settings.hostname,
-        host_ip=str(local_node.value.host_ip) if local_node else "",
+        host_ip=str(local_node.settled.host_ip) if local_node else "",
         version=_VERSION,
         revision=applied,
         ready=not waiting_for,
@@ -144,7 +144,7 @@ def _all_problems(problems: Iterable[str], reconciler: Reconciler | None) -> lis
     """`problems`, records that are set aside, and what plugins failed at."""
     said = list(problems)
     if reconciler is not None:
-        said += [record.value for record in reconciler.world.of(QUARANTINE).values()]
+        said += reconciler.world.problems.values()
         said += reconciler.failures
     return said
 
@@ -154,8 +154,8 @@ def _local_node(world: World) -> dict[str, Any]:
     record = world.of(LOCAL_NODE).get("")
     if record is None:
         return {}
-    local_node: LocalNode = record.value
-    config: NetworkConfig = world.of(CONFIG)[""].value
+    local_node: LocalNode = record.settled
+    config: NetworkConfig = world.of(CONFIG)[""].settled
     return {
         "network": config.name,
         "address": str(local_node.host_ip),

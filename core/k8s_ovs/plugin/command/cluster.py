@@ -10,14 +10,14 @@ options that say where the cluster is (`--etcd-endpoints` and so on)::
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import frozen
 
 from k8s_ovs.model.node_status import NodeStatus
 from k8s_ovs.pipeline.flow import Flow
-from k8s_ovs.plugin.hooks import Write
-from k8s_ovs.plugin.view import Record, View
+from k8s_ovs.plugin.values import Write
+from k8s_ovs.plugin.view import View
 
 __all__ = ["Cluster", "Counter", "NodeStatus", "Record"]
 
@@ -28,6 +28,14 @@ class Counter:
 
     packets: int
     bytes: int
+
+
+@frozen
+class Record:
+    """A record as etcd has it. revision: its mod_revision."""
+
+    value: Any
+    revision: int
 
 
 class Cluster(Protocol):

@@ -20,11 +20,12 @@ from typing import Any
 from attrs import define, evolve, field
 
 from k8s_ovs.errors import K8sOvsError, PluginError
-from k8s_ovs.hooks.manager import Failure, PluginManager
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.result import Failure
+from k8s_ovs.model.world import CONFIG, NODES, Slot, World
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot
 from k8s_ovs.plugin import Allocation, Event, Problem
-from k8s_ovs.plugin.view import CONFIG, NODES, Record, World
 from k8s_ovs_testing.world import sample_config
 
 __all__ = ["FakeCluster"]
@@ -114,7 +115,7 @@ class FakeCluster:
         """The newest picture."""
         config = evolve(sample_config(plugin_name=self.manager.mode), extra=self.extra)
         changes = self.ingest.changes(config, self.manager.kinds, self.manager.resources)
-        self.world = self.world.changed({**changes, (CONFIG, ""): Record(config)}, self.revision)
+        self.world = self.world.changed({**changes, (CONFIG, ""): Slot(config)}, self.revision)
         return self.world
 
     def wanted(self) -> list[Allocation]:

@@ -12,8 +12,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from k8s_ovs.model.codec import decode, encode, named
-from k8s_ovs.plugin import Flow, Goto, Pod, RecordKind, Table, View, hook, ip
+from k8s_ovs.plugin import Flow, Goto, Pod, RecordKind, Table, View, decode, encode, hook, ip, named
 
 __all__ = ["AUDIT", "Audit", "Order"]
 

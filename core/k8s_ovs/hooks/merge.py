@@ -1,30 +1,13 @@
-"""What should a pod's interface be like? What each plugin says, and what they come to together."""
+"""What several plugins want of one pod's interface, as one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network
-
-from attrs import field, frozen
 
 from k8s_ovs.model.pod import Rates
+from k8s_ovs.plugin.values import LinkSettings
 
-__all__ = ["LinkSettings", "merged"]
-
-
-@frozen
-class LinkSettings:
-    """What a plugin wants of a pod's interface.
-
-    mtu: bytes; None: the network's. routes: more routes, through the gateway.
-    rates: limits, which are kept by letting packets wait. must_hold: a pod for which this node's
-    kernel cannot do that is refused; False: it runs without, and that is told.
-    """
-
-    mtu: int | None = None
-    routes: tuple[IPv4Network, ...] = ()
-    rates: Rates = field(factory=Rates)
-    must_hold: bool = True
+__all__ = ["merged"]
 
 
 def merged(wanted: Iterable[LinkSettings]) -> LinkSettings:

@@ -1,0 +1,127 @@
+"""Which plugin has which hook, and how one is called.
+
+pluggy checks a plugin's hooks against the specification; each is then called by itself, so that
+its results carry its plugin's name, and what it raises is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pluggy
+from attrs import frozen
+
+from k8s_ovs.errors import PluginError
+from k8s_ovs.hooks.result import Failure
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.table import Table
+from k8s_ovs.plugin.hooks import PROJECT, Hooks
+from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.values import (
+    Allocation,
+    Check,
+    LinkSettings,
+    Metric,
+    Problem,
+    Refuse,
+    Wait,
+)
+
+__all__ = ["SPECS", "HookCall", "HookSpec", "find_calls"]
+
+
+@frozen
+class HookSpec:
+    """What a hook returns: an iterable of values of type `result`, or one such value or None."""
+
+    result: Any
+    many: bool = True
+
+
+#: Every hook of `Hooks`, by name.
+SPECS: Mapping[str, HookSpec] = {
+    "tables": HookSpec(Table),
+    "kinds": HookSpec(RecordKind),
+    "resources": HookSpec(KubeResource),
+    "network_flows": HookSpec(Flow),
+    "node_flows": HookSpec(Flow),
+    "pod_flows": HookSpec(Flow),
+    "tenant_flows": HookSpec(Flow),
+    "tenant_of": HookSpec(int, many=False),
+    "vni_of": HookSpec(int, many=False),
+    "pod_link": HookSpec(LinkSettings, many=False),
+    "admit_pod": HookSpec(Refuse | Wait, many=False),
+    "allocations": HookSpec(Allocation | Problem),
+    "status": HookSpec(Mapping, many=False),
+    "metrics": HookSpec(Metric),
+    "doctor_checks": HookSpec(Check),
+    "commands": HookSpec(Mapping, many=False),
+}
+
+
+@frozen
+class HookCall:
+    """One plugin's hook."""
+
+    plugin: str
+    hook: str
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+
+    def __call__(self, subject: str, **given: Any) -> tuple[Any, ...] | Failure:
+        """Its results for `subject`. given: all that the hook may take."""
+        spec = SPECS[self.hook]
+        try:
+            answer = self.function(**{name: given[name] for name in self.arguments})
+            found = _results(answer, many=spec.many)
+        except Exception as error:  # a plugin may raise anything; the others go on
+            return Failure(self.plugin, self.hook, subject, repr(error))
+        wrong = next((each for each in found if not isinstance(each, spec.result)), None)
+        if wrong is None:
+            return found
+        text = f"returned {wrong!r}, expected {getattr(spec.result, '__name__', spec.result)}"
+        return Failure(self.plugin, self.hook, subject, text)
+
+
+def find_calls(plugins: Mapping[str, object]) -> dict[str, list[HookCall]]:
+    """The calls of each hook, in the order of `plugins`. Raises PluginError for what is no hook."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Hooks)
+    calls: dict[str, list[HookCall]] = {hook: [] for hook in SPECS}
+    for name, plugin in plugins.items():
+        for hook in SPECS:
+            _refuse_unmarked(manager, name, plugin, hook)
+        try:
+            manager.register(plugin, name)
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"plugin {name}: {error}") from error
+        for caller in manager.get_hookcallers(plugin) or ():
+            for each in caller.get_hookimpls():
+                if each.plugin is plugin and caller.name in SPECS:
+                    call = HookCall(name, caller.name, each.function, each.argnames)
+                    calls[caller.name].append(call)
+    _refuse_unknown(manager)
+    return calls
+
+
+def _results(answer: Any, *, many: bool) -> tuple[Any, ...]:
+    if answer is None:
+        return ()
+    if many and isinstance(answer, Iterable):
+        return tuple(answer)
+    return (answer,)
+
+
+def _refuse_unmarked(manager: pluggy.PluginManager, name: str, plugin: object, hook: str) -> None:
+    """A method that has a hook's name and is none would never be called."""
+    if hasattr(plugin, hook) and manager.parse_hookimpl_opts(plugin, hook) is None:
+        raise PluginError(f"plugin {name}: {hook} is not marked as a hook, expected @hook above it")
+
+
+def _refuse_unknown(manager: pluggy.PluginManager) -> None:
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        name = manager.get_name(error.plugin)
+        raise PluginError(f"plugin {name}: {error}; hooks are {', '.join(SPECS)}") from error

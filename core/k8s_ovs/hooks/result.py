@@ -1,0 +1,28 @@
+"""What calling a hook comes to: each plugin's results, or what went wrong in it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypeVar
+
+from attrs import frozen
+
+__all__ = ["Failure", "Results"]
+
+T = TypeVar("T")
+
+
+@frozen
+class Failure:
+    """What a plugin's hook raised, or promised and did not return."""
+
+    plugin: str
+    hook: str
+    subject: str
+    error: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin}: {self.hook} of {self.subject}: {self.error}"
+
+
+#: (plugin, its results or what went wrong), a plugin at a time.
+Results: TypeAlias = list[tuple[str, tuple[T, ...] | Failure]]
