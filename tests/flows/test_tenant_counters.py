@@ -39,9 +39,9 @@ POD = sample_pod(1, "hw1")
 @pytest.fixture(scope="module")
 def bridge(ovs_dummy_module: OvsProcess) -> TracedBridge:
     """A bridge with a pod of hw1 and one of hw2."""
-    records: dict[str, dict[str, Record]] = {
+    records: dict[str, dict[str, Slot]] = {
         NETNAMESPACES: {
-            name: KIND[NETNAMESPACES].record(NetNamespace(name, net_id), 1)
+            name: KIND[NETNAMESPACES].slot(NetNamespace(name, net_id), 1)
             for name, net_id in NET_IDS.items()
         },
         NAMESPACE_VNIS: {

@@ -151,8 +151,8 @@ class AllocatorHarness:
         }
 
     def subnets(self) -> dict[str, IPv4Network | None]:
-        found = self.snapshot().of(SUBNETS).values()
-        return {record.value.host: record.value.subnet for record in found}
+        found = self.snapshot().settled(SUBNETS).values()
+        return {record.host: record.subnet for record in found}
 
 
 def make_harness(
@@ -183,6 +183,6 @@ class Answering:
 
     @hook
     def allocations(self, view: View) -> Iterable[Allocation]:
-        if view.request("audits", "a") or view.get(QUARANTINE, "audits/a"):
+        if view.request("audits", "a") or view.problem("audits", "a"):
             write = Write("audits", "a", "7", view.revision("audits", "a"))
             yield Allocation((write,), "an answer", Event("Node", "a", "Answered", "with 7"))

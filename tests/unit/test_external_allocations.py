@@ -88,8 +88,8 @@ def test_what_stood_stands_until_it_is_answered(fake: FakeCluster) -> None:
     first = asked(fake, LB1)
     put(fake, LB1)
     world = fake.look()
-    assert str(world.of(SUBNETS)[LB1].value.subnet) == first["Subnet"]
-    assert f"{SUBNETS}/{LB1}" in world.of(REQUESTS)
+    assert str(world.of(SUBNETS)[LB1].settled.subnet) == first["Subnet"]
+    assert world.of(SUBNETS)[LB1].asked is not None
 
 
 def test_two_who_ask_at_once_and_a_node_that_joins_get_three_subnets(fake: FakeCluster) -> None:
@@ -251,7 +251,7 @@ def test_while_it_stands_nobody_takes_it_by_hand(fake: FakeCluster) -> None:
     asked(fake, LB1)
     put(fake, LB1)
     put(fake, LB2, "lb2", Subnet="172.11.4.0/22", Assign=False)
-    assert LB2 not in fake.look().of(SUBNETS)
+    assert LB2 not in fake.look().settled(SUBNETS)
     fake.settle()
     assert record(fake, LB1)["Subnet"] == "172.11.4.0/22"
 
@@ -265,7 +265,7 @@ def test_without_the_plugin_a_request_is_not_answered() -> None:
     fake.join("node1", NODE1)
     answer = asked(fake, LB1)
     assert answer == {"Host": "lb1", "HostIP": LB1, "Subnet": "", "Assign": True}
-    assert LB1 not in fake.look().of(SUBNETS)
+    assert LB1 not in fake.look().settled(SUBNETS)
 
 
 @pytest.mark.parametrize("key", ["lb1", "192.168.0.300"])

@@ -14,7 +14,7 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.node_status import NodeStatus
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.model.world import GIVEN, SUBNETS, Slot
+from k8s_ovs.model.world import EMPTY, GIVEN, SUBNETS, Slot
 from k8s_ovs.plugin import View, Write
 from k8s_ovs_extlb import ExternalHosts
 from k8s_ovs_extlb.listing import Host, as_cells, hosts, with_life
@@ -44,17 +44,19 @@ def view_of(
 ) -> View:
     """Node 1 of Kubernetes and other hosts. Revisions: settled 1, requests 7, quarantine 8."""
     node = sample_host(1)
+    slots = {str(each.host_ip): Slot(each, revision=1) for each in (node, *settled)}
+    for each in requests:
+        before = slots.get(str(each.host_ip), EMPTY)
+        slots[str(each.host_ip)] = evolve(before, asked=each, revision=7)
+    for key, text in (quarantine or {}).items():
+        slots[key] = evolve(slots.get(key, EMPTY), problem=text, revision=8)
     world = sample_world(
-        hosts=(node, *settled),
+        hosts=(),
         pods=(),
         records={
             GIVEN: {str(node.host_ip): Given("node1")},
             EXTERNAL: known or {},
-            REQUESTS: {f"{SUBNETS}/{each.host_ip}": Slot(each, revision=7) for each in requests},
-            QUARANTINE: {
-                f"{SUBNETS}/{key}": Slot(text, revision=8)
-                for key, text in (quarantine or {}).items()
-            },
+            SUBNETS: slots,
         },
     )
     return MANAGER.view(world)

@@ -55,8 +55,8 @@ def carry_out(fake: FakeCluster, step: tuple[Any, ...]) -> None:
 
 def standing(fake: FakeCluster) -> dict[str, IPv4Network]:
     """What hosts have by their records, as nodes understand them."""
-    records = fake.look().of(SUBNETS).items()
-    return {key: each.value.subnet for key, each in records if each.value.subnet is not None}
+    records = fake.look().settled(SUBNETS).items()
+    return {key: each.subnet for key, each in records if each.subnet is not None}
 
 
 @settings(max_examples=100)
@@ -77,7 +77,7 @@ def test_whatever_happens_no_two_hosts_share_an_address(
         outside = found.keys() - of_nodes(fake)
         assert {key for kind, key in fake.keys if kind == EXTERNAL} >= outside
         # A node whose record was spoiled by hand waits until a person has mended it.
-        spoiled = fake.look().of(QUARANTINE)
+        spoiled = fake.look().problems
         assert spoiled or found.keys() >= set(fake.nodes.values())
 
 
@@ -91,7 +91,7 @@ def test_who_asks_again_keeps_what_it_has_whoever_answers(
         carry_out(fake, step)
         fake.settle()
     # Nobody waits for what another one has, and would have it once no daemon knows who was first.
-    assume(not fake.look().of(QUARANTINE))
+    assume(not fake.look().problems)
     before = standing(fake)
     for address in again:
         if address in before:

@@ -86,6 +86,11 @@ def test_what_is_gone_after_a_gap_is_told_as_gone(ingest: Ingest) -> None:
     assert ingest.revision == 9
 
 
+def quarantined(found: Changes) -> set[str]:
+    """Keys of the records that are quarantined now."""
+    return {key for (_, key), slot in found.items() if slot is not None and slot.problem}
+
+
 def test_several_facts_fold_into_what_is_true_at_the_end(ingest: Ingest) -> None:
     moved = evolve(ONE, host="renamed")
     found = changes(
@@ -109,32 +114,31 @@ def test_a_malformed_record_is_set_aside_and_its_last_good_value_stays(ingest: I
     found = changes(ingest, write(path(ONE), b'{"Host":1}', 5), put(THREE, 6))
     reason = f"{path(ONE)}: Host: found 1, expected a string"
     assert found == {
-        (QUARANTINE, f"subnets/{KEY}"): Slot(reason, revision=5),
+        (SUBNETS, KEY): Slot(ONE, problem=reason, revision=5),
         (SUBNETS, "192.168.0.13"): Slot(THREE, revision=6),
     }
     assert changes(ingest) == {}
     # Who mends it must know which one is there now.
     again = changes(ingest, write(path(ONE), b'{"Host":1}', 7))
-    assert again == {(QUARANTINE, f"subnets/{KEY}"): Slot(reason, revision=7)}
+    assert again == {(SUBNETS, KEY): Slot(ONE, problem=reason, revision=7)}
     mended = changes(ingest, put(ONE, 8))
-    assert mended == {(QUARANTINE, f"subnets/{KEY}"): None, (SUBNETS, KEY): Slot(ONE, revision=8)}
+    assert mended == {(SUBNETS, KEY): Slot(ONE, revision=8)}
 
 
 def test_a_malformed_record_that_is_deleted_is_gone_with_its_last_good_value(
     ingest: Ingest,
 ) -> None:
     changes(ingest, write(path(ONE), b"", 5))
-    assert changes(ingest, delete(path(ONE), 6)) == {
-        (QUARANTINE, f"subnets/{KEY}"): None,
-        (SUBNETS, KEY): None,
-    }
+    assert changes(ingest, delete(path(ONE), 6)) == {(SUBNETS, KEY): None}
 
 
 @pytest.mark.parametrize("data", [b"[" * 100_000, b"\xff", b"null", b'{"Host":NaN}'])
 def test_no_bytes_stop_the_others(ingest: Ingest, data: bytes) -> None:
     found = changes(ingest, write("k8ssdn/subnets/192.168.0.99", data, 5), put(THREE, 6))
     assert found[SUBNETS, "192.168.0.13"] == Slot(THREE, revision=6)
-    assert (QUARANTINE, "subnets/192.168.0.99") in found
+    spoilt = found[SUBNETS, "192.168.0.99"]
+    assert spoilt is not None
+    assert spoilt.problem
 
 
 def test_of_two_overlapping_subnets_the_one_that_came_second_is_set_aside(ingest: Ingest) -> None:
@@ -144,13 +148,12 @@ def test_of_two_overlapping_subnets_the_one_that_came_second_is_set_aside(ingest
         "172.11.4.0/22 of 192.168.0.11"
     )
     assert changes(ingest, put(twin, 5)) == {
-        (QUARANTINE, "subnets/192.168.0.13"): Slot(reason, revision=5)
+        (SUBNETS, "192.168.0.13"): Slot(problem=reason, revision=5)
     }
     # Writing the first one again does not make it the later one.
     assert changes(ingest, put(ONE, 6)) == {(SUBNETS, KEY): Slot(ONE, revision=6)}
     assert changes(ingest, delete(path(ONE), 7)) == {
         (SUBNETS, KEY): None,
-        (QUARANTINE, "subnets/192.168.0.13"): None,
         (SUBNETS, "192.168.0.13"): Slot(twin, revision=5),
     }
 
@@ -159,7 +162,7 @@ def test_a_subnet_is_not_given_away_while_its_last_good_record_counts(ingest: In
     spoilt = evolve(ONE, subnet=TWO.subnet)
     heir = evolve(THREE, subnet=ONE.subnet)
     found = changes(ingest, put(spoilt, 5), put(heir, 6))
-    assert found.keys() == {(QUARANTINE, f"subnets/{KEY}"), (QUARANTINE, "subnets/192.168.0.13")}
+    assert quarantined(found) == {KEY, "192.168.0.13"}
     mended = evolve(ONE, subnet=THREE.subnet)
     found = changes(ingest, put(mended, 7))
     assert found[SUBNETS, KEY] == Slot(mended, revision=7)
@@ -170,11 +173,11 @@ def test_a_subnet_is_not_given_away_while_its_last_good_record_counts(ingest: In
 def test_a_subnet_is_not_given_away_while_its_host_asks_for_another_one(ingest: Ingest) -> None:
     asks, heir = evolve(ONE, subnet=None, assign=True), evolve(THREE, subnet=ONE.subnet)
     found = changes(ingest, put(asks, 5), put(heir, 6))
-    assert found.keys() == {(REQUESTS, f"subnets/{KEY}"), (QUARANTINE, "subnets/192.168.0.13")}
+    assert quarantined(found) == {"192.168.0.13"}
+    assert found[SUBNETS, KEY] == Slot(ONE, asked=asks, revision=5)
     answer = evolve(ONE, subnet=THREE.subnet)
     found = changes(ingest, put(answer, 7))
     assert found[SUBNETS, KEY] == Slot(answer, revision=7)
-    assert found[REQUESTS, f"subnets/{KEY}"] is None
 
 
 etcd_changes = st.one_of(
@@ -205,7 +208,7 @@ def test_the_world_never_has_two_overlapping_subnets(turns: list[list[object]]) 
             else:
                 ingest.absorb(delete(str(drawn), revision))
         world = world.changed(changes(ingest), revision)
-        subnets = [record.value.subnet for record in world.of(SUBNETS).values()]
+        subnets = [record.subnet for record in world.settled(SUBNETS).values()]
         standing = [subnet for subnet in subnets if subnet is not None]
         assert not any(one.overlaps(other) for one, other in combinations(standing, 2))
 
@@ -222,14 +225,15 @@ def test_kubernetes_nodes_are_read_by_the_resource_that_names_them() -> None:
     )
     assert found == {
         (NODES, "n1"): Slot(KubeNode("n1", sample_host(1).host_ip)),
-        (QUARANTINE, "nodes/n2"): Slot('node n2: InternalIP: found "x", expected an IPv4 address'),
+        (NODES, "n2"): Slot(problem='node n2: InternalIP: found "x", expected an IPv4 address'),
     }
     assert changes(ingest, RecordChange(KUBE_NODES, "n1", None)) == {(NODES, "n1"): None}
 
 
 def test_an_object_that_makes_the_reader_raise_is_set_aside_too() -> None:
     found = changes(Ingest(), Snapshot(KUBE_NODES, {"n1": Entry({"status": None})}))
-    (text,) = [record.value for record in found.values() if record]
+    (text,) = [slot.problem for slot in found.values() if slot]
+    assert text is not None
     assert text.startswith("n1: plugin core cannot read it: AttributeError(")
 
 
@@ -250,7 +254,7 @@ def test_after_a_restart_all_that_is_known_is_told_again(ingest: Ingest) -> None
     ingest.restart()
     found = changes(ingest)
     assert found[SUBNETS, KEY] == Slot(ONE, revision=3)
-    assert found.keys() == {(SUBNETS, KEY), (QUARANTINE, "subnets/192.168.0.12")}
+    assert found.keys() == {(SUBNETS, KEY), (SUBNETS, "192.168.0.12")}
 
 
 @pytest.mark.parametrize(
@@ -303,5 +307,5 @@ def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
     ingest.absorb(write("k8ssdn/audits/c", b"{", 2))
     assert ingest.changes(CONFIG, kinds, {}) == {
         ("audits", "a/b"): Slot({}, revision=1),
-        (QUARANTINE, "audits/c"): Slot("k8ssdn/audits/c: not an audit", revision=2),
+        ("audits", "c"): Slot(problem="k8ssdn/audits/c: not an audit", revision=2),
     }

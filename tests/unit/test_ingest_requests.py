@@ -51,14 +51,15 @@ def test_a_record_that_asks_counts_for_nothing_else_until_it_is_answered() -> No
         return ingest.changes(CONFIG, kinds, {})
 
     assert told(b"1", 1) == {("audits", "a"): Slot(1, revision=1)}
-    assert told(b"-1", 2) == {(REQUESTS, "audits/a"): Slot(-1, revision=2)}
-    assert told(b"2", 3) == {("audits", "a"): Slot(2, revision=3), (REQUESTS, "audits/a"): None}
+    assert told(b"-1", 2) == {("audits", "a"): Slot(1, asked=-1, revision=2)}
+    assert told(b"2", 3) == {("audits", "a"): Slot(2, revision=3)}
     told(b"-1", 4)
-    spoilt = told(b"?", 5)
-    assert spoilt[REQUESTS, "audits/a"] is None
-    assert spoilt.keys() == {(REQUESTS, "audits/a"), (QUARANTINE, "audits/a")}
+    spoilt = told(b"?", 5)["audits", "a"]
+    assert spoilt is not None
+    assert (spoilt.settled, spoilt.asked, spoilt.revision) == (2, None, 5)
+    assert spoilt.problem
     told(b"-1", 6)
-    assert told(None, 7) == {("audits", "a"): None, (REQUESTS, "audits/a"): None}
+    assert told(None, 7) == {("audits", "a"): None}
 
 
 def test_while_it_is_not_answered_all_that_is_written_counts_by_its_newest_revision() -> None:
@@ -89,21 +90,21 @@ def test_while_it_is_not_answered_all_that_is_written_counts_by_its_newest_revis
     assert view.revision("audits", "a") == 0
 
 
-@pytest.mark.parametrize(("last", "kind"), [(b"-1", REQUESTS), (b"?", QUARANTINE)])
-def test_what_was_good_between_two_looks_is_the_last_good_one(last: bytes, kind: str) -> None:
+@pytest.mark.parametrize("last", [b"-1", b"?"])
+def test_what_was_good_between_two_looks_is_the_last_good_one(last: bytes) -> None:
     ingest, kinds = Ingest(), asking()
     ingest.absorb(written(b"1", 1))
     ingest.changes(CONFIG, kinds, {})
     for data, revision in ((b"-5", 2), (b"2", 3), (last, 4)):
         ingest.absorb(written(data, revision))
     world = World().changed(ingest.changes(CONFIG, kinds, {}), 4)
-    assert world.of("audits") == {"a": Slot(2, revision=3)}
-    assert world.of(kind)["audits/a"].revision == 4
+    assert world.slot("audits", "a").settled == 2
+    assert world.slot("audits", "a").revision == 4
     for change in (written(b"3", 5), written(None, 6)):
         ingest.absorb(change)
     ingest.absorb(written(last, 7))
     world = world.changed(ingest.changes(CONFIG, kinds, {}), 7)
-    assert world.of("audits") == {"a": Slot(2, revision=3)}, "as after a gap: it was not seen to go"
+    assert world.slot("audits", "a").settled == 2, "as after a gap: it was not seen to go"
 
 
 def test_after_a_restart_what_asks_is_told_again() -> None:
@@ -113,14 +114,14 @@ def test_after_a_restart_what_asks_is_told_again() -> None:
     ingest.absorb(written(b"-1", 2))
     ingest.changes(CONFIG, kinds, {})
     ingest.restart()
-    assert ingest.changes(CONFIG, kinds, {}) == {(REQUESTS, "audits/a"): Slot(-1, revision=2)}
+    assert ingest.changes(CONFIG, kinds, {}) == {("audits", "a"): Slot(asked=-1, revision=2)}
 
 
 def test_a_kind_that_raises_on_a_value_sets_the_record_aside() -> None:
     ingest = Ingest()
     ingest.absorb(written(b"0", 4))
     assert ingest.changes(CONFIG, asking(), {}) == {
-        (QUARANTINE, "audits/a"): Slot(
-            "plugin acme cannot judge 0: ZeroDivisionError('division by zero')", 4
+        ("audits", "a"): Slot(
+            problem="plugin acme cannot judge 0: ZeroDivisionError('division by zero')", revision=4
         )
     }

@@ -9,13 +9,14 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k8s_ovs.builtin.node_subnets import NODE_SUBNETS, Given
+from k8s_ovs.builtin import NODE_SUBNETS
+from k8s_ovs.builtin.node_subnets import Given
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, subnet_problems
-from k8s_ovs.model.world import GIVEN, NODES, SUBNETS, Slot, World
+from k8s_ovs.model.world import EMPTY, GIVEN, NODES, SUBNETS, Slot, World
 from k8s_ovs.plugin import Allocation, Problem, Write
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host, sample_world
@@ -36,14 +37,19 @@ def world(
     quarantine: dict[str, str] | None = None,
 ) -> World:
     """given: names of nodes by key."""
+    slots = {str(each.host_ip): Slot(each, revision=1) for each in hosts}
     return sample_world(
-        hosts=hosts,
+        hosts=(),
         pods=(),
         config=config,
         records={
             NODES: {each.name: each for each in nodes},
             GIVEN: {key: Given(name) for key, name in (given or {}).items()},
-            QUARANTINE: quarantine or {},
+            SUBNETS: slots
+            | {
+                key: evolve(slots.get(key, EMPTY), problem=text)
+                for key, text in (quarantine or {}).items()
+            },
         },
     )
 
@@ -65,7 +71,7 @@ def carried_out(of: World, allocations: Iterable[Allocation | Problem]) -> World
         for write in each.writes:
             record = of.of(write.kind).get(write.key)
             assert write.revision == (record.revision if record else 0)
-            new = None if write.value is None else Slot(write.value, revision)
+            new = None if write.value is None else Slot(write.value, revision=revision)
             changes[write.kind, write.key] = new
         assert len(changes) == len(each.writes)
         of = of.changed(changes, revision)
@@ -84,7 +90,7 @@ def settled(of: World) -> World:
 
 def subnets(of: World) -> dict[str, str]:
     """Subnets by host's number."""
-    return {record.value.host: str(record.value.subnet) for record in of.of(SUBNETS).values()}
+    return {record.host: str(record.subnet) for record in of.settled(SUBNETS).values()}
 
 
 def test_a_node_that_joins_gets_the_first_free_subnet() -> None:
@@ -196,8 +202,8 @@ def test_a_node_that_moves_to_a_record_written_by_hand_takes_that_one() -> None:
     by_hand = evolve(sample_host(7), host="by-hand")
     before = world([node(1, address=7)], [sample_host(1), by_hand], {"192.168.0.11": "node1"})
     after = settled(before)
-    assert after.of(GIVEN)["192.168.0.17"].value == Given("node1")
-    assert after.of(SUBNETS)["192.168.0.17"].value == by_hand
+    assert after.of(GIVEN)["192.168.0.17"].settled == Given("node1")
+    assert after.of(SUBNETS)["192.168.0.17"].settled == by_hand
     # What its pods have now stays its own until the node is gone.
     gone = settled(after.changed({(NODES, "node1"): None}, after.revision))
     assert gone.of(SUBNETS) == gone.of(GIVEN) == {}
@@ -218,8 +224,8 @@ def test_nobody_takes_the_subnet_of_a_node_that_has_no_address_for_a_while() -> 
 def test_a_node_that_takes_the_place_of_one_that_is_gone_takes_its_subnet() -> None:
     before = world([node(9, address=2)], [sample_host(2)], {"192.168.0.12": "node2"})
     after = settled(before)
-    assert after.of(GIVEN)["192.168.0.12"].value == Given("node9")
-    assert [record.value.subnet for record in after.of(SUBNETS).values()] == [sample_host(2).subnet]
+    assert after.of(GIVEN)["192.168.0.12"].settled == Given("node9")
+    assert [record.subnet for record in after.settled(SUBNETS).values()] == [sample_host(2).subnet]
 
 
 TWO_SUBNETS = sample_config(network=IPv4Network("172.11.0.0/21"))
@@ -259,14 +265,12 @@ def test_a_node_inside_the_network_has_a_problem() -> None:
     ]
 
 
-REASON = {"subnets/192.168.0.11": "k8ssdn/subnets/192.168.0.11: not JSON"}
+REASON = {"192.168.0.11": "k8ssdn/subnets/192.168.0.11: not JSON"}
 
 
 def test_a_record_that_cannot_be_read_is_not_written_over() -> None:
     unread = world([node(1)], quarantine=REASON)
-    assert wanted(unread) == [
-        Problem("node node1", "has no subnet: " + REASON[f"{SUBNETS}/192.168.0.11"])
-    ]
+    assert wanted(unread) == [Problem("node node1", "has no subnet: " + REASON["192.168.0.11"])]
 
 
 def test_a_record_that_cannot_be_read_is_not_taken_back() -> None:
@@ -294,7 +298,7 @@ def test_a_record_that_cannot_be_read_does_not_move() -> None:
 def homes(of: World) -> dict[str, object]:
     """Subnets by the node that they were given to."""
     records = of.of(SUBNETS)
-    return {record.value.host: records[key].value.subnet for key, record in of.of(GIVEN).items()}
+    return {given.host: records[key].settled.subnet for key, given in of.settled(GIVEN).items()}
 
 
 @settings(max_examples=300)
@@ -316,8 +320,8 @@ def test_whatever_nodes_do_no_two_have_one_subnet_and_each_keeps_its_own(
             for number, address in step.items()
         }
         of = settled(of.changed(changes, of.revision))
-        present = {name: each.value.address for name, each in of.of(NODES).items()}
-        records = {key: (each.value, each.revision) for key, each in of.of(SUBNETS).items()}
+        present = {name: each.address for name, each in of.settled(NODES).items()}
+        records = {key: (each.settled, each.revision) for key, each in of.of(SUBNETS).items()}
         assert subnet_problems(roomy, records) == {}
         assert of.of(GIVEN).keys() == of.of(SUBNETS).keys()
         assert homes(of).keys() <= present.keys()

@@ -8,6 +8,7 @@ import pytest
 from attrs import evolve
 
 from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.world import Slot
 from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet
 from k8s_ovs_testing.world import sample_host
 
@@ -19,7 +20,8 @@ def addresses(*numbers: int) -> list[IPv4Address]:
 
 
 def found(*numbers: int, subnets: dict[str, HostSubnet] | None = None) -> HostSubnet:
-    return find_own_subnet(subnets or SUBNETS, addresses(*numbers), "node1", {})
+    slots = {key: Slot(record) for key, record in (subnets or SUBNETS).items()}
+    return find_own_subnet(slots, addresses(*numbers), "node1")
 
 
 def test_it_is_the_one_under_an_address_of_this_machine() -> None:
@@ -62,7 +64,8 @@ def test_a_record_that_is_refused_says_why() -> None:
 
 
 def test_a_record_that_is_set_aside_says_why() -> None:
-    reasons = {"subnets/192.168.0.11": "k8ssdn/subnets/192.168.0.11: Host: found 1"}
+    reason = "k8ssdn/subnets/192.168.0.11: Host: found 1"
     with pytest.raises(NoSubnet, match=r"node node1 has no subnet: k8ssdn/.*: Host: found 1"):
-        find_own_subnet({}, addresses(1), "node1", reasons)
-    assert find_own_subnet(SUBNETS, addresses(1), "node1", reasons) == sample_host(1)
+        find_own_subnet({"192.168.0.11": Slot(problem=reason)}, addresses(1), "node1")
+    kept = {"192.168.0.11": Slot(sample_host(1), problem=reason)}
+    assert find_own_subnet(kept, addresses(1), "node1") == sample_host(1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import k8s_ovs.plugin
+from k8s_ovs.hooks.calls import SPECS
 from k8s_ovs.plugin import Hooks, View
 from k8s_ovs.plugin.command.cluster import Cluster
 
@@ -28,12 +29,12 @@ def test_the_hooks_are_described_with_their_arguments_and_in_their_order() -> No
     headings = re.findall(r"^### `(.+)`$", TEXT, re.MULTILINE)
     signatures = [
         f"{name}({', '.join(list(inspect.signature(getattr(Hooks, name)).parameters)[1:])})"
-        for name in HOOK_NAMES
+        for name in SPECS
     ]
     assert headings == signatures
 
 
-@pytest.mark.parametrize("hook", HOOK_NAMES)
+@pytest.mark.parametrize("hook", SPECS)
 def test_each_hook_says_what_it_returns_and_where_it_is_a_modes(hook: str) -> None:
     text = described(f"{hook}(")
     assert "Returns " in text
@@ -41,7 +42,7 @@ def test_each_hook_says_what_it_returns_and_where_it_is_a_modes(hook: str) -> No
     assert ("Only a mode says this" in spec) == ("A mode's alone" in text)
 
 
-@pytest.mark.parametrize("hook", HOOK_NAMES)
+@pytest.mark.parametrize("hook", SPECS)
 def test_each_type_that_a_hook_returns_is_named(hook: str) -> None:
     returned = str(inspect.signature(getattr(Hooks, hook)).return_annotation)
     for name in set(re.findall(r"[A-Z]\w+", returned)) - {"Iterable", "Mapping", "Any", "None"}:

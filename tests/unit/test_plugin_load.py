@@ -14,8 +14,7 @@ import pytest
 import stevedore._cache
 from stevedore.extension import ExtensionManager
 
-from k8s_ovs.builtin import CORE
-from k8s_ovs.builtin.node_subnets import NODE_SUBNETS
+from k8s_ovs.builtin import CORE, NODE_SUBNETS
 from k8s_ovs.errors import PluginError
 from k8s_ovs.hooks.load import installed_plugins, load_plugins
 

@@ -13,7 +13,7 @@ import k8s_ovs
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
-from k8s_ovs.model.world import CONNECTED, LOCAL_NODE
+from k8s_ovs.model.world import CONNECTED, LOCAL_NODE, PROBLEM, SETTLED, Slot
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.plugin import PodRequest, Rates, Refuse, View, Wait
 from k8s_ovs_shaping import Shaping
@@ -28,7 +28,7 @@ MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant(), NAME: SHAPING})
 POD, OTHER = sample_pod(1), sample_pod(2)
 REQUEST = PodRequest(POD.namespace, POD.name, POD.uid, POD.container, POD.ifname)
 LIMITS = Rates(10_000_000, 20_000_000)
-PROBLEM = 'pod default/pod1: kubernetes.io/egress-bandwidth: found "fast", expected a number'
+FAST = 'pod default/pod1: kubernetes.io/egress-bandwidth: found "fast", expected a number'
 
 
 def asked(rates: Rates = LIMITS, uid: str = POD.uid) -> Bandwidth:
@@ -47,8 +47,7 @@ def seen(
     key = POD.identity
     records: dict[str, Mapping[str, Any]] = {
         LOCAL_NODE: {"": evolve(sample_local_node(), meters=meters)},
-        BANDWIDTHS: {} if record is None else {key: record},
-        QUARANTINE: {} if problem is None else {f"{BANDWIDTHS}/{key}": problem},
+        BANDWIDTHS: {key: Slot(record, problem=problem)} if record or problem else {},
         CONNECTED: {} if connected is None else {BANDWIDTHS: connected},
     }
     extra = {} if unenforced is None else {"BandwidthUnenforced": unenforced}
@@ -81,17 +80,17 @@ class TestAdmission:
     def test_annotations_that_make_no_sense_are_refused_in_their_words(
         self, last_good: Bandwidth | None, connected: bool | None
     ) -> None:
-        view = seen(last_good, problem=PROBLEM, connected=connected)
-        assert SHAPING.admit_pod(view, REQUEST) == Refuse(PROBLEM)
+        view = seen(last_good, problem=FAST, connected=connected)
+        assert SHAPING.admit_pod(view, REQUEST) == Refuse(FAST)
 
     def test_who_waits_is_asked_again_when_any_of_that_changes(self) -> None:
         view = seen()
         SHAPING.admit_pod(view, REQUEST)
         key = POD.identity
         assert view.reads == {
-            (BANDWIDTHS, key),
-            (QUARANTINE, f"{BANDWIDTHS}/{key}"),
-            (CONNECTED, BANDWIDTHS),
+            (BANDWIDTHS, key, SETTLED),
+            (BANDWIDTHS, key, PROBLEM),
+            (CONNECTED, BANDWIDTHS, SETTLED),
         }
 
 

@@ -263,7 +263,7 @@ def test_all_that_is_written_of_a_deleted_namespace_goes(fake: FakeCluster) -> N
     fake.put(NETNAMESPACES, "spectre", b'{"NetName":"spectre","NetID":99,"Action":"join"}')
     fake.settle()
     assert fake.net_ids().keys() == fake.vnis().keys() == {"kube-system"}
-    assert not fake.look().of(QUARANTINE)
+    assert not fake.look().problems
 
 
 def test_a_number_that_was_given_back_is_not_given_again_soon(fake: FakeCluster) -> None:

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.model.world import EMPTY
 from k8s_ovs.plugin import Pod, View
 from k8s_ovs.plugin.command.cluster import Counter
 from k8s_ovs_multitenant import MultiTenant
@@ -47,11 +48,14 @@ def seen(
 ) -> View:
     """A view of these records; each namespace has a VNID, from 100 on."""
     values: dict[str, dict[str, Any]] = {
-        NETNAMESPACES: {each.net_name: KINDS[0].record(each, 1) for each in records},
-        REQUESTS: {f"{NETNAMESPACES}/{each.net_name}": each for each in requests},
-        QUARANTINE: {f"{NETNAMESPACES}/{name}": why for name, why in (quarantine or {}).items()},
+        NETNAMESPACES: {each.net_name: KINDS[0].slot(each, 1) for each in records}
     }
-    names = [path.rpartition("/")[2] for kind in values.values() for path in kind]
+    slots = values[NETNAMESPACES]
+    for each in requests:
+        slots[each.net_name] = evolve(slots.get(each.net_name, EMPTY), asked=each, revision=2)
+    for name, why in (quarantine or {}).items():
+        slots[name] = evolve(slots.get(name, EMPTY), problem=why, revision=2)
+    names = list(slots)
     values[NAMESPACE_VNIS] = {
         name: NamespaceVni(100 + place) for place, name in enumerate(sorted(names))
     }

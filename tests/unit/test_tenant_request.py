@@ -9,9 +9,8 @@ from attrs import define, evolve, field
 
 from k8s_ovs.errors import K8sOvsError, TimedOut
 from k8s_ovs.model.node_status import NodeStatus
-from k8s_ovs.model.world import Slot
 from k8s_ovs.plugin import Flow, View, Write
-from k8s_ovs.plugin.command.cluster import Counter
+from k8s_ovs.plugin.command.cluster import Counter, Record
 from k8s_ovs.plugin.command.wait import Deadline, answered, applied
 from k8s_ovs_multitenant.records import NETNAMESPACES, NetNamespace, asks
 from k8s_ovs_multitenant.request import request_action
@@ -24,12 +23,12 @@ NOW = Deadline(0)
 class OneRecord:
     """A cluster that has one record and some nodes. then: what happens before each next look."""
 
-    record: Slot | None
+    record: Record | None
     nodes: list[NodeStatus] = field(factory=list)
     then: list[Callable[[OneRecord], None]] = field(factory=list)
     writes_fail: bool = False
 
-    def get(self, kind: str, key: str) -> Slot | None:
+    def get(self, kind: str, key: str) -> Record | None:
         self._step()
         return self.record
 
@@ -39,7 +38,7 @@ class OneRecord:
         (write,) = writes
         assert self.record is not None
         assert self.record.revision == write.revision
-        self.record = Slot(write.value, write.revision + 1)
+        self.record = Record(write.value, write.revision + 1)
         return self.record.revision
 
     def statuses(self) -> Sequence[NodeStatus]:
@@ -65,7 +64,7 @@ def node(name: str, revision: int, *errors: str) -> NodeStatus:
     return NodeStatus(name, "192.168.0.11", "1", revision, True, 0, 0, errors)
 
 
-def becoming(record: Slot | None) -> Callable[[OneRecord], None]:
+def becoming(record: Record | None) -> Callable[[OneRecord], None]:
     """Somebody else writes this."""
 
     def write(cluster: OneRecord) -> None:
@@ -84,7 +83,7 @@ def nodes_become(*nodes: NodeStatus) -> Callable[[OneRecord], None]:
 
 
 def test_asking_keeps_all_else_in_the_record_but_an_old_refusal() -> None:
-    cluster = OneRecord(Slot(OLD, revision=5))
+    cluster = OneRecord(Record(OLD, revision=5))
     assert request_action(cluster, "hw1", "join", "hw2") == 6
     assert cluster.record is not None
     wanted = evolve(OLD, action="join", namespace="hw2", reason=None)
@@ -97,23 +96,23 @@ def test_asking_of_an_unknown_namespace_is_refused() -> None:
 
 
 def test_a_record_that_changed_meanwhile_is_left_alone() -> None:
-    cluster = OneRecord(Slot(OLD, revision=5), writes_fail=True)
+    cluster = OneRecord(Record(OLD, revision=5), writes_fail=True)
     with pytest.raises(K8sOvsError, match="changed meanwhile"):
         request_action(cluster, "hw1", "isolate", "")
-    assert cluster.record == Slot(OLD, revision=5)
+    assert cluster.record == Record(OLD, revision=5)
 
 
 def test_the_answer_is_the_first_settled_record_after_the_request() -> None:
     request, answer = (
-        Slot(evolve(OLD, action="isolate"), revision=6),
-        Slot(evolve(OLD, net_id=8), revision=9),
+        Record(evolve(OLD, action="isolate"), revision=6),
+        Record(evolve(OLD, net_id=8), revision=9),
     )
-    cluster = OneRecord(Slot(OLD, revision=5), then=[becoming(request), becoming(answer)])
+    cluster = OneRecord(Record(OLD, revision=5), then=[becoming(request), becoming(answer)])
     assert answered(cluster, NETNAMESPACES, "hw1", Deadline(60), since=6, asks=asks) == answer
 
 
 def test_a_request_that_nobody_answers_says_who_should() -> None:
-    cluster = OneRecord(Slot(evolve(OLD, action="isolate"), revision=6))
+    cluster = OneRecord(Record(evolve(OLD, action="isolate"), revision=6))
     with pytest.raises(TimedOut, match=r"not answered within 0 s.*the allocator's seat"):
         answered(cluster, NETNAMESPACES, "hw1", NOW, since=6, asks=asks)
 

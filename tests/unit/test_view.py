@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network
+from typing import Any
 
 import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Read, Slot, Tag, World
+from k8s_ovs.model.world import (
+    ASKED,
+    CONFIG,
+    LOCAL_NODE,
+    PODS,
+    PROBLEM,
+    REVISION,
+    SETTLED,
+    SUBNETS,
+    Slot,
+    Tag,
+    World,
+)
+from k8s_ovs.pipeline.table import Pipeline
+from k8s_ovs.pipeline.tables import CORE_TABLES
 from k8s_ovs.plugin import RecordKind, hook
-from k8s_ovs.plugin.view import View
+from k8s_ovs.plugin.view import PluginSet, View
 from k8s_ovs_testing.world import (
     sample_config,
     sample_host,
@@ -25,7 +40,7 @@ def view_of(world: World) -> View:
     def tenant_of(view: View, pod: Pod) -> int | None:
         return 7 if view.get("netnamespaces", pod.namespace) else None
 
-    return View(world, tenant_of, tenant_of)
+    return View(world, PluginSet(tenant_of, tenant_of, Pipeline(CORE_TABLES)))
 
 
 def test_records_are_found_by_their_tag_and_only_those_are_read() -> None:
@@ -36,7 +51,7 @@ def test_records_are_found_by_their_tag_and_only_those_are_read() -> None:
     assert view.having("dye", "red") == {"a": 1}
     assert view.having("dye", "blue") == {"b": 3}
     assert view.having("dye", "green") == {}
-    assert view.reads == {("dye", red), ("dye", blue), ("dye", Tag("green"))}
+    assert view.reads == {("dye", Tag(colour), SETTLED) for colour in ("red", "blue", "green")}
     assert view_of(world.changed({("dye", "a"): None}, 3)).having("dye", "red") == {}
 
 
@@ -57,15 +72,20 @@ def test_records_are_found_by_their_tag_and_only_those_are_read() -> None:
         (lambda view: view.all("audits"), {"a": "x"}, ("audits", None)),
         (lambda view: view.get("audits", "a"), "x", ("audits", "a")),
         (lambda view: view.get("others", "b"), None, ("others", "b")),
-        (lambda view: view.revision("audits", "a"), 1, ("audits", "a")),
-        (lambda view: view.revision("audits", "b"), 0, ("audits", "b")),
+        (lambda view: view.revision("audits", "a"), 1, ("audits", "a", REVISION)),
+        (lambda view: view.revision("audits", "b"), 0, ("audits", "b", REVISION)),
+        (lambda view: view.problem("audits", "a"), None, ("audits", "a", PROBLEM)),
+        (lambda view: view.request("audits", "a"), None, ("audits", "a", ASKED)),
         (lambda view: view.tenant_of(sample_pod(1)), None, ("netnamespaces", "default")),
     ],
 )
-def test_each_look_is_noted(look: Callable[[View], object], found: object, read: Read) -> None:
+def test_each_look_is_noted(
+    look: Callable[[View], object], found: object, read: tuple[Any, ...]
+) -> None:
     view = view_of(sample_world(records={"audits": {"a": "x"}}))
     assert look(view) == found
-    assert view.reads == {read}
+    kind, key, *part = read
+    assert view.reads == {(kind, key, *(part or [SETTLED]))}
 
 
 def test_what_records_hold_of_the_network_is_taken() -> None:
@@ -74,7 +94,7 @@ def test_what_records_hold_of_the_network_is_taken() -> None:
     view = manager.view(world)
     hosts = {host.subnet: str(host.host_ip) for host in map(sample_host, (1, 2, 3))}
     assert view.taken() == {**hosts, IPv4Network("172.11.128.0/24"): "a"}
-    assert view.reads == {(SUBNETS, None), ("leases", None)}
+    assert view.reads == {(SUBNETS, None, SETTLED), ("leases", None, SETTLED)}
     assert view.taken(besides="a") == hosts
 
 
@@ -93,9 +113,9 @@ def test_what_is_not_known_yet_is_noted_and_says_so() -> None:
     view = view_of(World())
     with pytest.raises(LookupError, match="config of this network is not known yet"):
         _ = view.config
-    with pytest.raises(LookupError, match="here of this network is not known yet"):
+    with pytest.raises(LookupError, match="local-node of this network is not known yet"):
         _ = view.local_node
-    assert view.reads == {(CONFIG, ""), (LOCAL_NODE, "")}
+    assert view.reads == {(CONFIG, "", SETTLED), (LOCAL_NODE, "", SETTLED)}
 
 
 def test_a_changed_world_leaves_the_old_one_as_it_was() -> None:

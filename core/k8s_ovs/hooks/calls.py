@@ -7,7 +7,7 @@ its results carry its plugin's name, and what it raises is its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import pluggy
 from attrs import frozen
@@ -48,8 +48,9 @@ SPECS: Mapping[str, HookSpec] = {
     "node_flows": HookSpec(Flow),
     "pod_flows": HookSpec(Flow),
     "tenant_flows": HookSpec(Flow),
-    "tenant_of": HookSpec(int, many=False),
-    "vni_of": HookSpec(int, many=False),
+    # Which numbers they may return, the manager says.
+    "tenant_of": HookSpec(object, many=False),
+    "vni_of": HookSpec(object, many=False),
     "pod_link": HookSpec(LinkSettings, many=False),
     "admit_pod": HookSpec(Refuse | Wait, many=False),
     "allocations": HookSpec(Allocation | Problem),
@@ -80,8 +81,8 @@ class HookCall:
         wrong = next((each for each in found if not isinstance(each, spec.result)), None)
         if wrong is None:
             return found
-        text = f"returned {wrong!r}, expected {getattr(spec.result, '__name__', spec.result)}"
-        return Failure(self.plugin, self.hook, subject, text)
+        kinds = " or ".join(each.__name__ for each in get_args(spec.result) or (spec.result,))
+        return Failure(self.plugin, self.hook, subject, f"returned {wrong!r}, expected {kinds}")
 
 
 def find_calls(plugins: Mapping[str, object]) -> dict[str, list[HookCall]]:

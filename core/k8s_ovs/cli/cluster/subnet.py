@@ -94,7 +94,7 @@ def _row(snapshot: ClusterSnapshot, key: str, slot: Slot) -> SubnetRow:
 
 
 def _given_to(snapshot: ClusterSnapshot, key: str) -> str:
-    return "node" if key in snapshot.world.of(GIVEN) else "hand"
+    return "hand" if snapshot.world.slot(GIVEN, key).settled is None else "node"
 
 
 def _quarantined(snapshot: ClusterSnapshot, key: str, problem: str) -> SubnetRow:
