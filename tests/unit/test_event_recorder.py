@@ -7,12 +7,14 @@ from queue import Empty, Queue
 import pytest
 
 from k8s_ovs.node.tell.event_recorder import EventRecorder
+from k8s_ovs_testing.node_state import sample_state
 
+ETCD = "etcd has not been reached yet"
 SWITCH = "Open vSwitch: /var/run/openvswitch/db.sock: no such file"
 Said = Queue[tuple[str, str, bool]]
 
 
-def announcer(said: Said, lasts: float) -> EventRecorder:
+def recorder(said: Said, lasts: float) -> EventRecorder:
     """One that runs, and whose events are put into `said`."""
     made = EventRecorder(
         lambda reason, message, warning: said.put((reason, message, warning)), lasts
@@ -23,29 +25,29 @@ def announcer(said: Said, lasts: float) -> EventRecorder:
 
 def test_what_lasts_is_told_once_and_so_is_its_end() -> None:
     said: Said = Queue()
-    subject = announcer(said, lasts=0.01)
-    subject.offer(SWITCH)
+    subject = recorder(said, lasts=0.01)
+    subject.offer(sample_state(waiting_for=SWITCH))
     assert said.get(timeout=20) == ("NetworkNotReady", f"k8s-ovs waits for: {SWITCH}", True)
-    subject.offer(SWITCH)
-    subject.offer("")
+    subject.offer(sample_state(waiting_for=SWITCH))
+    subject.offer(sample_state())
     assert said.get(timeout=20) == ("NetworkReady", "k8s-ovs serves pods on this node", False)
     subject.stop()
 
 
 def test_what_passes_by_itself_is_not_told() -> None:
     said: Said = Queue()
-    subject = announcer(said, lasts=0.3)
-    subject.offer("etcd has not been reached yet")
-    subject.offer(SWITCH)
+    subject = recorder(said, lasts=0.3)
+    subject.offer(sample_state(waiting_for=ETCD))
+    subject.offer(sample_state(waiting_for=SWITCH))
     assert said.get(timeout=20)[1] == f"k8s-ovs waits for: {SWITCH}"
     subject.stop()
 
 
 def test_a_node_that_is_ready_at_once_says_nothing() -> None:
     said: Said = Queue()
-    subject = announcer(said, lasts=0.05)
-    subject.offer("etcd has not been reached yet")
-    subject.offer("")
+    subject = recorder(said, lasts=0.05)
+    subject.offer(sample_state(waiting_for=ETCD))
+    subject.offer(sample_state())
     with pytest.raises(Empty):
         said.get(timeout=0.5)
     subject.stop()

@@ -9,27 +9,14 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from attrs import evolve
 from prometheus_client.parser import text_string_to_metric_families
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.node.switch import Commits
-from k8s_ovs.node.tell.metrics import Metrics, Scene, listen_address
+from k8s_ovs.node.tell.metrics import Metrics, listen_address
 from k8s_ovs.plugin import Metric, View, hook
+from k8s_ovs_testing.node_state import sample_state
 from k8s_ovs_testing.servers.etcd import free_port
-from k8s_ovs_testing.world import sample_world
-
-SCENE = Scene(
-    version="0.1.0",
-    ready=True,
-    is_leader=False,
-    connected={"etcd": True, "kube:nodes": False},
-    problems=1,
-    commits=Commits(count=2, added=70, deleted=3, seconds=0.5, last=1e9),
-    pods=3,
-    flows=71,
-)
 
 
 @contextmanager
@@ -55,7 +42,7 @@ def numbers(metrics: Metrics) -> dict[str, float]:
 
 
 def test_the_page_shows_what_the_daemon_knows_now() -> None:
-    shown = numbers(Metrics(lambda: SCENE))
+    shown = numbers(Metrics(sample_state()))
     expected = {
         "k8s_ovs_build_info version=0.1.0": 1,
         "k8s_ovs_ready": 1,
@@ -63,7 +50,7 @@ def test_the_page_shows_what_the_daemon_knows_now() -> None:
         "k8s_ovs_source_connected source=etcd": 1,
         "k8s_ovs_source_connected source=kube:nodes": 0,
         "k8s_ovs_problems": 1,
-        "k8s_ovs_pods": 3,
+        "k8s_ovs_pods": 2,
         "k8s_ovs_flows": 71,
         "k8s_ovs_commit_seconds_count": 2,
         "k8s_ovs_commit_seconds_sum": 0.5,
@@ -75,15 +62,16 @@ def test_the_page_shows_what_the_daemon_knows_now() -> None:
     assert shown["process_resident_memory_bytes"] > 0
 
 
-def test_the_page_is_made_anew_each_time() -> None:
-    scenes = [SCENE, evolve(SCENE, pods=4)]
-    metrics = Metrics(lambda: scenes.pop(0))
-    assert [numbers(metrics)["k8s_ovs_pods"] for _ in range(2)] == [3, 4]
+def test_the_page_shows_the_newest_state() -> None:
+    metrics = Metrics(sample_state(flows=70))
+    assert numbers(metrics)["k8s_ovs_flows"] == 70
+    metrics.offer(sample_state(flows=71))
+    assert numbers(metrics)["k8s_ovs_flows"] == 71
 
 
-def test_turns_and_requests_are_counted_by_command_and_outcome() -> None:
-    metrics = Metrics(lambda: SCENE)
-    metrics.turn(0.003)
+def test_reconciles_are_counted_and_requests_by_command_and_outcome() -> None:
+    metrics = Metrics(sample_state())
+    metrics.reconciled(0.003)
     for outcome in ("ok", "ok", "11"):
         metrics.cni("ADD", outcome, 0.02)
     shown = numbers(metrics)
@@ -121,11 +109,10 @@ class Mislabels:
 
 def test_plugins_metrics_carry_their_names_and_a_bad_one_spoils_nothing() -> None:
     plugins = {"good": Counts(), "raises": Raises(), "bad": Misnames(), "worse": Mislabels()}
-    manager, world = PluginManager(plugins), sample_world()
-    scene = evolve(SCENE, plugins=lambda: manager.metrics(manager.view(world)))
+    state = sample_state(manager=PluginManager(plugins))
     shown = {
         name: value
-        for name, value in numbers(Metrics(lambda: scene)).items()
+        for name, value in numbers(Metrics(state)).items()
         if name.startswith("k8s_ovs_plugin_")
     }
     assert shown == {
@@ -144,7 +131,7 @@ def test_a_port_in_use_is_an_error_that_names_the_flag() -> None:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(K8sOvsError) as error:
-            Metrics(lambda: SCENE).serve(address)
+            Metrics(sample_state()).serve(address)
     assert str(error.value) == (
         f"--metrics-address {address}: Address already in use; another program listens there: "
         'give another, or "" for none'
@@ -153,7 +140,7 @@ def test_a_port_in_use_is_an_error_that_names_the_flag() -> None:
 
 def test_an_address_of_another_host_is_an_error_that_names_the_flag() -> None:
     with pytest.raises(K8sOvsError, match=r"^--metrics-address 192\.0\.2\.1:9477: Cannot assign"):
-        Metrics(lambda: SCENE).serve("192.0.2.1:9477")
+        Metrics(sample_state()).serve("192.0.2.1:9477")
 
 
 @pytest.mark.parametrize(
@@ -176,8 +163,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 def test_the_reference_describes_each_metric() -> None:
     text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
-    manager, world = PluginManager({"raises": Raises()}), sample_world()
-    metrics = Metrics(lambda: evolve(SCENE, plugins=lambda: manager.metrics(manager.view(world))))
+    metrics = Metrics(sample_state(manager=PluginManager({"raises": Raises()})))
     for family in metrics.registry.collect():
         if family.name.startswith("k8s_ovs_"):
             suffix = {"info": "_info", "counter": "_total"}.get(family.type, "")

@@ -1,6 +1,6 @@
-"""The daemon of a node: starts the parts, takes turns, ends them.
+"""The daemon of a node: starts the parts, reconciles, ends them.
 
-One thread takes the turns. Observers, the CNI server and the allocator have threads of their own
+One thread reconciles. Observers, the CNI server and the allocator have threads of their own
 and talk to it through the inbox.
 """
 
@@ -34,9 +34,11 @@ from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import Switch
 from k8s_ovs.node.tell.event_recorder import EventRecorder
-from k8s_ovs.node.tell.metrics import Metrics, Scene
-from k8s_ovs.node.tell.status_file import StatusFile, node_status, scene_of, status_of
+from k8s_ovs.node.tell.metrics import Metrics
+from k8s_ovs.node.tell.node_state import NodeState, node_state_of
+from k8s_ovs.node.tell.status_file import StatusFile
 from k8s_ovs.node.tell.status_publisher import StatusPublisher
+from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
@@ -49,7 +51,6 @@ _log = structlog.get_logger(__name__)
 
 #: Seconds between two looks at all flows that the switch has.
 _RESYNC = 60.0
-_FIRST_RETRY, _LAST_RETRY = 0.2, 5.0
 _LEADER_TTL = 10
 
 _OUTSIDE = (
@@ -80,13 +81,13 @@ class Daemon:
         self._applied = 0
         self._installed = False
         self._status = StatusFile(settings.cni_socket.parent / "status.json")
-        self._metrics = Metrics(self._scene)
         self._stopping = threading.Event()
-        self._retry = _FIRST_RETRY
+        self._backoff = Backoff()
         self._again_at: float | None = None
         self._resync_at = 0.0
         self._reason = "the daemon is starting"
         self._event_recorder = EventRecorder(self._record_event)
+        self._metrics = Metrics(self._state())
 
     def run(self) -> None:
         """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
@@ -114,13 +115,13 @@ class Daemon:
                 _log.info("this host serves no pods", node=self._settings.hostname, reason=_OUTSIDE)
             while not self._stopping.is_set():
                 begin = time.monotonic()
-                self._turn()
-                self._metrics.turn(time.monotonic() - begin)
+                self._reconcile()
+                self._metrics.reconciled(time.monotonic() - begin)
                 self._offer()
                 self._wait()
         _log.info("daemon stopped", node=self._settings.hostname)
 
-    def _turn(self) -> None:
+    def _reconcile(self) -> None:
         self._take_in()
         self._again_at = None
         try:
@@ -184,58 +185,47 @@ class Daemon:
         if str(error) != self._reason:
             _log.warning("not ready", node=self._settings.hostname, waiting_for=str(error))
         self._reason = str(error)
-        self._again_at = time.monotonic() + self._retry
-        self._retry = min(self._retry * 2, _LAST_RETRY)
-        self._tell_status()
+        self._again_at = time.monotonic() + self._backoff.wait()
+        self._tell_state()
 
     def _succeed(self, network: Network) -> None:
         if self._reason:
             _log.info("ready", node=self._settings.hostname, subnet=str(network.local_node.subnet))
         self._reason = ""
-        self._retry = _FIRST_RETRY
+        self._backoff.reset()
         self._applied = network.reconciler.world.revision
-        self._tell_status()
+        self._tell_state()
 
     def _offer(self) -> None:
-        """Give the allocator the newest picture, as long as all of the cluster is seen in it."""
+        """Give the allocator the newest snapshot, as long as all of the cluster is seen in it."""
         reconciler = self._setup.reconciler
         if reconciler is None or self._allocation is None:
             return
         if self._ingest.cluster_connected(reconciler.manager.resources.values()):
             self._allocation[2].offer(reconciler.world, reconciler.manager)
 
-    def _tell_status(self) -> None:
-        self._event_recorder.offer(self._reason)
-        self._status.write(
-            not self._reason,
-            lambda: status_of(
-                self._settings, self._reason, self._problems(), self._setup, self._ingest
-            ),
-        )
+    def _tell_state(self) -> None:
+        """Status file, etcd, metrics and events render one state, so they agree."""
+        state = self._state()
+        self._metrics.offer(state)
+        self._event_recorder.offer(state)
+        self._status.write(state)
         self._publish_early()
         if self._publisher is not None:
-            self._publisher[1].offer(
-                node_status(
-                    self._settings, self._applied, self._reason, self._problems(), self._setup
-                )
-            )
+            self._publisher[1].offer(state)
 
-    def _problems(self) -> list[str]:
-        allocation = self._allocation
-        allocated = allocation[2].problems if allocation else ()
-        return [*self._setup.problems, *self._committer.problems, *allocated]
-
-    def _scene(self) -> Scene:
-        """What the metrics page shows, asked for in its thread."""
-        allocation = self._allocation
-        is_leader = allocation is not None and allocation[1].token is not None
-        return scene_of(
+    def _state(self) -> NodeState:
+        election, allocator = self._allocation[1:] if self._allocation else (None, None)
+        allocated = allocator.problems if allocator else ()
+        return node_state_of(
+            self._settings.hostname,
             self._reason,
-            self._problems(),
-            self._setup,
-            self._ingest,
+            applied_revision=self._applied,
+            ingest=self._ingest,
+            reconciler=self._setup.reconciler,
             commits=self._switch.commits,
-            is_leader=is_leader,
+            problems=[*self._setup.problems, *self._committer.problems, *allocated],
+            is_leader=election is not None and election.token is not None,
         )
 
     def _wait(self) -> None:
@@ -250,7 +240,7 @@ class Daemon:
             self._again_at,
             self._attachments.next_deadline,
             self._status.due_at,
-            # A turn that succeeds sets a new one; one that fails is taken again in any case.
+            # A reconcile that succeeds sets a new one; one that fails is repeated in any case.
             None if self._reason else self._committer.retry_at,
         ]
         soonest = min(each for each in deadlines if each is not None)
@@ -279,7 +269,7 @@ class Daemon:
         self._inbox.wake()
 
     def _on_config(self, config: NetworkConfig, manager: PluginManager) -> None:
-        """Tell of this node, watch what the plugins need, campaign for this network's seat."""
+        """Tell of this node, watch what the plugins need, join this network's leader election."""
         base = f"{self._settings.prefix}/{config.name}"
         self._publish_to(base)
         if self._kube is None:
@@ -341,7 +331,7 @@ class Daemon:
             )
 
     def _record_event(self, reason: str, message: str, warning: bool) -> None:
-        """An event of this node, in the announcer's thread."""
+        """An event of this node, in the event recorder's thread."""
         if self._kube is not None:
             host = self._settings.hostname
             severity: Literal["Warning", "Normal"] = "Warning" if warning else "Normal"

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import structlog
-from attrs import define
+from attrs import frozen
 
 from k8s_ovs.errors import SwitchError, Unavailable
 from k8s_ovs.model.network import NetworkConfig
@@ -44,7 +44,7 @@ _LAST_GIVEN = "k8s-ovs-last-given"
 _log = structlog.get_logger(__name__)
 
 
-@define
+@frozen
 class Commits:
     """Changes of the bridge's flows since the start. seconds: spent in them in all; last: when the
     last one was done (time.time()), 0: there was none."""
@@ -123,7 +123,7 @@ class Switch:
         known, self._known_pods = self._known_pods, {}
         for name, port in bridge.ports.items():
             before = known.get(name)
-            # A port that has not changed is the same value: most are, in every turn.
+            # A port that has not changed is the same value: most are, in every reconcile.
             if before is None or before[0] is not port:
                 number = port.ofport or port.ofport_request or 0
                 before = (port, pod_from_ids(name, number, port.external_ids))
@@ -202,7 +202,7 @@ class Switch:
         return {name: reason for name in ports if (reason := _trouble(there.get(name)))}
 
     def read_flows(self, desired: DesiredFlows) -> None:
-        """Tell `book` what the switch has, over a connection that stands. Raises Unavailable."""
+        """Tell `desired` what the switch has, over a connection kept open. Raises Unavailable."""
         if self.openflow is None:
             self.openflow = self._connection()
         try:
@@ -215,7 +215,7 @@ class Switch:
         return OpenFlow.connect(str(self._run_dir / f"{BRIDGE}.mgmt"), self._timeout)
 
     def commit_flows(self, desired: DesiredFlows) -> tuple[int, int]:
-        """Bring the flows to what `book` wants, in one bundle; how many were (added, deleted).
+        """Bring the flows to what is desired, in one bundle; how many were (added, deleted).
 
         A flow that Open vSwitch refuses is left out and the others go in. Raises Unavailable.
         """
@@ -244,11 +244,14 @@ class Switch:
         return 0, 0
 
     def _count(self, delta: Delta, seconds: float) -> None:
-        self.commits.count += 1
-        self.commits.added += len(delta.adds)
-        self.commits.deleted += len(delta.deletes)
-        self.commits.seconds += seconds
-        self.commits.last = time.time()
+        before = self.commits
+        self.commits = Commits(
+            count=before.count + 1,
+            added=before.added + len(delta.adds),
+            deleted=before.deleted + len(delta.deletes),
+            seconds=before.seconds + seconds,
+            last=time.time(),
+        )
 
     def drop_flows_connection(self) -> None:
         if self.openflow is not None:

@@ -40,8 +40,8 @@ _TIMEOUT = 2.0
 class DaemonStatus:
     """What the daemon last wrote of itself, and whether it is still there.
 
-    status: as node/status.py writes it; empty: nothing was ever written. listening: the process
-    at its socket, None: there is none.
+    status: as node/tell/status_file.py writes it; empty: nothing was ever written. listening: the
+    process at its socket, None: there is none.
     """
 
     status: Mapping[str, Any]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from k8s_ovs.node.tell.node_state import NodeState
+
 __all__ = ["EventRecorder", "Post"]
 
 #: Posts an event: its reason (one word), its message, and whether it is a warning.
@@ -26,15 +28,15 @@ class EventRecorder:
         self._told = ""
         self._changed = threading.Event()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="announce", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def offer(self, waiting_for: str) -> None:
-        """Why the network is not ready, "": it is. From any thread."""
-        if waiting_for != self._wanted:
-            self._wanted = waiting_for
+    def offer(self, state: NodeState) -> None:
+        """The newest state; from any thread."""
+        if state.waiting_for != self._wanted:
+            self._wanted = state.waiting_for
             self._changed.set()
 
     def stop(self) -> None:

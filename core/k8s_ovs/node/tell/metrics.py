@@ -1,16 +1,15 @@
 """The daemon's numbers, for Prometheus.
 
-What happens often is only counted; everything else is looked up when the page is asked for, in
-the page's own thread, from values that do not change under it.
+What happens often is only counted; everything else is rendered from the last node state when the
+page is asked for, in the page's own thread.
 """
 
 from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
-from attrs import frozen
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -26,48 +25,31 @@ from prometheus_client.registry import Collector
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.hooks.result import Failure, Results
 from k8s_ovs.node.switch import Commits
+from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.plugin.values import Metric
 
-__all__ = ["Metrics", "Scene", "listen_address"]
+__all__ = ["Metrics", "listen_address"]
 
 #: Seconds. An ADD takes some milliseconds, and waits for half a minute at most.
 _CNI_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_TURN_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_RECONCILE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
 #: Prometheus' data model, "Metric names and labels".
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-@frozen
-class Scene:
-    """What the daemon knows at one moment.
-
-    seated: it has the allocator's seat. sights: whether each source of facts is in sight.
-    plugins: what the plugins' metrics hooks say; None while this node has no place.
-    """
-
-    version: str
-    ready: bool
-    is_leader: bool
-    connected: Mapping[str, bool]
-    problems: int
-    commits: Commits
-    pods: int = 0
-    flows: int = 0
-    plugins: Callable[[], Results[Metric]] | None = None
-
-
 class Metrics:
-    """Counters, and the page that shows them. scene: asked for each time the page is."""
+    """Counters, and the page that shows them. state: what it shows until another is offered."""
 
-    def __init__(self, scene: Callable[[], Scene]) -> None:
+    def __init__(self, state: NodeState) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.registry.register(_SceneCollector(scene))
-        self._turns = Histogram(
+        self._states = _StateCollector(state)
+        self.registry.register(self._states)
+        self._reconciles = Histogram(
             "k8s_ovs_reconcile_seconds",
             "How long a reconcile of the daemon took.",
-            buckets=_TURN_BUCKETS,
+            buckets=_RECONCILE_BUCKETS,
             registry=self.registry,
         )
         self._cni = Histogram(
@@ -78,9 +60,13 @@ class Metrics:
             registry=self.registry,
         )
 
-    def turn(self, seconds: float) -> None:
-        """A turn has been taken."""
-        self._turns.observe(seconds)
+    def offer(self, state: NodeState) -> None:
+        """The newest state; from any thread."""
+        self._states.newest = state
+
+    def reconciled(self, seconds: float) -> None:
+        """A reconcile of the daemon is over."""
+        self._reconciles.observe(seconds)
 
     def cni(self, command: str, outcome: str, seconds: float) -> None:
         """A request has been answered. outcome: ok, or the number of the CNI's error."""
@@ -116,37 +102,38 @@ def listen_address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 - what an empty host means everywhere
 
 
-class _SceneCollector(Collector):
-    def __init__(self, scene: Callable[[], Scene]) -> None:
-        self._scene = scene
+class _StateCollector(Collector):
+    def __init__(self, state: NodeState) -> None:
+        self.newest = state
 
     def describe(self) -> Iterable[Family]:
-        """Nothing is known before the daemon has begun."""
+        """Which families there are is known by the state alone."""
         return ()
 
     def collect(self) -> Iterator[Family]:
-        scene = self._scene()
-        yield InfoMetricFamily("k8s_ovs_build", "This program.", {"version": scene.version})
-        yield _gauge("ready", "1 if pods can be attached.", scene.ready)
+        state = self.newest
+        yield InfoMetricFamily("k8s_ovs_build", "This program.", {"version": state.version})
+        yield _gauge("ready", "1 if pods can be attached.", state.ready)
         yield _gauge(
             "leader",
             "1 if this node is the leader, which allocates for the cluster.",
-            scene.is_leader,
+            state.is_leader,
         )
-        yield _gauge("pods", "Pods attached on this node.", scene.pods)
-        yield _gauge("flows", "Flows that should stand on this node.", scene.flows)
-        yield _gauge("problems", "What k8s-ovs status reports as problems.", scene.problems)
+        yield _gauge("pods", "Pods attached on this node.", state.pods)
+        yield _gauge("flows", "Flows that should stand on this node.", state.flows)
+        yield _gauge("problems", "What k8s-ovs status reports as problems.", len(state.problems))
         sources = GaugeMetricFamily(
             "k8s_ovs_source_connected",
             "1 if etcd, or the API server's watch of a resource, is connected and up to date.",
             labels=("source",),
         )
-        for source, connected in sorted(scene.connected.items()):
+        for source, connected in state.sources.items():
             sources.add_metric((source,), connected)
         yield sources
-        yield from _of_commits(scene.commits)
-        if scene.plugins is not None:
-            yield from _of_plugins(scene.plugins())
+        yield from _of_commits(state.commits)
+        of_plugins = state.plugin_metrics()
+        if of_plugins is not None:
+            yield from _of_plugins(of_plugins)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

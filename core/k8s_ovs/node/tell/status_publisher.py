@@ -16,10 +16,11 @@ from attrs import evolve
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
+from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Etcd, Put
 
-__all__ = ["StatusPublisher"]
+__all__ = ["StatusPublisher", "node_status"]
 
 _log = structlog.get_logger(__name__)
 
@@ -56,8 +57,9 @@ class StatusPublisher:
     def start(self) -> None:
         self._thread.start()
 
-    def offer(self, status: NodeStatus) -> None:
-        """The newest status; from any thread."""
+    def offer(self, state: NodeState) -> None:
+        """The newest state; from any thread."""
+        status = node_status(state)
         if status != self._wanted:
             self._wanted = status
             self._wake.set()
@@ -130,3 +132,19 @@ class StatusPublisher:
             self._etcd.revoke(self._lease)
         except K8sOvsError as error:
             _log.warning("status left behind", key=self._key, gone_in=_TTL, reason=str(error))
+
+
+def node_status(state: NodeState) -> NodeStatus:
+    """The record in etcd: what all may know of this node."""
+    local_node = state.local_node
+    return NodeStatus(
+        node=state.hostname,
+        host_ip=str(local_node.host_ip) if local_node else "",
+        version=state.version,
+        revision=state.applied_revision,
+        ready=state.ready,
+        pods=state.pods,
+        flows=state.flows,
+        errors=state.problems,
+        waiting_for=state.waiting_for or None,
+    )

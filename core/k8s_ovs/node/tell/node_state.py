@@ -1,0 +1,129 @@
+"""How is this node now? One value per reconcile, which everything that tells of the node renders.
+
+It is immutable in all its parts, so other threads read it while the daemon goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import Any
+
+from attrs import frozen
+
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.result import Results
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node import LocalNode
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, World
+from k8s_ovs.node.ingest import Ingest
+from k8s_ovs.node.switch import Commits
+from k8s_ovs.plugin.values import Metric
+from k8s_ovs.reconcile.reconciler import Reconciler
+
+__all__ = ["NodeState", "node_state_of"]
+
+# Read once: while the package is being upgraded there is none to be found.
+_VERSION = version("k8s-ovs")
+
+
+@frozen(eq=False)  # to compare two would be to compare all records of the cluster
+class NodeState:
+    """The node at the end of one reconcile.
+
+    waiting_for: why its network is not ready; "": it is. seen_revision, applied_revision: etcd's,
+    up to which records were seen, and up to which the flows follow from them. sources: whether each
+    is connected, by name, sorted. problems: all of them, records and plugins that failed included.
+    flows: how many are desired. manager: None until a configuration was taken over.
+    """
+
+    hostname: str
+    pid: int
+    version: str
+    waiting_for: str
+    seen_revision: int
+    applied_revision: int
+    sources: Mapping[str, bool]
+    is_leader: bool
+    commits: Commits
+    problems: tuple[str, ...]
+    manager: PluginManager | None
+    world: World
+    flows: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether pods can be attached."""
+        return not self.waiting_for
+
+    @property
+    def config(self) -> NetworkConfig | None:
+        """The configuration that runs; None: none was taken over yet."""
+        config: NetworkConfig | None = self.world.slot(CONFIG, "").settled
+        return config
+
+    @property
+    def local_node(self) -> LocalNode | None:
+        """This node in the network; None while it has no subnet."""
+        local_node: LocalNode | None = self.world.slot(LOCAL_NODE, "").settled
+        return local_node
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """Names of the plugins that run."""
+        return self.manager.names if self.manager else ()
+
+    @property
+    def pods(self) -> int:
+        """How many pods are attached here."""
+        return len(self.world.of(PODS))
+
+    def plugin_status(self) -> Results[Mapping[str, Any]]:
+        """Ask the plugins' status hooks. They take their time: only for what is written."""
+        return self.manager.status(self.manager.view(self.world)) if self.manager else []
+
+    def plugin_metrics(self) -> Results[Metric] | None:
+        """Ask the plugins' metrics hooks; None while this node has no subnet."""
+        if self.manager is None or self.config is None or self.local_node is None:
+            return None
+        return self.manager.metrics(self.manager.view(self.world))
+
+
+def node_state_of(
+    hostname: str,
+    waiting_for: str,
+    *,
+    applied_revision: int,
+    ingest: Ingest,
+    reconciler: Reconciler | None,
+    commits: Commits,
+    problems: Iterable[str],
+    is_leader: bool,
+) -> NodeState:
+    """The state as it is now, for the daemon's own thread. problems: those of the daemon's parts.
+
+    Cheap, as it is made per reconcile: nothing is asked of a plugin.
+    """
+    sources = {name: state.connected for name, state in sorted(ingest.sources.items())}
+    world = reconciler.world if reconciler else World()
+    return NodeState(
+        hostname=hostname,
+        pid=os.getpid(),
+        version=_VERSION,
+        waiting_for=waiting_for,
+        seen_revision=ingest.revision,
+        applied_revision=applied_revision,
+        sources=MappingProxyType(sources),
+        is_leader=is_leader,
+        commits=commits,
+        problems=(
+            *problems,
+            *world.problems.values(),
+            *(reconciler.failures if reconciler else ()),
+        ),
+        manager=reconciler.manager if reconciler else None,
+        world=world,
+        flows=len(reconciler.desired) if reconciler else 0,
+    )
