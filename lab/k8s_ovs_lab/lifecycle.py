@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.ovs.datapath import choose_datapath
 from k8s_ovs_lab import cni, servers
 from k8s_ovs_lab.command import NETNS
 from k8s_ovs_lab.layout import LabNode, LabSettings, Layout
@@ -170,10 +171,7 @@ def _foundation(layout: Layout, settings: LabSettings, report: Report) -> LabSta
 
 def _datapath(settings: LabSettings) -> str:
     # It brings the whole of pyroute2, 0.4 s that every other command would wait for.
-    from k8s_ovs.ovs.datapath import (  # noqa: PLC0415 - see above
-        choose_datapath,
-        kernel_has_datapath,
-    )
+    from k8s_ovs.link.kernel_datapath import kernel_has_datapath  # noqa: PLC0415 - see above
 
     return choose_datapath(settings.datapath, kernel_has_datapath(), _SWITCH_OFFERS)
 

@@ -27,7 +27,8 @@ from tests.cluster.progress import progress
 from tests.kernel.host import need
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.ovs.datapath import choose_datapath, kernel_has_datapath
+from k8s_ovs.link.kernel_datapath import kernel_has_datapath
+from k8s_ovs.ovs.datapath import choose_datapath
 from k8s_ovs_lab.command import run
 from k8s_ovs_lab.layout import LabNode
 from k8s_ovs_lab.process import await_that

@@ -9,8 +9,9 @@ import pytest
 from pyroute2.netlink import exceptions
 
 from k8s_ovs.errors import InvalidRecord, SwitchError, Unavailable
-from k8s_ovs.ovs import datapath
-from k8s_ovs.ovs.datapath import choose_datapath, kernel_has_datapath
+from k8s_ovs.link import kernel_datapath
+from k8s_ovs.link.kernel_datapath import kernel_has_datapath
+from k8s_ovs.ovs.datapath import choose_datapath
 
 # The library's classes carry no types.
 NetlinkError: Any = exceptions.NetlinkError
@@ -78,9 +79,9 @@ class Kernel:
 
 
 def test_the_kernel_is_asked_for_the_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datapath, "_Socket", Kernel(None))
+    monkeypatch.setattr(kernel_datapath, "_Socket", Kernel(None))
     assert kernel_has_datapath()
-    monkeypatch.setattr(datapath, "_Socket", Kernel(NetlinkError(errno.ENOENT)))
+    monkeypatch.setattr(kernel_datapath, "_Socket", Kernel(NetlinkError(errno.ENOENT)))
     assert not kernel_has_datapath()
 
 
@@ -88,6 +89,6 @@ def test_the_kernel_is_asked_for_the_family(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_kernel_that_cannot_be_asked_is_not_one_without(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(datapath, "_Socket", Kernel(error))
+    monkeypatch.setattr(kernel_datapath, "_Socket", Kernel(error))
     with pytest.raises(Unavailable, match="ovs_datapath"):
         kernel_has_datapath()

@@ -10,9 +10,8 @@ import signal
 import threading
 import time
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Literal
 
-import ovs.poller
 import structlog
 
 from k8s_ovs.allocate.allocator import Allocator
@@ -43,6 +42,7 @@ from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
 from k8s_ovs.observe.watch_event import RecordChange, WatchEvent
+from k8s_ovs.ovs.poller import wait
 from k8s_ovs.plugin.values import Event
 
 __all__ = ["Daemon"]
@@ -57,9 +57,6 @@ _OUTSIDE = (
     "it is no Kubernetes node, as no API server is named "
     "(KUBECONFIG, KUBERNETES_MASTER, or the pod's service account)"
 )
-
-_Poller: Any = ovs.poller.Poller
-_READABLE = 0x001  # POLLIN
 
 
 class Daemon:
@@ -230,11 +227,6 @@ class Daemon:
 
     def _wait(self) -> None:
         """Until something comes, an ADD has waited long enough, or it is time to try again."""
-        poller = _Poller()
-        poller.fd_wait(self._inbox.fileno(), _READABLE)
-        self._switch.ovsdb.wait(poller)
-        if self._switch.openflow is not None:
-            poller.fd_wait(self._switch.openflow.fileno(), _READABLE)
         deadlines = [
             self._resync_at,
             self._again_at,
@@ -243,9 +235,11 @@ class Daemon:
             # A reconcile that succeeds sets a new one; one that fails is repeated in any case.
             None if self._reason else self._committer.retry_at,
         ]
+        readable = [self._inbox.fileno()]
+        if self._switch.openflow is not None:
+            readable.append(self._switch.openflow.fileno())
         soonest = min(each for each in deadlines if each is not None)
-        poller.timer_wait(max(0, int((soonest - time.monotonic()) * 1000) + 1))
-        poller.block()
+        wait(readable, self._switch.ovsdb, soonest)
 
     def _hear(self, request: CniRequest, reply: Reply) -> None:
         """A CNI request, in the server's thread. A host outside lets go of pods, but takes none."""

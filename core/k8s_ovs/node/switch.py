@@ -12,12 +12,13 @@ import structlog
 from attrs import frozen
 
 from k8s_ovs.errors import SwitchError, Unavailable
+from k8s_ovs.link.kernel_datapath import kernel_has_datapath
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import Pod, Rates, mac_of, pod_from_ids, pod_ids, rate_ids
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.node.own_subnet import local_node_of
-from k8s_ovs.ovs.datapath import Datapath, choose_datapath, kernel_has_datapath
+from k8s_ovs.ovs.datapath import Datapath, choose_datapath
 from k8s_ovs.ovs.openflow.client import FlowRefused, OpenFlow
 from k8s_ovs.ovs.ovsdb.client import Ovsdb
 from k8s_ovs.ovs.ovsdb.state import Port
@@ -25,7 +26,16 @@ from k8s_ovs.ovs.ovsdb.transaction import BridgeSettings, PortSettings, Transact
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.reconcile.desired_flows import Delta, DesiredFlows
 
-__all__ = ["BRIDGE", "NODE_PORT", "PODS_FROM", "TUNNEL_PORT", "Commits", "Switch", "ofport_of"]
+__all__ = [
+    "BRIDGE",
+    "NODE_PORT",
+    "PODS_FROM",
+    "TUNNEL_PORT",
+    "Commits",
+    "Switch",
+    "management_socket",
+    "ofport_of",
+]
 
 BRIDGE = "br0"
 TUNNEL_PORT = "vxlan0"
@@ -212,7 +222,7 @@ class Switch:
             raise
 
     def _connection(self) -> OpenFlow:
-        return OpenFlow.connect(str(self._run_dir / f"{BRIDGE}.mgmt"), self._timeout)
+        return OpenFlow.connect(management_socket(self._run_dir), self._timeout)
 
     def commit_flows(self, desired: DesiredFlows) -> tuple[int, int]:
         """Bring the flows to what is desired, in one bundle; how many were (added, deleted).
@@ -267,6 +277,11 @@ class Switch:
         except (Unavailable, SwitchError) as error:
             _log.warning("OpenFlow connection ended", bridge=BRIDGE, reason=str(error))
             self.drop_flows_connection()
+
+
+def management_socket(run_dir: Path) -> str:
+    """Where br0 speaks OpenFlow. run_dir: where Open vSwitch has its sockets."""
+    return str(run_dir / f"{BRIDGE}.mgmt")
 
 
 def _trouble(port: Port | None) -> str:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Collection
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import pyroute2.netlink.generic
-from pyroute2.netlink import genlmsg
-from pyroute2.netlink.exceptions import NetlinkError
+from k8s_ovs.errors import InvalidRecord, SwitchError
 
-from k8s_ovs.errors import InvalidRecord, SwitchError, Unavailable
-
-__all__ = ["Datapath", "Wanted", "choose_datapath", "kernel_has_datapath"]
+__all__ = ["Datapath", "Wanted", "choose_datapath"]
 
 Datapath = Literal["system", "netdev"]
 Wanted = Literal["auto", "system", "netdev"]
-
-# The generic netlink family of the kernel's module: include/uapi/linux/openvswitch.h.
-_FAMILY = "ovs_datapath"
-
-# The library's classes carry no types.
-_Socket: Any = pyroute2.netlink.generic.GenericNetlinkSocket
 
 
 def choose_datapath(wanted: str, in_kernel: bool, switch_types: Collection[str]) -> Datapath:
@@ -49,18 +38,3 @@ def choose_datapath(wanted: str, in_kernel: bool, switch_types: Collection[str])
             f"--datapath {wanted}: ovs-vswitchd does not offer that datapath, only: {listed}"
         )
     return "netdev"
-
-
-def kernel_has_datapath() -> bool:
-    """Whether the kernel has Open vSwitch's datapath; asking makes it load the module.
-
-    Raises Unavailable where the kernel cannot be asked.
-    """
-    try:
-        with _Socket() as socket:
-            socket.bind(_FAMILY, genlmsg)
-    except (NetlinkError, OSError) as error:
-        if isinstance(error, NetlinkError) and error.code == errno.ENOENT:
-            return False
-        raise Unavailable(f"generic netlink, asked for {_FAMILY}: {error}") from error
-    return True

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, opened, read_snapshot
-from k8s_ovs.cli.host.this_node import management_socket
 from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import PluginError
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
 from k8s_ovs.model.world import CONFIG, Slot
+from k8s_ovs.node.switch import management_socket
 from k8s_ovs.observe.etcd.client import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
 from k8s_ovs.ovs.openflow.flow_dump import dump_flows
 from k8s_ovs.pipeline.flow import Flow

@@ -21,12 +21,12 @@ from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import masquerade
 from k8s_ovs.link import node_port as node_link
+from k8s_ovs.link.kernel_datapath import kernel_has_datapath
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import LOCAL_NODE, World
 from k8s_ovs.node.install.cni_config import BINARY, has_plugin, plugins_of
 from k8s_ovs.node.install.cni_program import check_program
 from k8s_ovs.node.setup import own_link
-from k8s_ovs.ovs.datapath import kernel_has_datapath
 from k8s_ovs.reconcile.desired_flows import Delta
 
 __all__ = [

@@ -23,7 +23,6 @@ from k8s_ovs.cli.host.this_node import (
     daemon_status,
     desired_flows,
     hostname_of,
-    management_socket,
     own_bridge,
 )
 from k8s_ovs.cli.options import (
@@ -37,6 +36,7 @@ from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.hooks.load import known_owners
 from k8s_ovs.model.world import NODES
 from k8s_ovs.node.install.cni_config import SOCKET
+from k8s_ovs.node.switch import management_socket
 from k8s_ovs.ovs.openflow.flow_dump import dump_flows
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import CORE_TABLES

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import typer
 from attrs import frozen
 
-from k8s_ovs.cli.host.this_node import connected_switch, management_socket, own_bridge
+from k8s_ovs.cli.host.this_node import connected_switch, own_bridge
 from k8s_ovs.cli.options import OVS_RUN_DIR, OvsRunDir
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.shaping.pod_rates import PodQueues, queues
 from k8s_ovs.link.shaping.token_bucket import Queue
 from k8s_ovs.model.pod import Pod
+from k8s_ovs.node.switch import management_socket
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.ovs.openflow.meters import Metered
 from k8s_ovs.plugin.command.output import (

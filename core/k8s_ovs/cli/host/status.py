@@ -14,12 +14,12 @@ from k8s_ovs.cli.host.this_node import (
     connected_switch,
     daemon_status,
     hostname_of,
-    management_socket,
     own_bridge,
 )
 from k8s_ovs.cli.options import OVS_RUN_DIR, CniSocket, OvsRunDir
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.node.install.cni_config import SOCKET
+from k8s_ovs.node.switch import management_socket
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.plugin.command.output import Output, OutputForm, as_columns, complain, say_json
 

@@ -28,7 +28,6 @@ __all__ = [
     "daemon_status",
     "desired_flows",
     "hostname_of",
-    "management_socket",
     "own_bridge",
     "own_local_node",
 ]
@@ -85,11 +84,6 @@ def daemon_status(cni_socket: Path) -> DaemonStatus:
 def hostname_of(daemon: DaemonStatus) -> str:
     """The node's name as the daemon has it, else the machine's."""
     return str(daemon.status.get("node") or socket.gethostname().lower())
-
-
-def management_socket(ovs_run_dir: Path) -> str:
-    """Where br0 speaks OpenFlow."""
-    return str(ovs_run_dir / f"{BRIDGE}.mgmt")
 
 
 @contextmanager
