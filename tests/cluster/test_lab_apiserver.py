@@ -23,7 +23,7 @@ def test_the_real_one_serves_the_same_objects_over_tls(
         try:
             objects = lab_objects(reach(server))
             version = reach(server).get("/version")
-            other = KubeSettings.from_environment({"KUBECONFIG": str(server.kubeconfig)})
+            other = KubeSettings.from_kubeconfig(str(server.kubeconfig))
             other.configuration.api_key.clear()
             other.configuration.refresh_api_key_hook = None
             with pytest.raises(Forbidden, match=r"GET /api/v1/nodes: 401"):

@@ -9,7 +9,7 @@ __all__ = ["lab_objects", "reach"]
 
 
 def reach(server: ApiServer) -> Kube:
-    return Kube(KubeSettings.from_environment({"KUBECONFIG": str(server.kubeconfig)}))
+    return Kube(KubeSettings.from_kubeconfig(str(server.kubeconfig)))
 
 
 def lab_objects(kube: Kube) -> dict[str, Json]:

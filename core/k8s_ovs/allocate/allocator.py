@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from k8s_ovs.allocate.election import LeaderElection, LeaderToken
-from k8s_ovs.errors import K8sOvsError, PluginError, Unavailable
+from k8s_ovs.allocate.write import transaction_of
+from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.world import CONFIG, Slot, World
-from k8s_ovs.observe.etcd.client import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
+from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
 
@@ -157,13 +158,8 @@ class Allocator:
         self, token: LeaderToken, manager: PluginManager, plugin: str, wanted: Allocation
     ) -> bool:
         begin = time.monotonic()
-        compares: list[Compare] = [token.compare()]
-        operations: list[Operation] = []
-        for write in wanted.writes:
-            key = f"{self._base}/{write.kind}/{write.key}"
-            compares.append(Unchanged(key, write.revision) if write.revision else Absent(key))
-            operations.append(_operation(key, write, manager))
-        result = self._etcd.txn(compares, operations)
+        compares, operations = transaction_of(self._base, wanted.writes, manager.kinds)
+        result = self._etcd.txn([token.compare(), *compares], operations)
         if result.succeeded:
             for write in wanted.writes:
                 self._remember(manager.kinds[write.kind], write, result.revision)
@@ -227,15 +223,3 @@ class Allocator:
             if text not in self._problems:
                 _log.error("cannot allocate", reason=text)
         self._problems = problems
-
-
-def _operation(key: str, write: Write, manager: PluginManager) -> Operation:
-    """Raises PluginError for a kind that no plugin declares and a value that it cannot write."""
-    if write.kind not in manager.kinds:
-        raise PluginError(
-            f'records of kind "{write.kind}" are not declared, '
-            f"expected one of {', '.join(manager.kinds)}"
-        )
-    if write.value is None:
-        return Delete(key)
-    return Put(key, manager.kinds[write.kind].encode(write.value))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ __all__ = [
     "Username",
     "etcd_settings",
     "with_etcd",
+    "with_options",
 ]
 
 OVS_RUN_DIR = Path("/var/run/openvswitch")
@@ -121,22 +123,33 @@ def etcd_settings(  # noqa: PLR0917 - six flags, in the order of --help
     return EtcdSettings(parse_endpoints(endpoints), cafile, certfile, keyfile, username, password)
 
 
-def with_etcd(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes an EtcdPlace as `etcd`, with the `--etcd-...` options in its place."""
+def with_options(
+    command: Callable[..., None], names: Collection[str], source: Callable[..., Any]
+) -> Callable[..., None]:
+    """`command` with the options of `source` in place of its parameters `names`.
+
+    source: from its options to a context manager, whose value each of `names` gets.
+    """
     own = inspect.signature(command, eval_str=True)
-    options = inspect.signature(_etcd_location, eval_str=True).parameters
+    options = inspect.signature(source, eval_str=True).parameters
 
     @wraps(command)
     def run(**given: Any) -> None:
-        location = _etcd_location(**{name: given.pop(name) for name in options})
-        command(**given, etcd=location)
+        with source(**{name: given.pop(name) for name in options}) as made:
+            command(**given, **dict.fromkeys(names, made))
 
-    parameters = [each for name, each in own.parameters.items() if name != "etcd"]
+    parameters = [each for name, each in own.parameters.items() if name not in names]
     # What typer makes options from.
     run.__signature__ = own.replace(parameters=[*parameters, *options.values()])  # type: ignore[attr-defined]  # inspect.signature reads it from any function
     return run
 
 
+def with_etcd(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes an EtcdLocation as `etcd`, with `--etcd-...` options in its place."""
+    return with_options(command, ["etcd"], _etcd_location)
+
+
+@contextmanager
 def _etcd_location(
     *,
     etcd_endpoints: Endpoints = "http://127.0.0.1:2379",
@@ -146,8 +159,8 @@ def _etcd_location(
     etcd_keyfile: KeyFile = None,
     etcd_username: Username = None,
     etcd_password: Password = None,
-) -> EtcdLocation:
+) -> Iterator[EtcdLocation]:
     settings = etcd_settings(
         etcd_endpoints, etcd_cafile, etcd_certfile, etcd_keyfile, etcd_username, etcd_password
     )
-    return EtcdLocation(settings, etcd_prefix.rstrip("/"))
+    yield EtcdLocation(settings, etcd_prefix.rstrip("/"))

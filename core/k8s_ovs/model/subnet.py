@@ -77,7 +77,8 @@ def free_subnets(
 ) -> Iterator[IPv4Network]:
     """Subnets of Network that overlap none of `taken`, lowest first.
 
-    host_bits: their size; None: a node's.
+    host_bits: how many host bits each has; None: as many as a node's. `taken` may hold subnets of
+    any size, also outside Network.
     """
     bits = config.host_subnet_length if host_bits is None else host_bits
     size, at = 1 << bits, int(config.network.network_address)

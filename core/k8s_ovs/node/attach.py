@@ -21,7 +21,7 @@ from k8s_ovs.node.cni.server import Reply
 from k8s_ovs.node.network import Network, link_settings, pod_link, pod_request
 from k8s_ovs.plugin.values import LinkSettings, Refuse
 
-__all__ = ["Add", "Attachments", "Plan", "Remove"]
+__all__ = ["Add", "Attachments", "Remove"]
 
 
 @frozen(eq=False)
@@ -45,14 +45,6 @@ class Remove:
 
     pods: tuple[Pod, ...]
     reply: Reply
-
-
-@frozen
-class Plan:
-    """What the requests of a turn come to."""
-
-    adds: tuple[Add, ...] = ()
-    removes: tuple[Remove, ...] = ()
 
 
 @define(eq=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from k8s_ovs.node.cni.protocol import ANSWER_SECONDS
 from k8s_ovs.node.install.cni_config import Style
 from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR
 from k8s_ovs.observe.etcd.settings import EtcdSettings
@@ -33,7 +34,7 @@ class NodeSettings:
     network: str | None = None
     datapath: str = "auto"
     metrics: str | None = None
-    cni_wait: float = 30.0
+    cni_wait: float = ANSWER_SECONDS
     install_cni: Style | None = None
     bin_dir: Path = BIN_DIR
     conf_dir: Path = CONF_DIR

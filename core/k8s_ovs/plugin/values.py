@@ -18,6 +18,7 @@ __all__ = [
     "Metric",
     "PodRequest",
     "Problem",
+    "Refusal",
     "Refuse",
     "Wait",
     "Write",
@@ -100,6 +101,13 @@ class Allocation:
     writes: tuple[Write, ...]
     reason: str
     event: Event | None = None
+
+
+@frozen
+class Refusal(Exception):
+    """What a record asks for cannot be given; the record's answer says the reason."""
+
+    reason: str
 
 
 @frozen

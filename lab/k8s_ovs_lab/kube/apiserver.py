@@ -125,7 +125,7 @@ class ApiServer:
         return self.directory / "certificates"
 
     def _settings(self) -> KubeSettings:
-        return KubeSettings.from_environment({"KUBECONFIG": str(self.kubeconfig)})
+        return KubeSettings.from_kubeconfig(str(self.kubeconfig))
 
     def _serves(self, netns: str | None) -> bool:
         """Whether it has the namespace that pods live in; the real one makes it after a while."""

@@ -32,7 +32,7 @@ class Objects:
     @classmethod
     def reach(cls, netns: str, kubeconfig: str) -> Objects:
         """The objects of the server that a kubeconfig names."""
-        return cls(netns, Kube(KubeSettings.from_environment({"KUBECONFIG": kubeconfig})))
+        return cls(netns, Kube(KubeSettings.from_kubeconfig(kubeconfig)))
 
     def ready(self) -> bool:
         """Whether the server answers. Raises Unavailable while it does not."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from k8s_ovs.plugin import (
     GIVEN,
     SUBNETS,
     Allocation,
     HostSubnet,
+    Refusal,
     View,
     Write,
     free_subnets,
@@ -23,13 +24,6 @@ from k8s_ovs.plugin import (
 from k8s_ovs_extlb.records import EXTERNAL, External
 
 __all__ = ["allocations"]
-
-
-@frozen
-class _Refusal(Exception):
-    """What is asked for cannot be given, with the reason."""
-
-    reason: str
 
 
 def allocations(view: View) -> Iterator[Allocation]:
@@ -76,7 +70,7 @@ def _answer(view: View, key: str, request: HostSubnet, now: dict[IPv4Network, st
     stood = _stood(view, key, request, taken)
     try:
         subnet = _fitting(view, key, request, stood, taken)
-    except _Refusal as refusal:
+    except Refusal as refusal:
         kept = stood or evolve(request, subnet=None)
         answer = evolve(kept, assign=False, reason=refusal.reason)
         told = f"subnet for {request.host} at {key} refused: {refusal.reason}"
@@ -96,10 +90,10 @@ def _fitting(
 ) -> IPv4Network:
     """The subnet for a host: what it asks for by hand, what it had, or the first that is free.
 
-    Raises _Refusal.
+    Raises Refusal.
     """
     if reason := request_problem(key, request, view.config, taken):
-        raise _Refusal(reason)
+        raise Refusal(reason)
     if request.subnet is not None:
         return request.subnet
     length = request.host_subnet_length
@@ -109,7 +103,7 @@ def _fitting(
     free = next(free_subnets(view.config, taken, length), None)
     if free is None:
         size = view.config.node_prefix if length is None else 32 - length
-        raise _Refusal(f"Subnet: no /{size} of Network {view.config.network} is free")
+        raise Refusal(f"Subnet: no /{size} of Network {view.config.network} is free")
     return free
 
 

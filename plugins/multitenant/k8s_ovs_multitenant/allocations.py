@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from attrs import define, evolve, frozen
 
-from k8s_ovs.plugin import GLOBAL_TENANT, MAX_TENANT_ID, Allocation, Event, View, Write
+from k8s_ovs.plugin import GLOBAL_TENANT, MAX_TENANT_ID, Allocation, Event, Refusal, View, Write
 from k8s_ovs_multitenant.records import (
     CURSOR,
     FIRST_TENANT_ID,
@@ -28,13 +28,6 @@ __all__ = ["allocations", "global_namespaces"]
 _BATCH = 50
 _CURSOR_KEY = "last"
 _DEFAULT_GLOBAL = ("kube-system",)
-
-
-@frozen
-class _Refusal(Exception):
-    """An action that cannot be done, with the reason."""
-
-    reason: str
 
 
 @frozen
@@ -130,7 +123,7 @@ def _answered(view: View, known: _Tenants, request: NetNamespace, numbers: _Numb
         told = f"{action} of {name}: NetID {old} is {new} now"
         if action == "isolate":
             writes.append(_cursor(view, new))
-    except _Refusal as refusal:
+    except Refusal as refusal:
         new, reason = old, refusal.reason
         told = f"{action} of {name} refused: {reason}"
         event = Event("Namespace", name, "TenantActionRefused", reason)
@@ -211,11 +204,11 @@ def _removed(view: View, name: str) -> Allocation:
 def _join(known: _Tenants, request: NetNamespace, _: _Numbers) -> int:
     target = request.namespace
     if not target:
-        raise _Refusal("join: Namespace: missing, expected the namespace to join")
+        raise Refusal("join: Namespace: missing, expected the namespace to join")
     if target == request.net_name:
-        raise _Refusal(f'join: Namespace: found "{target}", expected another one than itself')
+        raise Refusal(f'join: Namespace: found "{target}", expected another one than itself')
     if target not in known.present or target not in known.records:
-        raise _Refusal(f'join: Namespace: found "{target}", expected one that exists')
+        raise Refusal(f'join: Namespace: found "{target}", expected one that exists')
     return known.records[target].net_id
 
 
@@ -228,7 +221,7 @@ def _global(_: _Tenants, request: NetNamespace, numbers: _Numbers) -> int:
 
 
 def _unknown(_: _Tenants, request: NetNamespace, numbers: _Numbers) -> int:
-    raise _Refusal(f'Action: found "{request.action}", expected join, isolate or global')
+    raise Refusal(f'Action: found "{request.action}", expected join, isolate or global')
 
 
 _ANSWERS: Mapping[str, Callable[[_Tenants, NetNamespace, _Numbers], int]] = {

@@ -9,6 +9,7 @@ from attrs import asdict, frozen
 
 from k8s_ovs.plugin import GLOBAL_TENANT, Flow, K8sOvsError, View
 from k8s_ovs.plugin.command.cluster import Counter
+from k8s_ovs.plugin.command.output import few
 from k8s_ovs_multitenant.flows import FROM_GLOBAL, TO_GLOBAL, member, unwanted, within
 from k8s_ovs_multitenant.records import NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni, NetNamespace
 
@@ -141,7 +142,7 @@ def traffic(counters: Mapping[str, Counter | None]) -> dict[str, Counter]:
 
 def as_cells(each: Tenant) -> tuple[str, ...]:
     """A row of the table whose head is HEAD."""
-    joined = "all (global)" if each.is_global else _few(each.joined)
+    joined = "all (global)" if each.is_global else few(each.joined)
     state = f"{each.action} is not answered yet" if each.action else each.problem or "ok"
     return each.namespace, _number(each.net_id), joined, _number(each.vni), state
 
@@ -174,8 +175,3 @@ def _pair(counter: Counter) -> tuple[int, int]:
 
 def _number(number: int | None) -> str:
     return _NONE if number is None else str(number)
-
-
-def _few(names: tuple[str, ...], most: int = 3) -> str:
-    more = len(names) - most
-    return (", ".join(names[:most]) or _NONE) + (f" and {more} more" if more > 0 else "")

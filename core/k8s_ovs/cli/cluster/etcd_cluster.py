@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from k8s_ovs.allocate.write import declared_kind, transaction_of
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, opened, read_snapshot
 from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import PluginError
@@ -13,7 +14,7 @@ from k8s_ovs.model.codec import decode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
 from k8s_ovs.model.world import CONFIG, Slot
 from k8s_ovs.node.switch import management_socket
-from k8s_ovs.observe.etcd.client import Absent, Compare, Delete, Etcd, Operation, Put, Unchanged
+from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.ovs.openflow.flow_dump import dump_flows
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.wire import encode
@@ -56,15 +57,9 @@ class EtcdCluster:
         return Record(declared.decode(path, found.value), found.mod_revision)
 
     def write(self, *writes: Write) -> int | None:
-        compares: list[Compare] = []
-        operations: list[Operation] = []
-        for each in writes:
-            declared, path = self._record(each.kind, each.key)
-            full = f"{self._location.prefix}/{path}"
-            compares.append(Unchanged(full, each.revision) if each.revision else Absent(full))
-            gone = each.value is None
-            operations.append(Delete(full) if gone else Put(full, declared.encode(each.value)))
-        result = self._etcd.txn(compares, operations)
+        snapshot = self._known_snapshot()
+        base = f"{self._location.prefix}/{snapshot.needed_config().name}"
+        result = self._etcd.txn(*transaction_of(base, writes, snapshot.manager.kinds))
         return result.revision if result.succeeded else None
 
     def statuses(self) -> list[NodeStatus]:
@@ -89,12 +84,8 @@ class EtcdCluster:
     def _record(self, kind: str, key: str) -> tuple[RecordKind, str]:
         """The kind, and the record's path below the prefix."""
         snapshot = self._known_snapshot()
-        if kind not in snapshot.manager.kinds:
-            declared = ", ".join(snapshot.manager.kinds)
-            raise PluginError(
-                f'records of kind "{kind}" are not declared, expected one of {declared}'
-            )
-        return snapshot.manager.kinds[kind], f"{snapshot.needed_config().name}/{kind}/{key}"
+        declared = declared_kind(kind, snapshot.manager.kinds)
+        return declared, f"{snapshot.needed_config().name}/{kind}/{key}"
 
     def _known_snapshot(self) -> ClusterSnapshot:
         """The picture that says how to read and write records: the last one that was read."""

@@ -61,10 +61,8 @@ def opened(location: EtcdLocation) -> Iterator[Etcd]:
 
 def kube_from_environment() -> Kube | None:
     """The API server that the environment names; None: it names none. Raises InvalidRecord."""
-    named = ("KUBECONFIG", "KUBERNETES_MASTER", "KUBERNETES_SERVICE_HOST")
-    if not any(os.environ.get(name) for name in named):
-        return None
-    return Kube(KubeSettings.from_environment(os.environ))
+    settings = KubeSettings.from_environment(os.environ)
+    return Kube(settings) if settings else None
 
 
 def read_snapshot(

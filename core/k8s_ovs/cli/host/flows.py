@@ -40,7 +40,7 @@ from k8s_ovs.node.switch import management_socket
 from k8s_ovs.ovs.openflow.flow_dump import dump_flows
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import CORE_TABLES
-from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
+from k8s_ovs.plugin.command.output import Output, OutputForm, complain, few, say_columns, say_json
 
 __all__ = ["run"]
 
@@ -161,12 +161,7 @@ def _say(rows: list[FlowRow], which: _Which, output: Output) -> None:
 
 def _cells(row: FlowRow, which: _Which) -> tuple[str, ...]:
     counted = (str(row.packets), str(row.bytes)) if which is _Which.INSTALLED else ()
-    wanted = (_few(row.wanted_by),) if which is _Which.DESIRED else ()
+    wanted = (few(row.wanted_by),) if which is _Which.DESIRED else ()
     # The longest words stand last, where nothing has to be aligned behind them.
     flow = f"{row.match} actions={row.actions}".lstrip()
     return row.table, str(row.priority), *counted, row.owner, *wanted, flow
-
-
-def _few(subjects: tuple[str, ...], most: int = 3) -> str:
-    more = len(subjects) - most
-    return ", ".join(subjects[:most]) + (f" and {more} more" if more > 0 else "")

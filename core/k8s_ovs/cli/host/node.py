@@ -13,6 +13,7 @@ import typer
 
 from k8s_ovs.cli import options
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
+from k8s_ovs.node.cni.protocol import ANSWER_SECONDS
 from k8s_ovs.node.daemon import Daemon
 from k8s_ovs.node.install.cni_config import SOCKET, Style
 from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR
@@ -47,8 +48,11 @@ def run(
         str, typer.Option(help='HOST:PORT of the metrics page, "" for none.')
     ] = "127.0.0.1:9477",
     cni_wait: Annotated[
-        float, typer.Option(min=0, help="Seconds for which an ADD waits for the network.")
-    ] = 30.0,
+        float,
+        typer.Option(
+            min=0, max=ANSWER_SECONDS, help="Seconds for which an ADD waits for the network."
+        ),
+    ] = ANSWER_SECONDS,
     install_cni: Annotated[
         bool,
         typer.Option(
@@ -86,7 +90,7 @@ def run(
         ),
         prefix=etcd_prefix.rstrip("/"),
         hostname=hostname or socket.gethostname().lower(),
-        kube=_kube_settings(),
+        kube=KubeSettings.from_environment(os.environ),
         cni_socket=cni_socket,
         ovs_run_dir=ovs_run_dir,
         network=network,
@@ -98,14 +102,6 @@ def run(
         conf_dir=conf_dir,
     )
     Daemon(settings).run()
-
-
-def _kube_settings() -> KubeSettings | None:
-    """None where the environment names no API server at all."""
-    named = ("KUBECONFIG", "KUBERNETES_MASTER", "KUBERNETES_SERVICE_HOST")
-    if not any(os.environ.get(name) for name in named):
-        return None
-    return KubeSettings.from_environment(os.environ)
 
 
 def _set_up_log(level: str, form: str) -> None:

@@ -36,26 +36,45 @@ class KubeSettings:
     @classmethod
     def from_environment(
         cls, env: Mapping[str, str], service_account: Path = _SERVICE_ACCOUNT
-    ) -> KubeSettings:
-        """Settings from KUBECONFIG, KUBERNETES_MASTER or the pod's service account, in this order.
+    ) -> KubeSettings | None:
+        """Settings from KUBECONFIG, KUBERNETES_MASTER or the pod's service account, in this order;
+        None: the environment names no API server.
 
         KUBERNETES_MASTER beside KUBECONFIG replaces the server that the file names and keeps its
         credentials, as client-go has it. Raises InvalidRecord naming what cannot be used.
         """
         master, kubeconfig = env.get("KUBERNETES_MASTER", ""), env.get("KUBECONFIG", "")
         if kubeconfig:
-            return _from_file(kubeconfig, master)
+            return cls.from_kubeconfig(kubeconfig, master)
         if master:
             configuration = _configuration()
             configuration.host = _server_url(master)
             return cls(configuration.host, f"KUBERNETES_MASTER={master}", configuration)
         if env.get("KUBERNETES_SERVICE_HOST"):
             return _from_service_account(env, service_account)
-        raise InvalidRecord(
-            "no API server is named: expected KUBERNETES_MASTER (host:port or URL), KUBECONFIG "
-            "(a file), or a pod's service account (KUBERNETES_SERVICE_HOST and "
-            f"{service_account}) in the environment, found none of them"
-        )
+        return None
+
+    @classmethod
+    def from_kubeconfig(cls, kubeconfig: str, master: str = "") -> KubeSettings:
+        """Settings from files with `:` between them; `master` replaces the server they name.
+
+        Raises InvalidRecord naming what cannot be used.
+        """
+        _readable(kubeconfig)
+        configuration = _configuration()
+        try:
+            load_kube_config(  # type: ignore[no-untyped-call]  # the client has no types
+                config_file=kubeconfig, client_configuration=configuration, persist_config=False
+            )
+        except OSError as error:
+            raise InvalidRecord(f"KUBECONFIG={kubeconfig}: {error}") from error
+        except _MALFORMED as error:
+            raise InvalidRecord(
+                f"KUBECONFIG={kubeconfig}: not a kubeconfig with a current context ({error})"
+            ) from error
+        if master:
+            configuration.host = _server_url(master)
+        return cls(configuration.host, f"KUBECONFIG={kubeconfig}", configuration)
 
 
 def _configuration() -> Configuration:
@@ -78,24 +97,6 @@ def _server_url(master: str) -> str:
     if parts.query or parts.fragment or parts.username is not None:
         raise InvalidRecord(f"{problem} without user, query and fragment")
     return text.rstrip("/")
-
-
-def _from_file(kubeconfig: str, master: str) -> KubeSettings:
-    _readable(kubeconfig)
-    configuration = _configuration()
-    try:
-        load_kube_config(  # type: ignore[no-untyped-call]  # the client has no types
-            config_file=kubeconfig, client_configuration=configuration, persist_config=False
-        )
-    except OSError as error:
-        raise InvalidRecord(f"KUBECONFIG={kubeconfig}: {error}") from error
-    except _MALFORMED as error:
-        raise InvalidRecord(
-            f"KUBECONFIG={kubeconfig}: not a kubeconfig with a current context ({error})"
-        ) from error
-    if master:
-        configuration.host = _server_url(master)
-    return KubeSettings(configuration.host, f"KUBECONFIG={kubeconfig}", configuration)
 
 
 def _readable(kubeconfig: str) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Output", "OutputForm", "as_columns", "complain", "say_columns", "say_json"]
+__all__ = ["Output", "OutputForm", "as_columns", "complain", "few", "say_columns", "say_json"]
 
 
 class Output(StrEnum):
@@ -53,6 +53,12 @@ def say_columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def say_json(value: Any) -> None:
     """Print a JSON value; addresses and networks in it become strings."""
     typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are; a dash for none."""
+    more = len(names) - most
+    return (", ".join(names[:most]) or "-") + (f" and {more} more" if more > 0 else "")
 
 
 def complain(kind: str, text: str) -> None:
