@@ -59,7 +59,7 @@ def executable(version: int = sys.hexversion >> 16) -> str:
 
 
 def stamp() -> str:
-    """What a program has in it that was made of the sources as they are here."""
+    """What a program contains that was made of the current sources."""
     return f"{_MARK} {sha256(_SHIM.read_bytes() + MAIN.read_bytes()).hexdigest()}"
 
 

@@ -40,7 +40,7 @@ def _is_tcp(run: _Run) -> bool:
 
 
 def _share(run: _Run, name: str) -> float:
-    """A figure in bits a second as a part of the limit."""
+    """A figure in bits per second as a part of the limit."""
     return float(run[name] / RATES[run["rate"]])
 
 

@@ -68,7 +68,7 @@ def device(node: Any, channel: socket.socket) -> ShapedDevice:
 
 
 def disciplines(child: Any, name: str) -> list[dict[str, Any]]:
-    """Queueing disciplines of a device, the root's first; rates in bytes a second."""
+    """Queueing disciplines of a device, the root's first; rates in bytes per second."""
     shown = json.loads(child.run(f"tc -json -statistics qdisc show dev {name}"))
     return sorted(shown, key=lambda each: not each.get("root", False))
 
@@ -78,7 +78,7 @@ def kinds(child: Any, name: str) -> list[str]:
 
 
 def rate(child: Any, name: str) -> int:
-    """Bits a second, as iproute2 reads them."""
+    """Bits per second, as iproute2 reads them."""
     (root, *_) = disciplines(child, name)
     assert root["kind"] == "tbf"
     return int(root["options"]["rate"]) * 8
@@ -302,14 +302,14 @@ class TestPod:
     def test_what_is_not_kept_is_told(self, node: Any, pod: Any, link: PodLink) -> None:
         set_rates(link, LIMITS)
         pod.run("tc qdisc del dev eth0 root")
-        assert rate_problems(link, LIMITS) == ["eth0 is held to no rate, expected 20000000 bit/s"]
+        assert rate_problems(link, LIMITS) == ["eth0 has no rate limit, expected 20000000 bit/s"]
         set_rates(link, evolve(LIMITS, to_pod=5_000_000))
         assert rate_problems(link, LIMITS) == [
-            f"{link.host_name} is held to 5000000 bit/s, expected 10000000 bit/s"
+            f"{link.host_name} has a rate limit of 5000000 bit/s, expected 10000000 bit/s"
         ]
         assert rate_problems(link, Rates()) == [
-            f"{link.host_name} is held to 5000000 bit/s, expected no rate",
-            "eth0 is held to 20000000 bit/s, expected no rate",
+            f"{link.host_name} has a rate limit of 5000000 bit/s, expected none",
+            "eth0 has a rate limit of 20000000 bit/s, expected none",
         ]
 
     def test_a_device_that_is_not_there_is_named(self, pod: Any, link: PodLink) -> None:

@@ -37,7 +37,7 @@ SECONDS = 3.0
 
 @frozen
 class Kept:
-    """What there is of a pod's limits: the kernel's queues and the meter behind them, in bits a
+    """What there is of a pod's limits: the kernel's queues and the meter behind them, in bits per
     second; what its port remembers, and whether its queue is said to be ours there."""
 
     to_pod: int | None
@@ -204,7 +204,7 @@ class TestAdd:
 
     def test_asked_again_what_is_not_kept_is_made_anew(self, world: LabNet, held: LabPod) -> None:
         world.lab.exec("held", ["tc", "qdisc", "del", "dev", "eth0", "root"])
-        told = r"default/held is not as it should be: eth0 is held to no rate, expected 2000000 "
+        told = r"default/held is not as it should be: eth0 has no rate limit, expected 2000000 "
         with pytest.raises(K8sOvsError, match=told):
             world.cni("CHECK", held)
         world.cni("ADD", held)

@@ -251,8 +251,8 @@ def test_what_others_have_made_under_our_names_stays(
 
     assert (done.returncode, done.stdout) == (0, NOTHING)
     assert done.stderr == (
-        f"warning: {machine.cni_program} stays: it is not what k8s-ovs makes\n"
-        "warning: bridge br0 stays: it is not what k8s-ovs makes\n"
+        f"warning: {machine.cni_program} stays: k8s-ovs did not make it\n"
+        "warning: bridge br0 stays: k8s-ovs did not make it\n"
     )
     assert snapshot(world) == theirs
     world.lab.exec(MACHINE, ["ovs-vsctl", "del-br", "br0"])

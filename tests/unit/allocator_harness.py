@@ -140,9 +140,9 @@ class AllocatorHarness:
         changes |= {(NODES, name): Record(node) for name, node in self.nodes.items()}
         return World().changed(changes, self.etcd.revision)
 
-    def turn(self, snapshot: World | None = None) -> bool:
+    def reconcile(self, snapshot: World | None = None) -> bool:
         self.allocator.offer(snapshot or self.snapshot(), self.manager)
-        return self.allocator.turn()
+        return self.allocator.reconcile()
 
     def join(self, *numbers: int) -> None:
         self.nodes |= {

@@ -72,7 +72,7 @@ def test_a_node_that_is_well_has_nothing_wrong() -> None:
         "etcd",
         "records",
         "API server",
-        "place",
+        "subnet",
         "MTU",
         "tun0",
         "nftables",
@@ -117,12 +117,12 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
         "k8s-ovs config check",
     ),
     "no CNI program": (
-        evolve(WELL, cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs is not there")),
+        evolve(WELL, cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs does not exist")),
         "CNI program",
         "k8s-ovs install-cni",
     ),
     "no API server": (evolve(WELL, kube=Unavailable("refused")), "API server", "KUBECONFIG"),
-    "no place": (evolve(WELL, node=K8sOvsError("no subnet yet")), "place", "subnet list"),
+    "no subnet": (evolve(WELL, node=K8sOvsError("no subnet yet")), "subnet", "subnet list"),
     "no CNI configuration": (evolve(WELL, cni=CniObservations()), "CNI", "k8s-ovs install-cni"),
     "another network's": (
         evolve(WELL, cni=CniObservations(Path("/net.d/10-x.conflist"), ("bridge", "portmap"))),
@@ -147,10 +147,10 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
     "tun0 touched": (
         evolve(WELL, node=evolve(NODE, tun0=["set tun0 up"])),
         "tun0",
-        "mends this within 10 s",
+        "repairs this within 10 s",
     ),
     "tun0 gone": (
-        evolve(WELL, node=evolve(NODE, tun0=K8sOvsError("device tun0 is not there"))),
+        evolve(WELL, node=evolve(NODE, tun0=K8sOvsError("device tun0 does not exist"))),
         "tun0",
         "restart the daemon",
     ),
@@ -188,7 +188,7 @@ def test_one_thing_that_is_wrong_is_one_line_with_advice(case: str) -> None:
 
 def test_a_host_that_serves_no_pods_needs_no_cni_program() -> None:
     observations = evolve(
-        WELL, kube="", cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs is not there")
+        WELL, kube="", cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs does not exist")
     )
     assert wrong(observations) == {}
 

@@ -92,7 +92,7 @@ class Node:
     def _hold(self, _link: object, _rates: Rates) -> bool:
         self.events.append("limits")
         if self.broken:
-            raise LinkError("cannot hold eth0: this kernel has no token bucket")
+            raise LinkError("cannot set the rate limit of eth0: this kernel has no token bucket")
         return True
 
     def _reply(self, answer: CniResult | CniError | None) -> bool:
@@ -145,7 +145,10 @@ def test_a_pod_whose_limits_cannot_be_kept_is_refused_and_nothing_is_left(
     assert node.events == ["device", "limits", "no device", "answer"]
     (answer,) = node.answers
     assert isinstance(answer, CniError)
-    assert "default/pod1: cannot hold eth0: this kernel has no token bucket" in str(answer)
+    assert (
+        "default/pod1: cannot set the rate limit of eth0: this kernel has no token bucket"
+        in str(answer)
+    )
     assert (node.there, node.problems) == ({}, [])
 
 
@@ -156,8 +159,8 @@ def test_where_it_may_run_without_it_does_and_that_is_told(
     node.attach(LinkSettings(rates=LIMITS, must_hold=False))
     assert node.events == ["device", "limits", "port", "flows", "answer"]
     assert node.problems == [
-        "pod default/pod1: its limits are not kept: "
-        "cannot hold eth0: this kernel has no token bucket"
+        "pod default/pod1: rate limit not applied: "
+        "cannot set the rate limit of eth0: this kernel has no token bucket"
     ]
 
 

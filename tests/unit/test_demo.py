@@ -229,7 +229,7 @@ def test_no_claim_of_the_script_holds_for_a_command_that_printed_an_error() -> N
     assert trusting == [
         "its subnet is free again",
         "its subnet is free again",
-        "the switch has just the flows that it should have",
+        "the switch has exactly the desired flows",
     ]
 
 

@@ -163,7 +163,7 @@ TWO = view_of(record(200), record(201), record(202, "lb2"), quarantine={address(
             lambda: requested(TWO, "lb3", IPv4Address(address(202)), None, None),
             "192.168.0.202 is the address of host lb2, which is to be removed first",
         ),
-        (lambda: chosen(TWO, "nobody"), "no host outside has the name or the address nobody"),
+        (lambda: chosen(TWO, "nobody"), "no external host has the name or address nobody"),
         (lambda: chosen(TWO, "lb1"), "host lb1 is at 192.168.0.200, 192.168.0.201: name one"),
         (lambda: chosen(TWO, "node1"), "192.168.0.11 is the address of node node1"),
         (lambda: chosen(TWO, address(11)), "192.168.0.11 is the address of node node1"),

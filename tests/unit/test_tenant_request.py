@@ -98,7 +98,7 @@ def test_asking_of_an_unknown_namespace_is_refused() -> None:
 
 def test_a_record_that_changed_meanwhile_is_left_alone() -> None:
     cluster = OneRecord(Record(OLD, 5), writes_fail=True)
-    with pytest.raises(K8sOvsError, match="changed meanwhile"):
+    with pytest.raises(K8sOvsError, match="changed in the meantime"):
         request_action(cluster, "hw1", "isolate", "")
     assert cluster.record == Record(OLD, 5)
 

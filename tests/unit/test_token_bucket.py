@@ -80,7 +80,8 @@ def test_a_kernel_without_a_token_bucket_is_named(
     with pytest.raises(LinkError) as refused:
         set_rate(channel, DEVICE, 10_000_000)
     assert str(refused.value) == (
-        "cannot hold kovs1 to 10000000 bit/s: no: this kernel has no token bucket (sch_tbf)"
+        "cannot set the rate limit 10000000 bit/s of kovs1: no: "
+        "this kernel has no token bucket (sch_tbf)"
     )
     assert refused.value.errno == ENOENT
 
@@ -105,7 +106,10 @@ def test_a_kernel_queues_as_well_as_it_can(
     kernel = Kernel(monkeypatch, missing)
     assert set_rate(channel, DEVICE, 10_000_000)
     once = dict.fromkeys(each for each in kernel.asked if not each.startswith("empty"))
-    assert list(once) == ["hold kovs1 to 10000000 bit/s", *(f"{each} on kovs1" for each in tried)]
+    assert list(once) == [
+        "set the rate limit 10000000 bit/s of kovs1",
+        *(f"{each} on kovs1" for each in tried),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""Options that several commands have: where etcd is, where this node's sockets are, what form."""
+"""Options that several commands have: where etcd is, where this node's sockets are, the output's
+form."""
 
 from __future__ import annotations
 
@@ -122,7 +123,8 @@ def etcd_settings(  # noqa: PLR0917 - six flags, in the order of --help
 
 
 def with_etcd(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes an EtcdPlace as `etcd`, with the `--etcd-...` options in its place."""
+    """A command that takes an EtcdLocation as `etcd`, with the `--etcd-...` options instead of
+    it."""
     own = inspect.signature(command, eval_str=True)
     options = inspect.signature(_etcd_location, eval_str=True).parameters
 

@@ -1,7 +1,7 @@
 """Transmit checksums, by the ethtool ioctl (linux/ethtool.h; ioctl SIOCETHTOOL).
 
 The userspace datapath reads packets as they are: a checksum that is left for hardware to finish
-never is, and the packet is dropped by whoever gets it.
+never is, and its receiver drops the packet.
 """
 
 from __future__ import annotations

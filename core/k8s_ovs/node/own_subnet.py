@@ -1,4 +1,4 @@
-"""Where is this node in the network? Its record is the one under an address of this machine."""
+"""Which subnet has this node? Its record is the one under an address of this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["NoSubnet", "find_own_subnet"]
 
 
 class NoSubnet(K8sOvsError):
-    """This node has no subnet (yet). Says where it was looked for."""
+    """This node has no subnet (yet). Says where the daemon looked."""
 
 
 def find_own_subnet(
@@ -21,9 +21,10 @@ def find_own_subnet(
     hostname: str,
     quarantined: Mapping[str, str],
 ) -> HostSubnet:
-    """The record of this node: under an address of its own; of several the one with its name.
+    """The record of this node: under an address of its own; if several match, the one with its
+    name.
 
-    quarantined: why records are not taken, by "subnets/<address>". Raises NoPlace.
+    quarantined: why records are invalid, by "subnets/<address>". Raises NoSubnet.
     """
     ours = [subnets[str(address)] for address in sorted(addresses) if str(address) in subnets]
     given = [record for record in ours if record.subnet is not None]

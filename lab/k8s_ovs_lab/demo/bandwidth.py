@@ -51,7 +51,7 @@ def _limited(layout: Layout) -> Chapter:
     refused = shows(f'{_EGRESS}: found "10X", expected a number such as', f"{LIMITED[0]}/wrong")
     return Chapter(
         "A pod with limits",
-        "Kubernetes' own annotations: how much a pod may receive and send, in bits a second.",
+        "Kubernetes' own annotations: how much a pod may receive and send, in bits per second.",
         (
             Step(
                 THIS_MACHINE,

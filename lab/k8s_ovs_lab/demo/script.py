@@ -323,7 +323,7 @@ def _restart(layout: Layout) -> Chapter:
             Step(
                 "node1",
                 "k8s-ovs flows --diff",
-                (Claim("the switch has just the flows that it should have", lacks("\n+", "\n-")),),
+                (Claim("the switch has exactly the desired flows", lacks("\n+", "\n-")),),
             ),
         ),
     )

@@ -1,4 +1,4 @@
-"""What should be written of hosts outside: answers to those who ask, and what is remembered.
+"""What to write about external hosts: answers to requests, and what is remembered.
 
 Pure: the world in, allocations out.
 """
@@ -20,13 +20,13 @@ __all__ = ["allocations"]
 
 @frozen
 class _Refusal(Exception):
-    """What is asked for cannot be given, with the reason."""
+    """The request cannot be granted, with the reason."""
 
     reason: str
 
 
 def allocations(view: View) -> Iterator[Allocation]:
-    """Answers first, then what is to be remembered of those that stand, and forgotten."""
+    """Answers first, then which existing subnets to remember, and which to forget."""
     of_nodes = _of_nodes(view)
     requests = _requests(view)
     now: dict[IPv4Network, str] = {}
@@ -50,7 +50,7 @@ def allocations(view: View) -> Iterator[Allocation]:
 
 
 def _of_nodes(view: View) -> set[str]:
-    """Keys that belong to nodes of Kubernetes: the core gives, moves and answers there."""
+    """Keys that belong to nodes of Kubernetes: the core allocates, moves and answers there."""
     return {str(node.address) for node in view.nodes().values()} | set(view.all(GIVEN))
 
 
@@ -87,7 +87,8 @@ def _fitting(
     stood: HostSubnet | None,
     taken: Mapping[IPv4Network, str],
 ) -> IPv4Network:
-    """The subnet for a host: what it asks for by hand, what it had, or the first that is free.
+    """The subnet for a host: the one that was written manually, the one it had, or the first free
+    one.
 
     Raises _Refusal.
     """

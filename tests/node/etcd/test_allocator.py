@@ -238,7 +238,7 @@ def test_of_many_who_believe_to_have_the_seat_only_the_last_one_writes(
             }
             ingest.absorb(Snapshot(ETCD, entries, revision))
             allocator.offer(snapshot(ingest, heard_of), MANAGER)
-            allocator.turn()
+            allocator.reconcile()
 
     def depose() -> None:
         etcd = client(shared.endpoint)

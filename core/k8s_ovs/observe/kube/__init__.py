@@ -1,7 +1,7 @@
 """Kubernetes: where it is, one request, and watches for ever.
 
 kube = Kube(KubeSettings.from_environment(os.environ))
-pulse = Pulse(kube)
+probe = HealthProbe(kube)
 watch = ResourceWatch(kube, Resource("/api/v1/nodes", "nodes"), sink)
 watch.start()
 """

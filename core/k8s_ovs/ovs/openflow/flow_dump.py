@@ -1,6 +1,6 @@
-"""What flows does a bridge have, in words? Asked of ovs-ofctl, which knows all that OVS can say.
+"""What flows does a bridge have, as text? From ovs-ofctl, which knows all that OVS can print.
 
-For people's eyes; the daemon compares cookies over its own connection (`openflow`).
+For people; the daemon compares cookies over its own connection (`openflow`).
 """
 
 from __future__ import annotations
