@@ -65,7 +65,7 @@ def record(cluster: Cluster, namespace: str) -> dict[str, Any]:
 
 
 def act(cluster: Cluster, namespace: str, action: str, other: str = "") -> int:
-    """Ask for an action in the record, as a person does; the NetID that comes of it."""
+    """Ask for an action in the record, as a person does; the tenant id that results."""
     asked = record(cluster, namespace) | {"Action": action, "Namespace": other}
     cluster.etcdctl("put", f"{NETNAMESPACES}/{namespace}", json.dumps(asked))
     answered = f"an answer to {action} of {namespace}"

@@ -127,7 +127,7 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
     "another network's": (
         evolve(WELL, cni=CniObservations(Path("/net.d/10-x.conflist"), ("bridge", "portmap"))),
         "CNI",
-        "the first by name is taken",
+        "uses the first by name",
     ),
     "portmap gone": (
         evolve(

@@ -157,11 +157,11 @@ TWO = view_of(record(200), record(201), record(202, "lb2"), quarantine={address(
         ),
         (
             lambda: requested(TWO, "lb2", IPv4Address(address(210)), None, None),
-            "host lb2 is at 192.168.0.202; to have it follow: k8s-ovs external move lb2",
+            "host lb2 is at 192.168.0.202; to move it: k8s-ovs external move lb2",
         ),
         (
             lambda: requested(TWO, "lb3", IPv4Address(address(202)), None, None),
-            "192.168.0.202 is the address of host lb2, which is to be removed first",
+            "192.168.0.202 is the address of host lb2, remove it first",
         ),
         (lambda: chosen(TWO, "nobody"), "no external host has the name or address nobody"),
         (lambda: chosen(TWO, "lb1"), "host lb1 is at 192.168.0.200, 192.168.0.201: name one"),

@@ -210,7 +210,7 @@ def test_a_request_waits_while_new_namespaces_take_the_next_numbers(fake: FakeCl
     fake.ask("green", "global")
     assert [each.reason.split(",")[0] for each in fake.wanted()] == [
         "1 new namespaces",
-        "global of green: NetID 11 is 0 now",
+        "global of green: tenant id 11 -> 0",
     ]
     assert fake.settle() == 3
     assert fake.net_ids() == {"pink": 14, "blue": 15, "red": 16, "green": 0, "kube-system": 0}

@@ -41,7 +41,7 @@ def seen(
     quarantine: Mapping[str, str] | None = None,
     pods: Iterable[Pod] = (),
 ) -> View:
-    """A view of these records; each namespace has a VNID, from 100 on."""
+    """A view of these records; each namespace has a VNI, from 100 on."""
     values: dict[str, dict[str, Any]] = {
         NETNAMESPACES: {each.net_name: KINDS[0].record(each, 1) for each in records},
         REQUESTS: {f"{NETNAMESPACES}/{each.net_name}": each for each in requests},
@@ -101,23 +101,23 @@ def test_a_namespace_that_is_unknown_is_named() -> None:
 @pytest.mark.parametrize(
     ("source", "target", "reaches", "why"),
     [
-        (HW1, HW1, True, "pods of one namespace are in one network, here 10"),
-        (HW1, evolve(HW2, net_id=10), True, "both are in network 10"),
+        (HW1, HW1, True, "pods of one namespace are in one tenant, here 10"),
+        (HW1, evolve(HW2, net_id=10), True, "both are in tenant 10"),
         (HW1, SYSTEM, True, "kube-system is global: it reaches all, and all reach it"),
         (SYSTEM, HW1, True, "kube-system is global: it reaches all, and all reach it"),
-        (HW1, HW2, False, "hw1 is in network 10, hw2 in 11, and neither is global"),
-        (HW1, evolve(HW2, vni=None), False, "hw2 has no number for its packets (VNID) yet"),
+        (HW1, HW2, False, "hw1 is in tenant 10, hw2 in 11, and neither is global"),
+        (HW1, evolve(HW2, vni=None), False, "hw2 has no VNI yet"),
         (
             evolve(HW1, net_id=None, problem="not JSON"),
             HW2,
             False,
-            "which network hw1 is in is not known: not JSON",
+            "the tenant of hw1 is unknown: not JSON",
         ),
         (
             HW1,
             evolve(HW2, net_id=None),
             False,
-            "which network hw2 is in is not known: it has no record yet",
+            "the tenant of hw2 is unknown: it has no record yet",
         ),
     ],
 )

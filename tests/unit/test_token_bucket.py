@@ -76,7 +76,7 @@ def channel() -> socket.socket:
 def test_a_kernel_without_a_token_bucket_is_named(
     monkeypatch: pytest.MonkeyPatch, channel: socket.socket
 ) -> None:
-    Kernel(monkeypatch, {"hold": ENOENT})
+    Kernel(monkeypatch, {"set": ENOENT})
     with pytest.raises(LinkError) as refused:
         set_rate(channel, DEVICE, 10_000_000)
     assert str(refused.value) == (
@@ -115,7 +115,7 @@ def test_a_kernel_queues_as_well_as_it_can(
 @pytest.mark.parametrize(
     "refused",
     [
-        {"hold": EPERM},
+        {"set": EPERM},
         {"queue fairly": EPERM},
         {"queue fairly": ENOENT, "queue by classes": EPERM},
         {"queue": ENOENT},
@@ -128,7 +128,7 @@ def test_another_refusal_is_told_in_the_kernels_words(
     with pytest.raises(LinkError, match=rf"^cannot {list(refused)[-1]} .*: no"):
         set_rate(channel, DEVICE, 10_000_000)
     # Nothing is left half done.
-    assert kernel.asked[-1].startswith("let kovs1 send" if "hold" not in refused else "hold")
+    assert kernel.asked[-1].startswith("clear" if "set" not in refused else "set")
 
 
 @given(rate=rates, frame=frames)

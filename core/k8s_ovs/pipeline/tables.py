@@ -50,7 +50,7 @@ NODE_IN = Table(
 )
 ROUTE = Table(
     "ROUTE",
-    "To a local pod, a remote pod, a service, the node or outside?",
+    "To a pod here, a pod there, a service, the node or outside?",
     next=("SERVICE", "POD_OUT", "REMOTE", "EXTERNAL"),
 )
 ARP = Table("ARP", "Who answers for this address?")
