@@ -1,4 +1,4 @@
-"""A lab in the hands of its user: nodes, pods and services on this machine, from one object."""
+"""A lab as one object: nodes, pods and services on this machine."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How fast are ADD and DEL, one by one and many at once, of both subjects in the same minutes?
 
-Both take turns, so that whatever else the machine does meets both; ratios are taken within a turn.
+Both alternate, so that other load of the machine meets both; ratios are taken within one round.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def measure(
             for each in _ALL:
                 beside[each].append(_run_beside(ends, load, pair, each, rate))
                 alone.append(_alone(ends, load))
-    # Runs stand between the one alone before and the one after.
+    # Runs are between the one alone before and the one after.
     means = [mean(each) for each in itertools.pairwise(alone)]
     return [
         {"pace": load.pace, **_told(each, rate, means[place :: len(_ALL)], beside[each])}

@@ -1,4 +1,4 @@
-"""Are limits of pods kept, and what do they do to who must keep to them?
+"""Do the rate limits of pods hold, and what do they cost limited pods?
 
 Beside Debian's `bandwidth` plugin, run by run in turn, so that the machine's noise meets both.
 """

@@ -105,7 +105,7 @@ def without(table: object, priority: int, **registers: int) -> RecordChange:
 
 
 def writes_the_destination(flow: Flow) -> Flow:
-    """The sender's network is written into the register of the destination's."""
+    """The sender's tenant id is written into the register of the destination's."""
     actions = tuple(
         evolve(each, field=register("DST_TENANT")) if isinstance(each, SetField) else each
         for each in flow.actions
@@ -124,7 +124,7 @@ def drops_all(flow: Flow) -> Flow:
 
 
 MUTANTS: dict[str, RecordChange] = {
-    "numbers of namespaces are not turned into networks": without(TENANT, 100),
+    "VNIs are not translated into tenant ids": without(TENANT, 100),
     "numbers of strangers are taken for networks": without(TENANT, 1),
     "the node and the outside are strangers": without(TENANT, 200, reg0=0),
     "global ones reach nobody": without(VERDICT, 200, reg0=0),

@@ -135,7 +135,7 @@ def test_unknown_plugins_can_be_forced_since_other_nodes_may_have_them(
     assert 'warning: PluginName: no plugin "acme" is installed' in forced.stderr
 
 
-def test_a_network_that_does_not_hold_the_subnets_must_be_forced(
+def test_a_network_that_does_not_contain_the_subnets_must_be_forced(
     prefix: str, k8s_ovs: Cli, etcd: EtcdProcess
 ) -> None:
     k8s_ovs("config", "set", text())
@@ -260,11 +260,11 @@ def test_the_switch_has_just_the_flows_that_are_computed_here(on_node: Run) -> N
     assert wanted == {"the network", "pod default/web"}
 
 
-def test_the_difference_shows_what_is_missing_and_what_is_too_much(lab: Lab, on_node: Run) -> None:
+def test_the_difference_shows_missing_and_unexpected_flows(lab: Lab, on_node: Run) -> None:
     unknown_keys = encode(Flow(ARP, 7, tcp(tcp_dst=80)), 0, Pipeline(CORE_TABLES))
     desired = json.loads(on_node("k8s-ovs", "flows", "--desired", "-o", "json").stdout)
     missing = next(each for each in desired if each["table"] == "POD_IN" and each["priority"])
-    # A running daemon would mend it, sooner or later.
+    # A running daemon would repair it, sooner or later.
     lab.stop_daemon("node1")
     bridge = OpenFlow.connect(str(lab.node("node1").ovs_directory / "br0.mgmt"))
     bridge.commit([unknown_keys], [int(missing["cookie"], 16)])
@@ -311,7 +311,7 @@ def test_the_doctor_finds_a_healthy_node_well_and_names_what_was_broken(
     well = on_node("k8s-ovs", "doctor")
     assert (well.returncode, "WRONG" in well.stdout) == (0, False), well.stdout
     daemon = lab.part("node1/daemon")
-    daemon.pause()  # it would mend what is broken here
+    daemon.pause()  # it would repair what is broken here
     on_node("ip", "route", "delete", "172.11.0.0/16", "dev", "tun0")
     on_node("sysctl", "-qw", "net.ipv4.ip_forward=0")
     sick = on_node("k8s-ovs", "doctor", "-o", "json")
@@ -326,7 +326,7 @@ def test_the_doctor_finds_a_healthy_node_well_and_names_what_was_broken(
     assert "a running daemon repairs this" in wrong["tun0"]["advice"]
     deadline = time.monotonic() + 30
     while on_node("k8s-ovs", "doctor").returncode != 0:
-        assert time.monotonic() < deadline, "the daemon did not mend tun0"
+        assert time.monotonic() < deadline, "the daemon did not repair tun0"
 
 
 def test_the_daemon_shows_its_numbers(on_node: Run) -> None:

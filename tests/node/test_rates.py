@@ -90,7 +90,7 @@ class TestDevice:
         [1_000, 1_500_000, 34_359_738_352, 34_359_738_368, 100_000_000_000, 10**15],
         ids=["1k", "1.5M", "the last of 32 bits", "the first of 64", "100G", "1P"],
     )
-    def test_it_is_held_to_a_rate_and_reads_it_back(
+    def test_it_gets_a_rate_limit_and_reads_it_back(
         self, node: Any, channel: socket.socket, device: ShapedDevice, wanted: int
     ) -> None:
         assert set_rate(channel, device, wanted)
@@ -265,7 +265,7 @@ def pump(sending: socket.socket, receiving: socket.socket, octets: int) -> None:
 
 
 class TestPod:
-    def test_both_directions_are_held_each_at_its_own_end(
+    def test_both_directions_are_limited_each_at_its_own_end(
         self, node: Any, pod: Any, link: PodLink
     ) -> None:
         assert set_rates(link, LIMITS)
@@ -299,7 +299,7 @@ class TestPod:
         assert set_rates(link, evolve(LIMITS, to_pod=5_000_000))
         assert disciplines(pod, "eth0") == before
 
-    def test_what_is_not_kept_is_told(self, node: Any, pod: Any, link: PodLink) -> None:
+    def test_wrong_rate_limits_are_reported(self, node: Any, pod: Any, link: PodLink) -> None:
         set_rates(link, LIMITS)
         pod.run("tc qdisc del dev eth0 root")
         assert rate_problems(link, LIMITS) == ["eth0 has no rate limit, expected 20000000 bit/s"]

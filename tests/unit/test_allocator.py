@@ -28,24 +28,24 @@ def test_nodes_get_their_subnets(harness: AllocatorHarness) -> None:
     assert harness.reconcile()
     assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
     assert harness.reconcile()
-    assert harness.etcd.transactions == 3, "the seat and one for each node"
+    assert harness.etcd.transactions == 3, "the election and one for each node"
 
 
-def test_without_the_seat_nothing_is_written() -> None:
+def test_without_leadership_nothing_is_written() -> None:
     harness = make_harness()
     harness.join(1)
     assert harness.reconcile()
     assert harness.etcd.keys == {}
 
 
-def test_before_any_picture_nothing_is_written() -> None:
+def test_before_any_snapshot_nothing_is_written() -> None:
     harness = make_harness()
     harness.become_leader()
     assert harness.allocator.reconcile()
     assert harness.etcd.transactions == 1
 
 
-def test_a_picture_older_than_the_seat_is_not_acted_on(harness: AllocatorHarness) -> None:
+def test_a_snapshot_older_than_the_leadership_is_not_acted_on(harness: AllocatorHarness) -> None:
     old = harness.snapshot()
     harness.become_leader()
     assert not harness.reconcile(old)
@@ -60,7 +60,7 @@ def test_one_who_was_deposed_without_noticing_cannot_write(harness: AllocatorHar
     assert harness.subnets() == {}
 
 
-def test_what_was_written_counts_before_the_picture_shows_it(harness: AllocatorHarness) -> None:
+def test_what_was_written_counts_before_the_snapshot_shows_it(harness: AllocatorHarness) -> None:
     old = harness.snapshot()
     assert harness.reconcile(old)
     assert harness.reconcile(old)
@@ -71,7 +71,7 @@ def test_what_was_written_counts_before_the_picture_shows_it(harness: AllocatorH
     assert harness.subnets()["node3"] == IPv4Network("172.11.8.0/22")
 
 
-def test_half_a_transaction_in_the_picture_does_no_harm(harness: AllocatorHarness) -> None:
+def test_half_a_transaction_in_the_snapshot_does_no_harm(harness: AllocatorHarness) -> None:
     assert harness.reconcile()
     harness.nodes["node1"] = evolve(harness.nodes["node1"], address=sample_host(7).host_ip)
     before = harness.snapshot()
@@ -88,7 +88,7 @@ def test_half_a_transaction_in_the_picture_does_no_harm(harness: AllocatorHarnes
 
 
 @pytest.mark.parametrize("data", [b"-1", b"?"])
-def test_what_was_answered_is_not_answered_again_before_the_picture_shows_it(data: bytes) -> None:
+def test_what_was_answered_is_not_answered_again_before_the_snapshot_shows_it(data: bytes) -> None:
     harness = make_harness(Answering())
     harness.become_leader()
     harness.etcd.put(f"{BASE}/audits/a", data)
@@ -130,7 +130,7 @@ def test_a_plugin_sees_what_was_written_for_the_one_before() -> None:
     harness.join(1)
     assert harness.reconcile()
     assert harness.subnets() == {"node1": FIRST, "acme": SECOND}
-    assert harness.etcd.transactions == 3, "the seat and one for each host"
+    assert harness.etcd.transactions == 3, "the election and one for each host"
 
 
 class Careless:
@@ -196,7 +196,7 @@ def test_what_etcd_refuses_is_told_and_the_next_one_is_written(harness: Allocato
     assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
 
 
-def test_an_etcd_that_is_away_ends_the_turn(harness: AllocatorHarness) -> None:
+def test_an_unavailable_etcd_ends_the_reconcile(harness: AllocatorHarness) -> None:
     harness.etcd.fault = Unavailable("etcd is away")
     with pytest.raises(Unavailable):
         harness.reconcile()

@@ -50,13 +50,13 @@ def test_a_node_that_leaves_and_comes_again_is_not_held_down(harness: AllocatorH
     del harness.nodes["node1"]
     assert harness.reconcile()
     assert harness.subnets() == {"node2": SECOND}
-    assert harness.reconcile(), "its own deletion comes back in the picture"
+    assert harness.reconcile(), "its own deletion comes back in the snapshot"
     harness.join(1)
     assert harness.reconcile()
     assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
 
 
-def test_what_went_while_another_one_had_the_seat_is_not_held_down(
+def test_what_went_while_another_one_was_the_leader_is_not_held_down(
     harness: AllocatorHarness,
 ) -> None:
     assert harness.reconcile()
@@ -69,12 +69,12 @@ def test_what_went_while_another_one_had_the_seat_is_not_held_down(
     assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
 
 
-def test_one_who_is_new_in_the_seat_gives_but_does_not_take() -> None:
+def test_a_new_leader_gives_but_does_not_take() -> None:
     first = make_harness()
     first.become_leader()
     first.join(1, 2)
     assert first.reconcile()
-    # The next one's picture of Kubernetes does not show node 2 yet.
+    # The next one's snapshot of Kubernetes does not show node 2 yet.
     heir = make_harness(etcd=first.etcd, grace=3600.0)
     heir.become_leader()
     heir.join(1, 3)

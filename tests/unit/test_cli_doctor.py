@@ -28,7 +28,7 @@ from k8s_ovs.plugin import Check, View, hook
 from k8s_ovs.reconcile.desired_flows import Delta
 from k8s_ovs_testing.world import sample_config, sample_local_node, sample_world
 
-PICTURE = ClusterSnapshot(
+SNAPSHOT = ClusterSnapshot(
     key="/k8s.ovs.com/ovs/network/config",
     config=sample_config(),
     manager=PluginManager({}),
@@ -52,7 +52,7 @@ WELL = Observations(
     switch=SwitchStatus("3.1.0", "system", 71),
     in_kernel=True,
     kube="https://10.0.0.1:6443 v1.34.2",
-    snapshot=PICTURE,
+    snapshot=SNAPSHOT,
     node=NODE,
     cni=CniObservations(Path("/net.d/80-k8s-ovs.conf"), ("k8s-ovs",)),
     cni_program="speaks CNI 1.1.0, on a Python of its own",
@@ -112,7 +112,7 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
         "--etcd-endpoints",
     ),
     "bad record": (
-        evolve(WELL, snapshot=evolve(PICTURE, problems=("config: Name: missing",))),
+        evolve(WELL, snapshot=evolve(SNAPSHOT, problems=("config: Name: missing",))),
         "records",
         "k8s-ovs config check",
     ),
@@ -198,7 +198,7 @@ def test_the_userspace_datapath_is_fine_where_the_kernel_has_none() -> None:
     assert wrong(observations) == {}
 
 
-def test_a_host_outside_needs_no_configuration_for_a_runtime() -> None:
+def test_an_external_host_needs_no_configuration_for_a_runtime() -> None:
     others = CniObservations(Path("/net.d/87-podman.conflist"), ("bridge", "portmap"))
     for cni in (CniObservations(), others):
         assert wrong(evolve(WELL, cni=cni, kube="")) == {}
@@ -229,7 +229,7 @@ class Raises:
 
 def test_plugins_look_at_the_same_world_and_one_that_raises_is_named() -> None:
     plugins: dict[str, Any] = {"acme-good": Asks(), "acme-bad": Raises()}
-    observations = evolve(WELL, snapshot=evolve(PICTURE, manager=PluginManager(plugins)))
+    observations = evolve(WELL, snapshot=evolve(SNAPSHOT, manager=PluginManager(plugins)))
     good, bad = plugin_checks(observations)
     assert good == Check("tenants", True, "two pods")
     assert not bad.ok

@@ -31,7 +31,7 @@ LIMITS = Rates(10_000_000, 20_000_000)
 
 class Node:
     """A node without pods: Open vSwitch and kernel do at once what they are told, and `events` has
-    it in order. broken: the kernel cannot hold an interface to its rates."""
+    it in order. broken: the kernel cannot set an interface's rate limits."""
 
     busy = False
     openflow = object()
@@ -57,7 +57,7 @@ class Node:
         monkeypatch.setattr(limits, "set_rates", self._hold)
 
     def attach(self, settings: LinkSettings, *, anew: bool = False) -> None:
-        """A turn with one ADD that can be done."""
+        """A reconcile with one ADD that can be done."""
         pod = evolve(sample_pod(1), rates=settings.rates)
         add = Add(pod, pod_link(self.network, pod, settings), settings, self._reply, anew)
         with committing(self, [add]) as committer:
@@ -122,7 +122,7 @@ def committing(node: Node, adds: list[Add]) -> Iterator[Committer]:
         committer.close()
 
 
-def test_a_pod_is_held_to_its_limits_before_it_has_a_port_and_is_answered_at_the_end(
+def test_a_pods_rate_limits_are_set_before_it_has_a_port_and_is_answered_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node = Node(monkeypatch, broken=False)
@@ -137,7 +137,7 @@ def test_a_pod_without_limits_costs_no_look_at_its_queues(monkeypatch: pytest.Mo
     assert node.events == ["device", "port", "flows", "answer"]
 
 
-def test_a_pod_whose_limits_cannot_be_kept_is_refused_and_nothing_is_left(
+def test_a_pod_whose_limits_cannot_be_set_is_refused_and_nothing_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node = Node(monkeypatch, broken=True)

@@ -125,7 +125,7 @@ def test_nothing_follows_a_vital_step_that_fails() -> None:
     assert stage.typed == [(THIS_MACHINE, "up")]
 
 
-def test_what_a_step_keeps_stands_in_later_commands_and_claims() -> None:
+def test_what_a_step_keeps_appears_in_later_commands_and_claims() -> None:
     stage = FakeStage({"run": [Outcome("172.11.0.2\n", 0)], "ping 172.11.0.2": [Outcome("ok", 0)]})
     verdicts, _ = shown(
         stage,
@@ -136,7 +136,7 @@ def test_what_a_step_keeps_stands_in_later_commands_and_claims() -> None:
     assert verdicts[-1].text == "172.11.0.2 answers"
 
 
-def test_a_step_whose_facts_are_missing_is_a_cross() -> None:
+def test_a_step_whose_values_are_missing_is_a_cross() -> None:
     stage = FakeStage({"run": [Outcome("no number", 0)]})
     verdicts, text = shown(
         stage, Step(THIS_MACHINE, "run", keep="web", find=r"(\d+)"), Step("node1", "ping $web")

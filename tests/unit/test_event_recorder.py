@@ -12,7 +12,7 @@ SWITCH = "Open vSwitch: /var/run/openvswitch/db.sock: no such file"
 Said = Queue[tuple[str, str, bool]]
 
 
-def announcer(said: Said, lasts: float) -> EventRecorder:
+def recorder(said: Said, lasts: float) -> EventRecorder:
     """One that runs, and whose events are put into `said`."""
     made = EventRecorder(
         lambda reason, message, warning: said.put((reason, message, warning)), lasts
@@ -23,7 +23,7 @@ def announcer(said: Said, lasts: float) -> EventRecorder:
 
 def test_what_lasts_is_told_once_and_so_is_its_end() -> None:
     said: Said = Queue()
-    subject = announcer(said, lasts=0.01)
+    subject = recorder(said, lasts=0.01)
     subject.offer(SWITCH)
     assert said.get(timeout=20) == ("NetworkNotReady", f"k8s-ovs waits for: {SWITCH}", True)
     subject.offer(SWITCH)
@@ -34,7 +34,7 @@ def test_what_lasts_is_told_once_and_so_is_its_end() -> None:
 
 def test_what_passes_by_itself_is_not_told() -> None:
     said: Said = Queue()
-    subject = announcer(said, lasts=0.3)
+    subject = recorder(said, lasts=0.3)
     subject.offer("etcd has not been reached yet")
     subject.offer(SWITCH)
     assert said.get(timeout=20)[1] == f"k8s-ovs waits for: {SWITCH}"
@@ -43,7 +43,7 @@ def test_what_passes_by_itself_is_not_told() -> None:
 
 def test_a_node_that_is_ready_at_once_says_nothing() -> None:
     said: Said = Queue()
-    subject = announcer(said, lasts=0.05)
+    subject = recorder(said, lasts=0.05)
     subject.offer("etcd has not been reached yet")
     subject.offer("")
     with pytest.raises(Empty):

@@ -1,4 +1,4 @@
-"""`k8s-ovs external`: what is shown of hosts outside, and what people's wishes write."""
+"""`k8s-ovs external`: what is shown of external hosts, and what people's requests write."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_who_is_added_again_keeps_what_else_its_record_says_but_an_old_refusal()
     assert write == Write(SUBNETS, address(200), evolve(before, assign=True, reason=None), 1)
 
 
-def test_who_is_added_over_a_record_that_cannot_be_read_mends_it() -> None:
+def test_who_is_added_over_a_record_that_cannot_be_read_repairs_it() -> None:
     view = view_of(quarantine={address(200): "not JSON"}, known={address(200): External("lb1", LB)})
     write = requested(view, "lb1", IPv4Address(address(200)), None, None)
     assert write == Write(SUBNETS, address(200), record(200, subnet=None, assign=True), 8)

@@ -265,7 +265,7 @@ def test_another_rate_of_a_meter_makes_another_flow(one: Meter, other: Meter) ->
     assert (cookies[0] == cookies[1]) == (one == other)
 
 
-def test_a_meter_stands_before_all_other_actions() -> None:
+def test_a_meter_comes_before_all_other_actions() -> None:
     with pytest.raises(PipelineError, match="FIRST: a meter follows another action"):
         Flow(FIRST, 1, ip(), (Output(1), Meter(1, 10, 10)))
 

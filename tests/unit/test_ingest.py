@@ -1,4 +1,5 @@
-"""Facts become records; what cannot be read is set aside, and its last good value stays."""
+"""Watch events become records; what cannot be read is quarantined, and its last valid value
+stays."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ KEY = "192.168.0.11"
 
 @pytest.fixture
 def ingest() -> Ingest:
-    """An intake that has seen etcd with the records of two hosts."""
+    """An ingest that has seen etcd with the records of two hosts."""
     ingest = Ingest()
     found = changes(ingest, Snapshot(ETCD, {path(ONE): entry(ONE, 3), path(TWO): entry(TWO, 4)}, 4))
     assert found == {
@@ -86,7 +87,7 @@ def test_what_is_gone_after_a_gap_is_told_as_gone(ingest: Ingest) -> None:
     assert ingest.revision == 9
 
 
-def test_several_facts_fold_into_what_is_true_at_the_end(ingest: Ingest) -> None:
+def test_several_watch_events_fold_into_the_last_state(ingest: Ingest) -> None:
     moved = evolve(ONE, host="renamed")
     found = changes(
         ingest, delete(path(ONE), 5), put(moved, 6), put(THREE, 7), delete(path(THREE), 8)
@@ -113,11 +114,11 @@ def test_a_malformed_record_is_set_aside_and_its_last_good_value_stays(ingest: I
         (SUBNETS, "192.168.0.13"): Record(THREE, 6),
     }
     assert changes(ingest) == {}
-    # Who mends it must know which one is there now.
+    # Who repairs it must know which one is there now.
     again = changes(ingest, write(path(ONE), b'{"Host":1}', 7))
     assert again == {(QUARANTINE, f"subnets/{KEY}"): Record(reason, 7)}
-    mended = changes(ingest, put(ONE, 8))
-    assert mended == {(QUARANTINE, f"subnets/{KEY}"): None, (SUBNETS, KEY): Record(ONE, 8)}
+    repaired = changes(ingest, put(ONE, 8))
+    assert repaired == {(QUARANTINE, f"subnets/{KEY}"): None, (SUBNETS, KEY): Record(ONE, 8)}
 
 
 def test_a_malformed_record_that_is_deleted_is_gone_with_its_last_good_value(
@@ -160,10 +161,11 @@ def test_a_subnet_is_not_given_away_while_its_last_good_record_counts(ingest: In
     heir = evolve(THREE, subnet=ONE.subnet)
     found = changes(ingest, put(spoilt, 5), put(heir, 6))
     assert found.keys() == {(QUARANTINE, f"subnets/{KEY}"), (QUARANTINE, "subnets/192.168.0.13")}
-    mended = evolve(ONE, subnet=THREE.subnet)
-    found = changes(ingest, put(mended, 7))
-    assert found[SUBNETS, KEY] == Record(mended, 7)
-    # Its old place is free by now, and whoever wrote it down gets it with the next change.
+    repaired = evolve(ONE, subnet=THREE.subnet)
+    found = changes(ingest, put(repaired, 7))
+    assert found[SUBNETS, KEY] == Record(repaired, 7)
+    # Its old subnet is free by now, and the host whose record asks for it gets it with the next
+    # change.
     assert changes(ingest, put(heir, 8))[SUBNETS, "192.168.0.13"] == Record(heir, 8)
 
 
@@ -265,7 +267,7 @@ def test_after_a_restart_all_that_is_known_is_told_again(ingest: Ingest) -> None
         ([Snapshot(ETCD), SourceState(ETCD, True), SourceState(ETCD, False, "gone")], True, False),
     ],
 )
-def test_a_source_is_visible_while_its_picture_is_whole_and_fresh(
+def test_a_source_is_synced_while_its_snapshot_is_whole_and_fresh(
     events: list[WatchEvent], seen: bool, connected: bool
 ) -> None:
     ingest = Ingest()

@@ -81,7 +81,7 @@ def test_the_page_is_made_anew_each_time() -> None:
     assert [numbers(metrics)["k8s_ovs_pods"] for _ in range(2)] == [3, 4]
 
 
-def test_turns_and_requests_are_counted_by_command_and_outcome() -> None:
+def test_reconciles_and_requests_are_counted_by_command_and_outcome() -> None:
     metrics = Metrics(lambda: SCENE)
     metrics.turn(0.003)
     for outcome in ("ok", "ok", "11"):
@@ -119,7 +119,7 @@ class Mislabels:
         return [Metric("fine", "?", 1, {"a-b": "c"})]
 
 
-def test_plugins_metrics_carry_their_names_and_a_bad_one_spoils_nothing() -> None:
+def test_plugins_metrics_carry_their_names_and_a_bad_one_breaks_nothing() -> None:
     plugins = {"good": Counts(), "raises": Raises(), "bad": Misnames(), "worse": Mislabels()}
     manager, world = PluginManager(plugins), sample_world()
     scene = evolve(SCENE, plugins=lambda: manager.metrics(manager.view(world)))

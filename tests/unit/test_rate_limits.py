@@ -46,7 +46,7 @@ class Node:
         )
 
     def want(self, rates: Rates) -> None:
-        """A turn in which the plugins have changed their mind."""
+        """A reconcile in which the plugins have changed their mind."""
         self._changed = {self.pod.port: LinkSettings(rates=rates)}
         self.reconcile()
 
@@ -54,7 +54,7 @@ class Node:
         self.rate_limits.follow(self._network, {self.pod.port: self.pod})
 
     def leave(self) -> None:
-        """A turn in which the pod is gone."""
+        """A reconcile in which the pod is gone."""
         self.rate_limits.follow(self._network, {})
 
     def _take(self) -> Mapping[str, LinkSettings]:
@@ -131,7 +131,7 @@ def test_a_new_pod_without_limits_costs_no_look_at_the_kernel(node: Node) -> Non
     assert node.held == []
 
 
-def test_a_new_pod_whose_limits_must_be_kept_fails_with_them(node: Node) -> None:
+def test_a_new_pod_whose_limits_are_required_fails_with_them(node: Node) -> None:
     node.broken = True
     with pytest.raises(LinkError, match="cannot set the rate limit of eth0: no"):
         node.begin(SLOW)

@@ -158,7 +158,7 @@ def test_after_any_changes_the_flows_are_those_of_a_fresh_start(turns: list[list
         assert held(reconciler) == held(fresh)
 
 
-def test_nothing_is_computed_before_configuration_and_place_are_known() -> None:
+def test_nothing_is_computed_before_configuration_and_subnet_are_known() -> None:
     reconciler = Reconciler(PluginManager({"k8s-ovs-subnet": SingleTenant()}))
     world = sample_world()
     for kind in (PODS, SUBNETS, CONFIG):
@@ -348,7 +348,7 @@ def test_a_conflict_names_both_and_ends_when_the_other_flow_goes() -> None:
     assert reconciler.failures == []
 
 
-def test_a_flow_that_was_in_conflict_stands_once_the_other_subject_is_gone() -> None:
+def test_a_flow_that_was_in_conflict_is_installed_once_the_other_subject_is_gone() -> None:
     manager = PluginManager({"k8s-ovs-subnet": SingleTenant()})
     twin = evolve(sample_host(3), subnet=sample_host(2).subnet)
     reconciler = Reconciler(manager, sample_world(hosts=[sample_host(2)]))

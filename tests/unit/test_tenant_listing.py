@@ -54,7 +54,7 @@ def seen(
     return MANAGER.view(sample_world(pods=pods, records=values))
 
 
-def test_namespaces_in_one_network_are_joined_with_each_other() -> None:
+def test_namespaces_in_one_tenant_are_joined_with_each_other() -> None:
     view = seen([NetNamespace("a", 7000), NetNamespace("b", 7000), NetNamespace("c", 7001)])
     assert tenants(view) == [
         Tenant("a", 7000, ("b",), 100),
@@ -87,7 +87,7 @@ def test_a_record_that_cannot_be_read_is_listed_with_the_reason() -> None:
     assert counted_flows(found) == {}
 
 
-def test_of_many_that_are_joined_a_table_names_some_and_facts_name_all() -> None:
+def test_of_many_that_are_joined_a_table_names_some_and_details_name_all() -> None:
     many = Tenant("a", 7000, tuple("bcdefg"), 100)
     assert as_cells(many)[2] == "b, c, d and 3 more"
     assert ("joined with", "b, c, d, e, f, g") in details(many)
@@ -144,11 +144,11 @@ def test_what_was_let_through_and_what_was_dropped_was_judged() -> None:
     assert traffic(counters)["judged"] == Counter(7, 70)
 
 
-def test_where_no_flow_stands_nothing_was_judged() -> None:
+def test_where_no_flow_is_installed_nothing_was_judged() -> None:
     assert traffic({"sent": None, "let through": None, "dropped": None}) == {}
 
 
-def test_the_census_counts_networks_once_and_tenants_of_this_node() -> None:
+def test_counts_count_joined_tenants_once_and_tenants_of_this_node() -> None:
     view = seen(
         [NetNamespace("a", 7000), NetNamespace("b", 7000), NetNamespace("c", 0)],
         [NetNamespace("d", 7001, "isolate")],

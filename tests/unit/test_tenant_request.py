@@ -115,7 +115,7 @@ def test_a_request_that_nobody_answers_says_who_should() -> None:
         answered(cluster, NETNAMESPACES, "hw1", NOW, since=6, asks=asks)
 
 
-def test_a_namespace_that_goes_while_it_is_asked_is_told() -> None:
+def test_a_namespace_that_goes_while_asked_is_reported() -> None:
     with pytest.raises(K8sOvsError, match="hw1 is gone"):
         answered(OneRecord(None), NETNAMESPACES, "hw1", NOW, since=6, asks=asks)
 

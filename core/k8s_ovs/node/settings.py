@@ -19,7 +19,7 @@ class NodeSettings:
     """hostname: the Kubernetes node's name. network: the Name that the configuration must have,
     None: any. datapath: auto, system or netdev. kube: None: no API server, then this is an external
     host: it serves no pods and does not run for leader.
-    metrics: HOST:PORT, None: no metrics page. add_timeout: seconds for which a CNI ADD waits for
+    metrics: HOST:PORT, None: no metrics page. cni_wait: seconds for which a CNI ADD waits for
     what it needs. install_cni: in which style plugin and configuration are put where the container
     runtime looks for them, bin_dir and conf_dir, as soon as the network is ready; None: not at all.
     """

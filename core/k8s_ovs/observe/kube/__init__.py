@@ -2,7 +2,7 @@
 
 kube = Kube(KubeSettings.from_environment(os.environ))
 probe = HealthProbe(kube)
-watch = ResourceWatch(kube, Resource("/api/v1/nodes", "nodes"), sink)
+watch = ResourceWatch(kube, WatchedResource("/api/v1/nodes", "nodes"), probe, sink)
 watch.start()
 """
 
