@@ -82,7 +82,7 @@ def version(stdin: bytes) -> bytes:
 
 
 def error(stdin: bytes, code: int, msg: bytes) -> tuple[int, bytes]:
-    """Exit status 1 and a CNI error; `msg` holds nothing that JSON would have to escape."""
+    """Exit status 1 and a CNI error; `msg` contains nothing that JSON would have to escape."""
     spoken = top_level(stdin, b'"cniVersion"') or VERSIONS[-1]
     return 1, b'{"cniVersion": "%b", "code": %d, "msg": "%b"}' % (spoken, code, msg)
 

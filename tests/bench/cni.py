@@ -33,7 +33,7 @@ def one_by_one(subjects: Sequence[Subject], count: int) -> dict[str, Any]:
 
 
 def bursts(subjects: Sequence[Subject], count: int, at_once: int, rounds: int) -> dict[str, Any]:
-    """{"ADD": {title: calls a second, ms}, "DEL": ...}; each pod comes and goes in each round."""
+    """{"ADD": {title: calls per second, ms}, "DEL": ...}; each pod comes and goes in each round."""
     rates: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
     times: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
     idle = {each.title: devices(each) for each in subjects}

@@ -76,7 +76,7 @@ class Pair:
 
 @frozen
 class Limited:
-    """A subject. pair: makes two pods, the first held to these rates, and removes them."""
+    """A subject. pair: makes two pods, the first with these rate limits, and removes them."""
 
     title: str
     pair: Callable[[Rates], AbstractContextManager[Pair]]

@@ -95,7 +95,7 @@ def _targets(console: Console, found: dict[str, Any]) -> None:
 def _flows(console: Console, flows: dict[str, Any]) -> None:
     nodes, restart, again = flows["nodes"], flows["restart"], flows["all_flows"]
     console.print(
-        f"{nodes['count']} nodes: {nodes['flows']} flows are there {nodes['ms']:.0f} ms after their "
+        f"{nodes['count']} nodes: {nodes['flows']} flows installed {nodes['ms']:.0f} ms after their "
         f"records are written, {nodes['commit_ms']:.0f} ms of it to compute and commit them"
     )
     console.print(

@@ -33,7 +33,7 @@ from k8s_ovs_lab import Lab, LabSettings
 
 _NAME = "bench"
 _WARM_UP = 3
-#: 510 pods a node, 128 nodes.
+#: 510 pods per node, 128 nodes.
 _CONFIG = {"HostSubnetLength": 9}
 _PARTS = ("start", "cni", "flows", "tenants", "shaping")
 _FIGURES = Path(__file__).parents[2] / "docs/benchmarks"

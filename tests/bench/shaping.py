@@ -1,6 +1,6 @@
 """Do the rate limits of pods hold, and what do they cost limited pods?
 
-Beside Debian's `bandwidth` plugin, run by run in turn, so that the machine's noise meets both.
+Beside Debian's `bandwidth` plugin, run by run, alternating, so that the machine's noise meets both.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _turns(
     direction: str,
     progress: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """All loads on one limit, of all subjects in turn."""
+    """All loads on one limit, of all subjects, one after the other."""
     runs = []
     with ExitStack() as stack:
         rates = rates_of(direction, RATES[rate])

@@ -41,7 +41,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("restart"), st.integers(0, NODES - 1)),
     pod_steps,
 )
-turns = st.tuples(steps, st.booleans(), st.none() | st.integers(0, NODES - 1))
+rounds = st.tuples(steps, st.booleans(), st.none() | st.integers(0, NODES - 1))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def fabric(ovs_dummy_module: OvsProcess) -> Fabric:
 @given(
     size=st.integers(2, NODES),
     pods=st.lists(pod_steps, min_size=3, max_size=7),
-    sequence=st.lists(turns, min_size=1, max_size=6 if LONG else 4),
+    sequence=st.lists(rounds, min_size=1, max_size=6 if LONG else 4),
 )
 @pytest.mark.timeout(3600 if LONG else 120)
 def test_open_vswitch_and_the_model_agree(

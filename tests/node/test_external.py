@@ -160,7 +160,7 @@ def all_subnets(world: LabNet) -> list[IPv4Network]:
 
 
 def flows(world: LabNet, node: str) -> set[str]:
-    """A node's flows, each by its cookie, which is of its content."""
+    """A node's flows, each by its cookie, which is a hash of its content."""
     return {flow.split(",")[0] for flow in world.flows(node)}
 
 

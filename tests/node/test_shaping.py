@@ -144,7 +144,7 @@ def counted(world: LabNet) -> dict[int, Metered]:
 
 
 def packets(world: LabNet) -> dict[str, int]:
-    """Packets by flow of node1; a flow is known by its cookie, which is of its content."""
+    """Packets by flow of node1; a flow is known by its cookie, which is a hash of its content."""
     found = (re.search(r"cookie=(\w+),.* n_packets=(\d+)", each) for each in world.flows("node1"))
     return {each[1]: int(each[2]) for each in found if each}
 

@@ -214,7 +214,7 @@ def test_what_open_vswitch_holds_stays_while_it_is_stopped_and_is_told(
     assert blind.returncode == 1
     assert "may be of pods that run, which only Open vSwitch knows" in blind.stderr
     assert forced.returncode == 1
-    assert forced.stderr.startswith("error: bridge br0 stays if it is there: no connection to")
+    assert forced.stderr.startswith("error: bridge br0 stays if it exists: no connection to")
     assert "removed nftables table inet k8s-ovs\n" in forced.stdout
 
     later = uninstall("--force")

@@ -1,4 +1,4 @@
-"""When does the seated one write, and what not? Decided against an etcd of a dictionary."""
+"""When does the leader write, and what not? Tested against an etcd of a dictionary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was deleted, or cannot be seen yet: for how long does the seated one leave that alone?"""
+"""What was deleted, or cannot be seen yet: for how long does the leader leave that alone?"""
 
 from __future__ import annotations
 

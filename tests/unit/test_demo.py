@@ -94,7 +94,7 @@ def test_a_claim_that_does_not_hold_gets_a_cross_and_is_named_at_the_end() -> No
     verdicts, text = shown(says("echo hi", "hi"), step)
     assert [verdict.holds for verdict in verdicts] == [False]
     assert "✗ it is polite" in text
-    assert "1 of 1 claims do not hold" in text
+    assert "1 of 1 claims failed" in text
     assert "✗ Test: it is polite" in text
 
 

@@ -272,13 +272,13 @@ class BookAndSwitch(RuleBasedStateMachine):
         for conflict in conflicts:
             others = self.wanted[conflict.other]
             if conflict.same == "meter":
-                stands = [each for each in others if same_number(each, conflict.flow)]
-                assert {each.meter for each in stands}.isdisjoint({conflict.flow.meter})
+                remaining = [each for each in others if same_number(each, conflict.flow)]
+                assert {each.meter for each in remaining}.isdisjoint({conflict.flow.meter})
             else:
-                stands = [each for each in others if each.key == conflict.flow.key]
-                assert conflict.flow not in stands
-                assert len(stands) == 1
-            assert stands
+                remaining = [each for each in others if each.key == conflict.flow.key]
+                assert conflict.flow not in remaining
+                assert len(remaining) == 1
+            assert remaining
 
     @rule(
         lost=st.sets(st.integers(0, 4), max_size=2),

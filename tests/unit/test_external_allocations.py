@@ -154,10 +154,10 @@ def test_what_cannot_be_is_refused_with_the_reason_and_the_old_record_applies(
     asked_for = {"Host": "lb1", "HostIP": LB1, "Subnet": "", "Assign": False, "Reason": reason}
     assert answer == asked_for | {**fields, "Subnet": ""}
     assert (EXTERNAL, LB1) not in fake.keys
-    stood = asked(fake, LB1)
-    assert stood["Subnet"] == "172.11.4.0/22"
-    assert "Reason" not in stood
-    assert asked(fake, LB1, **fields) == stood | {"Reason": reason}
+    before = asked(fake, LB1)
+    assert before["Subnet"] == "172.11.4.0/22"
+    assert "Reason" not in before
+    assert asked(fake, LB1, **fields) == before | {"Reason": reason}
     put(fake, LB1, **fields)
     fake.restart()
     fake.settle()

@@ -194,11 +194,11 @@ etcd_changes = st.one_of(
 
 
 @settings(max_examples=200)
-@given(turns=st.lists(st.lists(etcd_changes, max_size=4), max_size=8))
-def test_the_world_never_has_two_overlapping_subnets(turns: list[list[object]]) -> None:
+@given(rounds=st.lists(st.lists(etcd_changes, max_size=4), max_size=8))
+def test_the_world_never_has_two_overlapping_subnets(rounds: list[list[object]]) -> None:
     ingest, world, revision = Ingest(), World(), 0
-    for turn in turns:
-        for drawn in turn:
+    for changes_of_round in rounds:
+        for drawn in changes_of_round:
             revision += 1
             if isinstance(drawn, HostSubnet):
                 ingest.absorb(put(drawn, revision))

@@ -147,11 +147,13 @@ change = st.one_of(
 
 
 @settings(max_examples=150)
-@given(turns=st.lists(st.lists(change, max_size=4), max_size=6))
-def test_after_any_changes_the_flows_are_those_of_a_fresh_start(turns: list[list[Changes]]) -> None:
+@given(rounds=st.lists(st.lists(change, max_size=4), max_size=6))
+def test_after_any_changes_the_flows_are_those_of_a_fresh_start(
+    rounds: list[list[Changes]],
+) -> None:
     reconciler = started(Noting(), sample_world(records={TENANTS: {"a": 7, "b": 0}}))
-    for turn in turns:
-        for changes in turn:
+    for each_round in rounds:
+        for changes in each_round:
             reconciler.update(changes)
         assert reconciler.compute() == []
         fresh = started(Noting(), reconciler.world)

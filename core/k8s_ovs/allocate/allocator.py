@@ -198,14 +198,14 @@ class Allocator:
 
     def _note_deletions(self, world: World) -> None:
         """Hold down what somebody else has deleted since the last snapshot."""
-        stood = {(kind, key) for kind, records in self._seen.kinds.items() for key in records}
+        before = {(kind, key) for kind, records in self._seen.kinds.items() for key in records}
         for which, (record, revision) in self._ours.items():
             if record is None:
-                stood.discard(which)
+                before.discard(which)
             elif revision < world.revision:
-                stood.add(which)
+                before.add(which)
         until = time.monotonic() + self._hold_down
-        self._held |= dict.fromkeys(stood, until)
+        self._held |= dict.fromkeys(before, until)
         # What exists, or was put back, is not deleted.
         self._held = {which: end for which, end in self._held.items() if not _is_in(world, *which)}
         self._seen = world

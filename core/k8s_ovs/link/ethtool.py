@@ -30,5 +30,5 @@ def disable_tx_checksums(channel: socket.socket, device: str) -> None:
     try:
         fcntl.ioctl(channel.fileno(), _SIOCETHTOOL, request)
     except OSError as error:
-        message = f"cannot turn transmit checksum offload of {device} off: {error.strerror}"
+        message = f"cannot disable transmit checksum offload of {device}: {error.strerror}"
         raise LinkError(message, error.errno or 0) from error

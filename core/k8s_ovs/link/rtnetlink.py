@@ -36,7 +36,7 @@ def talk(about: Callable[[Kernel], Awaitable[_Answer]]) -> _Answer:
     """
 
     async def limited() -> _Answer:
-        # The socket is opened by its first use, which is in here: so it is of this namespace.
+        # The socket is opened by its first use, which is in here: so it belongs to this namespace.
         async with asyncio.timeout(_TIMEOUT), _AsyncIPRoute(ext_ack=True) as kernel:
             return await about(kernel)
 

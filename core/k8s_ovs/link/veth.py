@@ -208,7 +208,7 @@ def _set_host_up(node: socket.socket, name: str) -> None:
     except FileNotFoundError:
         pass  # there is no IPv6 in this kernel (ipv6.disable=1)
     except OSError as error:
-        raise LinkError(f"cannot turn IPv6 of {name} off: {error.strerror}") from error
+        raise LinkError(f"cannot disable IPv6 of {name}: {error.strerror}") from error
     up = encode.device(flags=encode.IFF_UP | encode.IFF_NOARP) + encode.name(name)
     perform(node, [Step(f"set {name} up", encode.RTM_NEWLINK, 0, up)])
 
@@ -236,7 +236,7 @@ def _pod_steps(index: int, link: PodLink) -> list[Step]:
     quiet = encode.device(index) + _quiet()
     return [
         _up("lo", encode.LOOPBACK, link.netns),
-        Step(f"turn IPv6 addresses off {where}", encode.RTM_NEWLINK, 0, quiet),
+        Step(f"disable IPv6 addresses {where}", encode.RTM_NEWLINK, 0, quiet),
         _up(link.ifname, index, link.netns),
         Step(f"set address {link.address} {where}", encode.RTM_NEWADDR, NLM_F_CREATE_EXCL, address),
         *(

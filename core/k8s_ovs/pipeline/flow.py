@@ -293,7 +293,7 @@ def _number(of: Field, value: Value) -> tuple[int, int | None]:
         network = IPv4Network(value)
         return int(network.network_address), int(network.netmask)
     if isinstance(value, IPv4Network):
-        raise ValueError("a network stands for no number here")
+        raise ValueError("a network is not a number")
     if of.kind is FieldKind.CT_STATE:
         return _ct_state(value)
     number, _, mask = value.partition("/")

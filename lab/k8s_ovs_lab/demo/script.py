@@ -145,8 +145,8 @@ def _run(layout: Layout) -> Chapter:
         command = f"k8s-ovs lab run {name} --node {node} --name {layout.name}"
         return Step(THIS_MACHINE, command, (inside,), keep=name.replace("-", ""))
 
-    in_node1 = Claim("its address is of node1's subnet", _IN_NODE1)
-    there = Claim("its address is of node2's subnet", _IN_NODE2)
+    in_node1 = Claim("its address is in node1's subnet", _IN_NODE1)
+    there = Claim("its address is in node2's subnet", _IN_NODE2)
     return Chapter(
         "Run pods",
         "Each pod gets its interface as from kubelet: the CNI program is started with ADD.",

@@ -223,7 +223,7 @@ def test_a_sink_that_raises_is_reported_and_gets_the_whole_snapshot_again(
     until(events, back)
     etcd.put("/sink/bad", b"1")
     seen = until(events, back)
-    assert [event.detail for event in seen if lost(event)] == [  # type: ignore[union-attr]  # Sights
+    assert [event.detail for event in seen if lost(event)] == [  # type: ignore[union-attr]  # SourceStates
         "watch of /sink/ failed: ValueError('out of order')"
     ]
     assert last_keys(seen) == ["bad"]

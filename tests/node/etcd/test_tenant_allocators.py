@@ -1,4 +1,5 @@
-"""Two who believe to be seated, 2,000 namespaces meanwhile: no number, no subnet is given twice."""
+"""Two who believe to be the leader, 2,000 namespaces meanwhile: no number, no subnet is given
+twice."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ MakeClient = Callable[..., Etcd]
 PREFIX = "/two"
 ALLOCATOR = Path(__file__).with_name("allocator_process.py")
 NAMESPACES, NODES = 2000, 200
-#: So often the seated one is paused past its lease, while new namespaces and nodes come.
+#: So often the leader is paused past its lease, while new namespaces and nodes come.
 PAUSES = 3
 TIMEOUT = 30.0
 PAUSE_BEFORE_WRITING = signal.SIGUSR1
@@ -109,10 +110,10 @@ def create(etcd: Etcd, resource: str, names: Mapping[str, object]) -> None:
 Object = tuple[str, Mapping[str, object]]
 
 
-def names_of(make: Callable[[int], Object], count: int, parts: int, turn: int) -> dict[str, Any]:
+def names_of(make: Callable[[int], Object], count: int, parts: int, part: int) -> dict[str, Any]:
     """The objects of one part of so many, from the end."""
     return dict(
-        make(number) for number in range(count) if number * parts // count == parts - 1 - turn
+        make(number) for number in range(count) if number * parts // count == parts - 1 - part
     )
 
 
@@ -137,10 +138,10 @@ def test_a_paused_allocator_that_goes_on_gives_nothing_that_another_one_gave(
     parts = 2 * PAUSES + 1
     records = history.given["netnamespaces"]
 
-    def come(turn: int) -> None:
+    def come(part: int) -> None:
         # The last ones in order first: what is given to whom depends on who is there.
-        create(etcd, "namespaces", names_of(namespace, NAMESPACES, parts, turn))
-        create(etcd, "nodes", names_of(node, NODES, parts, turn))
+        create(etcd, "namespaces", names_of(namespace, NAMESPACES, parts, part))
+        create(etcd, "nodes", names_of(node, NODES, parts, part))
 
     history.until(lambda: bool(history.leaders))
     for pause in range(PAUSES):

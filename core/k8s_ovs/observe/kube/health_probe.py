@@ -41,7 +41,9 @@ class HealthProbe:
             self._cuts[id(cut)] = cut
             if self._thread is None:
                 self._wake.clear()
-                self._thread = threading.Thread(target=self._run, name="kube-pulse", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, name="kube-health-probe", daemon=True
+                )
                 self._thread.start()
         try:
             yield
