@@ -49,7 +49,7 @@ def measure(lab: Lab, ours: Subject, progress: Callable[[str], None]) -> dict[st
 
 
 def _others_join(lab: Lab, log: Log) -> dict[str, Any]:
-    """The records of 99 more nodes come in one etcd transaction: until their flows are
+    """From the records of 99 more nodes, in one etcd transaction, until their flows are
     installed."""
     log.forget()
     lines = [f"put {key} {json.dumps(value)}" for key, value in _records()]

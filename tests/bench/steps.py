@@ -1,4 +1,4 @@
-"""Where does the time of a call go? From the daemon's own log: one line per request, one per
+"""Where does the time of a call go? From the daemon's log: one line per request, one per
 reconcile."""
 
 from __future__ import annotations

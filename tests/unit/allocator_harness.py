@@ -1,5 +1,4 @@
-"""What an allocator is tested against: an etcd of a dictionary, a fake election, and Kubernetes'
-nodes."""
+"""An allocator's harness: an etcd of a dictionary, a fake election, and Kubernetes' nodes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Watch events become records; what cannot be read is quarantined, and its last valid value
-stays."""
+"""Watch events become records; an invalid one is quarantined, and its last valid value stays."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Options that several commands have: where etcd is, where this node's sockets are, the output's
-form."""
+"""Options that several commands have: where etcd and this node's sockets are, the output's form."""
 
 from __future__ import annotations
 
@@ -123,8 +122,7 @@ def etcd_settings(  # noqa: PLR0917 - six flags, in the order of --help
 
 
 def with_etcd(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes an EtcdLocation as `etcd`, with the `--etcd-...` options instead of
-    it."""
+    """A command that takes an EtcdLocation as `etcd`, given the `--etcd-...` options instead."""
     own = inspect.signature(command, eval_str=True)
     options = inspect.signature(_etcd_location, eval_str=True).parameters
 

@@ -55,8 +55,7 @@ class Committer:
 
     @property
     def retry_at(self) -> float | None:
-        """When to retry a rate limit that is not applied (time.monotonic()); None: all are
-        applied."""
+        """When to retry a rate limit that is not applied (time.monotonic()); None: never."""
         return self._rate_limits.retry_at
 
     def close(self) -> None:
@@ -74,8 +73,7 @@ class Committer:
         self._answer_removes(removes)
 
     def commit(self, network: Network) -> None:
-        """A reconcile with a network. Raises Unavailable and SwitchError where Open vSwitch
-        fails."""
+        """A reconcile with a network. Raises Unavailable and SwitchError if Open vSwitch fails."""
         log = CommitLog(self._node)
         pods = self._switch.pods()
         removes = self._attachments.plan_removals(pods)

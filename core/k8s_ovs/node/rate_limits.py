@@ -47,8 +47,7 @@ class RateLimits:
         return self._retry_at if self._failed else None
 
     def begin(self, network: Network, pod: Pod, settings: LinkSettings) -> None:
-        """A pod's interface was made. Raises LinkError if its rate limits are required and cannot
-        be set."""
+        """A pod's interface was made. Raises LinkError if required rate limits cannot be set."""
         if settings.rates != Rates():
             try:
                 self._set(network, pod, settings)

@@ -58,8 +58,7 @@ class NotReady(K8sOvsError):
 
 
 class Setup:
-    """Follows configuration and subnet. on_config: called with each configuration that is
-    applied."""
+    """Follows configuration and subnet. on_config: called with each applied configuration."""
 
     def __init__(
         self,

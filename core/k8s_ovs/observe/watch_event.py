@@ -47,8 +47,7 @@ class RecordChange:
 
 @frozen
 class SourceState:
-    """Whether the source is connected. `detail` says where the observer looked and what went
-    wrong."""
+    """Whether the source is connected. `detail` says where it is and what went wrong."""
 
     source: str
     connected: bool

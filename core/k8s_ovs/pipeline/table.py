@@ -88,7 +88,7 @@ class Pipeline:
         before, after = table.between
         for end in (before, after):
             if end not in self._numbers:
-                raise PipelineError(f"table {table.name}: no table named {end} to be beside")
+                raise PipelineError(f"table {table.name}: no table named {end} to be next to")
         if table.name in self._numbers:
             raise PipelineError(f"table {table.name}: there is one of this name already")
         if not any(each.name == before and each.allows(after) for each in order):

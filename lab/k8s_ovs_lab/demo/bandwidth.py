@@ -1,5 +1,4 @@
-"""What the demonstration shows of bandwidth: a pod with rate limits, which are changed while it
-runs."""
+"""What the demonstration shows of bandwidth: a pod with rate limits that change while it runs."""
 
 from __future__ import annotations
 

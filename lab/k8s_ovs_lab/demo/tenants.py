@@ -35,8 +35,7 @@ _SOON = 10.0
 
 @frozen
 class _Pod:
-    """A pod; its address is kept under the name `measured`. number: of its namespace and of its
-    node."""
+    """A pod; its address is kept as `measured`. number: of its namespace and of its node."""
 
     namespace: str
     number: int

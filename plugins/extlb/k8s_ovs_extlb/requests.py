@@ -1,5 +1,4 @@
-"""What people change about external hosts, as records to write: a request, a removal, a move.
-Pure."""
+"""What people change about external hosts, as records to write. Pure."""
 
 from __future__ import annotations
 

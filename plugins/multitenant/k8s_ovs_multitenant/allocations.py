@@ -50,8 +50,7 @@ class _Tenants:
 
 @define
 class _Numbers:
-    """Free numbers, for one allocation per reconcile: the next ones depend on where the cursor is
-    then."""
+    """Free numbers, for one allocation per reconcile: the next ones depend on the new cursor."""
 
     free: Iterator[int]
     last: int = 0

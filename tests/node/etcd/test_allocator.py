@@ -53,8 +53,7 @@ def snapshot(ingest: Ingest, kube: Nodes, config: NetworkConfig = CONFIG_256) ->
 
 
 class Daemon:
-    """The part of a daemon that allocates: it watches etcd, runs for leader, and is told of
-    nodes."""
+    """The part of a daemon that allocates: it watches etcd, runs for leader, and hears of nodes."""
 
     def __init__(
         self, etcd: Etcd, prefix: str, name: str, kube: Nodes, hold_down: float = 3600.0

@@ -1,5 +1,4 @@
-"""Two who believe to be the leader, 2,000 namespaces meanwhile: no number, no subnet is given
-twice."""
+"""Two leaders at once, 2,000 namespaces meanwhile: no number, no subnet is given twice."""
 
 from __future__ import annotations
 

@@ -167,8 +167,7 @@ def _against(snapshot: ClusterSnapshot, new: NetworkConfig) -> list[str]:
 
 
 def _write(location: EtcdLocation, snapshot: ClusterSnapshot, data: bytes) -> bool:
-    """Write it as given, on one line. False: somebody else wrote in the meantime, and that write
-    stays."""
+    """Write it as given, on one line. False: somebody else has written, and that write stays."""
     value = json.dumps(json.loads(data), separators=(",", ":")).encode()
     unchanged = Unchanged(snapshot.key, snapshot.revision_of_config)
     compare = unchanged if snapshot.revision_of_config else Absent(snapshot.key)

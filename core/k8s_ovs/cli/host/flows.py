@@ -1,5 +1,4 @@
-"""`k8s-ovs flows`: the installed flows of this node's bridge, the desired ones, and the
-difference."""
+"""`k8s-ovs flows`: the installed and desired flows of this node's bridge, and the difference."""
 
 from __future__ import annotations
 

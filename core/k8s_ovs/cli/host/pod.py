@@ -1,5 +1,4 @@
-"""`k8s-ovs pod`: the pods of this node, their rate limits, and the packets that passed or were
-dropped."""
+"""`k8s-ovs pod`: the pods of this node, their rate limits, and the packets counted there."""
 
 from __future__ import annotations
 

@@ -109,8 +109,7 @@ def _still_used(inventory: Inventory) -> str:
 
 
 def removals(inventory: Inventory, paths: HostPaths) -> Iterator[Removal]:
-    """All that is to be removed, in order: the runtime's files first, so that no pod starts
-    meanwhile."""
+    """What to remove, in order: the runtime's files first, so that no pod starts meanwhile."""
     for path in inventory.files:
         yield Removal((str(path),), partial(_remove_path, path))
     if isinstance(inventory.bridge, OwnBridge):

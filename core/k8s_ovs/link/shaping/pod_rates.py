@@ -69,8 +69,7 @@ def queues(host_name: str, netns: str, ifname: str) -> PodQueues:
 
 
 def rate_problems(link: PodLink, rates: Rates) -> list[str]:
-    """Where the interface's rate limits differ from `rates`, each as a sentence; empty when all is
-    well."""
+    """Where the interface's rate limits differ from `rates`, each as a sentence; empty: nowhere."""
     try:
         found = queues(link.host_name, link.netns, link.ifname)
     except LinkError as error:

@@ -105,8 +105,7 @@ class PrefixWatch:
     that what was deleted in the gap is known to be gone. SourceState(True) follows the first
     Snapshot and each one after a SourceState(False), which is sent as soon as etcd is disconnected:
     4.5 s after it falls silent, and at once when the connection breaks. The sink is called by that
-    thread alone and
-    must return soon.
+    thread alone and must return soon.
     """
 
     def __init__(self, etcd: Etcd, prefix: str, source: str, sink: Sink) -> None:

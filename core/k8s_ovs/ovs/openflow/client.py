@@ -90,8 +90,8 @@ class OpenFlow:
         """Add flows and delete those of the given cookies, in one atomic bundle.
 
         Packets meet either all of the changes or none. Deletes come first, so all of `adds` exists
-        afterwards; a flow replaces one of the same table, priority and match,
-        whether or not that one's cookie is in `deletes`.
+        afterwards; a flow replaces one of the same table, priority and match, whether or
+        not that one's cookie is in `deletes`.
         Raises FlowRefused (or another SwitchError), after which the bridge is as it was.
         """
         if not adds and not deletes:
