@@ -73,7 +73,7 @@ def meant_match(match: Match) -> dict[str, Any]:
     }
 
 
-def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR0911 - one a kind
+def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
     match action:
         case SetField(field=Field(name="in_port"), value=number):
             return ("set", "in_port_nxm", number & 0xFFFF)
