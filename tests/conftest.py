@@ -56,7 +56,7 @@ def own_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def report(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Tells a line to who runs the tests: it stands in the summary at the end."""
+    """Shows a line to the person who runs the tests, in the summary at the end."""
     return partial(record_property, _REPORTED)
 
 

@@ -1,7 +1,7 @@
 """The shim as a script to install: compiled ahead, so that no pod waits for the compiler.
 
 A tenth of the shim's time is Python reading its source (0.7 of 7 ms). A node whose /usr/bin/python3
-is of another version than the one that made the file compiles the source, which is in it, too.
+has another version than the one that made the file compiles the source, which is in it, too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ exec(marshal.loads(code) if sys.hexversion >> 16 == {version} else source)
 
 def code(source: Path = _SHIM, name: str = "k8s-ovs") -> bytes:
     """The shim compiled by and for the Python that runs this, as `marshal` has it; or another
-    source. name: what stands for the file in a stack trace."""
+    source. name: the file's name in a stack trace."""
     return marshal.dumps(compile(source.read_text(), name, "exec", optimize=2))
 
 
@@ -59,7 +59,7 @@ def executable(version: int = sys.hexversion >> 16) -> str:
 
 
 def stamp() -> str:
-    """What a program has in it that was made of the sources as they are here."""
+    """What a program contains that was made of the current sources."""
     return f"{_MARK} {sha256(_SHIM.read_bytes() + MAIN.read_bytes()).hexdigest()}"
 
 

@@ -14,7 +14,7 @@ import posix
 from time import monotonic
 
 SOCKET = b"/var/run/k8s-ovs/cni-server.sock"
-# Seconds for the whole. The daemon answers within 30, and its answer says more than ours.
+# Seconds for the whole. The daemon answers within 30, and its answer is more precise than ours.
 TIMEOUT = 35.0
 VERSIONS = (b"0.3.0", b"0.3.1", b"0.4.0", b"1.0.0", b"1.1.0")
 
@@ -36,7 +36,7 @@ def main(environment: dict[bytes, bytes]) -> tuple[int, bytes]:
         reply = exchange(path, b"\0".join(items) + b"\0\0" + stdin)
         if reply:
             return reply[0], reply[1:]
-        reason = b"it hung up without an answer"
+        reason = b"it closed the connection without an answer"
     except OSError as failure:
         reason = (failure.strerror or str(failure)).encode()
     msg = (
@@ -82,7 +82,7 @@ def version(stdin: bytes) -> bytes:
 
 
 def error(stdin: bytes, code: int, msg: bytes) -> tuple[int, bytes]:
-    """Exit status 1 and a CNI error; `msg` holds nothing that JSON would have to escape."""
+    """Exit status 1 and a CNI error; `msg` contains nothing that JSON would have to escape."""
     spoken = top_level(stdin, b'"cniVersion"') or VERSIONS[-1]
     return 1, b'{"cniVersion": "%b", "code": %d, "msg": "%b"}' % (spoken, code, msg)
 

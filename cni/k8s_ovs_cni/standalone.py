@@ -34,7 +34,7 @@ def build(program: Path = PROGRAM) -> None:
         includes = [directory, *(sysconfig.get_path(name) for name in ("include", "platinclude"))]
         command = ["cc", "-O2", "-static", "-s", *(f"-I{each}" for each in includes), str(MAIN)]
         _run([*command, str(library), "-lm", "-o", str(made)])
-        # It stands on what is private in CPython: one that does not start is not to be kept.
+        # It relies on private parts of CPython: a program that does not start must not be kept.
         _run([str(made)], {"CNI_COMMAND": "VERSION"})
         made.chmod(0o755)
         made.replace(program)

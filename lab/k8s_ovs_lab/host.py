@@ -1,4 +1,4 @@
-"""A host of the lab that Kubernetes does not know: how it comes, and how it goes."""
+"""An external host of the lab: how it comes, and how it goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lab in the hands of its user: nodes, pods and services on this machine, from one object."""
+"""A lab as one object: nodes, pods and services on this machine."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ class Lab:
     ) -> Service:
         """Make a service: its objects, and its translation on every node.
 
-        endpoints: pods, each as POD or POD:PORT, as NAME or NAMESPACE/NAME; a NAME is of the
+        endpoints: pods, each as POD or POD:PORT, as NAME or NAMESPACE/NAME; a NAME is in the
         service's namespace. address: by default the first that is free.
         """
         objects = servers.objects(self.layout)

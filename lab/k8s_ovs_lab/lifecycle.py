@@ -35,7 +35,7 @@ __all__ = [
     "tear_down",
 ]
 
-#: Told what is done next, one short line a step.
+#: Called with what is done next, one short line per step.
 Report = Callable[[str], None]
 
 # Seconds; in an emulated machine Python alone takes half a minute to start.
@@ -128,7 +128,7 @@ def tear_down(layout: Layout, report: Report) -> bool:
 
 
 def _standing(layout: Layout, settings: LabSettings, report: Report) -> LabState | None:
-    """The lab that is up already, None if one is to be made; remains are cleaned away."""
+    """The lab that is up already, None if one is to be made; orphans are cleaned up."""
     found = LabState.read(layout.directory)
     if found is None:
         if foreign := sorted(path.name for path in layout.directory.iterdir()):

@@ -70,7 +70,7 @@ class LabProcess:
         self._pid_file.unlink(missing_ok=True)
 
     def pause(self) -> None:
-        """Let it hang: it is there and does not answer, until `resume`."""
+        """Let it hang: it exists and does not answer, until `resume`."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:

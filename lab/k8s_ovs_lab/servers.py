@@ -53,7 +53,7 @@ class Part(Protocol):
         """Whether it is alive."""
 
     def pause(self) -> None:
-        """Let it hang: it is there and does not answer, until `resume`."""
+        """Let it hang: it exists and does not answer, until `resume`."""
 
     def resume(self) -> None:
         """Let it go on."""

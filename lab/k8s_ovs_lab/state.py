@@ -40,7 +40,7 @@ class LabState:
     """The lab's own record.
 
     datapath: what `auto` has become, system or netdev. complete: all of it was brought up;
-    otherwise the lab stopped half way and is to be cleaned away.
+    otherwise the lab stopped half way and must be cleaned up.
     """
 
     settings: LabSettings
@@ -58,7 +58,7 @@ class LabState:
 
     @classmethod
     def read(cls, directory: Path) -> LabState | None:
-        """What is on disk, None if there is no lab. Raises InvalidRecord if it makes no sense."""
+        """What is on disk, None if there is no lab. Raises InvalidRecord if it is invalid."""
         path = directory / _STATE
         try:
             record = json.loads(path.read_text())
@@ -174,7 +174,7 @@ def locked(directory: Path, seconds: float = 120.0) -> Iterator[None]:
 def _lock(handle: int, directory: Path) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever held it may have removed the directory meanwhile.
+        # The previous owner may have removed the directory meanwhile.
         return directory.stat().st_ino == os.fstat(handle).st_ino
     except (BlockingIOError, FileNotFoundError):
         return False

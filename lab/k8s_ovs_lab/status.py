@@ -1,4 +1,4 @@
-"""How a lab is: nodes, pods and services, as far as its parts can still be asked."""
+"""How a lab is: nodes, pods and services, as far as its parts still answer."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _node(lab: Lab, node: LabNode, subnet: IPv4Network | None, ready: bool) -> N
 
 
 def _subnets(lab: Lab) -> dict[str, IPv4Network]:
-    """Each node's subnet by the node's address; records that make no sense are left out."""
+    """Each node's subnet by the node's address; invalid records are left out."""
     name = lab.state.settings.network_config()["Name"]
     prefix = f"{ETCD_PREFIX}/{name}/subnets/"
     found = {}

@@ -29,7 +29,7 @@ class Tenants:
         return self._read().get(f"netnamespaces/{namespace}", ("", 0))[0]
 
     def net_ids(self) -> dict[str, int]:
-        """The virtual network that each namespace is in."""
+        """The tenant id of each namespace."""
         return {
             key.removeprefix("netnamespaces/"): int(json.loads(text)["NetID"])
             for key, (text, _) in self._read().items()

@@ -1,6 +1,6 @@
 """How fast are ADD and DEL, one by one and many at once, of both subjects in the same minutes?
 
-Both take turns, so that whatever else the machine does meets both; ratios are taken within a turn.
+Both alternate, so that other load of the machine meets both; ratios are taken within one round.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def one_by_one(subjects: Sequence[Subject], count: int) -> dict[str, Any]:
 
 
 def bursts(subjects: Sequence[Subject], count: int, at_once: int, rounds: int) -> dict[str, Any]:
-    """{"ADD": {title: calls a second, ms}, "DEL": ...}; each pod comes and goes in each round."""
+    """{"ADD": {title: calls per second, ms}, "DEL": ...}; each pod comes and goes in each round."""
     rates: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
     times: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
     idle = {each.title: devices(each) for each in subjects}

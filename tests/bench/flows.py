@@ -49,23 +49,24 @@ def measure(lab: Lab, ours: Subject, progress: Callable[[str], None]) -> dict[st
 
 
 def _others_join(lab: Lab, log: Log) -> dict[str, Any]:
-    """The records of 99 more nodes come in one etcd transaction: until their flows stand."""
+    """From the records of 99 more nodes, in one etcd transaction, until their flows are
+    installed."""
     log.forget()
     lines = [f"put {key} {json.dumps(value)}" for key, value in _records()]
     begin = time.time()
     told = "\n" + "\n".join(lines) + "\n\n\n"
     lab.exec("fabric", ["etcdctl", "txn"], text=told)
     await_that("flows of all nodes", lambda: _added(log) >= 2 * (_NODES - 1), 30)
-    turns = log.events("commit")
+    commits = log.events("commit")
     return {
         "flows": _added(log),
-        "ms": round((_when(turns[-1]) - begin) * 1e3, 1),
-        "commit_ms": round(sum(float(turn["ms"]) for turn in turns), 1),
+        "ms": round((_when(commits[-1]) - begin) * 1e3, 1),
+        "commit_ms": round(sum(float(commit["ms"]) for commit in commits), 1),
     }
 
 
 def _added(log: Log) -> int:
-    return sum(int(turn["added"]) for turn in log.events("commit"))
+    return sum(int(commit["added"]) for commit in log.events("commit"))
 
 
 def _records() -> list[tuple[str, str]]:
@@ -90,7 +91,7 @@ def _restart(lab: Lab, log: Log) -> dict[str, Any]:
     lab.start_daemon(node)
     ready_s = time.monotonic() - begin
     youngest = min(_ages(lab))
-    changed = sum(int(turn["added"]) + int(turn["deleted"]) for turn in log.events("commit"))
+    changed = sum(int(commit["added"]) + int(commit["deleted"]) for commit in log.events("commit"))
     if changed or youngest < time.monotonic() - begin:
         raise K8sOvsError(f"a restart changed {changed} flows; the youngest is {youngest} s old")
     return {"ready_s": round(ready_s, 2), "flows": len(_ages(lab)), "flows_changed": changed}
@@ -103,8 +104,8 @@ def _from_nothing(lab: Lab, log: Log) -> dict[str, Any]:
     lab.exec(node, ["ovs-ofctl", "-OOpenFlow14", "del-flows", "br0"])
     log.forget()
     lab.start_daemon(node)
-    turn = next(turn for turn in log.events("commit") if int(turn["added"]))
-    return {"flows": int(turn["added"]), "ms": float(turn["flows_ms"])}
+    commit = next(commit for commit in log.events("commit") if int(commit["added"]))
+    return {"flows": int(commit["added"]), "ms": float(commit["flows_ms"])}
 
 
 def _ages(lab: Lab) -> list[float]:
@@ -119,5 +120,5 @@ def _await_idle(lab: Lab) -> None:
     await_that("flows at rest", lambda: min(_ages(lab)) > 1, 30)
 
 
-def _when(turn: dict[str, str]) -> float:
-    return datetime.fromisoformat(turn["time"]).timestamp()
+def _when(commit: dict[str, str]) -> float:
+    return datetime.fromisoformat(commit["time"]).timestamp()

@@ -76,14 +76,14 @@ class Pair:
 
 @frozen
 class Limited:
-    """A subject. pair: makes two pods, the first held to these rates, and removes them."""
+    """A subject. pair: makes two pods, the first with these rate limits, and removes them."""
 
     title: str
     pair: Callable[[Rates], AbstractContextManager[Pair]]
 
 
 def rates_of(direction: str, rate: int | None) -> Rates:
-    """A limit of one direction, in bits a second."""
+    """A limit of one direction, in bits per second."""
     return Rates(from_pod=rate) if direction == FROM_POD else Rates(to_pod=rate)
 
 
@@ -129,7 +129,7 @@ def bandwidth(title: str, netns: str, directory: Path, burst: Callable[[int], in
 
 
 def _runtime_config(rates: Rates, burst: Callable[[int], int]) -> dict[str, int]:
-    """The capability `bandwidth`, as container runtimes fill it in: bits a second, and bits."""
+    """The capability `bandwidth`, as container runtimes fill it in: bits per second, and bits."""
     asked = {"ingress": rates.to_pod, "egress": rates.from_pod}
     limits: dict[str, int] = {}
     for direction, rate in asked.items():

@@ -35,9 +35,9 @@ _LISTENS = re.compile(r":1451 \S+ 0A ")
 
 @frozen
 class Load:
-    """protocol: tcp or udp. streams: at once. seconds: how long. rate: the limit, bits a second.
+    """protocol: tcp or udp. streams: at once. seconds: how long. rate: the limit, bits per second.
     congestion: TCP's congestion control; None: the system's. offered: how much of the rate UDP
-    offers: more than may pass. pace: bits a second that TCP asks for; None: all it can get."""
+    offers: more than may pass. pace: bits per second that TCP asks for; None: all it can get."""
 
     protocol: str
     streams: int

@@ -57,7 +57,7 @@ class _Run:
 def measure(
     lab: Lab, load: Load, rate: int, rounds: int, progress: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """For each thing that a pod limited to `rate` bits a second does beside: see `_told`.
+    """For each thing that a pod limited to `rate` bits per second does beside: see `_told`.
 
     load: of the pods without a limit; its pace is told with each.
     """
@@ -70,7 +70,7 @@ def measure(
             for each in _ALL:
                 beside[each].append(_run_beside(ends, load, pair, each, rate))
                 alone.append(_alone(ends, load))
-    # Runs stand between the one alone before and the one after.
+    # Runs are between the one alone before and the one after.
     means = [mean(each) for each in itertools.pairwise(alone)]
     return [
         {"pace": load.pace, **_told(each, rate, means[place :: len(_ALL)], beside[each])}
@@ -80,7 +80,7 @@ def measure(
 
 def _told(what: _Beside, rate: int, alone: list[float], runs: list[_Run]) -> dict[str, Any]:
     """ratios: goodput beside the limited pod to goodput alone, round by round; ratio: their median.
-    limited: bits a second at the receiver's interface. processors: see _Run."""
+    limited: bits per second at the receiver's interface. processors: see _Run."""
     ratios = [run.bits_per_second / each for run, each in zip(runs, alone, strict=True)]
     return {
         "protocol": what.protocol,

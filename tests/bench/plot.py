@@ -1,4 +1,4 @@
-"""What does a change of a limit look like? An SVG picture of the series that was measured."""
+"""What does a change of a limit look like? An SVG image of the series that was measured."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ aria-labelledby="title">
 
 
 def live_change(found: Mapping[str, Any]) -> str:
-    """The picture of what `live.measure` has found."""
+    """The image of what `live.measure` has found."""
     series, every = found["mbit_per_second"], found["every_s"]
     drawing = _Drawing(len(series) * every)
     lines = [

@@ -95,8 +95,8 @@ def _targets(console: Console, found: dict[str, Any]) -> None:
 def _flows(console: Console, flows: dict[str, Any]) -> None:
     nodes, restart, again = flows["nodes"], flows["restart"], flows["all_flows"]
     console.print(
-        f"{nodes['count']} nodes: {nodes['flows']} flows stand {nodes['ms']:.0f} ms after their "
-        f"records are written, {nodes['commit_ms']:.0f} ms of it to compute and commit them"
+        f"{nodes['count']} nodes: {nodes['flows']} flows installed {nodes['ms']:.0f} ms after "
+        f"their records are written, {nodes['commit_ms']:.0f} ms of it to compute and commit them"
     )
     console.print(
         f"restart with {restart['pods']} pods: ready after {restart['ready_s']} s, "

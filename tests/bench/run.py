@@ -33,7 +33,7 @@ from k8s_ovs_lab import Lab, LabSettings
 
 _NAME = "bench"
 _WARM_UP = 3
-#: 510 pods a node, 128 nodes.
+#: 510 pods per node, 128 nodes.
 _CONFIG = {"HostSubnetLength": 9}
 _PARTS = ("start", "cni", "flows", "tenants", "shaping")
 _FIGURES = Path(__file__).parents[2] / "docs/benchmarks"
@@ -66,7 +66,7 @@ def main() -> int:
 
 def _write(found: dict[str, Any], output: Path | None) -> None:
     """All figures into `output`; None: into the documents' files, of which limits have their own.
-    The picture of a limit that changes lies beside them."""
+    The image of a changing limit is beside them."""
     directory = _FIGURES if output is None else output.parent
     directory.mkdir(parents=True, exist_ok=True)
     for path, parts in _files(found, output).items():

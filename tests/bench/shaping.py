@@ -1,6 +1,6 @@
-"""Are limits of pods kept, and what do they do to who must keep to them?
+"""Do the rate limits of pods hold, and what do they cost limited pods?
 
-Beside Debian's `bandwidth` plugin, run by run in turn, so that the machine's noise meets both.
+Beside Debian's `bandwidth` plugin, run by run, alternating, so that the machine's noise meets both.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from k8s_ovs_lab.underlay import add_namespace, remove_namespaces
 
 __all__ = ["RATES", "Wanted", "measure"]
 
-#: Bits a second.
+#: Bits per second.
 RATES = {"1M": 10**6, "10M": 10**7, "100M": 10**8, "1G": 10**9}
 #: The rate of which TCP runs at full length.
 _LONG = "10M"
 _SHORTER = 0.4
-#: Bits a second that a stream asks for so as not to saturate the machine.
+#: Bits per second that a stream asks for so as not to saturate the machine.
 _PACE = 200 * 10**6
 #: It is steady, so this many rounds are enough.
 _PACED_ROUNDS = 3
@@ -101,7 +101,7 @@ def _subjects(lab: Lab, peer: str) -> Iterator[tuple[Limited, Limited, Limited]]
 
 
 def _unlimited(subject: Limited, wanted: Wanted) -> dict[str, int]:
-    """Bits a second of TCP, by the number of streams."""
+    """Bits per second of TCP, by the number of streams."""
     with subject.pair(Rates()) as pair:
         found = {}
         for streams in (1, 8):
@@ -117,7 +117,7 @@ def _turns(
     direction: str,
     progress: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """All loads on one limit, of all subjects in turn."""
+    """All loads on one limit, of all subjects, one after the other."""
     runs = []
     with ExitStack() as stack:
         rates = rates_of(direction, RATES[rate])

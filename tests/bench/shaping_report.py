@@ -40,7 +40,7 @@ def _is_tcp(run: _Run) -> bool:
 
 
 def _share(run: _Run, name: str) -> float:
-    """A figure in bits a second as a part of the limit."""
+    """A figure in bits per second as a part of the limit."""
     return float(run[name] / RATES[run["rate"]])
 
 
@@ -139,7 +139,7 @@ def _said_beside(run: _Run) -> str:
 
 
 def _said_of_neighbours(runs: Sequence[_Run]) -> Iterator[str]:
-    """A line a kind of stream of the pods without a limit."""
+    """A line per kind of stream of the pods without a limit."""
     takes_all = [run for run in runs if run["pace"] is None]
     yield _said_of_kept(
         f"beside a limited pod one without a limit has {_KEPT} of its goodput alone, "

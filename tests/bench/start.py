@@ -25,7 +25,7 @@ def measure(lab: Lab, own: Path, count: int) -> dict[str, Any]:
     """{"count": ..., "commands": {"VERSION": {"ms": {title: percentiles and the least}, "ratio": of
     the p50s}, "STATUS": ...}}.
 
-    own: the program with a Python of its own. Both take turns.
+    own: the program with a Python of its own. Both alternate.
     """
     node = lab.nodes[0]
     script = own.with_name("script")

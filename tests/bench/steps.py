@@ -1,4 +1,5 @@
-"""Where does the time of a call go? From the daemon's own log: one line a request, one a turn."""
+"""Where does the time of a call go? From the daemon's log: one line per request, one per
+reconcile."""
 
 from __future__ import annotations
 
@@ -41,20 +42,21 @@ class Log:
         """Median milliseconds of each step of ADD and DEL, in the order in which they happen.
 
         program: its start and end, and both ways over the socket; wake: from the daemon's reading
-        the request until its turn begins, and the answer's way out; the rest is the turn's steps.
+        the request until its reconcile begins, and the answer's way out; the rest is the
+        reconcile's steps.
         """
-        turns = self.events("commit")
+        commits = self.events("commit")
         found = {}
         for command, kind in (("ADD", "adds"), ("DEL", "removes")):
-            mine = [turn for turn in turns if turn[kind] == "1"]
+            mine = [commit for commit in commits if commit[kind] == "1"]
             steps = {
-                name: round(median(float(turn[f"{name}_ms"]) for turn in mine), 2)
+                name: round(median(float(commit[f"{name}_ms"]) for commit in mine), 2)
                 for name in _STEPS[command]
             }
             answered = median(
                 float(each["ms"]) for each in self.events("cni") if each["command"] == command
             )
-            until = median(sum(float(turn[f"{name}_ms"]) for name in steps) for turn in mine)
+            until = median(sum(float(commit[f"{name}_ms"]) for name in steps) for commit in mine)
             whole = one_by_one[command]["ms"]["k8s-ovs"]["p50"]
             outside = {
                 "program": round(whole - answered, 2),

@@ -175,7 +175,7 @@ class Cluster:
         )
 
     def pods_of(self, app: str, namespace: str) -> dict[str, Pod]:
-        """The pods that are labelled app=APP, by the node that each is on; one a node."""
+        """The pods that are labelled app=APP, by the node that each is on; one per node."""
         words = ["get", "pod", "-n", namespace, f"--selector=app={app}", "-o", "json"]
         return {
             each["spec"]["nodeName"]: Pod(

@@ -1,4 +1,4 @@
-"""How many packets are lost between pods meanwhile? 100 pings a second, counted at the end."""
+"""How many packets are lost between pods meanwhile? 100 pings per second, counted at the end."""
 
 from __future__ import annotations
 

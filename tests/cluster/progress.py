@@ -1,4 +1,4 @@
-"""How does the person who waits learn how far it is? One line a step, with the time so far."""
+"""How does the person who waits learn how far it is? One line per step, with the time so far."""
 
 from __future__ import annotations
 

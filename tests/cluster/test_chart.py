@@ -102,7 +102,7 @@ def test_settings_name_the_files_of_the_secret_and_its_password() -> None:
     assert volume["secret"]["secretName"] == "own"
 
 
-def test_the_configuration_holds_the_fields_of_all_plugins() -> None:
+def test_the_configuration_has_the_fields_of_all_plugins() -> None:
     found = rendered(
         'network={"MTU":1400,"GlobalNamespaces":["kube-system","ingress"],'
         '"BandwidthUnenforced":"warn"}',

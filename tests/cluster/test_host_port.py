@@ -107,7 +107,7 @@ def configuration_after_restart(cluster: Cluster, node: LabNode) -> list[str]:
 
 
 def ready_since(cluster: Cluster, node: str) -> str:
-    """When the node has turned ready."""
+    """When the node has become ready."""
     conditions = cluster.get("node", node)["status"]["conditions"]
     (found,) = (each for each in conditions if each["type"] == "Ready")
     assert found["status"] == "True"

@@ -1,4 +1,4 @@
-"""`kubectl apply -f deploy/k8s-ovs.yaml`: nodes turn ready; pods, services and DNS work."""
+"""`kubectl apply -f deploy/k8s-ovs.yaml`: nodes become ready; pods, services and DNS work."""
 
 from __future__ import annotations
 

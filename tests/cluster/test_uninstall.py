@@ -39,6 +39,6 @@ def test_nodes_are_as_they_were_before(
 
 
 def but_for_settings(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """The picture of a node without the settings that stay."""
+    """The snapshot of a node without the settings that stay."""
     left = [each for each in snapshot["settings"] if each.split(" = ")[0] not in STAYS]
     return snapshot | {"settings": left}

@@ -1,6 +1,6 @@
 """What the README promises, step by step: with Deployments and Services, by kubectl and etcdctl.
 
-That nodes turn ready is told in test_install.py and test_ways.py.
+That nodes become ready is told in test_install.py and test_ways.py.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def record(cluster: Cluster, namespace: str) -> dict[str, Any]:
 
 
 def act(cluster: Cluster, namespace: str, action: str, other: str = "") -> int:
-    """Ask for an action in the record, as a person does; the NetID that comes of it."""
+    """Ask for an action in the record, as a person does; the tenant id that results."""
     asked = record(cluster, namespace) | {"Action": action, "Namespace": other}
     cluster.etcdctl("put", f"{NETNAMESPACES}/{namespace}", json.dumps(asked))
     answered = f"an answer to {action} of {namespace}"
@@ -183,7 +183,7 @@ def lb1(cluster: Cluster, fake: None) -> Iterator[Outside]:
 
 
 def subnet_record(cluster: Cluster) -> dict[str, Any]:
-    """What stands in etcd for lb1."""
+    """What etcd has for lb1."""
     said = cluster.etcdctl("get", "--print-value-only", f"{SUBNETS}/{ADDRESS}")
     return dict(json.loads(said))
 
@@ -194,7 +194,7 @@ def pings(cluster: Cluster, lb1: Outside) -> list[bool]:
     return [lb1.succeeds(*PING, pod.address) for pod in pods]
 
 
-def test_9_a_host_outside_gets_a_subnet_and_reaches_pods_of_all_namespaces(
+def test_9_an_external_host_gets_a_subnet_and_reaches_pods_of_all_namespaces(
     cluster: Cluster, lb1: Outside
 ) -> None:
     given = subnet_record(cluster)

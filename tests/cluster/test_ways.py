@@ -1,4 +1,4 @@
-"""The other ways to install the network, by hand and with Helm: nodes turn ready, pods go on."""
+"""The other ways to install the network, by hand and with Helm: nodes become ready, pods go on."""
 
 from __future__ import annotations
 

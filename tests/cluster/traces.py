@@ -37,7 +37,7 @@ class Port:
 
 def await_no_stale(cluster: Cluster, node: LabNode) -> None:
     """Wait until ports, addresses, flows and devices are of just the pods that are there."""
-    what = f"{node.name} to hold what is of its pods, and nothing else"
+    what = f"{node.name} to have what belongs to its pods, and nothing else"
     await_that(what, partial(_holds_its_pods, cluster, node), SETTLED_WITHIN_S)
 
 

@@ -1,6 +1,6 @@
-"""A host outside, as a real Open vSwitch has it: heard and reached while its record stands.
+"""An external host, as a real Open vSwitch has it: heard and reached while its record exists.
 
-Node 0 is a node of Kubernetes with a pod of each of three namespaces, node 1 the host outside.
+Node 0 is a node of Kubernetes with a pod of each of three namespaces, node 1 the external host.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MODES = {
 
 @pytest.fixture(params=MODES)
 def fake(request: pytest.FixtureRequest) -> FakeCluster:
-    """Node 0 has its subnet; nobody knows of the host outside."""
+    """Node 0 has its subnet; nobody knows of the external host."""
     mode = request.param
     fake = FakeCluster(PluginManager({mode: MODES[mode](), "k8s-ovs-extlb": ExternalHosts()}))
     fake.create(*NAMESPACES)
@@ -51,7 +51,7 @@ def fabric(ovs_dummy: OvsProcess, fake: FakeCluster) -> Fabric:
 
 
 def ask(fake: FakeCluster) -> None:
-    """The host outside asks for its subnet, and is answered."""
+    """The external host requests its subnet, and is answered."""
     record = {"Host": "lb1", "HostIP": KEY, "Subnet": str(OUTSIDE.subnet), "Assign": True}
     fake.put(SUBNETS, KEY, json.dumps(record).encode())
     fake.settle()
@@ -68,13 +68,13 @@ def ends(fabric: Fabric, fake: FakeCluster) -> tuple[list[str], list[str]]:
 
 
 def to_pod(pod: Pod) -> Send:
-    """What the host outside sends to a pod."""
+    """What the external host sends to a pod."""
     packet = {"in_port": NODE_PORT, "nw_src": OUTSIDE.gateway, "nw_dst": pod.ip}
     return Send(1, "icmp", packet)
 
 
 def to_host(pod: Pod) -> Send:
-    """What a pod sends to the host outside."""
+    """What a pod sends to the external host."""
     packet = {"in_port": pod.ofport, "dl_src": pod.mac, "nw_src": pod.ip}
     return Send(0, "icmp", packet | {"nw_dst": OUTSIDE.gateway})
 
@@ -83,12 +83,12 @@ REACHED = [f"pod {pod.identity}" for pod in PODS], ["node 1"] * len(PODS)
 CUT = ["nowhere"] * len(PODS), ["nowhere"] * len(PODS)
 
 
-def test_it_reaches_the_pods_of_every_namespace_and_they_reach_it_while_its_record_stands(
+def test_it_reaches_the_pods_of_every_namespace_and_they_reach_it_while_its_record_exists(
     fabric: Fabric, fake: FakeCluster
 ) -> None:
     ask(fake)
     assert ends(fabric, fake) == REACHED
-    # Asked again and not answered yet: what stood stands.
+    # Requested again and not answered yet: the old record applies.
     fake.put(SUBNETS, KEY, fake.keys[SUBNETS, KEY][0].replace(b"false", b"true"))
     assert ends(fabric, fake) == REACHED
     fake.put(SUBNETS, KEY, None)

@@ -1,6 +1,6 @@
-"""Where do packets go? The road's flows, and the answers of a real Open vSwitch.
+"""Where do packets go? The forwarding flows, and the answers of a real Open vSwitch.
 
-A claim is a packet and what becomes of it. The last test takes the flows away one at a time, to
+A claim is a packet and what becomes of it. The last test removes the flows one at a time, to
 show that for each of them some claim fails.
 """
 
@@ -299,7 +299,7 @@ def shown(bridge: TracedBridge) -> Iterator[TracedBridge]:
 
 
 @pytest.mark.parametrize("name", CLAIMS)
-def test_the_road_keeps_its_claims(bridge: TracedBridge, name: str) -> None:
+def test_forwarding_meets_its_claims(bridge: TracedBridge, name: str) -> None:
     claim = CLAIMS[name]
     traced = bridge.trace(claim.packet, answer=claim.answer)
     assert claim.differences(traced) == {}, traced.text

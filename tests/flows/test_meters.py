@@ -94,7 +94,7 @@ def test_a_bridge_says_how_many_meters_it_can_have(ovs: OvsProcess, client: Open
     assert client.most_meters() == int(said[1]) > 0
 
 
-def test_a_meter_counts_what_comes_and_what_was_too_much(ovs_dummy: OvsProcess) -> None:
+def test_a_meter_counts_all_packets_and_those_above_the_rate(ovs_dummy: OvsProcess) -> None:
     ovs_dummy.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "fail_mode=secure")
     ovs_dummy.vsctl("add-port", "br0", "p7", "--", "set", "Interface", "p7", "type=dummy")
     # Time stands still: a frame has 480 bits, four of them are the burst, and no more may come.

@@ -168,7 +168,7 @@ def test_a_replaced_flow_and_the_deletion_of_its_cookie_fit_in_one_commit(client
     assert held(client) == {new.cookie}
 
 
-def test_what_is_added_stands_though_its_cookie_is_deleted_too(client: OpenFlow) -> None:
+def test_what_is_added_exists_though_its_cookie_is_deleted_too(client: OpenFlow) -> None:
     client.commit([plain(1)])
     client.commit([plain(1)], [plain(1).cookie])
     assert held(client) == {plain(1).cookie}

@@ -33,7 +33,7 @@ def bridge(ovs_dummy_module: OvsProcess) -> TracedBridge:
 
 
 def section(table: str) -> str:
-    """What stands under the heading of a table."""
+    """The text under the heading of a table."""
     return TEXT.partition(f"\n## {table}\n")[2].partition("\n## ")[0]
 
 

@@ -63,7 +63,7 @@ def from_afar(number: int) -> str:
 
 
 @pytest.mark.parametrize("namespace", ["hw1", "hw3"])
-def test_a_packet_of_the_same_network_is_delivered(bridge: TracedBridge, namespace: str) -> None:
+def test_a_packet_of_the_same_tenant_is_delivered(bridge: TracedBridge, namespace: str) -> None:
     assert bridge.trace(from_afar(NUMBERS[namespace])).sent_to == POD.ofport
 
 

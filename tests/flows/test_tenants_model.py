@@ -41,7 +41,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("restart"), st.integers(0, NODES - 1)),
     pod_steps,
 )
-turns = st.tuples(steps, st.booleans(), st.none() | st.integers(0, NODES - 1))
+rounds = st.tuples(steps, st.booleans(), st.none() | st.integers(0, NODES - 1))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def fabric(ovs_dummy_module: OvsProcess) -> Fabric:
 @given(
     size=st.integers(2, NODES),
     pods=st.lists(pod_steps, min_size=3, max_size=7),
-    sequence=st.lists(turns, min_size=1, max_size=6 if LONG else 4),
+    sequence=st.lists(rounds, min_size=1, max_size=6 if LONG else 4),
 )
 @pytest.mark.timeout(3600 if LONG else 120)
 def test_open_vswitch_and_the_model_agree(
@@ -105,7 +105,7 @@ def without(table: object, priority: int, **registers: int) -> RecordChange:
 
 
 def writes_the_destination(flow: Flow) -> Flow:
-    """The sender's network is written into the register of the destination's."""
+    """The sender's tenant id is written into the register of the destination's."""
     actions = tuple(
         evolve(each, field=register("DST_TENANT")) if isinstance(each, SetField) else each
         for each in flow.actions
@@ -124,7 +124,7 @@ def drops_all(flow: Flow) -> Flow:
 
 
 MUTANTS: dict[str, RecordChange] = {
-    "numbers of namespaces are not turned into networks": without(TENANT, 100),
+    "VNIs are not translated into tenant ids": without(TENANT, 100),
     "numbers of strangers are taken for networks": without(TENANT, 1),
     "the node and the outside are strangers": without(TENANT, 200, reg0=0),
     "global ones reach nobody": without(VERDICT, 200, reg0=0),

@@ -36,7 +36,7 @@ def fingerprint(*parts: str) -> str:
 
 
 def cached(kind: str, key: str, build: Callable[[Path], None], cache: Path | None = None) -> Path:
-    """The directory `<cache>/<kind>/<key>`, filled by `build` if it is not there yet.
+    """The directory `<cache>/<kind>/<key>`, filled by `build` if it is missing.
 
     It is filled beside and renamed, so an interrupted build leaves nothing that could be taken
     for a whole one. Directories of this kind that nobody used for a week are removed.

@@ -53,7 +53,7 @@ LEAN = (
     "--dpkgopt=path-exclude=/usr/share/locale/*",
 )
 
-# FIRST_PROGRAM stands in the initial file system. What a run does comes with the run's own
+# FIRST_PROGRAM is in the initial file system. What a run does comes with the run's own
 # drive, so the image need not change with it.
 FIRST_PROGRAM = """#!/busybox sh
 /busybox mount -t devtmpfs dev /dev

@@ -153,7 +153,7 @@ def _well(world: LabNet) -> bool:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What the daemons of a test's lab said last stands beside its failure."""
+    """What the daemons of a test's lab said last is shown beside its failure."""
     report = yield
     given = getattr(item, "funcargs", {})
     world = next((each for each in given.values() if isinstance(each, LabNet)), None)

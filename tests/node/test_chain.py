@@ -81,8 +81,8 @@ def chained(world: LabNet, version: str, mappings: Sequence[Mapping[str, Any]]) 
 
 
 def client_seen(world: LabNet, pod: LabPod) -> str:
-    """The address that the pod sees when a host outside comes to the node's port; raises OSError
-    where nothing answers."""
+    """The address that the pod sees when a host outside the cluster comes to the node's port;
+    raises OSError where nothing answers."""
     node = str(world.lab.node(pod.node).address)
     with inside(pod.netns):
         server = socket.create_server(("", OWN_PORT))

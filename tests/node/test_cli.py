@@ -78,7 +78,7 @@ def test_a_configuration_that_is_there_stays_if_asked(
     assert (first.exit_code, "is written" in first.stdout) == (0, True)
     second = k8s_ovs("config", "set", "--if-absent", text(PluginName="k8s-ovs-multitenant"))
     assert second.exit_code == 0
-    assert second.stdout == f"{prefix}/config is there already and stays (--if-absent)\n"
+    assert second.stdout == f"{prefix}/config exists already and is kept (--if-absent)\n"
     kept = json.loads(etcd.ctl("get", "--print-value-only", f"{prefix}/config"))
     assert kept == CONFIG
 
@@ -89,7 +89,7 @@ def test_setting_the_same_again_writes_nothing(
     k8s_ovs("config", "set", text())
     before = etcd.ctl("get", "-w", "fields", f"{prefix}/config")
     done = k8s_ovs("config", "set", "--file", "-", stdin=text())
-    assert done.stdout == f"{prefix}/config is so already\n"
+    assert done.stdout == f"{prefix}/config is already up to date\n"
     after = etcd.ctl("get", "-w", "fields", f"{prefix}/config")
     assert _revision(after) == _revision(before)
 
@@ -135,7 +135,7 @@ def test_unknown_plugins_can_be_forced_since_other_nodes_may_have_them(
     assert 'warning: PluginName: no plugin "acme" is installed' in forced.stderr
 
 
-def test_a_network_that_does_not_hold_the_subnets_must_be_forced(
+def test_a_network_that_does_not_contain_the_subnets_must_be_forced(
     prefix: str, k8s_ovs: Cli, etcd: EtcdProcess
 ) -> None:
     k8s_ovs("config", "set", text())
@@ -151,7 +151,7 @@ def test_a_network_that_does_not_hold_the_subnets_must_be_forced(
 def test_a_field_that_nobody_knows_is_kept_with_a_warning(prefix: str, k8s_ovs: Cli) -> None:
     done = k8s_ovs("config", "set", text(Pluginname="x"))
     assert done.exit_code == 0
-    assert "warning: Pluginname: no such field is known, it is kept as it is" in done.stderr
+    assert "warning: Pluginname: unknown field, kept as it is" in done.stderr
     assert json.loads(k8s_ovs("config", "show", "-o", "json").stdout)["Pluginname"] == "x"
 
 
@@ -176,7 +176,7 @@ def test_check_tells_every_problem_and_fails(prefix: str, k8s_ovs: Cli, etcd: Et
     done = k8s_ovs("config", "check")
     assert done.exit_code == 1
     lines = done.stderr.splitlines()
-    assert lines[0] == "warning: k8ssdn/subnet/10.0.0.4: no kind of record has this key"
+    assert lines[0] == "warning: k8ssdn/subnet/10.0.0.4: unknown key, no kind of record has it"
     assert [line.split(": ")[1] for line in lines[1:]] == [
         "subnets/10.0.0.2",
         "k8ssdn/subnets/10.0.0.3",
@@ -247,7 +247,7 @@ def test_a_node_that_is_ready_says_so(on_node: Run) -> None:
 
 def test_the_switch_has_just_the_flows_that_are_computed_here(on_node: Run) -> None:
     shown = on_node("k8s-ovs", "flows", "--diff")
-    assert shown.stdout == "the switch has the flows that it should have, and no others\n"
+    assert shown.stdout == "the switch has exactly the desired flows\n"
     assert shown.returncode == 0
     installed = json.loads(on_node("k8s-ovs", "flows", "-o", "json").stdout)
     desired = json.loads(on_node("k8s-ovs", "flows", "--desired", "-o", "json").stdout)
@@ -260,11 +260,11 @@ def test_the_switch_has_just_the_flows_that_are_computed_here(on_node: Run) -> N
     assert wanted == {"the network", "pod default/web"}
 
 
-def test_the_difference_shows_what_is_missing_and_what_is_too_much(lab: Lab, on_node: Run) -> None:
+def test_the_difference_shows_missing_and_unexpected_flows(lab: Lab, on_node: Run) -> None:
     unknown_keys = encode(Flow(ARP, 7, tcp(tcp_dst=80)), 0, Pipeline(CORE_TABLES))
     desired = json.loads(on_node("k8s-ovs", "flows", "--desired", "-o", "json").stdout)
     missing = next(each for each in desired if each["table"] == "POD_IN" and each["priority"])
-    # A running daemon would mend it, sooner or later.
+    # A running daemon would repair it, sooner or later.
     lab.stop_daemon("node1")
     bridge = OpenFlow.connect(str(lab.node("node1").ovs_directory / "br0.mgmt"))
     bridge.commit([unknown_keys], [int(missing["cookie"], 16)])
@@ -284,7 +284,7 @@ def test_the_difference_shows_what_is_missing_and_what_is_too_much(lab: Lab, on_
     }
     assert [each["change"] for each in only] == ["delete"]
     assert "WRONG flows" in sick.stdout
-    assert "1 are missing, 1 are too much" in sick.stdout
+    assert "1 missing, 1 unexpected" in sick.stdout
 
 
 def test_flows_are_chosen_by_table_and_owner(on_node: Run) -> None:
@@ -311,7 +311,7 @@ def test_the_doctor_finds_a_healthy_node_well_and_names_what_was_broken(
     well = on_node("k8s-ovs", "doctor")
     assert (well.returncode, "WRONG" in well.stdout) == (0, False), well.stdout
     daemon = lab.part("node1/daemon")
-    daemon.pause()  # it would mend what is broken here
+    daemon.pause()  # it would repair what is broken here
     on_node("ip", "route", "delete", "172.11.0.0/16", "dev", "tun0")
     on_node("sysctl", "-qw", "net.ipv4.ip_forward=0")
     sick = on_node("k8s-ovs", "doctor", "-o", "json")
@@ -323,10 +323,10 @@ def test_the_doctor_finds_a_healthy_node_well_and_names_what_was_broken(
     assert wrong["tun0"]["found"] == (
         "to be done: set net/ipv4/ip_forward to 1, set route 172.11.0.0/16 by tun0"
     )
-    assert "a running daemon mends this" in wrong["tun0"]["advice"]
+    assert "a running daemon repairs this" in wrong["tun0"]["advice"]
     deadline = time.monotonic() + 30
     while on_node("k8s-ovs", "doctor").returncode != 0:
-        assert time.monotonic() < deadline, "the daemon did not mend tun0"
+        assert time.monotonic() < deadline, "the daemon did not repair tun0"
 
 
 def test_the_daemon_shows_its_numbers(on_node: Run) -> None:

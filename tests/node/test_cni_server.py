@@ -306,12 +306,12 @@ class TestSocket:
             CniServer(path, handled).start()
         assert path.read_text() == "precious"
 
-    def test_a_place_that_cannot_be_used_is_named(self, path: Path, handled: Handled) -> None:
+    def test_a_path_that_cannot_be_used_is_named(self, path: Path, handled: Handled) -> None:
         path.parent.write_text("not a directory")
         with pytest.raises(K8sOvsError, match=f"{path} cannot be made"):
             CniServer(path, handled).start()
 
-    def test_stopping_tells_those_who_wait_and_frees_the_place(
+    def test_stopping_tells_those_who_wait_and_frees_the_socket(
         self, path: Path, handled: Handled
     ) -> None:
         server = CniServer(path, handled, allowed_uids=(os.getuid(),))

@@ -1,4 +1,4 @@
-"""The life of a host outside: asked for, given, heard of, moved, taken back, in both modes.
+"""The life of an external host: requested, given, reported, moved, removed, in both modes.
 
 A lab of two nodes with pods of three namespaces, and the host lb1 that Kubernetes does not know.
 """
@@ -160,7 +160,7 @@ def all_subnets(world: LabNet) -> list[IPv4Network]:
 
 
 def flows(world: LabNet, node: str) -> set[str]:
-    """A node's flows, each by its cookie, which is of its content."""
+    """A node's flows, each by its cookie, which is a hash of its content."""
     return {flow.split(",")[0] for flow in world.flows(node)}
 
 
@@ -199,7 +199,7 @@ def test_it_reaches_all_pods_and_all_reach_it(
     assert world.pings("red/one", world.address("green/one")) != apart
 
 
-def test_a_host_outside_serves_no_pods(world: LabNet, joined: IPv4Network) -> None:
+def test_an_external_host_serves_no_pods(world: LabNet, joined: IPv4Network) -> None:
     host = world.lab.node("lb1")
     pod = cni.pod_environment("c" * 8, "none", "default", "pod", "uid")
     said = r"this host serves no pods: .* no API server is named \(KUBECONFIG, .*\(code 50\)"
@@ -366,7 +366,7 @@ def test_without_the_plugin_nobody_answers(
     world: LabNet, external: External, left_out: str
 ) -> None:
     put(world, REQUEST)
-    # Whoever has the seat has seen the request before it gives the namespace its record.
+    # The leader has seen the request before it gives the namespace its record.
     world.lab.run_pod("node1", "late", "late")
     assert json.dumps(written(world, f"subnets/{LB1}"), separators=(",", ":")) == REQUEST
     assert flows_to_lb1(world, "node1") == 0

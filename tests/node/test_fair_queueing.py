@@ -27,9 +27,9 @@ MAC, OTHER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 LOCAL_NODE, THERE = "10.1.0.1", "10.1.0.2"
 ICMP, UDP = 1, 17
 SO_SNDBUFFORCE = 32  # asm-generic/socket.h
-#: Of 1000 bytes each there are 1000 a second.
+#: Of 1000 bytes each there are 1000 per second.
 RATE = 8_000_000
-#: One of them a second: what is sent waits.
+#: One of them per second: what is sent waits.
 HARDLY = 8_000
 
 

@@ -127,7 +127,7 @@ class TestSubnetRecords:
             assert not [flow for flow in shaken.flows("node2") if "192.168.0.99" in flow]
             assert shaken.pings("y", shaken.address("x"))
 
-    def test_a_node_that_starts_with_a_malformed_one_waits_until_it_is_mended(
+    def test_a_node_that_starts_with_a_malformed_one_waits_until_it_is_repaired(
         self, shaken: LabNet
     ) -> None:
         shaken.lab.stop_daemon("node1")

@@ -120,7 +120,7 @@ def waits_for(world: LabNet) -> str:
 
 
 def flows(world: LabNet) -> set[str]:
-    """The flows of node1, each by its cookie, which is of its content."""
+    """The flows of node1, each by its cookie, which is a hash of its content."""
     return {flow.split(",")[0] for flow in world.flows("node1")}
 
 

@@ -180,7 +180,7 @@ def some_more(streams: list[PingStream]) -> None:
 
 
 def counted(world: LabNet) -> dict[str, int]:
-    """Packets by flow of node1; a flow is known by its cookie, which is of its content."""
+    """Packets by flow of node1; a flow is known by its cookie, which is a hash of its content."""
     found = {}
     for flow in world.flows("node1"):
         match = re.search(r"cookie=(\w+),.* n_packets=(\d+)", flow)

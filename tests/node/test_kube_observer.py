@@ -33,7 +33,7 @@ F = TypeVar("F", Snapshot, RecordChange, SourceState)
 
 
 class Observed:
-    """The facts of one watch, in order."""
+    """The watch events of one watch, in order."""
 
     def __init__(self, kube: Kube, resource: WatchedResource) -> None:
         self._facts: queue.SimpleQueue[WatchEvent] = queue.SimpleQueue()
@@ -41,7 +41,7 @@ class Observed:
         self.watch.start()
 
     def next(self, kind: type[F], within: float = 10.0) -> F:
-        """The next fact, which is to be of this kind."""
+        """The next watch event, which must be of this kind."""
         event = self._facts.get(timeout=within)
         assert isinstance(event, kind), event
         return event
@@ -244,7 +244,7 @@ def test_a_peer_that_went_silent_is_noticed_by_asking(
         assert seen.next(SourceState).connected
         seen.next(Snapshot)
         kube.create(NODES.path, node("before-silence"))
-        assert seen.next(RecordChange).key == "before-silence", "the watch stands"
+        assert seen.next(RecordChange).key == "before-silence", "the watch is open"
 
         proxy.stall()
         lost = seen.next(SourceState)
@@ -261,7 +261,7 @@ def test_a_server_that_hangs_is_noticed_by_asking(own: ApiServerProcess, observe
     assert seen.next(SourceState).connected
     seen.next(Snapshot)
     kube.create(NODES.path, node("before"))
-    assert seen.next(RecordChange).key == "before", "the watch stands"
+    assert seen.next(RecordChange).key == "before", "the watch is open"
 
     own.pause()
     lost = seen.next(SourceState)

@@ -216,7 +216,7 @@ def test_the_command_line_tells_what_is_wrong_without_a_trace(lab: Lab) -> None:
     assert cli(lab, "run", "web", "--node", "node9").stderr.startswith("error: no node node9")
 
 
-def test_two_labs_stand_side_by_side(lab: Lab) -> None:
+def test_two_labs_run_side_by_side(lab: Lab) -> None:
     with tempfile.TemporaryDirectory(prefix="lab-") as parent:
         settings = LabSettings(f"m{os.getpid()}", nodes=1, plugin=SETTINGS.plugin)
         other = Lab.up(settings, Path(parent) / "s")

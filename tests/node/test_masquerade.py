@@ -26,7 +26,7 @@ OUTSIDE = "203.0.113.10"
 
 @frozen
 class Site:
-    """A pod behind the node's tun0, and a host outside that knows no way to pods."""
+    """A pod behind the node's tun0, and a host outside the cluster that knows no way to pods."""
 
     node: Any
     pod: Any

@@ -121,7 +121,7 @@ def test_checksums_are_finished_by_the_kernel_where_asked_for(bridge_port: Any) 
 
 @pytest.mark.usefixtures("node")
 def test_a_device_that_is_not_there_is_named() -> None:
-    with pytest.raises(LinkError, match="device tun0 is not there"):
+    with pytest.raises(LinkError, match="device tun0 does not exist"):
         set_up(TUN0)
 
 
@@ -163,5 +163,5 @@ def test_deviations_are_what_would_be_done_and_nothing_is(bridge_port: Any) -> N
 
 @pytest.mark.usefixtures("node")
 def test_deviations_of_a_device_that_is_not_there_are_an_error() -> None:
-    with pytest.raises(LinkError, match="device tun0 is not there"):
+    with pytest.raises(LinkError, match="device tun0 does not exist"):
         deviations(TUN0)

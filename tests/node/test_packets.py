@@ -59,7 +59,7 @@ def services(world: LabNet) -> dict[str, IPv4Address]:
 
 
 class TestEtcd:
-    def test_the_configuration_stands_as_it_was_put(self, world: LabNet) -> None:
+    def test_the_configuration_reads_back_as_written(self, world: LabNet) -> None:
         assert world.records()["config"] == (
             '{"Name":"k8ssdn","Network":"172.11.0.0/16","HostSubnetLength":10,'
             '"ServiceNetwork":"10.96.0.0/12","PluginName":"k8s-ovs-subnet"}'

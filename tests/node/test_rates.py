@@ -68,7 +68,7 @@ def device(node: Any, channel: socket.socket) -> ShapedDevice:
 
 
 def disciplines(child: Any, name: str) -> list[dict[str, Any]]:
-    """Queueing disciplines of a device, the root's first; rates in bytes a second."""
+    """Queueing disciplines of a device, the root's first; rates in bytes per second."""
     shown = json.loads(child.run(f"tc -json -statistics qdisc show dev {name}"))
     return sorted(shown, key=lambda each: not each.get("root", False))
 
@@ -78,7 +78,7 @@ def kinds(child: Any, name: str) -> list[str]:
 
 
 def rate(child: Any, name: str) -> int:
-    """Bits a second, as iproute2 reads them."""
+    """Bits per second, as iproute2 reads them."""
     (root, *_) = disciplines(child, name)
     assert root["kind"] == "tbf"
     return int(root["options"]["rate"]) * 8
@@ -90,7 +90,7 @@ class TestDevice:
         [1_000, 1_500_000, 34_359_738_352, 34_359_738_368, 100_000_000_000, 10**15],
         ids=["1k", "1.5M", "the last of 32 bits", "the first of 64", "100G", "1P"],
     )
-    def test_it_is_held_to_a_rate_and_reads_it_back(
+    def test_it_gets_a_rate_limit_and_reads_it_back(
         self, node: Any, channel: socket.socket, device: ShapedDevice, wanted: int
     ) -> None:
         assert set_rate(channel, device, wanted)
@@ -265,7 +265,7 @@ def pump(sending: socket.socket, receiving: socket.socket, octets: int) -> None:
 
 
 class TestPod:
-    def test_both_directions_are_held_each_at_its_own_end(
+    def test_both_directions_are_limited_each_at_its_own_end(
         self, node: Any, pod: Any, link: PodLink
     ) -> None:
         assert set_rates(link, LIMITS)
@@ -299,17 +299,17 @@ class TestPod:
         assert set_rates(link, evolve(LIMITS, to_pod=5_000_000))
         assert disciplines(pod, "eth0") == before
 
-    def test_what_is_not_kept_is_told(self, node: Any, pod: Any, link: PodLink) -> None:
+    def test_wrong_rate_limits_are_reported(self, node: Any, pod: Any, link: PodLink) -> None:
         set_rates(link, LIMITS)
         pod.run("tc qdisc del dev eth0 root")
-        assert rate_problems(link, LIMITS) == ["eth0 is held to no rate, expected 20000000 bit/s"]
+        assert rate_problems(link, LIMITS) == ["eth0 has no rate limit, expected 20000000 bit/s"]
         set_rates(link, evolve(LIMITS, to_pod=5_000_000))
         assert rate_problems(link, LIMITS) == [
-            f"{link.host_name} is held to 5000000 bit/s, expected 10000000 bit/s"
+            f"{link.host_name} has a rate limit of 5000000 bit/s, expected 10000000 bit/s"
         ]
         assert rate_problems(link, Rates()) == [
-            f"{link.host_name} is held to 5000000 bit/s, expected no rate",
-            "eth0 is held to 20000000 bit/s, expected no rate",
+            f"{link.host_name} has a rate limit of 5000000 bit/s, expected none",
+            "eth0 has a rate limit of 20000000 bit/s, expected none",
         ]
 
     def test_a_device_that_is_not_there_is_named(self, pod: Any, link: PodLink) -> None:

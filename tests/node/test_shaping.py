@@ -37,7 +37,7 @@ SECONDS = 3.0
 
 @frozen
 class Kept:
-    """What there is of a pod's limits: the kernel's queues and the meter behind them, in bits a
+    """What there is of a pod's limits: the kernel's queues and the meter behind them, in bits per
     second; what its port remembers, and whether its queue is said to be ours there."""
 
     to_pod: int | None
@@ -91,7 +91,7 @@ def await_kept(world: LabNet, rates: Rates) -> None:
             raise K8sOvsError(f"found {found}")
         return True
 
-    await_that(f"held is held to {rates}", as_expected, WITHIN)
+    await_that(f"held has the limits {rates}", as_expected, WITHIN)
 
 
 def port_of(pod: LabPod) -> str:
@@ -144,7 +144,7 @@ def counted(world: LabNet) -> dict[int, Metered]:
 
 
 def packets(world: LabNet) -> dict[str, int]:
-    """Packets by flow of node1; a flow is known by its cookie, which is of its content."""
+    """Packets by flow of node1; a flow is known by its cookie, which is a hash of its content."""
     found = (re.search(r"cookie=(\w+),.* n_packets=(\d+)", each) for each in world.flows("node1"))
     return {each[1]: int(each[2]) for each in found if each}
 
@@ -181,7 +181,7 @@ def with_annotations(world: LabNet, name: str, given: dict[str, str]) -> LabPod:
 
 
 class TestAdd:
-    def test_a_pod_is_held_to_its_limits_before_its_add_is_answered(self, world: LabNet) -> None:
+    def test_a_pods_rate_limits_are_set_before_its_add_is_answered(self, world: LabNet) -> None:
         before = remains(world), queue_rows(world)
         pod = world.attach(with_annotations(world, "new", annotations(OTHERS)))
         assert kept(world, pod) == expected(OTHERS)
@@ -202,9 +202,9 @@ class TestAdd:
         assert remains(world) == before
         world.remove(pod)
 
-    def test_asked_again_what_is_not_kept_is_made_anew(self, world: LabNet, held: LabPod) -> None:
+    def test_a_repeated_add_sets_lost_rate_limits_again(self, world: LabNet, held: LabPod) -> None:
         world.lab.exec("held", ["tc", "qdisc", "del", "dev", "eth0", "root"])
-        told = r"default/held is not as it should be: eth0 is held to no rate, expected 2000000 "
+        told = r"default/held is not as it should be: eth0 has no rate limit, expected 2000000 "
         with pytest.raises(K8sOvsError, match=told):
             world.cni("CHECK", held)
         world.cni("ADD", held)
@@ -245,7 +245,7 @@ class TestChange:
         assert (ofport(world, held) in counted(world)) == (rates.from_pod is not None)
         assert world.pings("held", world.address("peer"))
 
-    def test_a_change_that_makes_no_sense_is_told_and_the_last_good_limits_stay(
+    def test_an_invalid_change_is_reported_and_the_last_valid_limits_stay(
         self, world: LabNet, held: LabPod
     ) -> None:
         said = f'pod default/held: {EGRESS}: found "fast", expected a number such as'
@@ -280,7 +280,7 @@ class TestRestart:
         goes_on_from(world, held, before, {})
         await_that("packets go on", lambda: world.pings("held", world.address("peer")), WITHIN)
 
-    def test_limits_that_changed_while_no_daemon_ran_are_kept_after_its_start(
+    def test_limits_that_changed_while_no_daemon_ran_are_set_after_its_start(
         self, world: LabNet, held: LabPod
     ) -> None:
         world.lab.stop_daemon("node1")
@@ -329,7 +329,7 @@ class TestRate:
         bits = received(world.netns(client), world.server(server), SECONDS)
         assert 1_000_000 * SECONDS <= bits <= 2_500_000 * SECONDS
 
-    def test_a_pod_that_lifts_its_own_limit_is_held_by_the_meter(
+    def test_a_pod_that_lifts_its_own_limit_is_limited_by_the_meter(
         self, world: LabNet, held: LabPod
     ) -> None:
         # The low limit: the slowest machine sends many times as much.
@@ -364,7 +364,7 @@ class TestWithout:
         assert kept(world, pod) == expected(Rates())
         world.remove(pod)
 
-    def test_with_tenants_limits_are_kept_and_changed_the_same(
+    def test_with_tenants_limits_are_set_and_changed_the_same(
         self, world: LabNet, held: LabPod
     ) -> None:
         put_config(world, "k8s-ovs-multitenant")

@@ -76,7 +76,7 @@ def test_all_namespaces_are_listed(lab: Lab, tenant: Tenant) -> None:
     assert listed["hw1"]["net_id"] == record_of(lab, "hw1")["NetID"]
     assert listed["kube-system"]["net_id"] == 0
     head, *rows = [line.split() for line in tenant("list").stdout.splitlines()]
-    assert head == ["NAMESPACE", "NETID", "JOINED", "WITH", "VNID", "STATE"]
+    assert head == ["NAMESPACE", "TENANT-ID", "JOINED-WITH", "VNI", "STATE"]
     assert [row[0] for row in rows] == sorted(listed)
     assert rows[[row[0] for row in rows].index("hw1")][-1] == "ok"
 
@@ -89,7 +89,7 @@ def test_a_join_is_answered_and_followed_by_every_node(
     net_id = record_of(lab, "hw2")["NetID"]
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        f"hw1: NetID {net_id}",
+        f"hw1: tenant id {net_id}",
         "node1 has applied it",
         "that is all live nodes (1)",
     ]

@@ -1,4 +1,4 @@
-"""Each namespace a virtual network: who reaches whom, by packets, before and after each action.
+"""Each namespace a tenant: who reaches whom, by packets, before and after each action.
 
 Three namespaces with a pod on each of two nodes and a service before both, and one that is global
 from the start. K8S_OVS_TEST_DATAPATH names the datapath: the same claims hold on each.

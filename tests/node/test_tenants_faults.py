@@ -112,7 +112,7 @@ def test_the_record_of_a_namespace_goes_with_it(tenant_world: LabNet, tenants: T
 def test_pods_go_on_while_the_record_of_their_namespace_makes_no_sense(
     tenant_world: LabNet, tenants: Tenants
 ) -> None:
-    """Nobody mends it, since nobody sees Kubernetes."""
+    """Nobody repairs it, since nobody reaches Kubernetes."""
     key = f"{ETCD_PREFIX}/k8ssdn/netnamespaces/red"
     before = everywhere(tenant_world)
     with no_allocator(tenant_world):
@@ -159,7 +159,7 @@ def test_an_add_that_waits_in_vain_is_told_whose_record_is_missing(tenant_world:
 
 @contextmanager
 def no_allocator(world: LabNet) -> Iterator[None]:
-    """Meanwhile the API server hangs, so that who has the seat writes nothing."""
+    """Meanwhile the API server hangs, so that the leader writes nothing."""
     apiserver = world.lab.part("apiserver")
     apiserver.pause()
     try:
@@ -194,4 +194,4 @@ def await_blind(world: LabNet, node: str) -> None:
     def away() -> bool:
         return not world.status(node)["sources"]["kube:namespaces"]
 
-    await_that("the API server to be out of sight", away, WITHIN)
+    await_that("the API server to be disconnected", away, WITHIN)

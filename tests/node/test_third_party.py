@@ -89,13 +89,13 @@ def test_it_does_not_run_where_it_is_not_named(installed: Path) -> None:
     found = probed(installed, f"k8s-ovs-subnet,{WITHOUT_OURS}")
     assert "acme-audit" not in found["plugins"]
     assert "AUDIT" not in found["tables"]
-    assert found["journeys"]["silent"] == ["CLASSIFY", "POD_IN", "ROUTE", "REMOTE"]
+    assert found["traces"]["silent"] == ["CLASSIFY", "POD_IN", "ROUTE", "REMOTE"]
 
 
-def test_its_table_stands_where_it_says(running: dict[str, Any]) -> None:
+def test_its_table_is_where_it_says(running: dict[str, Any]) -> None:
     order = running["tables"]
     assert order.index("POD_IN") < order.index("AUDIT") < order.index("ROUTE")
-    assert running["journeys"]["default"] == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
+    assert running["traces"]["default"] == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
 
 
 def test_its_flows_are_in_the_pipeline_under_its_name(running: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ def test_its_flows_are_in_the_pipeline_under_its_name(running: dict[str, Any]) -
         "table=AUDIT,priority=100,ip,in_port=101 actions=goto_table:ROUTE",
         "table=AUDIT,priority=100,ip,in_port=102 actions=drop",
     ]
-    assert running["journeys"]["silent"] == ["CLASSIFY", "POD_IN", "AUDIT"]
+    assert running["traces"]["silent"] == ["CLASSIFY", "POD_IN", "AUDIT"]
 
 
 def test_its_records_are_read_and_a_malformed_one_is_set_aside(running: dict[str, Any]) -> None:
@@ -127,7 +127,7 @@ def test_when_its_hook_raises_all_else_works(ill: dict[str, Any], running: dict[
         assert owned(ill, plugin) == owned(running, plugin)
     assert "table=AUDIT,priority=0 actions=goto_table:ROUTE" in owned(ill, "core")
     assert owned(ill, "acme-audit") == []
-    for traced in ill["journeys"].values():
+    for traced in ill["traces"].values():
         assert traced == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
 
 

@@ -214,7 +214,7 @@ def test_what_open_vswitch_holds_stays_while_it_is_stopped_and_is_told(
     assert blind.returncode == 1
     assert "may be of pods that run, which only Open vSwitch knows" in blind.stderr
     assert forced.returncode == 1
-    assert forced.stderr.startswith("error: bridge br0 stays if it is there: no connection to")
+    assert forced.stderr.startswith("error: bridge br0 stays if it exists: no connection to")
     assert "removed nftables table inet k8s-ovs\n" in forced.stdout
 
     later = uninstall("--force")
@@ -251,8 +251,8 @@ def test_what_others_have_made_under_our_names_stays(
 
     assert (done.returncode, done.stdout) == (0, NOTHING)
     assert done.stderr == (
-        f"warning: {machine.cni_program} stays: it is not what k8s-ovs makes\n"
-        "warning: bridge br0 stays: it is not what k8s-ovs makes\n"
+        f"warning: {machine.cni_program} stays: k8s-ovs did not make it\n"
+        "warning: bridge br0 stays: k8s-ovs did not make it\n"
     )
     assert snapshot(world) == theirs
     world.lab.exec(MACHINE, ["ovs-vsctl", "del-br", "br0"])

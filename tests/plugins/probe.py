@@ -48,7 +48,7 @@ def told(directory: str, plugin_name: str) -> dict[str, Any]:
     try:
         bridge = TracedBridge(ovs, manager)
         bridge.show(found)
-        journeys = {
+        traces = {
             pod.namespace: bridge.trace(
                 f"in_port={pod.ofport},icmp,dl_src={pod.mac},nw_src={pod.ip},nw_dst=172.11.8.7"
             ).tables
@@ -65,7 +65,7 @@ def told(directory: str, plugin_name: str) -> dict[str, Any]:
         "tables": [table.name for table in manager.pipeline.tables],
         "flows": flows,
         "failures": bridge.failures,
-        "journeys": journeys,
+        "traces": traces,
         "records": {key: str(each.value) for key, each in found.of("audits").items()},
         "quarantine": {key: each.value for key, each in found.of("quarantine").items()},
         "status": dict(manager.status(manager.view(found))),

@@ -1,4 +1,4 @@
-"""What an allocator is tested against: an etcd of a dictionary, a seat, and Kubernetes' nodes."""
+"""An allocator's harness: an etcd of a dictionary, a fake election, and Kubernetes' nodes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class DictEtcd:
 
 @define
 class FakeElection:
-    """The part of a seat that an allocator looks at."""
+    """The part of a leader election that an allocator looks at."""
 
     token: LeaderToken | None = None
 
@@ -113,7 +113,7 @@ def single_tenant(*plugins: object) -> PluginManager:
 
 @define
 class AllocatorHarness:
-    """An etcd, a seat and an allocator; `nodes` are Kubernetes'."""
+    """An etcd, a fake election and an allocator; `nodes` are Kubernetes'."""
 
     etcd: DictEtcd
     election: FakeElection
@@ -140,9 +140,9 @@ class AllocatorHarness:
         changes |= {(NODES, name): Slot(node) for name, node in self.nodes.items()}
         return World().changed(changes, self.etcd.revision)
 
-    def turn(self, snapshot: World | None = None) -> bool:
+    def reconcile(self, snapshot: World | None = None) -> bool:
         self.allocator.offer(snapshot or self.snapshot(), self.manager)
-        return self.allocator.turn()
+        return self.allocator.reconcile()
 
     def join(self, *numbers: int) -> None:
         self.nodes |= {
@@ -162,7 +162,7 @@ def make_harness(
     hold_down: float = 3600.0,
     grace: float = 0.0,
 ) -> AllocatorHarness:
-    """An office that has no seat yet, nor nodes."""
+    """A harness that is not the leader yet, without nodes."""
     etcd, election = etcd or DictEtcd(), FakeElection()
     allocator = Allocator(etcd, BASE, election, hold_down=hold_down, grace=grace)  # type: ignore[arg-type]  # stand-ins
     return AllocatorHarness(
@@ -171,7 +171,7 @@ def make_harness(
 
 
 class Answering:
-    """A plugin that answers what asks for something, and mends what cannot be read."""
+    """A plugin that answers requests, and repairs what cannot be read."""
 
     @hook
     def kinds(self) -> Iterable[RecordKind]:

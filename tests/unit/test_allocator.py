@@ -1,4 +1,4 @@
-"""When does the seated one write, and what not? Decided against an etcd of a dictionary."""
+"""When does the leader write, and what not? Tested against an etcd of a dictionary."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from k8s_ovs_testing.world import sample_config, sample_host
 
 
 def test_nodes_get_their_subnets(harness: AllocatorHarness) -> None:
-    assert harness.turn()
+    assert harness.reconcile()
     assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
-    assert harness.turn()
-    assert harness.etcd.transactions == 3, "the seat and one for each node"
+    assert harness.reconcile()
+    assert harness.etcd.transactions == 3, "the election and one for each node"
 
 
-def test_without_the_seat_nothing_is_written() -> None:
+def test_without_leadership_nothing_is_written() -> None:
     harness = make_harness()
     harness.join(1)
-    assert harness.turn()
+    assert harness.reconcile()
     assert harness.etcd.keys == {}
 
 
-def test_before_any_picture_nothing_is_written() -> None:
+def test_before_any_snapshot_nothing_is_written() -> None:
     harness = make_harness()
     harness.become_leader()
-    assert harness.allocator.turn()
+    assert harness.allocator.reconcile()
     assert harness.etcd.transactions == 1
 
 
-def test_a_picture_older_than_the_seat_is_not_acted_on(harness: AllocatorHarness) -> None:
+def test_a_snapshot_older_than_the_leadership_is_not_acted_on(harness: AllocatorHarness) -> None:
     old = harness.snapshot()
     harness.become_leader()
-    assert not harness.turn(old)
+    assert not harness.reconcile(old)
     assert harness.subnets() == {}
 
 
@@ -56,50 +56,50 @@ def test_one_who_was_deposed_without_noticing_cannot_write(harness: AllocatorHar
     snapshot = harness.snapshot()
     harness.etcd.delete(ELECTION)
     harness.etcd.put(ELECTION, b'{"holder":"another"}')
-    assert not harness.turn(snapshot)
+    assert not harness.reconcile(snapshot)
     assert harness.subnets() == {}
 
 
-def test_what_was_written_counts_before_the_picture_shows_it(harness: AllocatorHarness) -> None:
+def test_what_was_written_counts_before_the_snapshot_shows_it(harness: AllocatorHarness) -> None:
     old = harness.snapshot()
-    assert harness.turn(old)
-    assert harness.turn(old)
+    assert harness.reconcile(old)
+    assert harness.reconcile(old)
     assert harness.etcd.transactions == 3
     harness.join(3)
     with_three = old.changed({(NODES, "node3"): Slot(harness.nodes["node3"])}, 0)
-    assert harness.turn(with_three)
+    assert harness.reconcile(with_three)
     assert harness.subnets()["node3"] == IPv4Network("172.11.8.0/22")
 
 
-def test_half_a_transaction_in_the_picture_does_no_harm(harness: AllocatorHarness) -> None:
-    assert harness.turn()
+def test_half_a_transaction_in_the_snapshot_does_no_harm(harness: AllocatorHarness) -> None:
+    assert harness.reconcile()
     harness.nodes["node1"] = evolve(harness.nodes["node1"], address=sample_host(7).host_ip)
     before = harness.snapshot()
-    assert harness.turn(before)
+    assert harness.reconcile(before)
     after = harness.snapshot()
     half = before.changed(
         {(SUBNETS, "192.168.0.17"): after.of(SUBNETS)["192.168.0.17"]}, after.revision
     )
     writes = harness.etcd.transactions
-    assert harness.turn(half)
-    assert harness.turn(after)
+    assert harness.reconcile(half)
+    assert harness.reconcile(after)
     assert harness.etcd.transactions == writes
     assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
 
 
 @pytest.mark.parametrize("data", [b"-1", b"?"])
-def test_what_was_answered_is_not_answered_again_before_the_picture_shows_it(data: bytes) -> None:
+def test_what_was_answered_is_not_answered_again_before_the_snapshot_shows_it(data: bytes) -> None:
     harness = make_harness(Answering())
     harness.become_leader()
     harness.etcd.put(f"{BASE}/audits/a", data)
     old = harness.snapshot()
-    assert harness.turn(old)
+    assert harness.reconcile(old)
     written = harness.etcd.revision
-    assert harness.turn(old)
-    assert harness.turn()
+    assert harness.reconcile(old)
+    assert harness.reconcile()
     assert harness.etcd.revision == written
     harness.etcd.put(f"{BASE}/audits/a", data)
-    assert harness.turn()
+    assert harness.reconcile()
     assert harness.etcd.keys[f"{BASE}/audits/a"].value == b"7", "asked anew, answered anew"
     assert harness.etcd.revision == written + 2
 
@@ -108,8 +108,8 @@ def test_a_write_that_comes_between_is_not_overwritten(harness: AllocatorHarness
     snapshot = harness.snapshot()
     by_hand = b'{"Host":"node1","HostIP":"192.168.0.11","Subnet":"172.11.100.0/22"}'
     harness.etcd.put(f"{BASE}/subnets/192.168.0.11", by_hand)
-    assert not harness.turn(snapshot), "asks again soon"
-    assert harness.turn()
+    assert not harness.reconcile(snapshot), "asks again soon"
+    assert harness.reconcile()
     assert harness.subnets() == {"node1": IPv4Network("172.11.100.0/22"), "node2": SECOND}
 
 
@@ -128,9 +128,9 @@ def test_a_plugin_sees_what_was_written_for_the_one_before() -> None:
     harness = make_harness(Giving())
     harness.become_leader()
     harness.join(1)
-    assert harness.turn()
+    assert harness.reconcile()
     assert harness.subnets() == {"node1": FIRST, "acme": SECOND}
-    assert harness.etcd.transactions == 3, "the seat and one for each host"
+    assert harness.etcd.transactions == 3, "the election and one for each host"
 
 
 class Careless:
@@ -177,31 +177,31 @@ def test_what_a_plugin_does_wrong_is_told_and_the_others_go_on(
     harness = make_harness(Careless(*wanted))
     harness.become_leader()
     harness.join(1)
-    assert not harness.turn(), "asks again soon"
+    assert not harness.reconcile(), "asks again soon"
     assert list(harness.allocator.problems) == [problem]
     assert harness.subnets() == {"node1": FIRST}
     harness.election.token = None
-    assert harness.turn()
+    assert harness.reconcile()
     assert list(harness.allocator.problems) == []
 
 
 def test_what_etcd_refuses_is_told_and_the_next_one_is_written(harness: AllocatorHarness) -> None:
     harness.etcd.fault = K8sOvsError("etcd refuses: too many operations")
-    assert not harness.turn()
+    assert not harness.reconcile()
     assert list(harness.allocator.problems) == [
         "plugin node-subnets: node node1 joined: etcd refuses: too many operations"
     ]
     assert harness.subnets() == {"node2": SECOND}
-    assert harness.turn()
+    assert harness.reconcile()
     assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
 
 
-def test_an_etcd_that_is_away_ends_the_turn(harness: AllocatorHarness) -> None:
+def test_an_unavailable_etcd_ends_the_reconcile(harness: AllocatorHarness) -> None:
     harness.etcd.fault = Unavailable("etcd is away")
     with pytest.raises(Unavailable):
-        harness.turn()
+        harness.reconcile()
     assert harness.subnets() == {}
-    assert harness.turn()
+    assert harness.reconcile()
     assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
 
 
@@ -209,11 +209,11 @@ def test_a_full_network_is_a_problem_until_a_node_leaves() -> None:
     harness = make_harness(config=sample_config(network=IPv4Network("172.11.0.0/21")))
     harness.become_leader()
     harness.join(1, 2, 3)
-    assert not harness.turn()
+    assert not harness.reconcile()
     problems = ["node node3 has no subnet: all of Network 172.11.0.0/21 are taken"]
     assert list(harness.allocator.problems) == problems
     del harness.nodes["node1"]
-    harness.turn()
-    assert harness.turn()
+    harness.reconcile()
+    assert harness.reconcile()
     assert list(harness.allocator.problems) == []
     assert harness.subnets() == {"node2": SECOND, "node3": FIRST}

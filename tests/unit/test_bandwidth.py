@@ -14,7 +14,7 @@ from k8s_ovs_testing.world import sample_pod
 
 KEY = "default/web"
 ACCEPTED = "expected a number such as 500k, 10M, 1.5G, 10Mi or 10000000"
-IN_RANGE = "expected 1k to 1P bits a second"
+IN_RANGE = "expected 1k to 1P bits per second"
 
 
 def pod_object(annotations: Any = None, uid: str = "uid1") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a new configuration changes, and what stands in its way."""
+"""What a new configuration changes, and what prevents it."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def test_a_field_that_goes_is_a_change_though_nobody_knows_it() -> None:
     assert changed_fields(old, OLD) == [FieldChange("Colour", "blue", None)]
 
 
-def test_nothing_stands_in_the_way_of_a_wider_network() -> None:
+def test_nothing_prevents_a_wider_network() -> None:
     wider = sample_config(network=IPv4Network("172.8.0.0/13"))
     assert obstacles(OLD, wider, RECORDS) == []
 
 
-def test_a_network_that_does_not_hold_the_subnets_is_refused_for_each() -> None:
+def test_a_network_that_does_not_contain_the_subnets_is_refused_for_each() -> None:
     other = sample_config(network=IPv4Network("172.12.0.0/16"))
     assert obstacles(OLD, other, RECORDS) == [
         "subnets/192.168.0.11: Subnet: found 172.11.4.0/22, "
@@ -76,7 +76,7 @@ def test_another_name_would_give_every_host_another_subnet() -> None:
     ]
 
 
-def test_without_an_old_configuration_or_records_nothing_stands_in_the_way() -> None:
+def test_without_an_old_configuration_or_records_nothing_prevents_it() -> None:
     other: NetworkConfig = sample_config(name="other")
     assert obstacles(None, other, RECORDS) == []
     assert obstacles(OLD, other, {}) == []

@@ -28,7 +28,7 @@ from k8s_ovs.plugin import Check, View, hook
 from k8s_ovs.reconcile.desired_flows import Delta
 from k8s_ovs_testing.world import sample_config, sample_local_node, sample_world
 
-PICTURE = ClusterSnapshot(
+SNAPSHOT = ClusterSnapshot(
     key="/k8s.ovs.com/ovs/network/config",
     config=sample_config(),
     manager=PluginManager({}),
@@ -52,7 +52,7 @@ WELL = Observations(
     switch=SwitchStatus("3.1.0", "system", 71),
     in_kernel=True,
     kube="https://10.0.0.1:6443 v1.34.2",
-    snapshot=PICTURE,
+    snapshot=SNAPSHOT,
     node=NODE,
     cni=CniObservations(Path("/net.d/80-k8s-ovs.conf"), ("k8s-ovs",)),
     cni_program="speaks CNI 1.1.0, on a Python of its own",
@@ -72,7 +72,7 @@ def test_a_node_that_is_well_has_nothing_wrong() -> None:
         "etcd",
         "records",
         "API server",
-        "place",
+        "subnet",
         "MTU",
         "tun0",
         "nftables",
@@ -112,22 +112,22 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
         "--etcd-endpoints",
     ),
     "bad record": (
-        evolve(WELL, snapshot=evolve(PICTURE, problems=("config: Name: missing",))),
+        evolve(WELL, snapshot=evolve(SNAPSHOT, problems=("config: Name: missing",))),
         "records",
         "k8s-ovs config check",
     ),
     "no CNI program": (
-        evolve(WELL, cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs is not there")),
+        evolve(WELL, cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs does not exist")),
         "CNI program",
         "k8s-ovs install-cni",
     ),
     "no API server": (evolve(WELL, kube=Unavailable("refused")), "API server", "KUBECONFIG"),
-    "no place": (evolve(WELL, node=K8sOvsError("no subnet yet")), "place", "subnet list"),
+    "no subnet": (evolve(WELL, node=K8sOvsError("no subnet yet")), "subnet", "subnet list"),
     "no CNI configuration": (evolve(WELL, cni=CniObservations()), "CNI", "k8s-ovs install-cni"),
     "another network's": (
         evolve(WELL, cni=CniObservations(Path("/net.d/10-x.conflist"), ("bridge", "portmap"))),
         "CNI",
-        "the first by name is taken",
+        "uses the first by name",
     ),
     "portmap gone": (
         evolve(
@@ -147,10 +147,10 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
     "tun0 touched": (
         evolve(WELL, node=evolve(NODE, tun0=["set tun0 up"])),
         "tun0",
-        "mends this within 10 s",
+        "repairs this within 10 s",
     ),
     "tun0 gone": (
-        evolve(WELL, node=evolve(NODE, tun0=K8sOvsError("device tun0 is not there"))),
+        evolve(WELL, node=evolve(NODE, tun0=K8sOvsError("device tun0 does not exist"))),
         "tun0",
         "restart the daemon",
     ),
@@ -188,7 +188,7 @@ def test_one_thing_that_is_wrong_is_one_line_with_advice(case: str) -> None:
 
 def test_a_host_that_serves_no_pods_needs_no_cni_program() -> None:
     observations = evolve(
-        WELL, kube="", cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs is not there")
+        WELL, kube="", cni_program=K8sOvsError("/opt/cni/bin/k8s-ovs does not exist")
     )
     assert wrong(observations) == {}
 
@@ -198,7 +198,7 @@ def test_the_userspace_datapath_is_fine_where_the_kernel_has_none() -> None:
     assert wrong(observations) == {}
 
 
-def test_a_host_outside_needs_no_configuration_for_a_runtime() -> None:
+def test_an_external_host_needs_no_configuration_for_a_runtime() -> None:
     others = CniObservations(Path("/net.d/87-podman.conflist"), ("bridge", "portmap"))
     for cni in (CniObservations(), others):
         assert wrong(evolve(WELL, cni=cni, kube="")) == {}
@@ -229,7 +229,7 @@ class Raises:
 
 def test_plugins_look_at_the_same_world_and_one_that_raises_is_named() -> None:
     plugins: dict[str, Any] = {"acme-good": Asks(), "acme-bad": Raises()}
-    observations = evolve(WELL, snapshot=evolve(PICTURE, manager=PluginManager(plugins)))
+    observations = evolve(WELL, snapshot=evolve(SNAPSHOT, manager=PluginManager(plugins)))
     good, bad = plugin_checks(observations)
     assert good == Check("tenants", True, "two pods")
     assert not bad.ok

@@ -99,7 +99,7 @@ def test_the_difference_is_what_the_daemon_would_add_and_delete() -> None:
     assert changes == {("delete", 1), ("add", 3)}
 
 
-def test_rows_stand_as_a_packet_meets_them_and_unknown_tables_last() -> None:
+def test_rows_are_ordered_as_a_packet_meets_them_and_unknown_tables_last() -> None:
     rows = [row("3", 9), row("NOTE"), row("CLASSIFY", 1), row("ARP"), row("CLASSIFY", 2)]
     ordered = in_packet_order(rows, Pipeline(CORE_TABLES))
     assert [(each.table, each.priority) for each in ordered] == [

@@ -10,7 +10,7 @@ from k8s_ovs.plugin.command.output import as_columns
 CELLS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=9)
 
 
-def test_columns_stand_one_below_the_other() -> None:
+def test_columns_are_aligned() -> None:
     assert as_columns([("A", "LONG"), ("bcd", "e")]) == ["A    LONG", "bcd  e"]
 
 

@@ -112,7 +112,7 @@ def test_a_plugin_that_breaks_is_named_and_the_others_go_on(
     assert shown.stderr == f"warning: {complaint}\n"
 
 
-def test_of_two_groups_with_one_name_the_first_stands(install: Install, k8s_ovs: Cli) -> None:
+def test_of_two_groups_with_one_name_the_first_wins(install: Install, k8s_ovs: Cli) -> None:
     install(acme_a=offering({"audit": group("first")}), acme_b=offering({"audit": group("second")}))
     shown = k8s_ovs("audit", "say")
     assert shown.stdout == "first\n"

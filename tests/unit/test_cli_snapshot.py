@@ -24,7 +24,7 @@ CONFIG = {
 
 
 def snapshot(config: Any = CONFIG, **records: Any) -> ClusterSnapshot:
-    """The picture of these records, by path below the network's Name."""
+    """The snapshot of these records, by path below the network's Name."""
     entries = {} if config is None else {"config": config}
     entries |= {f"k8ssdn/{path}": record for path, record in records.items()}
     values = {
@@ -46,7 +46,7 @@ def test_good_records_are_no_problem() -> None:
     assert found.revision_of_config == 1
 
 
-def test_a_configuration_that_is_not_there_is_said_with_what_to_do() -> None:
+def test_a_missing_configuration_is_reported_with_what_to_do() -> None:
     found = snapshot(None)
     assert found.problems == (
         f"there is no configuration at {PREFIX}/config; make one: k8s-ovs config set JSON",
@@ -84,7 +84,7 @@ def test_every_record_that_is_wrong_is_a_problem() -> None:
     assert "host bits are set" in found.problems[1]
 
 
-def test_a_key_of_no_kind_is_stray_and_the_seat_and_the_nodes_status_are_not() -> None:
+def test_a_key_of_no_kind_is_unknown_and_the_election_and_the_nodes_status_are_not() -> None:
     own = {"allocator": {"holder": "node1"}, "status/node1": {"Node": "node1"}}
     found = snapshot(**own, **{"subnet/10.0.0.1": {}})
     assert found.unknown_keys == ("k8ssdn/subnet/10.0.0.1",)

@@ -107,7 +107,7 @@ def test_every_part_has_a_line() -> None:
     }
 
 
-def test_of_a_daemon_that_ended_nothing_is_said_to_be_in_sight() -> None:
+def test_of_a_daemon_that_ended_no_source_is_said_to_be_connected() -> None:
     rows = dict(status_rows(DaemonStatus(STATUS, None), SwitchStatus(problem="no socket")))
     assert rows["daemon"] == "NOT RUNNING, version 0.1.0"
     assert rows["etcd"] == "unknown"

@@ -105,7 +105,7 @@ def test_a_network_that_does_not_run_the_plugin_says_what_it_runs(
     with pytest.raises(PluginError) as caught:
         cluster("acme", **CONFIG, PluginName="k8s-ovs-subnet").view()
     assert str(caught.value) == (
-        "network k8ssdn runs k8s-ovs-subnet, and not acme, whose command this is"
+        "network k8ssdn runs k8s-ovs-subnet, not acme, whose command this is"
     )
 
 

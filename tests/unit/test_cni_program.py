@@ -56,12 +56,12 @@ def test_without_one_it_is_a_script_for_the_hosts_python(version: str) -> None:
 
 def test_a_host_without_python_needs_the_program_that_is_carried(carried: bytes) -> None:
     assert program() == carried
-    with pytest.raises(K8sOvsError, match=r"python3 is not there, expected Python 3\.9 or later$"):
+    with pytest.raises(K8sOvsError, match=r"python3 is missing, expected Python 3\.9 or later$"):
         program(Python.SYSTEM)
 
 
 def test_where_there_is_neither_both_ways_out_are_told() -> None:
-    with pytest.raises(K8sOvsError, match=rf"python3 is not there, .* or later; .*{CARRIED}"):
+    with pytest.raises(K8sOvsError, match=rf"python3 is missing, .* or later; .*{CARRIED}"):
         program()
 
 
@@ -113,7 +113,7 @@ def test_the_check_says_what_the_program_runs_on(tmp_path: Path, carried: bytes)
 @pytest.mark.parametrize(
     ("content", "mode", "complaint"),
     [
-        (None, 0, "is not there"),
+        (None, 0, "does not exist"),
         (b"#!/bin/sh\n", 0o755, "is not the CNI program of k8s-ovs"),
         (SCRIPT, 0o644, "cannot be started: Permission denied"),
         (

@@ -31,7 +31,7 @@ LIMITS = Rates(10_000_000, 20_000_000)
 
 class Node:
     """A node without pods: Open vSwitch and kernel do at once what they are told, and `events` has
-    it in order. broken: the kernel cannot hold an interface to its rates."""
+    it in order. broken: the kernel cannot set an interface's rate limits."""
 
     busy = False
     openflow = object()
@@ -57,7 +57,7 @@ class Node:
         monkeypatch.setattr(limits, "set_rates", self._hold)
 
     def attach(self, settings: LinkSettings, *, anew: bool = False) -> None:
-        """A turn with one ADD that can be done."""
+        """A reconcile with one ADD that can be done."""
         pod = evolve(sample_pod(1), rates=settings.rates)
         add = Add(pod, pod_link(self.network, pod, settings), settings, self._reply, anew)
         with committing(self, [add]) as committer:
@@ -92,7 +92,7 @@ class Node:
     def _hold(self, _link: object, _rates: Rates) -> bool:
         self.events.append("limits")
         if self.broken:
-            raise LinkError("cannot hold eth0: this kernel has no token bucket")
+            raise LinkError("cannot set the rate limit of eth0: this kernel has no token bucket")
         return True
 
     def _reply(self, answer: CniResult | CniError | None) -> bool:
@@ -122,7 +122,7 @@ def committing(node: Node, adds: list[Add]) -> Iterator[Committer]:
         committer.close()
 
 
-def test_a_pod_is_held_to_its_limits_before_it_has_a_port_and_is_answered_at_the_end(
+def test_a_pods_rate_limits_are_set_before_it_has_a_port_and_is_answered_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node = Node(monkeypatch, broken=False)
@@ -137,7 +137,7 @@ def test_a_pod_without_limits_costs_no_look_at_its_queues(monkeypatch: pytest.Mo
     assert node.events == ["device", "port", "flows", "answer"]
 
 
-def test_a_pod_whose_limits_cannot_be_kept_is_refused_and_nothing_is_left(
+def test_a_pod_whose_limits_cannot_be_set_is_refused_and_nothing_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node = Node(monkeypatch, broken=True)
@@ -145,7 +145,10 @@ def test_a_pod_whose_limits_cannot_be_kept_is_refused_and_nothing_is_left(
     assert node.events == ["device", "limits", "no device", "answer"]
     (answer,) = node.answers
     assert isinstance(answer, CniError)
-    assert "default/pod1: cannot hold eth0: this kernel has no token bucket" in str(answer)
+    assert (
+        "default/pod1: cannot set the rate limit of eth0: this kernel has no token bucket"
+        in str(answer)
+    )
     assert (node.there, node.problems) == ({}, [])
 
 
@@ -156,8 +159,8 @@ def test_where_it_may_run_without_it_does_and_that_is_told(
     node.attach(LinkSettings(rates=LIMITS, must_hold=False))
     assert node.events == ["device", "limits", "port", "flows", "answer"]
     assert node.problems == [
-        "pod default/pod1: its limits are not kept: "
-        "cannot hold eth0: this kernel has no token bucket"
+        "pod default/pod1: rate limit not applied: "
+        "cannot set the rate limit of eth0: this kernel has no token bucket"
     ]
 
 

@@ -94,7 +94,7 @@ def test_a_claim_that_does_not_hold_gets_a_cross_and_is_named_at_the_end() -> No
     verdicts, text = shown(says("echo hi", "hi"), step)
     assert [verdict.holds for verdict in verdicts] == [False]
     assert "✗ it is polite" in text
-    assert "1 of 1 claims do not hold" in text
+    assert "1 of 1 claims failed" in text
     assert "✗ Test: it is polite" in text
 
 
@@ -125,7 +125,7 @@ def test_nothing_follows_a_vital_step_that_fails() -> None:
     assert stage.typed == [(THIS_MACHINE, "up")]
 
 
-def test_what_a_step_keeps_stands_in_later_commands_and_claims() -> None:
+def test_what_a_step_keeps_appears_in_later_commands_and_claims() -> None:
     stage = FakeStage({"run": [Outcome("172.11.0.2\n", 0)], "ping 172.11.0.2": [Outcome("ok", 0)]})
     verdicts, _ = shown(
         stage,
@@ -136,7 +136,7 @@ def test_what_a_step_keeps_stands_in_later_commands_and_claims() -> None:
     assert verdicts[-1].text == "172.11.0.2 answers"
 
 
-def test_a_step_whose_facts_are_missing_is_a_cross() -> None:
+def test_a_step_whose_values_are_missing_is_a_cross() -> None:
     stage = FakeStage({"run": [Outcome("no number", 0)]})
     verdicts, text = shown(
         stage, Step(THIS_MACHINE, "run", keep="web", find=r"(\d+)"), Step("node1", "ping $web")
@@ -229,7 +229,7 @@ def test_no_claim_of_the_script_holds_for_a_command_that_printed_an_error() -> N
     assert trusting == [
         "its subnet is free again",
         "its subnet is free again",
-        "the switch has just the flows that it should have",
+        "the switch has exactly the desired flows",
     ]
 
 

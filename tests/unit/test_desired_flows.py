@@ -1,6 +1,6 @@
-"""Who wants which flow: a flow stands as long as anyone holds it, and the switch is told just that.
+"""Who wants which flow: a flow stays as long as anyone wants it, and the switch gets exactly that.
 
-The rules are checked against a model: plain sets of (holder, flow).
+The rules are checked against a model: plain sets of (owner, flow).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def told(desired: DesiredFlows) -> Delta:
     return delta
 
 
-def test_a_flow_that_two_want_stands_until_the_last_one_goes() -> None:
+def test_a_flow_that_two_want_stays_until_the_last_one_goes() -> None:
     desired = DesiredFlows()
     shared = flow(1)
     desired.replace({A: (shared,), B: (shared,)})
@@ -52,7 +52,7 @@ def test_a_flow_that_two_want_stands_until_the_last_one_goes() -> None:
     assert (len(desired), desired.owners()) == (0, frozenset())
 
 
-def test_a_flow_that_is_said_twice_is_held_once() -> None:
+def test_a_flow_that_is_given_twice_is_desired_once() -> None:
     desired = DesiredFlows()
     desired.replace({A: (flow(1), flow(1))})
     assert len(told(desired).adds) == 1
@@ -69,7 +69,7 @@ def test_what_is_taken_over_between_two_commits_is_not_touched() -> None:
     assert not told(desired)
 
 
-def test_one_subject_takes_over_the_match_of_another_in_one_turn() -> None:
+def test_one_subject_takes_over_the_match_of_another_in_one_reconcile() -> None:
     desired = DesiredFlows()
     desired.replace({A: (flow(1, content=1),)})
     told(desired)
@@ -77,7 +77,7 @@ def test_one_subject_takes_over_the_match_of_another_in_one_turn() -> None:
     assert told(desired) == Delta((flow(1, content=2),), (flow(1, content=1).cookie,))
 
 
-def test_a_match_that_another_has_is_a_conflict_and_the_first_stands() -> None:
+def test_a_match_that_another_has_is_a_conflict_and_the_first_stays() -> None:
     desired = DesiredFlows()
     desired.replace({A: (flow(1, content=1),)})
     other = flow(1, content=2)
@@ -109,7 +109,7 @@ def test_what_the_switch_lost_is_given_again() -> None:
     assert told(desired).adds == (flow(1),)
 
 
-def test_a_flow_that_the_switch_refuses_is_forgotten_and_its_holders_are_told() -> None:
+def test_a_flow_that_the_switch_refuses_is_forgotten_and_its_owners_are_told() -> None:
     desired = DesiredFlows()
     bad, good = flow(1), flow(2)
     tenant = FlowOwner("acme", Subject(TENANT, "7"))
@@ -152,7 +152,7 @@ def test_a_meter_comes_before_the_flow_that_names_it_and_goes_after_it() -> None
     assert not measured(desired)
 
 
-def test_another_rate_changes_the_meter_where_it_stands() -> None:
+def test_another_rate_changes_the_meter_in_place() -> None:
     desired = DesiredFlows()
     slow, fast = metered(1, 7, rate=100), metered(1, 7, rate=200)
     desired.replace({A: (slow,)})
@@ -173,7 +173,7 @@ def test_flows_may_share_a_meter_which_goes_with_the_last_of_them() -> None:
     assert measured(desired).old_meters == (7,)
 
 
-def test_one_number_with_two_rates_is_a_conflict_and_the_first_stands() -> None:
+def test_one_number_with_two_rates_is_a_conflict_and_the_first_stays() -> None:
     desired = DesiredFlows()
     first, second = metered(1, 7, rate=100), metered(2, 7, rate=200)
     desired.replace({A: (first,)})
@@ -246,7 +246,7 @@ def same_number(one: WireFlow, other: WireFlow) -> bool:
 
 
 class BookAndSwitch(RuleBasedStateMachine):
-    """A book, and a switch that does as it is told: (key -> flow), as Open vSwitch has it.
+    """Desired flows, and a switch that obeys: (key -> flow), as Open vSwitch has it.
 
     A meter that is put though it is there, or changed though it is not, would be refused; one that
     goes takes the flows that name it along.
@@ -272,13 +272,13 @@ class BookAndSwitch(RuleBasedStateMachine):
         for conflict in conflicts:
             others = self.wanted[conflict.other]
             if conflict.same == "meter":
-                stands = [each for each in others if same_number(each, conflict.flow)]
-                assert {each.meter for each in stands}.isdisjoint({conflict.flow.meter})
+                remaining = [each for each in others if same_number(each, conflict.flow)]
+                assert {each.meter for each in remaining}.isdisjoint({conflict.flow.meter})
             else:
-                stands = [each for each in others if each.key == conflict.flow.key]
-                assert conflict.flow not in stands
-                assert len(stands) == 1
-            assert stands
+                remaining = [each for each in others if each.key == conflict.flow.key]
+                assert conflict.flow not in remaining
+                assert len(remaining) == 1
+            assert remaining
 
     @rule(
         lost=st.sets(st.integers(0, 4), max_size=2),

@@ -21,9 +21,9 @@ from k8s_ovs.model.subnet import HostSubnet
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-#: What stands between backticks, of one line or of many.
+#: The text between backticks, of one line or of many.
 CODE = re.compile(r"```.*?\n(.*?)```|`([^`\n]+)`", re.DOTALL)
-#: A line that types k8s-ovs: a prompt, variables, and where the program is, may stand before it.
+#: A line that types k8s-ovs: a prompt, variables, and where the program is, may precede it.
 TYPED = re.compile(r"^ *(?:[#$] )?(?:[A-Z_]+=\S+ )*(?:\S*/bin/)?k8s-ovs +([a-z].*)", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -155,6 +155,6 @@ def test_every_decision_is_listed_under_its_title() -> None:
         assert parts == ["Context", "Decision", "Consequences"], path.name
 
 
-def test_pictures_can_be_read() -> None:
+def test_images_can_be_read() -> None:
     for path in ROOT.glob("docs/*.svg"):
         assert ET.parse(path).getroot().tag.endswith("svg")  # noqa: S314 - our own file

@@ -1,4 +1,4 @@
-"""A host outside asks for a subnet: what is answered, remembered, refused and forgotten."""
+"""An external host requests a subnet: what is answered, remembered, refused and forgotten."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_asked_again_while_no_daemon_runs_it_keeps_the_same_one(fake: FakeCluste
     delete(fake, LB2)
     put(fake, LB1)
     fake.restart()
-    # Whoever comes at the same time does not get it meanwhile.
+    # A host that comes at the same time does not get it meanwhile.
     fake.join("node2", "192.168.0.12")
     fake.join("node3", "192.168.0.13")
     fake.settle()
@@ -84,7 +84,7 @@ def test_asked_again_while_no_daemon_runs_it_keeps_the_same_one(fake: FakeCluste
     assert record(fake, "192.168.0.13")["Subnet"] == "172.11.12.0/22"
 
 
-def test_what_stood_stands_until_it_is_answered(fake: FakeCluster) -> None:
+def test_the_old_record_applies_until_the_request_is_answered(fake: FakeCluster) -> None:
     first = asked(fake, LB1)
     put(fake, LB1)
     world = fake.look()
@@ -147,17 +147,17 @@ def test_a_subnet_that_is_asked_for_by_hand_is_given(fake: FakeCluster) -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_reason_and_what_stood_stands(
+def test_what_cannot_be_is_refused_with_the_reason_and_the_old_record_applies(
     fake: FakeCluster, fields: dict[str, Any], reason: str
 ) -> None:
     answer = asked(fake, LB1, **fields)
     asked_for = {"Host": "lb1", "HostIP": LB1, "Subnet": "", "Assign": False, "Reason": reason}
     assert answer == asked_for | {**fields, "Subnet": ""}
     assert (EXTERNAL, LB1) not in fake.keys
-    stood = asked(fake, LB1)
-    assert stood["Subnet"] == "172.11.4.0/22"
-    assert "Reason" not in stood
-    assert asked(fake, LB1, **fields) == stood | {"Reason": reason}
+    before = asked(fake, LB1)
+    assert before["Subnet"] == "172.11.4.0/22"
+    assert "Reason" not in before
+    assert asked(fake, LB1, **fields) == before | {"Reason": reason}
     put(fake, LB1, **fields)
     fake.restart()
     fake.settle()
@@ -179,7 +179,7 @@ def test_the_address_of_a_node_is_refused_and_the_node_keeps_its_subnet(fake: Fa
     assert not fake.keys, "it goes with the node all the same"
 
 
-def test_a_node_that_comes_to_a_host_outside_takes_its_record_over(fake: FakeCluster) -> None:
+def test_a_node_that_comes_to_an_external_host_takes_its_record_over(fake: FakeCluster) -> None:
     asked(fake, LB1)
     fake.join("node7", LB1)
     fake.settle()
@@ -231,7 +231,7 @@ def test_a_record_that_cannot_be_read_is_neither_answered_nor_forgotten(fake: Fa
     assert asked(fake, LB1) == first
 
 
-def test_a_record_without_a_subnet_that_asks_for_none_holds_none(fake: FakeCluster) -> None:
+def test_a_record_without_a_subnet_that_asks_for_none_occupies_none(fake: FakeCluster) -> None:
     asked(fake, LB1)
     asked(fake, LB1, Assign=False)
     assert (EXTERNAL, LB1) not in fake.keys
@@ -247,7 +247,7 @@ def test_what_is_remembered_may_be_taken_by_hand_meanwhile(fake: FakeCluster) ->
     assert record(fake, LB1)["Subnet"] == "172.11.8.0/22"
 
 
-def test_while_it_stands_nobody_takes_it_by_hand(fake: FakeCluster) -> None:
+def test_while_it_exists_nobody_takes_it_by_hand(fake: FakeCluster) -> None:
     asked(fake, LB1)
     put(fake, LB1)
     put(fake, LB2, "lb2", Subnet="172.11.4.0/22", Assign=False)

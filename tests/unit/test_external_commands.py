@@ -1,4 +1,4 @@
-"""`k8s-ovs external`: what is shown of hosts outside, and what people's wishes write."""
+"""`k8s-ovs external`: what is shown of external hosts, and what people's requests write."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_who_is_added_again_keeps_what_else_its_record_says_but_an_old_refusal()
     assert write == Write(SUBNETS, address(200), evolve(before, assign=True, reason=None), 1)
 
 
-def test_who_is_added_over_a_record_that_cannot_be_read_mends_it() -> None:
+def test_who_is_added_over_a_record_that_cannot_be_read_repairs_it() -> None:
     view = view_of(quarantine={address(200): "not JSON"}, known={address(200): External("lb1", LB)})
     write = requested(view, "lb1", IPv4Address(address(200)), None, None)
     assert write == Write(SUBNETS, address(200), record(200, subnet=None, assign=True), 8)
@@ -160,13 +160,13 @@ TWO = view_of(record(200), record(201), record(202, "lb2"), quarantine={address(
         ),
         (
             lambda: requested(TWO, "lb2", IPv4Address(address(210)), None, None),
-            "host lb2 is at 192.168.0.202; to have it follow: k8s-ovs external move lb2",
+            "host lb2 is at 192.168.0.202; to move it: k8s-ovs external move lb2",
         ),
         (
             lambda: requested(TWO, "lb3", IPv4Address(address(202)), None, None),
-            "192.168.0.202 is the address of host lb2, which is to be removed first",
+            "192.168.0.202 is the address of host lb2, remove it first",
         ),
-        (lambda: chosen(TWO, "nobody"), "no host outside has the name or the address nobody"),
+        (lambda: chosen(TWO, "nobody"), "no external host has the name or address nobody"),
         (lambda: chosen(TWO, "lb1"), "host lb1 is at 192.168.0.200, 192.168.0.201: name one"),
         (lambda: chosen(TWO, "node1"), "192.168.0.11 is the address of node node1"),
         (lambda: chosen(TWO, address(11)), "192.168.0.11 is the address of node node1"),

@@ -76,14 +76,14 @@ def test_whatever_happens_no_two_hosts_share_an_address(
         assert not any(json.loads(value)["Assign"] for value in records(fake).values())
         outside = found.keys() - of_nodes(fake)
         assert {key for kind, key in fake.keys if kind == EXTERNAL} >= outside
-        # A node whose record was spoiled by hand waits until a person has mended it.
-        spoiled = fake.look().problems
-        assert spoiled or found.keys() >= set(fake.nodes.values())
+        # A node whose record was made invalid by hand waits until a person has repaired it.
+        invalid = fake.look().problems
+        assert invalid or found.keys() >= set(fake.nodes.values())
 
 
 @settings(max_examples=100)
 @given(sequence=st.lists(steps, max_size=12), again=st.lists(addresses, max_size=6))
-def test_who_asks_again_keeps_what_it_has_whoever_answers(
+def test_who_asks_again_keeps_what_it_has_from_any_leader(
     sequence: list[tuple[Any, ...]], again: list[str]
 ) -> None:
     fake = FakeCluster(MANAGER)

@@ -73,7 +73,7 @@ def meant_match(match: Match) -> dict[str, Any]:
     }
 
 
-def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR0911 - one a kind
+def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
     match action:
         case SetField(field=Field(name="in_port"), value=number):
             return ("set", "in_port_nxm", number & 0xFFFF)
@@ -265,8 +265,8 @@ def test_another_rate_of_a_meter_makes_another_flow(one: Meter, other: Meter) ->
     assert (cookies[0] == cookies[1]) == (one == other)
 
 
-def test_a_meter_stands_before_all_other_actions() -> None:
-    with pytest.raises(PipelineError, match="FIRST: a meter stands behind another action"):
+def test_a_meter_comes_before_all_other_actions() -> None:
+    with pytest.raises(PipelineError, match="FIRST: a meter follows another action"):
         Flow(FIRST, 1, ip(), (Output(1), Meter(1, 10, 10)))
 
 

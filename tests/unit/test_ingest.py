@@ -1,4 +1,4 @@
-"""Facts become records; what cannot be read is set aside, and its last good value stays."""
+"""Watch events become records; an invalid one is quarantined, and its last valid value stays."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ KEY = "192.168.0.11"
 
 @pytest.fixture
 def ingest() -> Ingest:
-    """An intake that has seen etcd with the records of two hosts."""
+    """An ingest that has seen etcd with the records of two hosts."""
     ingest = Ingest()
     found = changes(ingest, Snapshot(ETCD, {path(ONE): entry(ONE, 3), path(TWO): entry(TWO, 4)}, 4))
     assert found == {
@@ -91,7 +91,7 @@ def quarantined(found: Changes) -> set[str]:
     return {key for (_, key), slot in found.items() if slot is not None and slot.problem}
 
 
-def test_several_facts_fold_into_what_is_true_at_the_end(ingest: Ingest) -> None:
+def test_several_watch_events_fold_into_the_last_state(ingest: Ingest) -> None:
     moved = evolve(ONE, host="renamed")
     found = changes(
         ingest, delete(path(ONE), 5), put(moved, 6), put(THREE, 7), delete(path(THREE), 8)
@@ -118,11 +118,11 @@ def test_a_malformed_record_is_set_aside_and_its_last_good_value_stays(ingest: I
         (SUBNETS, "192.168.0.13"): Slot(THREE, revision=6),
     }
     assert changes(ingest) == {}
-    # Who mends it must know which one is there now.
+    # Who repairs it must know which one is there now.
     again = changes(ingest, write(path(ONE), b'{"Host":1}', 7))
     assert again == {(SUBNETS, KEY): Slot(ONE, problem=reason, revision=7)}
-    mended = changes(ingest, put(ONE, 8))
-    assert mended == {(SUBNETS, KEY): Slot(ONE, revision=8)}
+    repaired = changes(ingest, put(ONE, 8))
+    assert repaired == {(SUBNETS, KEY): Slot(ONE, revision=8)}
 
 
 def test_a_malformed_record_that_is_deleted_is_gone_with_its_last_good_value(
@@ -163,10 +163,11 @@ def test_a_subnet_is_not_given_away_while_its_last_good_record_counts(ingest: In
     heir = evolve(THREE, subnet=ONE.subnet)
     found = changes(ingest, put(spoilt, 5), put(heir, 6))
     assert quarantined(found) == {KEY, "192.168.0.13"}
-    mended = evolve(ONE, subnet=THREE.subnet)
-    found = changes(ingest, put(mended, 7))
-    assert found[SUBNETS, KEY] == Slot(mended, revision=7)
-    # Its old place is free by now, and whoever wrote it down gets it with the next change.
+    repaired = evolve(ONE, subnet=THREE.subnet)
+    found = changes(ingest, put(repaired, 7))
+    assert found[SUBNETS, KEY] == Slot(repaired, revision=7)
+    # Its old subnet is free by now, and the host whose record asks for it gets it with the next
+    # change.
     assert changes(ingest, put(heir, 8))[SUBNETS, "192.168.0.13"] == Slot(heir, revision=8)
 
 
@@ -195,11 +196,11 @@ etcd_changes = st.one_of(
 
 
 @settings(max_examples=200)
-@given(turns=st.lists(st.lists(etcd_changes, max_size=4), max_size=8))
-def test_the_world_never_has_two_overlapping_subnets(turns: list[list[object]]) -> None:
+@given(rounds=st.lists(st.lists(etcd_changes, max_size=4), max_size=8))
+def test_the_world_never_has_two_overlapping_subnets(rounds: list[list[object]]) -> None:
     ingest, world, revision = Ingest(), World(), 0
-    for turn in turns:
-        for drawn in turn:
+    for changes_of_round in rounds:
+        for drawn in changes_of_round:
             revision += 1
             if isinstance(drawn, HostSubnet):
                 ingest.absorb(put(drawn, revision))
@@ -267,7 +268,7 @@ def test_after_a_restart_all_that_is_known_is_told_again(ingest: Ingest) -> None
         ([Snapshot(ETCD), SourceState(ETCD, True), SourceState(ETCD, False, "gone")], True, False),
     ],
 )
-def test_a_source_is_visible_while_its_picture_is_whole_and_fresh(
+def test_a_source_is_synced_while_its_snapshot_is_whole_and_fresh(
     events: list[WatchEvent], seen: bool, connected: bool
 ) -> None:
     ingest = Ingest()

@@ -143,7 +143,7 @@ def test_what_somebody_else_has_written_stays(tmp_path: Path, portmap: Path) -> 
 
 
 def test_a_chain_without_portmap_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(K8sOvsError, match=f"{tmp_path}/bin/portmap is not there"):
+    with pytest.raises(K8sOvsError, match=f"{tmp_path}/bin/portmap is missing"):
         install(tmp_path / "bin", tmp_path / "net.d", Style.CONFLIST)
     assert list(tmp_path.iterdir()) == []
 

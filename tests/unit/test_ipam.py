@@ -20,7 +20,7 @@ def test_addresses_come_in_order_without_network_gateway_and_broadcast() -> None
     assert [pool.take(()) for _ in range(5)] == PODS
 
 
-def test_a_released_address_waits_until_all_others_had_their_turn() -> None:
+def test_a_released_address_waits_until_all_others_were_used() -> None:
     pool = AddressPool(SUBNET)
     first = pool.take(())
     pool.release(first)
@@ -42,11 +42,11 @@ def test_after_a_restart_the_order_goes_on_behind_the_last_one() -> None:
 
 
 @pytest.mark.parametrize("last", ["172.11.4.1", "172.11.4.7", "10.0.0.1"])
-def test_an_address_that_no_pod_can_have_is_no_place_to_go_on_from(last: str) -> None:
+def test_an_address_that_no_pod_can_have_is_no_starting_point(last: str) -> None:
     assert AddressPool(SUBNET, last=IPv4Address(last)).take(()) == PODS[0]
 
 
-def test_after_a_restart_what_ports_hold_is_left_alone() -> None:
+def test_after_a_restart_what_ports_use_is_left_alone() -> None:
     assert AddressPool(SUBNET).take({PODS[0], PODS[1]}) == PODS[2]
 
 

@@ -1,4 +1,4 @@
-"""What a lab consists of: names that never meet another lab's, and settings that make sense."""
+"""What a lab consists of: names that never meet another lab's, and valid settings."""
 
 from __future__ import annotations
 

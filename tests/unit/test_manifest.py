@@ -52,7 +52,7 @@ def test_the_daemon_may_watch_what_the_plugins_ask_for(mode: str) -> None:
             assert ("", resource.path.removeprefix("/api/v1/"), verb) in allowed
 
 
-def test_its_configuration_makes_sense_and_its_plugins_are_installed() -> None:
+def test_its_configuration_is_valid_and_its_plugins_are_installed() -> None:
     text = the("ConfigMap", "k8s-ovs-network")["data"]["network.json"]
     load_plugins(decode(NetworkConfig, "network.json", text.encode()).plugin_name)
 

@@ -107,7 +107,7 @@ class Mislabels:
         return [Metric("fine", "?", 1, {"a-b": "c"})]
 
 
-def test_plugins_metrics_carry_their_names_and_a_bad_one_spoils_nothing() -> None:
+def test_plugins_metrics_carry_their_names_and_a_bad_one_breaks_nothing() -> None:
     plugins = {"good": Counts(), "raises": Raises(), "bad": Misnames(), "worse": Mislabels()}
     state = sample_state(manager=PluginManager(plugins))
     shown = {

@@ -1,4 +1,4 @@
-"""Records of hosts' subnets: which can stand, which are free."""
+"""Records of hosts' subnets: which are valid, which are free."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_of_two_that_overlap_the_one_written_later_is_wrong() -> None:
 
 
 @given(records=record_sets())
-def test_subnets_that_stand_never_overlap_and_none_is_refused_in_vain(
+def test_subnets_in_force_never_overlap_and_none_is_refused_in_vain(
     records: dict[str, tuple[HostSubnet, int]],
 ) -> None:
     problems = subnet_problems(CONFIG, records)

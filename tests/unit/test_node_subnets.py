@@ -1,4 +1,4 @@
-"""Who is to have which subnet, as values: what a seated allocator is asked to write."""
+"""Who is to have which subnet, as values: what the leader's allocator is asked to write."""
 
 from __future__ import annotations
 

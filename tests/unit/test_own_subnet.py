@@ -36,7 +36,7 @@ def test_without_its_name_it_is_the_one_of_the_lowest_address() -> None:
     assert found(3, 2) == sample_host(2)
 
 
-def test_a_record_without_a_subnet_is_no_place() -> None:
+def test_a_record_without_a_subnet_is_not_enough() -> None:
     waiting = evolve(sample_host(1), subnet=None, assign=True)
     assert found(1, 3, subnets=SUBNETS | {"192.168.0.11": waiting}) == sample_host(3)
     with pytest.raises(NoSubnet, match=r"no record with a subnet under subnets/192.168.0.11"):

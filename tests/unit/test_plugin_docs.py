@@ -21,7 +21,7 @@ PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def described(hook: str) -> str:
-    """What stands under the heading of a hook."""
+    """The text under the heading of a hook."""
     return TEXT.partition(f"\n### `{hook}")[2].partition("\n")[2].partition("\n#")[0].strip()
 
 

@@ -223,8 +223,8 @@ def between(name: str, before: str, after: str) -> Table:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (Table("AUDIT", "Is it?"), "table AUDIT: a plugin's table must say which two it stands"),
-        (between("AUDIT", "POD_IN", "ROUT"), "table AUDIT: no table named ROUT to stand beside"),
+        (Table("AUDIT", "Is it?"), "table AUDIT: a plugin's table must say which two it is"),
+        (between("AUDIT", "POD_IN", "ROUT"), "table AUDIT: no table named ROUT to be next to"),
         (between("ROUTE", "POD_IN", "ROUTE"), "table ROUTE: there is one of this name already"),
         (between("AUDIT", "POD_IN", "REMOTE"), "table AUDIT: no packet goes from POD_IN to REMOTE"),
         (between("AUDIT", "ROUTE", "POD_IN"), "table AUDIT: no packet goes from ROUTE to POD_IN"),

@@ -68,7 +68,7 @@ def test_an_empty_installation_says_so() -> None:
 
 
 @given(words=st.lists(st.sampled_from(["a", "b", "c", "-a", "-b", "-c", "d", ""]), max_size=4))
-def test_whatever_is_chosen_is_installed_and_stands_once(words: list[str]) -> None:
+def test_any_choice_is_installed_and_present_once(words: list[str]) -> None:
     try:
         chosen = chosen_plugins(",".join(words), {"a", "b", "c"}, {"c"})
     except PluginError:

@@ -46,15 +46,15 @@ class Node:
         )
 
     def want(self, rates: Rates) -> None:
-        """A turn in which the plugins have changed their mind."""
+        """A reconcile in which the plugins have changed their mind."""
         self._changed = {self.pod.port: LinkSettings(rates=rates)}
-        self.turn()
+        self.reconcile()
 
-    def turn(self) -> None:
+    def reconcile(self) -> None:
         self.rate_limits.follow(self._network, {self.pod.port: self.pod})
 
     def leave(self) -> None:
-        """A turn in which the pod is gone."""
+        """A reconcile in which the pod is gone."""
         self.rate_limits.follow(self._network, {})
 
     def _take(self) -> Mapping[str, LinkSettings]:
@@ -64,7 +64,7 @@ class Node:
     def _set(self, _link: object, rates: Rates) -> bool:
         self.held.append(rates)
         if self.broken:
-            raise LinkError("cannot hold eth0: no")
+            raise LinkError("cannot set the rate limit of eth0: no")
         return True
 
     def _note(self, rates: Mapping[str, Rates]) -> None:
@@ -76,13 +76,13 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Node:
     return Node(monkeypatch, tmp_path)
 
 
-TOLD = ["pod default/pod1: its limits are not kept: cannot hold eth0: no"]
+TOLD = ["pod default/pod1: rate limit not applied: cannot set the rate limit of eth0: no"]
 
 
 def test_after_a_start_the_kernel_is_looked_at_once_and_nothing_is_noted(node: Node) -> None:
     before = node.pod
     node.want(SLOW)
-    node.turn()
+    node.reconcile()
     node.want(SLOW)
     assert node.held == [SLOW]
     assert node.pod is before
@@ -105,13 +105,13 @@ def test_what_fails_is_told_tried_again_after_a_while_and_forgotten_when_it_work
     assert (node.rate_limits.problems, node.pod.rates) == (TOLD, SLOW)
     retry_at = node.rate_limits.retry_at
     assert retry_at is not None
-    node.turn()
+    node.reconcile()
     assert node.held == [FAST]
     node.now = retry_at
-    node.turn()
+    node.reconcile()
     assert node.held == [FAST, FAST]
     node.broken, node.now = False, node.rate_limits.retry_at
-    node.turn()
+    node.reconcile()
     assert (node.rate_limits.problems, node.rate_limits.retry_at) == ([], None)
     assert node.pod.rates == FAST
 
@@ -131,9 +131,9 @@ def test_a_new_pod_without_limits_costs_no_look_at_the_kernel(node: Node) -> Non
     assert node.held == []
 
 
-def test_a_new_pod_whose_limits_must_be_kept_fails_with_them(node: Node) -> None:
+def test_a_new_pod_whose_limits_are_required_fails_with_them(node: Node) -> None:
     node.broken = True
-    with pytest.raises(LinkError, match="cannot hold eth0: no"):
+    with pytest.raises(LinkError, match="cannot set the rate limit of eth0: no"):
         node.begin(SLOW)
     assert node.rate_limits.problems == []
 
@@ -142,7 +142,7 @@ def test_one_that_may_run_without_does_and_that_is_told(node: Node) -> None:
     node.broken = True
     node.begin(SLOW, must_hold=False)
     assert node.rate_limits.problems == TOLD
-    node.turn()
+    node.reconcile()
     assert node.rate_limits.problems == TOLD
 
 
@@ -162,7 +162,7 @@ def test_one_that_goes_while_it_is_to_be_tried_again_does_not_keep_the_node_busy
     tmp_path.rmdir()
     assert node.rate_limits.retry_at is not None
     node.now = node.rate_limits.retry_at
-    node.turn()
+    node.reconcile()
     assert node.rate_limits.retry_at > node.now
 
 

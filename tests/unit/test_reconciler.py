@@ -148,18 +148,20 @@ change = st.one_of(
 
 
 @settings(max_examples=150)
-@given(turns=st.lists(st.lists(change, max_size=4), max_size=6))
-def test_after_any_changes_the_flows_are_those_of_a_fresh_start(turns: list[list[Changes]]) -> None:
+@given(rounds=st.lists(st.lists(change, max_size=4), max_size=6))
+def test_after_any_changes_the_flows_are_those_of_a_fresh_start(
+    rounds: list[list[Changes]],
+) -> None:
     reconciler = started(Noting(), sample_world(records={TENANTS: {"a": 7, "b": 0}}))
-    for turn in turns:
-        for changes in turn:
+    for each_round in rounds:
+        for changes in each_round:
             reconciler.update(changes)
         assert reconciler.compute() == []
         fresh = started(Noting(), reconciler.world)
         assert held(reconciler) == held(fresh)
 
 
-def test_nothing_is_computed_before_configuration_and_place_are_known() -> None:
+def test_nothing_is_computed_before_configuration_and_subnet_are_known() -> None:
     reconciler = Reconciler(PluginManager({"k8s-ovs-subnet": SingleTenant()}))
     world = sample_world()
     for kind in (PODS, SUBNETS, CONFIG):
@@ -349,7 +351,7 @@ def test_a_conflict_names_both_and_ends_when_the_other_flow_goes() -> None:
     assert reconciler.failures == []
 
 
-def test_a_flow_that_was_in_conflict_stands_once_the_other_subject_is_gone() -> None:
+def test_a_flow_that_was_in_conflict_is_installed_once_the_other_subject_is_gone() -> None:
     manager = PluginManager({"k8s-ovs-subnet": SingleTenant()})
     twin = evolve(sample_host(3), subnet=sample_host(2).subnet)
     reconciler = Reconciler(manager, sample_world(hosts=[sample_host(2)]))

@@ -1,4 +1,4 @@
-"""Limits of pods as values: who is admitted, how fast an interface is, what stands behind it."""
+"""Rate limits of pods as values: who is admitted, how fast an interface is, what enforces that."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class TestAdmission:
 
 
 class TestLink:
-    def test_an_interface_is_held_to_what_its_pod_asks_for(self) -> None:
+    def test_an_interface_gets_the_rate_limits_of_its_pod(self) -> None:
         settings = SHAPING.pod_link(seen(asked()), POD)
         assert settings is not None
         assert (settings.rates, settings.mtu, settings.routes) == (LIMITS, None, ())
@@ -134,7 +134,7 @@ class TestLink:
 
 
 class TestMeter:
-    def test_behind_the_limit_stands_a_meter_of_a_little_more(self) -> None:
+    def test_behind_the_limit_is_a_meter_of_a_little_more(self) -> None:
         (flow,) = SHAPING.pod_flows(seen(asked()), POD)
         meter = flow.actions[0]
         assert (meter.number, meter.rate, meter.burst) == (POD.ofport, 21_000, 2_100)
@@ -179,7 +179,7 @@ class TestTold:
         assert SHAPING.status(seen(asked(Rates()))) == {"limited_pods": 0}
         assert SHAPING.status(seen(None)) == {"limited_pods": 0}
 
-    def test_the_doctor_says_where_no_meter_stands_behind_them(self) -> None:
+    def test_the_doctor_says_where_no_meter_enforces_them(self) -> None:
         (well,), (ill,) = (SHAPING.doctor_checks(seen(meters=each)) for each in (1000, 0))
         assert (well.ok, ill.ok) == (True, False)
         assert "this datapath has no meters" in ill.found

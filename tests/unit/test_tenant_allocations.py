@@ -1,4 +1,4 @@
-"""Tenants' numbers as values: what is given, answered, mended and taken back."""
+"""Tenants' numbers as values: what is given, answered, repaired and taken back."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_record_that_cannot_be_read_is_put_back_with_the_reason(
     assert [event.reason for event in fake.events] == ["TenantRecordInvalid"]
 
 
-def test_a_deleted_record_comes_again_but_not_in_a_network_that_another_has_joined(
+def test_a_deleted_record_comes_again_but_not_in_a_tenant_that_another_has_joined(
     fake: FakeCluster,
 ) -> None:
     fake.ask("green", "join", "blue")
@@ -167,7 +167,7 @@ def test_a_deleted_record_comes_again_but_not_in_a_network_that_another_has_join
     assert fake.net_ids() == {"red": 13, "green": 10, "blue": 15, "kube-system": 0}
 
 
-def test_a_spoiled_record_that_was_never_read_good_does_not_bring_others_into_its_network(
+def test_an_invalid_record_that_was_never_valid_does_not_bring_others_into_its_tenant(
     fake: FakeCluster,
 ) -> None:
     fake.ask("green", "join", "blue")
@@ -191,15 +191,15 @@ def test_a_number_on_the_wire_that_is_lost_is_put_back(
     fake.restart()
     fake.settle()
     assert len(set(fake.vnis().values())) == 4, "never known good: a new one"
-    assert fake.net_ids()["blue"] == 10, "the record stands"
+    assert fake.net_ids()["blue"] == 10, "the record stays"
 
 
 def test_a_missing_record_does_not_hold_up_new_namespaces(fake: FakeCluster) -> None:
     fake.put(NETNAMESPACES, "red", None)
     fake.create("pink")
-    (new, mended) = fake.wanted()
+    (new, repaired) = fake.wanted()
     assert {each.key for each in new.writes} == {"pink", "last"}
-    assert [each.key for each in mended.writes] == ["red"]
+    assert [each.key for each in repaired.writes] == ["red"]
 
 
 def test_a_request_waits_while_new_namespaces_take_the_next_numbers(fake: FakeCluster) -> None:
@@ -209,7 +209,7 @@ def test_a_request_waits_while_new_namespaces_take_the_next_numbers(fake: FakeCl
     fake.ask("green", "global")
     assert [each.reason.split(",")[0] for each in fake.wanted()] == [
         "1 new namespaces",
-        "global of green: NetID 11 is 0 now",
+        "global of green: tenant id 11 -> 0",
     ]
     assert fake.settle() == 3
     assert fake.net_ids() == {"pink": 14, "blue": 15, "red": 16, "green": 0, "kube-system": 0}

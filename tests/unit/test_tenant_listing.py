@@ -46,7 +46,7 @@ def seen(
     quarantine: Mapping[str, str] | None = None,
     pods: Iterable[Pod] = (),
 ) -> View:
-    """A view of these records; each namespace has a VNID, from 100 on."""
+    """A view of these records; each namespace has a VNI, from 100 on."""
     values: dict[str, dict[str, Any]] = {
         NETNAMESPACES: {each.net_name: KINDS[0].slot(each, 1) for each in records}
     }
@@ -62,7 +62,7 @@ def seen(
     return MANAGER.view(sample_world(pods=pods, records=values))
 
 
-def test_namespaces_in_one_network_are_joined_with_each_other() -> None:
+def test_namespaces_in_one_tenant_are_joined_with_each_other() -> None:
     view = seen([NetNamespace("a", 7000), NetNamespace("b", 7000), NetNamespace("c", 7001)])
     assert tenants(view) == [
         Tenant("a", 7000, ("b",), 100),
@@ -95,7 +95,7 @@ def test_a_record_that_cannot_be_read_is_listed_with_the_reason() -> None:
     assert counted_flows(found) == {}
 
 
-def test_of_many_that_are_joined_a_table_names_some_and_facts_name_all() -> None:
+def test_of_many_that_are_joined_a_table_names_some_and_details_name_all() -> None:
     many = Tenant("a", 7000, tuple("bcdefg"), 100)
     assert as_cells(many)[2] == "b, c, d and 3 more"
     assert ("joined with", "b, c, d, e, f, g") in details(many)
@@ -109,23 +109,23 @@ def test_a_namespace_that_is_unknown_is_named() -> None:
 @pytest.mark.parametrize(
     ("source", "target", "reaches", "why"),
     [
-        (HW1, HW1, True, "pods of one namespace are in one network, here 10"),
-        (HW1, evolve(HW2, net_id=10), True, "both are in network 10"),
+        (HW1, HW1, True, "pods of one namespace are in one tenant, here 10"),
+        (HW1, evolve(HW2, net_id=10), True, "both are in tenant 10"),
         (HW1, SYSTEM, True, "kube-system is global: it reaches all, and all reach it"),
         (SYSTEM, HW1, True, "kube-system is global: it reaches all, and all reach it"),
-        (HW1, HW2, False, "hw1 is in network 10, hw2 in 11, and neither is global"),
-        (HW1, evolve(HW2, vni=None), False, "hw2 has no number for its packets (VNID) yet"),
+        (HW1, HW2, False, "hw1 is in tenant 10, hw2 in 11, and neither is global"),
+        (HW1, evolve(HW2, vni=None), False, "hw2 has no VNI yet"),
         (
             evolve(HW1, net_id=None, problem="not JSON"),
             HW2,
             False,
-            "which network hw1 is in is not known: not JSON",
+            "the tenant of hw1 is unknown: not JSON",
         ),
         (
             HW1,
             evolve(HW2, net_id=None),
             False,
-            "which network hw2 is in is not known: it has no record yet",
+            "the tenant of hw2 is unknown: it has no record yet",
         ),
     ],
 )
@@ -152,11 +152,11 @@ def test_what_was_let_through_and_what_was_dropped_was_judged() -> None:
     assert traffic(counters)["judged"] == Counter(7, 70)
 
 
-def test_where_no_flow_stands_nothing_was_judged() -> None:
+def test_where_no_flow_is_installed_nothing_was_judged() -> None:
     assert traffic({"sent": None, "let through": None, "dropped": None}) == {}
 
 
-def test_the_census_counts_networks_once_and_tenants_of_this_node() -> None:
+def test_counts_count_joined_tenants_once_and_tenants_of_this_node() -> None:
     view = seen(
         [NetNamespace("a", 7000), NetNamespace("b", 7000), NetNamespace("c", 0)],
         [NetNamespace("d", 7001, "isolate")],

@@ -96,8 +96,8 @@ def test_asking_of_an_unknown_namespace_is_refused() -> None:
 
 
 def test_a_record_that_changed_meanwhile_is_left_alone() -> None:
-    cluster = OneRecord(Record(OLD, revision=5), writes_fail=True)
-    with pytest.raises(K8sOvsError, match="changed meanwhile"):
+    cluster = OneRecord(Record(OLD, 5), writes_fail=True)
+    with pytest.raises(K8sOvsError, match="changed in the meantime"):
         request_action(cluster, "hw1", "isolate", "")
     assert cluster.record == Record(OLD, revision=5)
 
@@ -117,7 +117,7 @@ def test_a_request_that_nobody_answers_says_who_should() -> None:
         answered(cluster, NETNAMESPACES, "hw1", NOW, since=6, asks=asks)
 
 
-def test_a_namespace_that_goes_while_it_is_asked_is_told() -> None:
+def test_a_namespace_that_goes_while_asked_is_reported() -> None:
     with pytest.raises(K8sOvsError, match="hw1 is gone"):
         answered(OneRecord(None), NETNAMESPACES, "hw1", NOW, since=6, asks=asks)
 

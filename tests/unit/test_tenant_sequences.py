@@ -54,7 +54,7 @@ def carry_out(fake: FakeCluster, networks: Networks, step: tuple[str, ...]) -> N
 
 @settings(max_examples=100)
 @given(sequence=st.lists(steps, max_size=20), restarts=st.booleans())
-def test_whatever_happens_two_share_a_network_only_if_they_were_joined(
+def test_whatever_happens_two_share_a_tenant_only_if_they_were_joined(
     sequence: list[tuple[str, ...]], restarts: bool
 ) -> None:
     fake, networks = FakeCluster(MANAGER), Networks()

@@ -76,11 +76,12 @@ def channel() -> socket.socket:
 def test_a_kernel_without_a_token_bucket_is_named(
     monkeypatch: pytest.MonkeyPatch, channel: socket.socket
 ) -> None:
-    Kernel(monkeypatch, {"hold": ENOENT})
+    Kernel(monkeypatch, {"set": ENOENT})
     with pytest.raises(LinkError) as refused:
         set_rate(channel, DEVICE, 10_000_000)
     assert str(refused.value) == (
-        "cannot hold kovs1 to 10000000 bit/s: no: this kernel has no token bucket (sch_tbf)"
+        "cannot set the rate limit 10000000 bit/s of kovs1: no: "
+        "this kernel has no token bucket (sch_tbf)"
     )
     assert refused.value.errno == ENOENT
 
@@ -105,13 +106,16 @@ def test_a_kernel_queues_as_well_as_it_can(
     kernel = Kernel(monkeypatch, missing)
     assert set_rate(channel, DEVICE, 10_000_000)
     once = dict.fromkeys(each for each in kernel.asked if not each.startswith("empty"))
-    assert list(once) == ["hold kovs1 to 10000000 bit/s", *(f"{each} on kovs1" for each in tried)]
+    assert list(once) == [
+        "set the rate limit 10000000 bit/s of kovs1",
+        *(f"{each} on kovs1" for each in tried),
+    ]
 
 
 @pytest.mark.parametrize(
     "refused",
     [
-        {"hold": EPERM},
+        {"set": EPERM},
         {"queue fairly": EPERM},
         {"queue fairly": ENOENT, "queue by classes": EPERM},
         {"queue": ENOENT},
@@ -124,7 +128,7 @@ def test_another_refusal_is_told_in_the_kernels_words(
     with pytest.raises(LinkError, match=rf"^cannot {list(refused)[-1]} .*: no"):
         set_rate(channel, DEVICE, 10_000_000)
     # Nothing is left half done.
-    assert kernel.asked[-1].startswith("let kovs1 send" if "hold" not in refused else "hold")
+    assert kernel.asked[-1].startswith("clear" if "set" not in refused else "set")
 
 
 @given(rate=rates, frame=frames)

@@ -70,7 +70,7 @@ Datapath actions: 1,2
 """
 
 
-def test_a_journey_goes_on_after_connection_tracking() -> None:
+def test_a_trace_goes_on_after_connection_tracking() -> None:
     traced = parse_trace(TRACKED, SAMPLE_PIPELINE)
     assert traced.tables == ("FIRST", "DETOUR", "SECOND")
     assert [hop.cookie for hop in traced.hops][2] == 7

@@ -66,7 +66,7 @@ def port(name: str) -> Port:
     )
 
 
-def test_whoever_is_not_root_is_told_so(
+def test_a_user_who_is_not_root_is_told_so(
     k8s_ovs: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)

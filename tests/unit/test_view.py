@@ -88,7 +88,7 @@ def test_each_look_is_noted(
     assert view.reads == {(kind, key, *(part or [SETTLED]))}
 
 
-def test_what_records_hold_of_the_network_is_taken() -> None:
+def test_what_records_use_of_the_network_is_taken() -> None:
     manager = PluginManager({"acme": Holding()})
     world = sample_world(records={"leases": {"a": "172.11.128.0/24", "b": ""}})
     view = manager.view(world)

@@ -1,1 +1,1 @@
-"""Who may write records to etcd, and how: one seat, and compare-and-swap for each allocation."""
+"""Who may write records to etcd, and how: one leader, and compare-and-swap for each allocation."""

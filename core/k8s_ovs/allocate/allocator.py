@@ -1,7 +1,7 @@
-"""The seated daemon's hand: writes what the plugins' allocations ask for, by compare-and-swap.
+"""The leader writes what the plugins' allocations ask for, by compare-and-swap.
 
-Each allocation is one transaction that holds only while the seat is ours and every record is as it
-was when this was decided. What we wrote counts at once, before the watch brings it back.
+Each allocation is one transaction that succeeds only while we are the leader and every record is as
+it was when this was decided. What we wrote counts at once, before the watch brings it back.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ __all__ = ["GRACE", "HOLD_DOWN", "Allocator"]
 
 _log = structlog.get_logger(__name__)
 
-#: Seconds for which a record that a person deleted stays deleted, although it is still asked for.
-#: Time to delete the node too; after it the node gets a subnet again.
+#: Seconds for which a manually deleted record stays deleted, although it is still wanted. That is
+#: the time to delete the node too; afterwards the node gets a subnet again.
 HOLD_DOWN = 60.0
 
-#: Seconds in the seat, with a picture of one's own, before anything is deleted. The one before may
-#: have given a subnet to a node that this picture is about to show.
+#: Seconds as leader, with a snapshot of one's own, before anything is deleted. The previous leader
+#: may have given a subnet to a node that this snapshot does not show yet.
 GRACE = 10.0
 
 _RETRY = 1.0
@@ -41,10 +41,10 @@ _Key = tuple[str, str]
 
 
 class Allocator:
-    """A thread that writes allocations while the seat is ours.
+    """A thread that writes allocations while this daemon is the leader.
 
     base: the network's prefix in etcd, `<prefix>/<Name>`. hold_down, grace: seconds.
-    publish: told of each event, once what it speaks of is written; must not raise.
+    publish: called with each event, once its allocation is written; must not raise.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Allocator:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be allocated, and why; empty where the seat is another's."""
+        """What could not be allocated, and why; empty if another daemon is the leader."""
         return self._problems
 
     def start(self) -> None:
@@ -89,14 +89,14 @@ class Allocator:
         self._thread.join(self._etcd.settings.timeout + 1)
 
     def offer(self, world: World, manager: PluginManager) -> None:
-        """The newest picture, seen by all observers at least once. From any thread."""
+        """The newest snapshot, when all sources have synced at least once. From any thread."""
         self._offered = (world, manager)
         self._wake.set()
 
-    def turn(self) -> bool:
-        """Write what is wanted now; False: ask again soon. The thread's own doing.
+    def reconcile(self) -> bool:
+        """Write what is wanted now; False: call again soon. Called by the thread itself.
 
-        Raises Unavailable where etcd is away.
+        Raises Unavailable if etcd does not answer.
         """
         token = self._election.token
         if self._offered is None or token is None:
@@ -105,7 +105,8 @@ class Allocator:
             return True
         world, manager = self._offered
         self._note_deletions(world)
-        # Until this picture shows our own seat, it may lack what the one before us wrote.
+        # Until this snapshot shows our own election key, it may lack what the previous leader
+        # wrote.
         if world.revision < token.create_revision or not world.of(CONFIG):
             return False
         if self._term != token:
@@ -126,7 +127,7 @@ class Allocator:
             self._wake.wait(wait)
             self._wake.clear()
             try:
-                wait = _IDLE if self.turn() else _RETRY
+                wait = _IDLE if self.reconcile() else _RETRY
             except K8sOvsError as error:
                 _log.warning("allocation failed, trying again", reason=str(error))
                 wait = _RETRY
@@ -166,7 +167,7 @@ class Allocator:
             if wanted.event is not None:
                 self._publish(wanted.event)
         _log.info(
-            "allocated" if result.succeeded else "allocation overtaken",
+            "allocated" if result.succeeded else "allocation conflict, retrying",
             plugin=plugin,
             reason=wanted.reason,
             keys=[f"{write.kind}/{write.key}" for write in wanted.writes],
@@ -189,16 +190,16 @@ class Allocator:
         return world.changed({key: slot for key, (slot, _) in self._ours.items()})
 
     def _note_deletions(self, world: World) -> None:
-        """Hold down what somebody else has deleted since the last picture."""
-        stood = {(kind, key) for kind, records in self._seen.kinds.items() for key in records}
+        """Hold down what somebody else has deleted since the last snapshot."""
+        before = {(kind, key) for kind, records in self._seen.kinds.items() for key in records}
         for which, (slot, revision) in self._ours.items():
             if slot is None:
-                stood.discard(which)
+                before.discard(which)
             elif revision < world.revision:
-                stood.add(which)
+                before.add(which)
         until = time.monotonic() + self._hold_down
-        self._held |= dict.fromkeys(stood, until)
-        # What stands, or was put back, is not deleted.
+        self._held |= dict.fromkeys(before, until)
+        # What exists, or was put back, is not deleted.
         self._held = {
             (kind, key): end for (kind, key), end in self._held.items() if key not in world.of(kind)
         }
@@ -207,7 +208,7 @@ class Allocator:
     def _is_held(self, wanted: Allocation) -> bool:
         now = time.monotonic()
         self._held = {key: until for key, until in self._held.items() if until > now}
-        # Who asks wants to have it, whatever was deleted before.
+        # A request is explicit, whatever was deleted before.
         if any(self._seen.slot(each.kind, each.key).asked for each in wanted.writes):
             return False
         return any(

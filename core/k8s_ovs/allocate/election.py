@@ -1,7 +1,7 @@
-"""Who allocates? The one daemon of all that holds the seat: a key in etcd, under a lease.
+"""Who allocates? The one daemon that is the leader: it owns a key in etcd, under a lease.
 
-Holding the seat permits nothing by itself. Each allocation's transaction contains
-`token.compare()`, so a holder who was deposed without noticing cannot write.
+Leadership permits nothing by itself. Each allocation's transaction contains `token.compare()`, so a
+leader that was deposed without noticing cannot write.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["LeaderElection", "LeaderToken"]
 
 _log = structlog.get_logger(__name__)
 
-# The longest that a free seat stays unseen.
+# The longest time until a daemon notices that there is no leader.
 _LOOK_EVERY = 2.0
 
 
 @frozen
 class LeaderToken:
-    """Proof of one term in the seat; the next holder's key has another create_revision."""
+    """Proof of one term as leader; the next leader's key has another create_revision."""
 
     key: str
     create_revision: int
@@ -47,11 +47,11 @@ class _Term:
 
 
 class LeaderElection:
-    """A thread that campaigns for the seat and, once in it, keeps it until stop().
+    """A thread that runs for leader and, once it is the leader, stays it until stop().
 
-    key: the seat in etcd; its value is {"holder": holder}.
-    ttl: seconds until the seat of a holder that is not heard of is free.
-    on_change: called by that thread with the token on taking the seat and None on losing it.
+    key: the election key in etcd; its value is {"holder": identity}.
+    ttl: seconds until the leadership of a silent leader expires.
+    on_change: called by that thread with the token on becoming the leader and None on losing that.
     """
 
     def __init__(
@@ -70,20 +70,20 @@ class LeaderElection:
         self._term: _Term | None = None
         self._told: LeaderToken | None = None
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"seat {key}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"election {key}", daemon=True)
 
     @property
     def token(self) -> LeaderToken | None:
-        """None when the seat is another's, or the lease may have run out unrenewed."""
+        """None when another daemon is the leader, or the lease may have expired unrenewed."""
         term = self._term
         return term.token if term and time.monotonic() < term.ends else None
 
     def start(self) -> None:
-        """Begin to campaign."""
+        """Begin to run for leader."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Give the seat back and end, as soon as the calls in progress end."""
+        """Release leadership and end, as soon as the calls in progress end."""
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join(4 * self._etcd.settings.timeout)
@@ -95,7 +95,9 @@ class LeaderElection:
                 wait = self._step()
                 backoff.reset()
             except K8sOvsError as error:
-                _log.warning("seat unsure", key=self._key, node=self._identity, reason=str(error))
+                _log.warning(
+                    "leadership unknown", key=self._key, node=self._identity, reason=str(error)
+                )
                 wait = backoff.wait()
             self._tell()
             self._stopped.wait(wait)
@@ -103,13 +105,14 @@ class LeaderElection:
         self._tell()
 
     def _step(self) -> float:
-        """Take or keep the seat; seconds until the next step."""
+        """Become or stay the leader; seconds until the next step."""
         if self._term is not None:
             self._term = self._renewed(self._term)
         elif self._etcd.get(self._key) is None:
             self._term = self._taken()
         if self._term is None:
-            # Not all in step: the first to see a free seat takes it, the others need not try.
+            # Not all in step: the first to see that there is no leader becomes it, the others need
+            # not try.
             return _LOOK_EVERY * random.uniform(0.5, 1.0)  # noqa: S311  spreads load only
         return self._ttl / 3
 
@@ -146,7 +149,9 @@ class LeaderElection:
         try:
             self._etcd.revoke(term.lease)
         except K8sOvsError as error:
-            _log.warning("seat not given back", key=self._key, reason=str(error), free_in=self._ttl)
+            _log.warning(
+                "leadership not released", key=self._key, reason=str(error), free_in=self._ttl
+            )
 
     def _tell(self) -> None:
         token = self.token
@@ -154,7 +159,7 @@ class LeaderElection:
             return
         self._told = token
         _log.info(
-            "seat taken" if token else "seat lost",
+            "became leader" if token else "lost leadership",
             key=self._key,
             node=self._identity,
             revision=token.create_revision if token else None,
@@ -164,5 +169,5 @@ class LeaderElection:
         try:
             self._on_change(token)
         except Exception:
-            # A fault in the listener must not end the campaign.
-            _log.exception("seat listener failed", key=self._key, node=self._identity)
+            # A fault in the listener must not end the election.
+            _log.exception("leadership listener failed", key=self._key, node=self._identity)

@@ -1,4 +1,4 @@
-"""`k8s-ovs`: what people type. Where each command is; its code is loaded when it is asked for."""
+"""`k8s-ovs`: the command line. Where each command is; its code is loaded when it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["app", "main"]
 class _Command:
     """Where a command is: a module with `run` (one command), or with a group in its `group`.
 
-    logs: it is a program that logs; the others say what they have to say themselves.
+    logs: it is a program that logs; the others print their own messages.
     """
 
     module: str
@@ -31,9 +31,9 @@ class _Command:
 _COMMANDS = {
     "node": _Command("k8s_ovs.cli.host.node", "Run the daemon of this node.", logs=True),
     "config": _Command("k8s_ovs.cli.cluster.config", "The network's configuration in etcd."),
-    "subnet": _Command("k8s_ovs.cli.cluster.subnet", "Which host has which part of the network."),
-    "status": _Command("k8s_ovs.cli.host.status", "How this node and its network are."),
-    "pod": _Command("k8s_ovs.cli.host.pod", "The pods of this node, and their limits."),
+    "subnet": _Command("k8s_ovs.cli.cluster.subnet", "Which host has which subnet."),
+    "status": _Command("k8s_ovs.cli.host.status", "The state of this node and its network."),
+    "pod": _Command("k8s_ovs.cli.host.pod", "The pods of this node, and their rate limits."),
     "flows": _Command("k8s_ovs.cli.host.flows", "The flows of this node, with names and owners."),
     "doctor": _Command("k8s_ovs.cli.doctor.command", "What is wrong on this node, and what to do."),
     "install-cni": _Command(
@@ -44,15 +44,15 @@ _COMMANDS = {
     ),
 }
 
-#: Entry points of other distributions: a command group (a typer application) each.
+#: Entry points of other distributions: one command group (a typer application) each.
 _COMMANDS_GROUP = "k8s_ovs.commands"
 
-#: In a context's meta: names and one line of help will do, no command is about to run.
+#: In a context's meta: names and one line of help are enough, no command is about to run.
 _NAMES_ONLY = "k8s_ovs.names_only"
 
 
 class _LazyGroup(TyperGroup):
-    """Imports only the command that runs; plugins are asked where the core has no such name."""
+    """Imports only the command that runs; plugins are asked if the core has no such name."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -91,7 +91,7 @@ class _LazyGroup(TyperGroup):
         return super().shell_complete(ctx, incomplete)
 
     def invoke(self, ctx: Any) -> Any:
-        """What a user can cause is one line on stderr and exit status 1."""
+        """An error that a user can cause is one line on stderr and exit status 1."""
         try:
             return super().invoke(ctx)
         except K8sOvsError as error:
@@ -117,7 +117,7 @@ class _LazyGroup(TyperGroup):
         for name, group in found.groups.items():
             self.commands[name] = _named(typer.main.get_group(group), name)
         _quiet_logs()
-        # Completion has no place for words of its own.
+        # Completion cannot show messages.
         for problem in () if ctx.resilient_parsing else found.problems:
             _complain("warning", problem)
 
@@ -147,7 +147,7 @@ def _named(command: Any, name: str) -> Any:
 
 
 def _flowing(text: str) -> str:
-    """A paragraph is one line, which the terminal wraps; what stands behind \\b stays as it is."""
+    """A paragraph is one line, which the terminal wraps; what follows \\b stays as it is."""
     paragraphs = text.split("\n\n")
     return "\n\n".join(
         each if each.lstrip("\n").startswith("\b") else " ".join(each.split())

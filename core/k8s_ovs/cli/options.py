@@ -1,4 +1,4 @@
-"""Options that several commands have: where etcd is, where this node's sockets are, what form."""
+"""Options that several commands have: where etcd and this node's sockets are, the output's form."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Transmit checksums, by the ethtool ioctl (linux/ethtool.h; ioctl SIOCETHTOOL).
 
 The userspace datapath reads packets as they are: a checksum that is left for hardware to finish
-never is, and the packet is dropped by whoever gets it.
+never is, and its receiver drops the packet.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ def disable_tx_checksums(channel: socket.socket, device: str) -> None:
     try:
         fcntl.ioctl(channel.fileno(), _SIOCETHTOOL, request)
     except OSError as error:
-        message = f"cannot turn transmit checksum offload of {device} off: {error.strerror}"
+        message = f"cannot disable transmit checksum offload of {device}: {error.strerror}"
         raise LinkError(message, error.errno or 0) from error

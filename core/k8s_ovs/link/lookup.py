@@ -1,4 +1,4 @@
-"""What devices, addresses and routes are there, in the namespace of a talk with the kernel.
+"""Which devices, addresses and routes exist, in the namespace of a netlink connection.
 
 IPv4 alone: k8s-ovs sets nothing else. The fields' names are rtnetlink(7)'s.
 """

@@ -1,4 +1,4 @@
-"""The node's nftables table: what leaves the cluster gets the node's address, and two locks.
+"""The node's nftables table: what leaves the cluster gets the node's address, and two protections.
 
 Made by nft(8) in one transaction that replaces the table as a whole.
 """
@@ -14,7 +14,7 @@ from k8s_ovs.link.veth import PREFIX
 
 __all__ = ["TABLE", "apply", "is_there", "remove", "rules"]
 
-#: Of family inet, so that one table holds the IPv6 lock, too (nat there: Linux 5.2).
+#: Of family inet, so that one table has the IPv6 protection, too (nat there: Linux 5.2).
 TABLE = "k8s-ovs"
 
 _TIMEOUT = 10.0
@@ -26,9 +26,9 @@ _REPLACE = f"add table inet {TABLE}\ndelete table inet {TABLE}\n"
 def rules(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> str:
     """The table, in nft's language.
 
-    from_pods: with the userspace datapath the node's kernel hears a pod's packets, too; all that
-    they may do is reach Open vSwitch. no_tunnel: whoever could send to a node's VXLAN port, even
-    through a service, could speak as any tenant.
+    from_pods: with the userspace datapath the node's kernel receives a pod's packets, too; they may
+    only reach Open vSwitch. no_tunnel: a sender that reaches a node's VXLAN port, even through a
+    service, could impersonate any tenant.
     """
     return f"""{_REPLACE}table inet {TABLE} {{
   chain from_pods {{
@@ -52,17 +52,17 @@ def rules(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> str
 
 
 def apply(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> None:
-    """Put the table in place of the one that is there. Raises LinkError, Unavailable, TimedOut."""
+    """Replace the table. Raises LinkError, Unavailable, TimedOut."""
     _nft(rules(network, vxlan_port, node_port))
 
 
 def remove() -> None:
-    """Take the table away; no error if there is none. Raises LinkError, Unavailable, TimedOut."""
+    """Remove the table; no error if there is none. Raises LinkError, Unavailable, TimedOut."""
     _nft(_REPLACE)
 
 
 def is_there(network: IPv4Network | None = None) -> bool:
-    """Whether the table is there, made for `network`, or for any if that is None.
+    """Whether the table exists, made for `network`, or for any if that is None.
 
     Raises LinkError, Unavailable, TimedOut.
     """

@@ -1,6 +1,6 @@
 """Work in another network namespace, from a thread of this process.
 
-Entering is a matter of the calling thread alone (setns(2)); a socket stays where it was opened.
+Entering affects only the calling thread (setns(2)); a socket stays where it was opened.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 
 @contextmanager
 def opened(path: str) -> Iterator[int]:
-    """A descriptor of the network namespace at `path`. Raises LinkError when nothing is there."""
+    """A descriptor of the network namespace at `path`. Raises LinkError if it does not exist."""
     try:
         netns = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -35,9 +35,9 @@ def opened(path: str) -> Iterator[int]:
 
 @contextmanager
 def entered(netns: int) -> Iterator[None]:
-    """The calling thread is in the namespace with this descriptor meanwhile.
+    """The calling thread is in the namespace with this descriptor until the block ends.
 
-    Raises LinkError when it is none.
+    Raises LinkError if it is no namespace.
     """
     with opened("/proc/thread-self/ns/net") as home:
         if _libc.setns(netns, _CLONE_NEWNET):

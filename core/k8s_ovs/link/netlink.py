@@ -1,6 +1,6 @@
 """Route netlink messages as bytes, and a batch of them in one system call.
 
-For the few messages that every pod costs. rtnetlink(7), netlink(7), linux/rtnetlink.h.
+For the few messages that every pod needs. rtnetlink(7), netlink(7), linux/rtnetlink.h.
 The kernel works through a batch before `sendmsg` returns, so nothing here can wait.
 """
 
@@ -110,11 +110,11 @@ def perform(channel: socket.socket, steps: Sequence[Step]) -> None:
 
 
 def ask(channel: socket.socket, question: Step) -> bytes:
-    """The body of the one message that answers a question; empty: there is nothing to tell.
+    """The body of the one message that answers a question; empty: there is no information.
 
     Raises LinkError.
     """
-    # Some questions are answered to all who listen, and to who asks only if it wants an echo.
+    # Some questions are answered to all listeners, and to the asker only if it wants an echo.
     flags = question.flags | _NLM_F_REQUEST | _NLM_F_ACK | _NLM_F_ECHO
     body = b""
     try:

@@ -1,6 +1,6 @@
-"""The node's own devices and routes: what is there, and tun0 as it should be.
+"""The node's own devices and routes: what exists, and the desired state of tun0.
 
-Works in the calling thread's network namespace. What is right already is not touched.
+Works in the calling thread's network namespace. It does not touch what is right already.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 @frozen
 class NodeLink:
-    """What the node's port of the bridge should be: this address and no other.
+    """The desired state of the node's port of the bridge: this address and no other.
 
     routes: destinations that are on-link, the cluster network among them; no others are.
     mtu None: Open vSwitch sets it.
@@ -55,7 +55,7 @@ class _Change:
 
 
 def set_up(link: NodeLink) -> list[str]:
-    """Make it so; gives what had to be done, each as a few words. Raises LinkError."""
+    """Apply it; returns what had to be done, each as a few words. Raises LinkError."""
 
     async def change(kernel: Kernel) -> list[str]:
         device = await _own(kernel, link)
@@ -77,7 +77,7 @@ def set_up(link: NodeLink) -> list[str]:
 
 
 def deviations(link: NodeLink) -> list[str]:
-    """What `set_up` would do now, each as a few words; nothing is done. Raises LinkError."""
+    """What `set_up` would do now, each as a few words; changes nothing. Raises LinkError."""
     device = talk(lambda kernel: _own(kernel, link))
     sysctls = [f"set net/{key} to {value}" for key, value in _wrong_sysctls(link.name).items()]
     return sysctls + [each.what for phase in _PHASES for each in phase(device, link)]
@@ -105,7 +105,7 @@ def underlay_mtu(address: IPv4Address) -> int:
 async def _own(kernel: Kernel, link: NodeLink) -> Device:
     device = await lookup.device(kernel, link.name)
     if device is None:
-        raise LinkError(f"device {link.name} is not there: does its bridge exist?")
+        raise LinkError(f"device {link.name} does not exist: does its bridge exist?")
     return device
 
 
@@ -133,7 +133,7 @@ def _missing_address(device: Device, link: NodeLink) -> Iterator[_Change]:
 
 
 def _route_changes(device: Device, link: NodeLink) -> Iterator[_Change]:
-    """A route by a gateway is someone else's and stays."""
+    """Routes by a gateway belong to others and stay."""
     direct = [each for each in device.routes if each.via is None]
     own = {route.to for route in direct if not route.automatic}
     for stale in sorted(own - set(link.routes)):
@@ -159,7 +159,7 @@ def _route(device: Device, to: IPv4Network) -> dict[str, Any]:
 
 
 def _sysctls(name: str) -> Mapping[str, str]:
-    """Kernel settings that the road of a service's packet needs (ip-sysctl.rst in Linux).
+    """Kernel settings that forwarding of service packets needs (ip-sysctl.rst in Linux).
 
     rp_filter: the larger of `all` and the device's counts; 2 (any route will do) overrules a
     strict 1 of `all` without changing other devices. send_redirects: either one turns it on.

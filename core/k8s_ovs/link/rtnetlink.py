@@ -1,7 +1,7 @@
-"""A talk with the kernel's route netlink, by pyroute2, within a time limit (rtnetlink(7)).
+"""Requests to the kernel's route netlink, by pyroute2, within a time limit (rtnetlink(7)).
 
-For what is done now and then. A request costs a millisecond or more, an entry of a list a tenth of
-one; what every pod costs is in `netlink`.
+For infrequent requests. One costs a millisecond or more, an entry of a list a tenth of one; the
+requests per pod are in `netlink`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _TRIES = 5
 
 
 def talk(about: Callable[[Kernel], Awaitable[_Answer]]) -> _Answer:
-    """What `about` gives, having talked to the kernel of the calling thread's namespace.
+    """The result of `about`, which talks to the kernel of the calling thread's namespace.
 
     Not for a thread that runs an event loop. Raises LinkError, in ten seconds at the latest.
     """
 
     async def limited() -> _Answer:
-        # The socket is opened by its first use, which is in here: so it is of this namespace.
+        # The socket is opened by its first use, which is in here: so it belongs to this namespace.
         async with asyncio.timeout(_TIMEOUT), _AsyncIPRoute(ext_ack=True) as kernel:
             return await about(kernel)
 
@@ -65,7 +65,7 @@ async def listed(kernel: Kernel, kind: str) -> list[Any]:
 
 
 async def request(kernel: Kernel, what: str, kind: str, command: str, **fields: object) -> None:
-    """Have something changed; `what` finishes the sentence "cannot ...". Raises LinkError."""
+    """Change something; `what` finishes the sentence "cannot ...". Raises LinkError."""
     try:
         await getattr(kernel, kind)(command, **fields)
     except NetlinkError as error:

@@ -1,4 +1,4 @@
-"""Where are the kernel's network settings, to be read and written? (sysctl: /proc/sys/net)"""
+"""Where are the kernel's network settings? (sysctl: /proc/sys/net)"""
 
 from __future__ import annotations
 

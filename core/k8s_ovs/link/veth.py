@@ -67,7 +67,7 @@ _NO_IPV6_ADDRESS = attribute(
 
 @frozen
 class PodLink:
-    """What a pod's pair of devices should be.
+    """The desired state of a pod's pair of devices.
 
     host_name: the node's end; netns: a path. routes: (destination, gateway or None for on-link).
     in_user_space: Open vSwitch reads and sends packets there, not in the kernel.
@@ -91,9 +91,9 @@ def host_name_of(container_id: str, ifname: str) -> str:
 
 
 def create(link: PodLink) -> None:
-    """Make the pair and set the pod's end up; a left-over device of the same name is replaced.
+    """Make the pair and set the pod's end up; an orphaned device of the same name is replaced.
 
-    Raises LinkError naming the step; nothing is left then.
+    Raises LinkError naming the step; no device is left then.
     """
     with opened(link.netns) as netns, _pod_socket(netns) as pod, open_route_socket() as node:
         _create_pair(node, netns, link)
@@ -106,7 +106,7 @@ def create(link: PodLink) -> None:
 
 
 def delete(host_names: Iterable[str]) -> None:
-    """Delete the devices, each with its end in the pod; what is not there is no error.
+    """Delete the devices, each with its end in the pod; a missing one is no error.
 
     Takes about 20 ms in all, however many they are. Raises LinkError.
     """
@@ -120,9 +120,9 @@ def host_links(prefix: str = PREFIX) -> set[str]:
 
 
 def check(link: PodLink) -> list[str]:
-    """What is not as `link` says, each as a sentence; empty when all is well.
+    """How the devices differ from `link`, each as a sentence; empty when all is well.
 
-    What else there may be in the pod (more routes, more addresses) is none of our business.
+    Anything else in the pod (more routes, more addresses) is ignored.
     """
     try:
         host = talk(lambda kernel: device(kernel, link.host_name))
@@ -199,7 +199,7 @@ def _pair_step(netns: int, link: PodLink) -> Step:
 def _set_host_up(node: socket.socket, name: str) -> None:
     """The node's end up, without addresses and ARP of its own.
 
-    The node's kernel must not be heard by the pod: an answer to ARP would lead the pod around Open
+    The node's kernel must not talk to the pod: an answer to ARP would lead the pod around Open
     vSwitch. And IPv6 on a device brings a route, even without an address; with each new route
     ovs-vswitchd reads all routes and devices of the node again before it goes on.
     """
@@ -208,7 +208,7 @@ def _set_host_up(node: socket.socket, name: str) -> None:
     except FileNotFoundError:
         pass  # there is no IPv6 in this kernel (ipv6.disable=1)
     except OSError as error:
-        raise LinkError(f"cannot turn IPv6 of {name} off: {error.strerror}") from error
+        raise LinkError(f"cannot disable IPv6 of {name}: {error.strerror}") from error
     up = encode.device(flags=encode.IFF_UP | encode.IFF_NOARP) + encode.name(name)
     perform(node, [Step(f"set {name} up", encode.RTM_NEWLINK, 0, up)])
 
@@ -236,7 +236,7 @@ def _pod_steps(index: int, link: PodLink) -> list[Step]:
     quiet = encode.device(index) + _quiet()
     return [
         _up("lo", encode.LOOPBACK, link.netns),
-        Step(f"turn IPv6 addresses off {where}", encode.RTM_NEWLINK, 0, quiet),
+        Step(f"disable IPv6 addresses {where}", encode.RTM_NEWLINK, 0, quiet),
         _up(link.ifname, index, link.netns),
         Step(f"set address {link.address} {where}", encode.RTM_NEWADDR, NLM_F_CREATE_EXCL, address),
         *(
@@ -282,8 +282,8 @@ def _delete(node: socket.socket, host_names: Iterable[str]) -> None:
     for name in host_names:
         mark = encode.device() + encode.name(name) + group
         _unless_missing(node, Step(f"mark {name} for deletion", encode.RTM_NEWLINK, 0, mark))
-    doomed = encode.device() + group
-    _unless_missing(node, Step("delete devices", encode.RTM_DELLINK, 0, doomed))
+    pending = encode.device() + group
+    _unless_missing(node, Step("delete devices", encode.RTM_DELLINK, 0, pending))
 
 
 def _unless_missing(node: socket.socket, step: Step) -> None:

@@ -1,4 +1,4 @@
-"""The daemon of every node: what it hears, what it decides in a turn, what it commits.
+"""The daemon of every node: what it hears, what it decides when it reconciles, what it commits.
 
-`daemon` composes the parts and takes the turns; `switch` is the one writer of Open vSwitch.
+`daemon` composes the parts and reconciles; `switch` is the only writer of Open vSwitch.
 """

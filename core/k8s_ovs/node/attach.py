@@ -1,4 +1,4 @@
-"""CNI requests of a turn: which pods are attached, which are detached, who waits and for what.
+"""CNI requests of a reconcile: which pods are attached, which are detached, who waits and for what.
 
 Planning is separate from doing: `Attachments.plan` reads the world and decides, `loop` commits.
 """
@@ -28,7 +28,7 @@ __all__ = ["Add", "Attachments", "Remove"]
 class Add:
     """A pod to attach, and who waits for it.
 
-    anew: its port is there already and is not right. standing: all of it is there and right.
+    anew: its port exists already and is wrong. standing: all of it exists and is right.
     """
 
     pod: Pod
@@ -58,7 +58,7 @@ class _Waiting:
 class Attachments:
     """Requests that have come and are not answered yet.
 
-    patience: seconds for which an ADD waits for what it needs.
+    add_timeout: seconds for which an ADD waits for what it needs.
     """
 
     add_timeout: float
@@ -67,7 +67,7 @@ class Attachments:
     _questions: list[tuple[CniRequest, Reply]] = field(factory=list)
 
     def put(self, request: CniRequest, reply: Reply) -> None:
-        """A request for the next turn."""
+        """A request for the next reconcile."""
         if request.command == "ADD":
             self._adds.append(_Waiting(request, reply))
         elif request.command in ("DEL", "GC"):
@@ -90,7 +90,7 @@ class Attachments:
             each.reply(CniError(Code.TRY_AGAIN_LATER, "the network is not ready", waited))
 
     def not_ready(self, reason: str) -> None:
-        """The network is not there: questions are answered so, ADDs wait."""
+        """The network is not ready: CHECK and STATUS say so, ADDs wait."""
         for each in self._adds:
             each.reason = reason
         for request, reply in self._take_questions():
@@ -102,7 +102,7 @@ class Attachments:
         """Nothing can be removed either."""
         removals, self._removals = self._removals, []
         for _, reply in removals:
-            reply(CniError(Code.TRY_AGAIN_LATER, "Open vSwitch is away", reason))
+            reply(CniError(Code.TRY_AGAIN_LATER, "Open vSwitch is unavailable", reason))
         self.not_ready(reason)
 
     def plan_removals(self, pods: Mapping[str, Pod]) -> tuple[Remove, ...]:
@@ -117,7 +117,7 @@ class Attachments:
         return tuple(planned)
 
     def plan_adds(self, network: Network, pods: Mapping[str, Pod]) -> tuple[Add, ...]:
-        """ADDs that can be done now; the others wait on, or are refused."""
+        """ADDs that can be done now; the others keep waiting, or are refused."""
         waiting, self._adds = self._adds, []
         in_use = {pod.ip for pod in pods.values()}
         serial = max((pod.serial for pod in pods.values()), default=0)
@@ -138,7 +138,7 @@ class Attachments:
         return tuple(planned)
 
     def answer_questions(self, network: Network, pods: Mapping[str, Pod]) -> None:
-        """CHECK and STATUS, now that the network is there."""
+        """CHECK and STATUS, now that the network is ready."""
         for request, reply in self._take_questions():
             reply(_check(request, network, pods) if request.command == "CHECK" else None)
 
@@ -154,13 +154,13 @@ def _plan_add(
     in_use: set[IPv4Address],
     serial: int,
 ) -> Add | None:
-    """None: it must wait, with its reason noted. Raises CniError where it can never be."""
+    """None: it must wait, with its reason noted. Raises CniError if it can never succeed."""
     request = waiting.request
     existing = _find(pods, request)
     if existing is not None:
         return _again(waiting, network, existing)
     awaited = _admission(network, request)
-    # An address is taken by who can have it now; until then it is the gateway's.
+    # Only an ADD that can succeed now takes an address; until then the pod has the gateway's.
     pod = network.new_pod(request, network.local_node.gateway, serial)
     if not _has_tenant(network, pod):
         awaited.append(f"a tenant for namespace {request.namespace}")
@@ -186,7 +186,7 @@ def _has_tenant(network: Network, pod: Pod) -> bool:
 
 
 def _again(waiting: _Waiting, network: Network, existing: Pod) -> Add:
-    """Asked twice, a pod has one port and one address; what is not right of it is made anew."""
+    """A pod that is added twice has one port and one address; wrong parts of it are made anew."""
     pod = network.new_pod(waiting.request, existing.ip, existing.serial)
     settings = _settings(network, evolve(pod, rates=existing.rates))
     pod = evolve(pod, rates=settings.rates)
@@ -210,7 +210,7 @@ def _link_problems(link: PodLink, settings: LinkSettings) -> list[str]:
 
 
 def _admission(network: Network, request: CniRequest) -> list[str]:
-    """What the plugins make a pod wait for. Raises CniError where one refuses."""
+    """What the plugins make a pod wait for. Raises CniError if one refuses."""
     view = network.manager.view(network.reconciler.world)
     reasons = []
     for plugin, result in network.manager.admit_pod(view, pod_request(request)):
@@ -252,7 +252,7 @@ def _check(request: CniRequest, network: Network, pods: Mapping[str, Pod]) -> Cn
 
 
 def _differs(request: CniRequest, pod: Pod) -> list[str]:
-    """Where the runtime remembers another address than we gave."""
+    """Where the runtime remembers another address than we assigned."""
     previous = request.config.get("prevResult")
     ips = previous.get("ips", ()) if isinstance(previous, dict) else ()
     known = [str(ip.get("address", "")).split("/")[0] for ip in ips if isinstance(ip, dict)]

@@ -1,6 +1,6 @@
-"""Carrying out a turn: links, ports, flows, and the answers to those who wait.
+"""Carrying out a reconcile: links, ports, flows, and the answers to those who wait.
 
-Whatever came in meanwhile is folded together: one OVSDB transaction and one OpenFlow bundle a turn.
+All that came in meanwhile is merged: one OVSDB transaction and one OpenFlow bundle per reconcile.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DELETE_SECONDS = 5.0
 
 
 class Committer:
-    """Carries out what a turn decided: links, ports, flows, in this order, then the answers.
+    """Carries out what a reconcile decided: links, ports, flows, in this order, then the answers.
 
     Ports before flows: while ovs-vswitchd makes the ports, the flows are computed and sent.
     """
@@ -50,30 +50,30 @@ class Committer:
 
     @property
     def problems(self) -> list[str]:
-        """What is not kept of pods' limits, each with the reason."""
+        """Rate limits of pods that are not applied, each with the reason."""
         return self._rate_limits.problems
 
     @property
     def retry_at(self) -> float | None:
-        """When a limit that is not kept is to be tried again (time.monotonic()); None: all are."""
+        """When to retry a rate limit that is not applied (time.monotonic()); None: never."""
         return self._rate_limits.retry_at
 
     def close(self) -> None:
-        """Devices that are being deleted are finished."""
+        """Finish deleting devices."""
         self._deleter.shutdown()
 
     def lost_flows(self) -> None:
-        """What the switch holds is not known any more: read it before the next commit."""
+        """The switch's flows are unknown now: read them before the next commit."""
         self._synced = False
 
     def detach_only(self) -> None:
-        """A turn without a network: pods can go all the same."""
+        """A reconcile without a network: pods can still be removed."""
         removes = self._attachments.plan_removals(self._switch.pods())
         self._switch.change_ports((), _ports_of(removes))
         self._answer_removes(removes)
 
     def commit(self, network: Network) -> None:
-        """A turn with one. Raises Unavailable and SwitchError where Open vSwitch fails."""
+        """A reconcile with a network. Raises Unavailable and SwitchError if Open vSwitch fails."""
         log = CommitLog(self._node)
         pods = self._switch.pods()
         removes = self._attachments.plan_removals(pods)
@@ -107,7 +107,7 @@ class Committer:
         log.tell(network.reconciler, len(adds), len(removes))
 
     def sweep(self) -> None:
-        """After a start: ports whose device is gone, and devices without a port, are left-overs."""
+        """After a start: ports whose device is gone, and devices without a port, are orphans."""
         links = veth.host_links()
         pods = self._switch.pods()
         gone = [port for port in pods if port not in links]
@@ -117,7 +117,7 @@ class Committer:
         self._delete_links(links - pods.keys())
 
     def _make_links(self, network: Network, adds: tuple[Add, ...]) -> tuple[Add, ...]:
-        """Make the pods' devices; an ADD whose device cannot be made is answered so.
+        """Make the pods' devices; an ADD whose device cannot be made is answered with the error.
 
         One after the other: the kernel has one lock for all devices, and threads only wait for it.
         """
@@ -150,7 +150,7 @@ class Committer:
         self._switch.change_ports([add.pod for add in adds], _ports_of(removes))
 
     def _set_pods(self, network: Network, pods: Mapping[str, Pod]) -> None:
-        """Have the world know just these pods."""
+        """Put exactly these pods into the world."""
         known = network.reconciler.world.of(PODS)
         changes: dict[tuple[str, str], Slot | None] = {
             (PODS, port): None for port in known if port not in pods
@@ -161,10 +161,10 @@ class Committer:
         network.reconciler.update(changes)
 
     def _flows_can_wait(self) -> bool:
-        """Nobody waits for the flows of this turn, and ovs-vswitchd is taking ports away.
+        """Nobody waits for the flows of this reconcile, and ovs-vswitchd is removing ports.
 
-        It answers nothing meanwhile, which is up to 15 ms a port, and the next DELs would wait for
-        that. The flows of a port that is gone do no harm; when it has finished, a turn follows.
+        It answers nothing meanwhile, which is up to 15 ms per port, and the next DELs would wait
+        for that. The flows of a removed port do no harm; when it has finished, a reconcile follows.
         """
         if not self._switch.busy:
             self._put_off_at = None
@@ -177,7 +177,7 @@ class Committer:
     def _commit_flows(self, network: Network, log: CommitLog) -> None:
         reconciler = network.reconciler
         for text in reconciler.compute():
-            _log.error("subject keeps its last good flows", node=self._node, reason=text)
+            _log.error("subject keeps its last valid flows", node=self._node, reason=text)
         if not self._synced or self._switch.openflow is None:
             self._switch.read_flows(reconciler.desired)
             self._synced = True
@@ -188,7 +188,7 @@ class Committer:
             _log.error("flow refused by Open vSwitch", node=self._node, reason=text)
 
     def _standing(self, network: Network, adds: tuple[Add, ...], log: CommitLog) -> tuple[Add, ...]:
-        """Wait until the ports stand; the ADDs whose port does.
+        """Wait until ovs-vswitchd has made the ports; the ADDs whose port it has made.
 
         Flows follow where a port got another number than it asked for.
         """
@@ -205,7 +205,7 @@ class Committer:
         return adds
 
     def _take_back(self, adds: Collection[Add], reasons: Mapping[str, str]) -> None:
-        """Remove ports that ovs-vswitchd cannot have, and say so."""
+        """Remove ports that ovs-vswitchd cannot make, and say so."""
         ports = [add.pod.port for add in adds]
         self._switch.change_ports((), ports)
         self._delete_links(ports)
@@ -214,7 +214,7 @@ class Committer:
             add.reply(CniError(Code.FAILED, f"pod {add.pod.identity} got no port", reason))
 
     def _give_up(self, adds: Iterable[Add], removes: Iterable[Remove], error: K8sOvsError) -> None:
-        """Open vSwitch failed: kubelet tries again, and the next ADD or DEL finds what is left."""
+        """Open vSwitch failed: kubelet tries again, and the next ADD or DEL finds the orphans."""
         self._synced = False
         answer = CniError(Code.TRY_AGAIN_LATER, "Open vSwitch failed", str(error))
         for reply in [each.reply for each in adds] + [each.reply for each in removes]:
@@ -233,14 +233,14 @@ class Committer:
             self._deleter.submit(self._delete_pending)
 
     def _delete_pending(self) -> None:
-        """Delete all devices that have come together since the last time, at the price of one."""
+        """Delete all devices that have accumulated since the last time, at the price of one."""
         names = sorted(self._pending_deletion)
         if not names:
             return
         try:
             veth.delete(names)
         except K8sOvsError as error:
-            _log.warning("devices left over", devices=names, reason=str(error))
+            _log.warning("orphaned devices not deleted", devices=names, reason=str(error))
         self._pending_deletion.difference_update(names)
 
 

@@ -1,4 +1,4 @@
-"""What did a turn do, and how long did each step take? One line in the log."""
+"""What did a reconcile do, and how long did each step take? One line in the log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CommitLog:
     _steps: dict[str, float] = field(factory=dict, init=False)
 
     def took(self, step: str) -> None:
-        """All since the last step was `step`."""
+        """The time since the last step was spent in `step`."""
         now = time.monotonic()
         self._steps[f"{step}_ms"] = round((now - self._mark) * 1e3, 2)
         self._mark = now

@@ -13,7 +13,7 @@ __all__ = ["Inbox"]
 class Inbox:
     """A queue that any thread may put into; its file descriptor is readable when it is not empty.
 
-    One wake-up serves whatever has come meanwhile, so a burst is one turn.
+    One wake-up serves all that has come meanwhile, so a burst is one reconcile.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Inbox:
         self.wake()
 
     def wake(self) -> None:
-        """Have the loop take a turn, whether or not something has come."""
+        """Have the loop reconcile, whether or not something has come."""
         os.eventfd_write(self._fd, 1)
 
     def take(self) -> list[Any]:

@@ -61,6 +61,6 @@ class AddressPool:
         )
 
     def release(self, address: IPv4Address) -> None:
-        """Let `address` come last of all, now that its pod is gone."""
+        """Put `address` last, now that its pod is gone."""
         self._used[address] = None
         self._used.move_to_end(address)

@@ -1,4 +1,4 @@
-"""The network as this node runs it: configuration, plugins, flows, its place, its addresses."""
+"""The network as this node runs it: configuration, plugins, flows, its subnet, its addresses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ANYWHERE = IPv4Network("0.0.0.0/0")
 
 @define
 class Network:
-    """What is there once configuration and place are known; replaced when they change."""
+    """The network once configuration and local node are known; replaced when they change."""
 
     config: NetworkConfig
     manager: PluginManager
@@ -61,8 +61,8 @@ def pod_request(request: CniRequest) -> PodRequest:
 
 
 def link_settings(network: Network, pod: Pod) -> LinkSettings:
-    """What the plugins want of the interface of a pod that comes. Raises PluginError where one
-    fails: what it would have wanted is not known, and may be a limit."""
+    """The plugins' settings for the interface of a new pod. Raises PluginError if one fails: its
+    settings are unknown then, and may be a rate limit."""
     view = network.manager.view(network.reconciler.world)
     wanted: list[LinkSettings] = []
     for _, result in network.manager.pod_link(view, pod):

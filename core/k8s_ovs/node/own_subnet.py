@@ -17,13 +17,14 @@ __all__ = ["NoSubnet", "find_own_subnet", "local_node_of", "pod_mtu"]
 
 
 class NoSubnet(K8sOvsError):
-    """This node has no subnet (yet). Says where it was looked for."""
+    """This node has no subnet (yet). Says where the daemon looked."""
 
 
 def find_own_subnet(
     slots: Mapping[str, Slot], addresses: Collection[IPv4Address], hostname: str
 ) -> HostSubnet:
-    """The record of this node: under an address of its own; of several the one with its name.
+    """The record of this node: under an address of its own; if several match, the one with its
+    name.
 
     slots: of the kind SUBNETS. Raises NoSubnet.
     """

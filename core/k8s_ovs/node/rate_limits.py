@@ -1,4 +1,4 @@
-"""Do the pods' interfaces have the rates that plugins want, also when those change?"""
+"""Do the pods' interfaces have the rate limits that plugins want, also when those change?"""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _RETRY = 5.0
 
 
 class RateLimits:
-    """Holds pods' interfaces to their rates. What the kernel has is looked at once for each pod
-    after a start, and not touched where it is right.
+    """Sets the rate limits of pods' interfaces. It checks the kernel once for each pod after a
+    start, and does not touch what is right.
 
-    note: remembers the rates that pods have been given, by port; may raise K8sOvsError.
+    note: remembers the rates that are set on pods, by port; may raise K8sOvsError.
     """
 
     def __init__(self, node: str, note: Callable[[Mapping[str, Rates]], None]) -> None:
@@ -38,16 +38,16 @@ class RateLimits:
 
     @property
     def problems(self) -> list[str]:
-        """Limits that are not kept, each with the reason."""
+        """Rate limits that are not applied, each with the reason."""
         return [reason for _, reason in self._failed.values()]
 
     @property
     def retry_at(self) -> float | None:
-        """When what failed is to be tried again (time.monotonic()); None: nothing did."""
+        """When to retry what failed (time.monotonic()); None: nothing did."""
         return self._retry_at if self._failed else None
 
     def begin(self, network: Network, pod: Pod, settings: LinkSettings) -> None:
-        """A pod's interface was made. Raises LinkError where its rates must be kept and cannot."""
+        """A pod's interface was made. Raises LinkError if required rate limits cannot be set."""
         if settings.rates != Rates():
             try:
                 self._set(network, pod, settings)
@@ -58,7 +58,7 @@ class RateLimits:
         self._applied[pod.port] = settings.rates
 
     def follow(self, network: Network, pods: Mapping[str, Pod]) -> None:
-        """Give the pods here the rates that have changed. What fails is told and tried again."""
+        """Set changed rates on the local pods. What fails is reported and tried again."""
         for known in (self._applied, self._failed):
             for port in known.keys() - pods.keys():
                 del known[port]
@@ -82,7 +82,7 @@ class RateLimits:
 
     def _change(self, network: Network, pod: Pod, settings: LinkSettings) -> None:
         if not Path(pod.netns).exists():
-            return  # a pod that ended while nobody looked; its DEL is to come
+            return  # a pod that ended unnoticed; its DEL is still to come
         try:
             self._set(network, pod, settings)
         except LinkError as error:
@@ -96,7 +96,7 @@ class RateLimits:
         if not set_rates(pod_link(network, pod, settings), settings.rates):
             return
         _log.info(
-            "limits set",
+            "rate limit set",
             node=self._node,
             pod=pod.identity,
             to_pod=settings.rates.to_pod,
@@ -105,8 +105,10 @@ class RateLimits:
         )
 
     def _fail(self, pod: Pod, settings: LinkSettings, error: LinkError) -> None:
-        reason = f"pod {pod.identity}: its limits are not kept: {error}"
+        reason = f"pod {pod.identity}: rate limit not applied: {error}"
         if self._failed.get(pod.port, (None, ""))[1] != reason:
-            _log.warning("limits not kept", node=self._node, pod=pod.identity, reason=str(error))
+            _log.warning(
+                "rate limit not applied", node=self._node, pod=pod.identity, reason=str(error)
+            )
         self._failed[pod.port] = settings, reason
         self._retry_at = time.monotonic() + _RETRY

@@ -1,4 +1,4 @@
-"""What the command line and the environment say to the daemon."""
+"""The daemon's settings from the command line and the environment."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["NodeSettings"]
 @frozen
 class NodeSettings:
     """hostname: the Kubernetes node's name. network: the Name that the configuration must have,
-    None: any. datapath: auto, system or netdev. kube: None: no API server, then this host is no
-    Kubernetes node: it serves no pods and does not campaign for the allocator's seat.
-    metrics: HOST:PORT, None: no metrics page. patience: seconds for which a CNI ADD waits for what
-    it needs. install_cni: in which style plugin and configuration are put where the container
+    None: any. datapath: auto, system or netdev. kube: None: no API server, then this is an external
+    host: it serves no pods and does not run for leader.
+    metrics: HOST:PORT, None: no metrics page. cni_wait: seconds for which a CNI ADD waits for
+    what it needs. install_cni: in which style plugin and configuration are put where the container
     runtime looks for them, bin_dir and conf_dir, as soon as the network is ready; None: not at all.
     """
 

@@ -1,6 +1,6 @@
-"""Which network runs on this node: configuration, plugins and place, taken over when they change.
+"""Which network runs on this node: configuration, plugins and subnet, applied when they change.
 
-What cannot be taken over is reported, and what runs stays.
+What cannot be applied is reported, and the node keeps what runs.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _log = structlog.get_logger(__name__)
 #: Seconds between two looks at the machine's addresses and the underlay's MTU.
 _LOOK_EVERY = 10.0
 
-#: What may be refused, and stays as it was then.
-_OF_CONFIG, _OF_SUBNET = "configuration", "place"
+#: What may be refused; the node then keeps what it has.
+_OF_CONFIG, _OF_SUBNET = "configuration", "subnet"
 
 
 def own_link(
     local_node: LocalNode, config: NetworkConfig, datapath: Datapath
 ) -> node_link.NodeLink:
-    """The node's own port of the bridge as it should be."""
+    """The desired state of the node's own port of the bridge."""
     return node_link.NodeLink(
         NODE_PORT,
         IPv4Interface(f"{local_node.gateway}/{local_node.subnet.prefixlen}"),
@@ -55,11 +55,11 @@ def own_link(
 
 
 class NotReady(K8sOvsError):
-    """The network is not there yet. Says what is waited for."""
+    """The network is not ready yet. Says what it waits for."""
 
 
 class Setup:
-    """Follows configuration and place. on_config: told of each configuration that is taken over."""
+    """Follows configuration and subnet. on_config: called with each applied configuration."""
 
     def __init__(
         self,
@@ -86,16 +86,16 @@ class Setup:
 
     @property
     def problems(self) -> list[str]:
-        """What is not taken over, each with the reason."""
+        """What is not applied, each with the reason."""
         return [text for text in self._problems.values() if text]
 
     def forget_devices(self) -> None:
-        """Open vSwitch started anew: bridge, devices and addresses are looked at again."""
+        """Open vSwitch started anew: bridge, devices and addresses are checked again."""
         self._settled_for = None
         self._look_at = 0.0
 
     def network(self) -> Network:
-        """The network as it is now, with all facts taken in.
+        """The network as it is now, with all watch events ingested.
 
         Raises NotReady and NoSubnet where it is not there yet, Unavailable and SwitchError where
         Open vSwitch fails.
@@ -127,7 +127,7 @@ class Setup:
         return self._config, self._reconciler
 
     def _try_config(self, config: NetworkConfig) -> str:
-        """Take `config` over; returns why that cannot be, or ""."""
+        """Apply `config`; returns why that is impossible, or ""."""
         wanted = self._settings.network
         if wanted and wanted != config.name:
             return f"Name: found {config.name}, expected {wanted} as --network says"
@@ -146,7 +146,7 @@ class Setup:
 
     def _start(self, config: NetworkConfig, manager: PluginManager) -> None:
         _log.info(
-            "configuration taken",
+            "configuration applied",
             node=self._settings.hostname,
             network=config.name,
             cidr=str(config.network),
@@ -168,7 +168,7 @@ class Setup:
         self._problems[subject] = problem
 
     def _follow_subnet(self, config: NetworkConfig, reconciler: Reconciler) -> None:
-        """Find this node's record; bring bridge and devices to it when it is another one."""
+        """Find this node's record; adapt bridge and devices when it has changed."""
         addresses = node_link.local_addresses()
         slots = reconciler.world.of(SUBNETS)
         try:
@@ -176,7 +176,7 @@ class Setup:
         except NoSubnet as error:
             if self._network is None:
                 raise
-            # Pods run: the last good place stays.
+            # Pods run: the last valid subnet stays.
             self._report(_OF_SUBNET, str(error))
             return
         mtu = pod_mtu(config, own)
@@ -195,14 +195,14 @@ class Setup:
         reconciler.update({(LOCAL_NODE, ""): Slot(local_node)})
 
     def _repair_link(self, config: NetworkConfig) -> None:
-        """What somebody changed of tun0's address, routes and sysctls is set right again."""
+        """Repair what somebody changed of tun0's address, routes and sysctls."""
         if self._network is not None:
             tun0 = own_link(self._network.local_node, config, self._network.datapath)
             if done := node_link.set_up(tun0):
-                _log.warning("tun0 mended", node=self._settings.hostname, done=done)
+                _log.warning("tun0 repaired", node=self._settings.hostname, done=done)
 
     def _move_refused(self, own: HostSubnet) -> str:
-        """Pods keep their addresses, so the node keeps the subnet that these are in."""
+        """Pods keep their addresses, so the node keeps the subnet that contains these."""
         pods = self._switch.pods().values()
         outside = [pod for pod in pods if own.subnet is None or pod.ip not in own.subnet]
         if not outside:
@@ -215,7 +215,7 @@ class Setup:
     def _settle(
         self, own: HostSubnet, config: NetworkConfig, mtu: int, reconciler: Reconciler
     ) -> LocalNode:
-        """Bridge, devices, addresses and masquerade for `place`."""
+        """Bridge, devices, addresses and masquerade for the subnet."""
         datapath = self._switch.datapath()
         pipeline = reconciler.manager.pipeline
         local_node = self._switch.ensure_bridge(own, config, mtu, pipeline, datapath)
@@ -223,7 +223,7 @@ class Setup:
         node_link.set_up(tun0)
         masquerade.apply(config.network, config.vxlan_port, NODE_PORT)
         _log.info(
-            "place taken",
+            "subnet applied",
             node=self._settings.hostname,
             host_ip=str(local_node.host_ip),
             subnet=str(local_node.subnet),

@@ -1,4 +1,4 @@
-"""The one writer: brings br0, its ports and its flows to what they should be."""
+"""The only writer: brings br0, its ports and its flows to the desired state."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _NODE_OFPORT = 2
 PODS_FROM = 16
 _LAST_OFPORT = 0xFEFF  # OFPP_MAX less the reserved ones, OpenFlow 1.0 section 5.2.1 as OVS has it
 
-#: Key of br0's external_ids: pods that are gone have no port that would remember their address.
+#: Key of br0's external_ids: removed pods have no port that would remember their address.
 _LAST_GIVEN = "k8s-ovs-last-given"
 
 _log = structlog.get_logger(__name__)
@@ -56,8 +56,8 @@ _log = structlog.get_logger(__name__)
 
 @frozen
 class Commits:
-    """Changes of the bridge's flows since the start. seconds: spent in them in all; last: when the
-    last one was done (time.time()), 0: there was none."""
+    """Changes of the bridge's flows since the start. seconds: spent in them in all; last: the time
+    of the last one (time.time()), 0: there was none."""
 
     count: int = 0
     added: int = 0
@@ -121,7 +121,7 @@ class Switch:
         return local_node_of(own, mtu, *ports, self.most_meters())
 
     def most_meters(self) -> int:
-        """How many meters br0 can have; 0: its datapath knows none. Raises Unavailable."""
+        """How many meters br0 can have; 0: its datapath has none. Raises Unavailable."""
         with closing(self._connection()) as openflow:
             return openflow.most_meters()
 
@@ -143,8 +143,8 @@ class Switch:
     def change_ports(self, add: Iterable[Pod], remove: Iterable[str]) -> None:
         """Ports of pods, all in one transaction. Raises SwitchError, Unavailable.
 
-        A port that comes again by the name of one that goes is added when that one has gone:
-        ovs-vswitchd would keep the device that it has open, and that one is not there any more.
+        A port with the name of a removed one is added after the removal: ovs-vswitchd would keep
+        the device that it has open, which no longer exists.
         """
         pods, gone = tuple(add), set(remove)
         if not self.busy:
@@ -172,8 +172,8 @@ class Switch:
         self.ovsdb.commit(Transaction(BRIDGE, settings, ports, tuple(gone)))
 
     def release_ports(self, ports: Iterable[str]) -> None:
-        """Remove ports of pods, and wait until ovs-vswitchd has let go of their devices: it gives
-        them back the flags that they had, and that may be another device of the name by then.
+        """Remove ports of pods, and wait until ovs-vswitchd has released their devices: it restores
+        their flags, and by then that may be another device of the same name.
 
         Raises SwitchError, Unavailable.
         """
@@ -181,7 +181,7 @@ class Switch:
         self.ovsdb.await_applied()
 
     def note_rates(self, rates: Mapping[str, Rates]) -> None:
-        """Remember the limits that pods' interfaces have now, by port. Raises Unavailable."""
+        """Remember the rate limits that pods' interfaces have now, by port. Raises Unavailable."""
         keys = {port: rate_ids(each) for port, each in rates.items()}
         queued = {port: each.to_pod is not None for port, each in rates.items()}
         self.ovsdb.commit(Transaction(BRIDGE, external_ids=keys, foreign_queues=queued))
@@ -194,15 +194,15 @@ class Switch:
         try:
             return IPv4Address(text) if text else None
         except ValueError:
-            return None  # somebody else's word, and only an order depends on it
+            return None  # somebody else wrote it, and only an order depends on it
 
     @property
     def busy(self) -> bool:
-        """Whether ovs-vswitchd is still at work on what OVSDB was told."""
+        """Whether ovs-vswitchd still has changes of OVSDB to apply."""
         return not self.ovsdb.applied
 
     def broken_ports(self, ports: Iterable[str]) -> dict[str, str]:
-        """Which of the ports just added ovs-vswitchd cannot have, each with the reason.
+        """Which of the ports just added ovs-vswitchd cannot make, each with the reason.
 
         Waits until it has made all that it can. Raises Unavailable.
         """
@@ -230,7 +230,7 @@ class Switch:
         A flow that Open vSwitch refuses is left out and the others go in. Raises Unavailable.
         """
         if self.openflow is None:
-            raise Unavailable("no OpenFlow connection to br0 stands")
+            raise Unavailable("there is no OpenFlow connection to br0")
         while delta := desired.delta():
             begin = time.monotonic()
             try:
@@ -286,14 +286,14 @@ def management_socket(run_dir: Path) -> str:
 
 def _trouble(port: Port | None) -> str:
     if port is None:
-        return "it was taken away by somebody else"
+        return "somebody else removed it"
     if port.error or port.ofport is None:
         return port.error or "it got no OpenFlow number: see ovs-vswitchd's log"
     return ""
 
 
 def _tunnel(own: HostSubnet, vxlan_port: int) -> PortSettings:
-    """One port for all tunnels: flows say where to (tun_dst) and for whom (tun_id)."""
+    """One port for all tunnels: flows set the destination (tun_dst) and the tenant (tun_id)."""
     options = {
         "remote_ip": "flow",
         "key": "flow",

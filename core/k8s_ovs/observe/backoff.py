@@ -10,7 +10,7 @@ __all__ = ["Backoff"]
 class Backoff:
     """Waits in seconds that double from `first` to `cap`, each cut by up to half at random.
 
-    Without chance all nodes would return to a restarted server in the same moment.
+    Without randomness all nodes would return to a restarted server in the same moment.
     """
 
     def __init__(self, first: float = 0.2, cap: float = 5.0) -> None:
@@ -25,5 +25,5 @@ class Backoff:
         return limit * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, guards nothing
 
     def reset(self) -> None:
-        """It went well: the next wait is a short one again."""
+        """An attempt succeeded: the next wait is a short one again."""
         self._next = self._first

@@ -1,7 +1,8 @@
-"""What an observer says: a whole picture, one change to it, or that it cannot see.
+"""What an observer sends: a whole snapshot, one change to it, or that it is disconnected.
 
 Every observer (one key prefix of etcd, one resource of Kubernetes) has a source name and sends
-these values to a sink, in order: a `Snapshot` first and after every gap, then a `Change` at a time.
+these values to a sink, in order: a `Snapshot` first and after every gap, then one `RecordChange` at
+a time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ __all__ = ["Entry", "RecordChange", "Sink", "Snapshot", "SourceState", "WatchEve
 
 @frozen
 class Entry:
-    """A record as it was found. etcd: `value` is bytes. Kubernetes: `value` is the JSON object.
+    """A record as found. etcd: `value` is bytes. Kubernetes: `value` is the JSON object.
 
     revision: etcd's mod_revision; 0 for Kubernetes, whose versions are opaque.
     """
@@ -27,7 +28,7 @@ class Entry:
 
 @frozen
 class Snapshot:
-    """All records of the source; a key that is not here does not exist (any more)."""
+    """All records of the source; a key that is absent does not exist (any more)."""
 
     source: str
     entries: Mapping[str, Entry] = field(factory=dict)
@@ -46,7 +47,7 @@ class RecordChange:
 
 @frozen
 class SourceState:
-    """Whether the source can be seen. `detail` says where it was looked for and what went wrong."""
+    """Whether the source is connected. `detail` says where it is and what went wrong."""
 
     source: str
     connected: bool

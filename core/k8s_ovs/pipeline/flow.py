@@ -1,6 +1,6 @@
 """A flow as a value: which table, which packets, what is done with them.
 
-Flows are immutable and know nothing of a switch. `text` writes them as ovs-ofctl does,
+Flows are immutable and independent of a switch. `text` writes them as ovs-ofctl does,
 `wire` as OpenFlow 1.4 messages.
 """
 
@@ -37,7 +37,7 @@ __all__ = [
     "udp",
 ]
 
-#: What a person may give for a field: numbers, addresses, "02:..." MACs, ct_state as "+trk-rpl".
+#: What people may write for a field: numbers, addresses, "02:..." MACs, ct_state as "+trk-rpl".
 #: Where the field takes a mask, "VALUE/MASK" too: "0x1/0xff", "01:00:.../01:00:...", "10.0.0.0/8".
 Value = int | str | IPv4Address | IPv4Network
 
@@ -65,7 +65,7 @@ class Term:
 
 @frozen
 class Match:
-    """Which packets: every term must hold. Terms stand in OXM prerequisite order."""
+    """Which packets: every term must hold. Terms are in OXM prerequisite order."""
 
     terms: tuple[Term, ...] = ()
 
@@ -149,11 +149,11 @@ class Ct:
 
 @frozen
 class Meter:
-    """Let so much through and drop the rest, counted. Always the first action.
+    """Pass packets up to a rate and drop the rest, counted. Always the first action.
 
-    number: of the bridge's meter, 1 to 0xFFFF0000; who has it is up to the flows: the rate of one
-    number is the same in all flows, and so is what they let through together. For one port, its
-    OpenFlow number. rate: kilobits a second, burst: kilobits. OpenFlow 1.4 section 5.7.
+    number: of the bridge's meter, 1 to 0xFFFF0000; the flows decide who uses it: the rate of one
+    number is the same in all flows, and they share it. For one port, its OpenFlow number. rate:
+    kilobits per second, burst: kilobits. OpenFlow 1.4 section 5.7.
     Raises PipelineError for numbers that do not fit.
     """
 
@@ -202,9 +202,9 @@ class Flow:
         for place, action in enumerate(self.actions):
             target = action.table if isinstance(action, Goto | Ct) else None
             if isinstance(action, Goto) and place != len(self.actions) - 1:
-                raise PipelineError(f"{self.table.name}: an action stands behind a goto")
+                raise PipelineError(f"{self.table.name}: an action follows a goto")
             if isinstance(action, Meter) and place != 0:
-                raise PipelineError(f"{self.table.name}: a meter stands behind another action")
+                raise PipelineError(f"{self.table.name}: a meter follows another action")
             if target is None or self.table.allows(target):
                 continue
             if not (isinstance(action, Ct) and target == self.table.name):
@@ -293,7 +293,7 @@ def _number(of: Field, value: Value) -> tuple[int, int | None]:
         network = IPv4Network(value)
         return int(network.network_address), int(network.netmask)
     if isinstance(value, IPv4Network):
-        raise ValueError("a network stands for no number here")
+        raise ValueError("a network is not a number")
     if of.kind is FieldKind.CT_STATE:
         return _ct_state(value)
     number, _, mask = value.partition("/")

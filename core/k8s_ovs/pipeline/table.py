@@ -37,7 +37,7 @@ class Table:
 
     @property
     def onward(self) -> tuple[str, ...]:
-        """Where a plugin's table lets packets go on that none of its flows meets."""
+        """Where a plugin's table sends packets that match none of its flows."""
         return self.between[1:] if self.between else ()
 
     def allows(self, target: str) -> bool:
@@ -83,12 +83,12 @@ class Pipeline:
     def _insert(self, order: list[Table], table: Table) -> None:
         if table.between is None:
             raise PipelineError(
-                f"table {table.name}: a plugin's table must say which two it stands between"
+                f"table {table.name}: a plugin's table must say which two it is between"
             )
         before, after = table.between
         for end in (before, after):
             if end not in self._numbers:
-                raise PipelineError(f"table {table.name}: no table named {end} to stand beside")
+                raise PipelineError(f"table {table.name}: no table named {end} to be next to")
         if table.name in self._numbers:
             raise PipelineError(f"table {table.name}: there is one of this name already")
         if not any(each.name == before and each.allows(after) for each in order):

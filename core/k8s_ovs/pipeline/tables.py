@@ -1,8 +1,9 @@
-"""The core's tables, in packet order: the road that every packet takes.
+"""The core's tables, in packet order: the way that every packet takes.
 
-A packet from a pod to a pod here: CLASSIFY, POD_IN, ROUTE, POD_OUT, VERDICT, RETURN, the port.
-To a pod there: CLASSIFY, POD_IN, ROUTE, REMOTE, the tunnel; at the other end CLASSIFY, TUNNEL_IN,
-ROUTE, POD_OUT, VERDICT, RETURN, the port. Every table ends in a counted drop.
+A packet from a pod to a pod on the same node: CLASSIFY, POD_IN, ROUTE, POD_OUT, VERDICT, RETURN,
+the port.
+To a pod on another node: CLASSIFY, POD_IN, ROUTE, REMOTE, the tunnel; at the other end CLASSIFY,
+TUNNEL_IN, ROUTE, POD_OUT, VERDICT, RETURN, the port. Every table ends in a counted drop.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ _IN_A_MATCH = {
     "udp_dst": "tp_dst",
 }
 
-#: (eth_type, ip_proto) pairs that have a word of their own, ovs-ofctl(8) "Flow Syntax".
+#: (eth_type, ip_proto) pairs that have a keyword, ovs-ofctl(8) "Flow Syntax".
 _PROTOCOLS = {
     (0x0800, None): "ip",
     (0x0800, 1): "icmp",

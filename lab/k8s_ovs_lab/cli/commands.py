@@ -158,7 +158,7 @@ def execute(
     name: Name = "lab",
     state: State = None,
 ) -> None:
-    """Run a command in a place of the lab; its exit status is passed on.
+    """Run a command in a place of the lab; returns the command's exit status.
 
     \b
     Examples:

@@ -39,7 +39,8 @@ def demo(
 ) -> None:
     """Show the network at work on two nodes made for it: every command, its output, what it proves.
 
-    Begins with a new lab and removes it at the end. The exit status is 1 if a claim does not hold.
+    The demonstration starts a new lab and removes it at the end. The exit status is 1 if a claim
+    fails.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def demo(
 
 @contextmanager
 def _lab_for_a_while(layout: Layout, keep: bool) -> Iterator[None]:
-    """What an earlier demonstration left goes first, and at the end this one, come what may."""
+    """First remove the orphans of an earlier demonstration, and at the end always this one."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

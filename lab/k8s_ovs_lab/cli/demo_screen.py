@@ -59,7 +59,7 @@ class DemoScreen:
         """How many claims hold, and which do not."""
         failed = [verdict for verdict in verdicts if not verdict.holds]
         if failed:
-            said = f"{len(failed)} of {len(verdicts)} claims do not hold ({seconds:.0f} s):"
+            said = f"{len(failed)} of {len(verdicts)} claims failed ({seconds:.0f} s):"
             self._print(Text.assemble("\n", (said, "bold red")))
         else:
             said = f"All {len(verdicts)} claims hold ({seconds:.0f} s)."

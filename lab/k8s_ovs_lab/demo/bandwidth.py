@@ -1,4 +1,4 @@
-"""What the demonstration shows of bandwidth: a pod with limits, that are changed while it runs."""
+"""What the demonstration shows of bandwidth: a pod with rate limits that change while it runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _limited(layout: Layout) -> Chapter:
     refused = shows(f'{_EGRESS}: found "10X", expected a number such as', f"{LIMITED[0]}/wrong")
     return Chapter(
         "A pod with limits",
-        "Kubernetes' own annotations: how much a pod may receive and send, in bits a second.",
+        "Kubernetes' own annotations: how much a pod may receive and send, in bits per second.",
         (
             Step(
                 THIS_MACHINE,
@@ -62,13 +62,13 @@ def _limited(layout: Layout) -> Chapter:
             Step(
                 THIS_MACHINE,
                 _run(layout, "wrong", "10X").replace(f"--annotation {_INGRESS}=10X ", ""),
-                (Claim("a value that makes no sense is refused and told", refused),),
+                (Claim("an invalid value is rejected and reported", refused),),
                 fails=True,
             ),
             Step(
                 "node1",
                 "k8s-ovs pod list",
-                (Claim("the kernel holds both directions", matches(rf"{_PLACE} .* 10M +10M")),),
+                (Claim("the kernel has both rate limits", matches(rf"{_PLACE} .* 10M +10M")),),
             ),
             Act("iperf3 servers are started in the new pods", "serve"),
         ),
@@ -92,8 +92,9 @@ def _exact() -> Chapter:
         )
 
     return Chapter(
-        "Limits that hold",
-        "What is too fast waits and is not dropped. Ten seconds each way, to a pod without limits.",
+        "Rate limits that hold",
+        "Packets above the limit wait and are not dropped. Ten seconds per direction, with a pod "
+        "without limits.",
         (
             iperf("--get-server-output", "it sends at", "sent"),
             iperf("-R", "it receives at", "received"),
@@ -112,10 +113,10 @@ def _changed() -> Chapter:
 
     return Chapter(
         "Limits that change",
-        "The annotations of a running pod are changed, then taken away.",
+        "The annotations of a running pod are changed, then removed.",
         (
             Act("both annotations of limited are set to 50M", "limit 50M"),
-            listed("50M +50M", "the kernel holds it to the new rates"),
+            listed("50M +50M", "the kernel has the new rate limits"),
             speed(45.0, 48.5, "it sends at 50M"),
             Act("both annotations of limited are removed", "limit none"),
             listed("- +-", "there is no limit any more"),
@@ -143,7 +144,7 @@ def _each_second(most: float) -> Callable[[str, Measured], bool]:
     """No second of the receiver's has more Mbit/s."""
 
     def holds(output: str, _: Measured) -> bool:
-        # The server's own seconds stand behind the client's, where the client is the sender.
+        # The server's own seconds follow the client's, where the client is the sender.
         seconds = _seconds(output.partition("Server output")[2]) or _seconds(output)
         return len(seconds) >= 10 and max(seconds) <= most
 

@@ -1,4 +1,4 @@
-"""What the demonstration shows of a host outside: a load balancer in front of two tenants."""
+"""What the demonstration shows of an external host: a load balancer in front of two tenants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SUBNETS = f"{ETCD_PREFIX}/k8ssdn/subnets"
 _ADDRESS = "192.168.0.199"
 _RECORD = f"{_SUBNETS}/{_ADDRESS}"
 _SOON = 10.0
-#: A pod of each tenant, by the facts that their addresses are, and by their places.
+#: A pod of each tenant, by the kept value of its address, and by its place.
 _PODS = {
     "hello1on1": "helloworld1/hello1-1",
     "hello2on2": "helloworld2/hello2-2",
@@ -33,8 +33,8 @@ def _joined() -> Chapter:
         shows('"Assign":false'),
     )
     return Chapter(
-        "A host outside",
-        "A server that is no Kubernetes node gets a part of the network by its record, and pods of "
+        "An external host",
+        "A server that is no Kubernetes node gets a subnet by its record, and pods of "
         "all tenants reach it and are reached.",
         (
             Act("lb1 comes: a server with Open vSwitch, and no kubelet", "add lb1"),
@@ -102,7 +102,7 @@ def _balanced(layout: Layout) -> Chapter:
 
 def _removed() -> Chapter:
     return Chapter(
-        "The host outside is gone",
+        "The external host is removed",
         "Its record is what lets it in.",
         (
             Step(

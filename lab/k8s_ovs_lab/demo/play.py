@@ -1,6 +1,6 @@
 """A demonstration: commands in places of a lab, and what is claimed of what they print.
 
-What is shown is data (`demo_script.py`); `play` runs it, against any `Stage` and `Screen`.
+What is shown is data (`script.py`); `play` runs it, against any `Stage` and `Screen`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 #: The place of commands that are typed on this machine itself.
 THIS_MACHINE = ""
 
-#: What steps have kept, by name. In commands, claims and texts `$name` stands for it.
+#: The values that steps have kept, by name. Commands, claims and texts refer to them by `$name`.
 Measured: TypeAlias = Mapping[str, str]
 
 _PAUSE = 0.3
@@ -55,7 +55,7 @@ class Outcome:
 
 @frozen
 class Claim:
-    """A sentence, and whether some output bears it out."""
+    """A sentence, and whether some output confirms it."""
 
     text: str
     holds: Callable[[str, Measured], bool]
@@ -73,10 +73,10 @@ class Act:
 class Step:
     """A command as a person types it at `where`, and the claims about its output.
 
-    keep: the fact that the output becomes, or, with `find`, what the group of that pattern finds
+    keep: the name of the value that the output becomes, or, with `find`, the group of that pattern
     in it. fails: it is expected to fail. within: seconds for which it is typed again until the
     claims hold. timeout: seconds for the command. during: what happens while it runs; it is typed
-    again until that is over. vital: without it nothing that follows makes sense.
+    again until that is over. vital: nothing that follows works without it.
     """
 
     where: str
@@ -146,7 +146,7 @@ def lacks(*texts: str) -> Callable[[str, Measured], bool]:
 
 
 def matches(pattern: str) -> Callable[[str, Measured], bool]:
-    """The pattern, which holds no facts, is found in the output."""
+    """The pattern, which contains no kept values, is found in the output."""
     return lambda output, _: re.search(pattern, output) is not None
 
 
@@ -260,7 +260,7 @@ def _broken(step: Step | Act, chapter: Chapter) -> Verdict:
 
 
 def _filled(text: str, measured: Measured) -> str:
-    """Raises K8sOvsError for a fact that no step before has kept."""
+    """Raises K8sOvsError for a value that no step before has kept."""
     try:
         return Template(text).substitute(measured)
     except KeyError as error:

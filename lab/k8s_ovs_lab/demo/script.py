@@ -1,5 +1,5 @@
 """What the demonstration shows: the steps that people take with a network of one tenant, then
-(demo_tenants.py) with one of many, and with a host outside (demo_external.py)."""
+(tenants.py) with one of many, and with an external host (external.py)."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _configure() -> Chapter:
             Step(
                 "node1",
                 "k8s-ovs config check",
-                (Claim("configuration and records make sense", shows("no problem")),),
+                (Claim("configuration and records are valid", shows("no problem")),),
             ),
         ),
     )
@@ -145,8 +145,8 @@ def _run(layout: Layout) -> Chapter:
         command = f"k8s-ovs lab run {name} --node {node} --name {layout.name}"
         return Step(THIS_MACHINE, command, (inside,), keep=name.replace("-", ""))
 
-    in_node1 = Claim("its address is of node1's subnet", _IN_NODE1)
-    there = Claim("its address is of node2's subnet", _IN_NODE2)
+    in_node1 = Claim("its address is in node1's subnet", _IN_NODE1)
+    there = Claim("its address is in node2's subnet", _IN_NODE2)
     return Chapter(
         "Run pods",
         "Each pod gets its interface as from kubelet: the CNI program is started with ADD.",
@@ -176,7 +176,7 @@ def _ping() -> Chapter:
 
     return Chapter(
         "Ping, both ways",
-        "Pods, nodes, and a host outside that knows no way to the pods.",
+        "Pods, nodes, and a host outside the cluster that knows no way to the pods.",
         (
             ping("node1", _NODE2, "node to node: the nodes themselves"),
             ping("client", "$web1", "pod to pod on one node"),
@@ -281,7 +281,7 @@ def _nodes() -> Chapter:
     ping = "ping -q -c 3 -i 0.2 -W 1 $web2"
     return Chapter(
         "Nodes come and go",
-        "The elected allocator gives each Kubernetes node a subnet and takes it back.",
+        "The leader gives each Kubernetes node a subnet and takes it back.",
         (
             Act("node3 registers at the API server, as its kubelet does", "join node3"),
             given("node3", _NODE3, "172.11.8.0/22", "the new node was given a subnet"),
@@ -311,19 +311,19 @@ def _nodes() -> Chapter:
 def _restart(layout: Layout) -> Chapter:
     return Chapter(
         "Restart",
-        "Packets do not need the daemon, and its start touches nothing that is right.",
+        "Packets do not need the daemon, and its start changes nothing that is right.",
         (
             Step(
                 "client",
                 "ping -q -i 0.01 -c 300 $web2",
-                (Claim("a hundred packets a second, none lost", _none_lost),),
+                (Claim("a hundred packets per second, none lost", _none_lost),),
                 during=Act("both daemons are killed and started again", "restart daemons"),
             ),
             _status(layout),
             Step(
                 "node1",
                 "k8s-ovs flows --diff",
-                (Claim("the switch has just the flows that it should have", lacks("\n+", "\n-")),),
+                (Claim("the switch has exactly the desired flows", lacks("\n+", "\n-")),),
             ),
         ),
     )

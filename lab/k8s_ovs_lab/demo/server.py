@@ -1,4 +1,4 @@
-"""A web server that says who it is and who asked: `python3 demo_server.py NAME`.
+"""A web server that says who it is and who asked: `python3 server.py NAME`.
 
 It is run by file, so that a pod of the demonstration needs nothing but an interpreter.
 """

@@ -1,6 +1,7 @@
-"""What the demonstration shows of tenants: the steps that people take with one network a namespace.
+"""What the demonstration shows of tenants: the steps that people take with one tenant per
+namespace.
 
-The network of one tenant is turned into one of many while its pods run.
+The network of one tenant becomes one of many while its pods run.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ __all__ = ["tenant_chapters"]
 
 _RECORDS = f"{ETCD_PREFIX}/k8ssdn/netnamespaces"
 _FIRST, _SECOND, _THIRD = "helloworld1", "helloworld2", "helloworld3"
-#: Seconds until who does not answer counts as silent.
-_PATIENCE = 0.5
+#: Seconds until a server that does not answer counts as silent.
+_CONNECT_TIMEOUT = 0.5
 _SOON = 10.0
 
 
 @frozen
 class _Pod:
-    """A pod; its address is kept as the fact `fact`. number: of its namespace and of its node."""
+    """A pod; its address is kept as `measured`. number: of its namespace and of its node."""
 
     namespace: str
     number: int
@@ -115,7 +116,7 @@ def _curl(pod: _Pod, others: Iterable[int], reached: Iterable[int]) -> Step:
     }
     urls = ",".join(target for number in asked for target in targets[number])
     command = (
-        f"curl -sZ -o /dev/null --connect-timeout {_PATIENCE} "
+        f"curl -sZ -o /dev/null --connect-timeout {_CONNECT_TIMEOUT} "
         f"-w '%{{url}} %{{http_code}}\\n' 'http://{{{urls}}}' 2>/dev/null | sort"
     )
     claims = [
@@ -157,7 +158,7 @@ def _tenants(layout: Layout) -> Chapter:
     changed = matches(r"PluginName +k8s-ovs-subnet +k8s-ovs-multitenant")
     return Chapter(
         "Tenants",
-        "Another PluginName: each namespace is a virtual network of its own. The daemons take it "
+        "Another PluginName: each namespace is a tenant of its own. The daemons take it "
         "over while they run, and no pod is restarted.",
         (
             Step(
@@ -202,7 +203,7 @@ def _apart() -> Chapter:
         "Inside a namespace pods and the service answer, across namespaces neither does.",
         (
             ping("$hello1on2", Claim("ping within the namespace", shows(" 0% packet loss"))),
-            ping("$hello2on1", Claim("none to the other one's pod here", lost), fails=True),
+            ping("$hello2on1", Claim("none to the other one's pod on this node", lost), fails=True),
             ping("$hello2on2", Claim("nor to the one across nodes", lost), fails=True),
             *_all_curl({}, {1, 2}),
         ),
@@ -212,13 +213,13 @@ def _apart() -> Chapter:
 def _join() -> Chapter:
     return Chapter(
         "Join",
-        "Whoever can write the record asks for it; the answer stands in the same record.",
+        "Anyone who can write the record can ask for it; the answer is in the same record.",
         (
             _ask(_FIRST, "$id1", "join", _SECOND),
             _get(
                 _FIRST,
                 Claim(
-                    "its NetID is helloworld2's, and nothing is asked for",
+                    "its tenant id is helloworld2's, and no request is left",
                     shows(_record(_FIRST, "$id2")),
                 ),
                 "joined",
@@ -235,10 +236,10 @@ def _isolate() -> Chapter:
     )
     return Chapter(
         "Isolate",
-        "Apart again, under a number that nobody had for a while.",
+        "Apart again, under a tenant id that nobody had for a while.",
         (
             _ask(_FIRST, "$id2", "isolate"),
-            _get(_FIRST, Claim("it has got a new NetID", answered), "isolated"),
+            _get(_FIRST, Claim("it has got a new tenant id", answered), "isolated"),
             *_all_curl({}, {1, 2}),
         ),
     )
@@ -260,7 +261,7 @@ def _global(layout: Layout) -> Chapter:
             _curl(_PODS[4], {1, 2}, set()),
             _curl(_PODS[1], {3}, set()),
             _ask(_THIRD, "$id3", "global"),
-            _get(_THIRD, Claim("its NetID is 0", shows(_record(_THIRD, "0"))), "everywhere"),
+            _get(_THIRD, Claim("its tenant id is 0", shows(_record(_THIRD, "0"))), "everywhere"),
             *_all_curl({1: {3}, 2: {3}, 3: {1, 2}}, {1, 2, 3}),
         ),
     )

@@ -105,7 +105,7 @@ class ApiServer:
         self._process.stop()
 
     def pause(self) -> None:
-        """Let it hang: it is there and does not answer, until `resume`."""
+        """Let it hang: it exists and does not answer, until `resume`."""
         self._process.pause()
 
     def resume(self) -> None:

@@ -90,7 +90,7 @@ class Objects:
             self.kube.patch(f"{_pod_path(pod)}/status", {"status": status})
 
     def annotate_pod(self, pod: LabPod, annotations: Mapping[str, str | None]) -> None:
-        """Set annotations of a pod; those that are None are taken away."""
+        """Set annotations of a pod; those that are None are removed."""
         with inside(self.netns):
             self.kube.patch(_pod_path(pod), {"metadata": {"annotations": dict(annotations)}})
 

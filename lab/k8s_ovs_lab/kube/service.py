@@ -81,7 +81,7 @@ def free_address(network: IPv4Network, taken: Iterable[IPv4Address]) -> IPv4Addr
 
 
 def translation(table: str, services: Sequence[Service], network: IPv4Network) -> str:
-    """The rule set of a node, as `nft -f` reads it; it takes the place of the table as it was.
+    """The rule set of a node, as `nft -f` reads it; it replaces the old table.
 
     network: the pods' network. A service without endpoints refuses, as kube-proxy makes it.
     """
@@ -110,7 +110,7 @@ def translation(table: str, services: Sequence[Service], network: IPv4Network) -
         ),
     ):
         body += _chain(name, [f"type {hook}", rule])
-    # `delete` fails on a table that is not there, and `add` does not on one that is.
+    # `delete` fails on a missing table, and `add` does not on an existing one.
     return "\n".join(
         [f"add table ip {table}", f"delete table ip {table}", f"table ip {table} {{", *body, "}\n"]
     )

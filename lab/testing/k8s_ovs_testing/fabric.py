@@ -1,7 +1,7 @@
 """Several nodes in one Open vSwitch, a bridge each: where does a packet end up, tunnels included?
 
     fabric = Fabric(ovs, manager.pipeline, nodes=2, slots=3)
-    fabric.nodes[0].show(manager, town.snapshots(), {pod.port: pod})
+    fabric.nodes[0].show(manager, fake.snapshots(), {pod.port: pod})
     assert fabric.send([Send(0, "icmp", {...})], {(0, pod.ofport): pod}) == ["pod red/pod0-0"]
 
 A packet that leaves by a node's tunnel is asked of the node that it is sent to, with the tunnel's
@@ -97,7 +97,7 @@ class Node:
     def show(
         self, manager: PluginManager, events: Iterable[WatchEvent], pods: Mapping[str, Pod]
     ) -> int:
-        """Have the flows that follow from `facts` and `pods`; how many were changed.
+        """Install the flows that follow from `events` and `pods`; how many were changed.
 
         By one bundle, of just what differs.
         """

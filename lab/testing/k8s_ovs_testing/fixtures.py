@@ -1,4 +1,4 @@
-"""Pytest fixtures: a real Open vSwitch a test. Load them with `pytest_plugins` or by import."""
+"""Pytest fixtures: a real Open vSwitch per test. Load them with `pytest_plugins` or by import."""
 
 from __future__ import annotations
 

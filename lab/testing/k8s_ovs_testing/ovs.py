@@ -128,7 +128,7 @@ class OvsProcess:
         self._end(_SERVER, "exit")
 
     def pause(self, daemon: str = _SWITCHD) -> None:
-        """Let a daemon hang: it is there and does not answer, until `resume`."""
+        """Let a daemon hang: it exists and does not answer, until `resume`."""
         self._signal(daemon, signal.SIGSTOP)
 
     def resume(self, daemon: str = _SWITCHD) -> None:

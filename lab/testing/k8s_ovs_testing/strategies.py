@@ -1,5 +1,5 @@
 """Hypothesis strategies for flows that Open vSwitch accepts: every field, and every action but
-Meter, whose flow is refused where its meter is not there.
+Meter, whose flow is refused where its meter is missing.
 
 `flows(pipeline)` draws flows for the tables of a pipeline; prerequisites hold, masks leave out no
 bit that is set, and only fields that may be written are written.
@@ -29,7 +29,7 @@ from k8s_ovs.pipeline.table import Pipeline, Table
 
 __all__ = ["SAMPLE_PIPELINE", "flows", "matches"]
 
-#: Three tables of a core and one of a plugin's, that stands between the first two.
+#: Three tables of a core and one of a plugin's, between the first two.
 SAMPLE_PIPELINE = Pipeline(
     [
         Table("FIRST", "Which of the others?", next=("SECOND", "THIRD")),

@@ -1,6 +1,6 @@
-"""Where does a packet go? Asked of Open vSwitch's `ofproto/trace`, answered as a value.
+"""Where does a packet go? The answer of Open vSwitch's `ofproto/trace`, as a value.
 
-ovs-vswitchd(8), "ofproto/trace": one line a table that the packet visits, its actions indented
+ovs-vswitchd(8), "ofproto/trace": one line per table that the packet visits, its actions indented
 below; a section of its own for each time that the packet comes back from connection tracking.
 """
 

@@ -1,7 +1,8 @@
-"""Hosts outside the cluster: a server that is no Kubernetes node gets a part of the network.
+"""External hosts: a server that is no Kubernetes node gets a subnet of the network.
 
-Its record is one below `subnets/` like those of nodes, so the road is the core's, and it speaks as
-the global tenant, as a node does itself. Here is what gives it a subnet, and what people type.
+Its record is one below `subnets/` like those of nodes, so the core forwards its packets, and it
+belongs to the global tenant, like a node itself. This plugin gives it a subnet, and has the
+commands.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["ExternalHosts"]
 
 
 class ExternalHosts:
-    """A feature: hosts that people write records for are given subnets."""
+    """A feature: hosts with manually created records get subnets."""
 
     @hook
     def kinds(self) -> Iterable[RecordKind]:

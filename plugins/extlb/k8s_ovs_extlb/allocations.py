@@ -1,4 +1,4 @@
-"""What should be written of hosts outside: answers to those who ask, and what is remembered.
+"""What to write about external hosts: answers to requests, and what is remembered.
 
 Pure: the world in, allocations out.
 """
@@ -27,7 +27,7 @@ __all__ = ["allocations"]
 
 
 def allocations(view: View) -> Iterator[Allocation]:
-    """Answers first, then what is to be remembered of those that stand, and forgotten."""
+    """Answers first, then which existing subnets to remember, and which to forget."""
     of_nodes = _of_nodes(view)
     requests = _requests(view)
     now: dict[IPv4Network, str] = {}
@@ -51,7 +51,7 @@ def allocations(view: View) -> Iterator[Allocation]:
 
 
 def _of_nodes(view: View) -> set[str]:
-    """Keys that belong to nodes of Kubernetes: the core gives, moves and answers there."""
+    """Keys that belong to nodes of Kubernetes: the core allocates, moves and answers there."""
     return {str(node.address) for node in view.nodes().values()} | set(view.all(GIVEN))
 
 
@@ -67,11 +67,11 @@ def _answer(view: View, key: str, request: HostSubnet, now: dict[IPv4Network, st
     now: what was given since `view`, with the keys; noted here.
     """
     taken = {**view.taken(besides=key), **now}
-    stood = _stood(view, key, request, taken)
+    before = _record_before(view, key, request, taken)
     try:
-        subnet = _fitting(view, key, request, stood, taken)
+        subnet = _fitting(view, key, request, before, taken)
     except Refusal as refusal:
-        kept = stood or evolve(request, subnet=None)
+        kept = before or evolve(request, subnet=None)
         answer = evolve(kept, assign=False, reason=refusal.reason)
         told = f"subnet for {request.host} at {key} refused: {refusal.reason}"
         return Allocation((_answered(view, key, answer),), told)
@@ -85,10 +85,11 @@ def _fitting(
     view: View,
     key: str,
     request: HostSubnet,
-    stood: HostSubnet | None,
+    before: HostSubnet | None,
     taken: Mapping[IPv4Network, str],
 ) -> IPv4Network:
-    """The subnet for a host: what it asks for by hand, what it had, or the first that is free.
+    """The subnet for a host: the one that was written manually, the one it had, or the first free
+    one.
 
     Raises Refusal.
     """
@@ -97,7 +98,7 @@ def _fitting(
     if request.subnet is not None:
         return request.subnet
     length = request.host_subnet_length
-    had = stood.subnet if stood else None
+    had = before.subnet if before else None
     if had is not None and length in (None, 32 - had.prefixlen):
         return had
     free = next(free_subnets(view.config, taken, length), None)
@@ -107,19 +108,19 @@ def _fitting(
     return free
 
 
-def _stood(
+def _record_before(
     view: View, key: str, request: HostSubnet, taken: Mapping[IPv4Network, str]
 ) -> HostSubnet | None:
     """The host's record as it was before it asked; None: it had no subnet, or none that is left."""
-    stood = view.subnet(key)
+    before = view.subnet(key)
     known: External | None = view.get(EXTERNAL, key)
-    if known is not None and (stood is None or stood.subnet is None):
+    if known is not None and (before is None or before.subnet is None):
         host_ip = IPv4Address(key)
-        stood = evolve(request, host=known.host, host_ip=host_ip, subnet=known.subnet)
-    if stood is None or stood.subnet is None:
+        before = evolve(request, host=known.host, host_ip=host_ip, subnet=known.subnet)
+    if before is None or before.subnet is None:
         return None
-    stood = evolve(stood, host_subnet_length=None)
-    return None if request_problem(key, stood, view.config, taken) else stood
+    before = evolve(before, host_subnet_length=None)
+    return None if request_problem(key, before, view.config, taken) else before
 
 
 def _answered(view: View, key: str, answer: HostSubnet) -> Write:

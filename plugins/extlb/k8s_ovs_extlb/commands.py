@@ -1,4 +1,4 @@
-"""`k8s-ovs external`: hosts outside the cluster, and how people add, move and remove them."""
+"""`k8s-ovs external`: external hosts, and how people add, move and remove them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Hosts outside the cluster that have a part of the network, such as load balancers.",
+    help="External hosts that have a subnet of the network, such as load balancers.",
 )
 
 HostName = Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its address.")]
@@ -28,11 +28,11 @@ HostName = Annotated[str, typer.Argument(metavar="HOST", help="Its name, or its 
 
 @app.command("list")
 def list_hosts(output: OutputForm = Output.TABLE, *, cluster: Cluster) -> None:
-    """List all hosts with a record that are no Kubernetes nodes.
+    """List all external hosts: those with a record that are no Kubernetes nodes.
 
-    STATE is ok, waiting (for an answer), refused, quarantined (its record cannot count), or idle
-    (it has no subnet and asks for none); reasons stand below. SEEN is when its daemon was heard of
-    last, VERSION its version, APPLIED the revision of etcd that its flows are of.
+    STATE is ok, waiting (for an answer), refused, quarantined (its record is invalid), or idle (it
+    has no subnet and requests none); reasons are printed below. SEEN is when its daemon last
+    reported, VERSION its version, APPLIED the revision of etcd that its flows reflect.
 
     \b
     Examples:
@@ -53,9 +53,11 @@ def list_hosts(output: OutputForm = Output.TABLE, *, cluster: Cluster) -> None:
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")],
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Its address, seen by nodes.")],
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="Its address, as nodes see it.")
+    ],
     *,
-    subnet: Annotated[str | None, typer.Option(help="Just this part of the network, CIDR.")] = None,
+    subnet: Annotated[str | None, typer.Option(help="This subnet exactly, CIDR.")] = None,
     host_subnet_length: Annotated[
         int | None, typer.Option(help="Host bits of its subnet, if not as many as nodes have.")
     ] = None,
@@ -63,7 +65,7 @@ def add(
     timeout: TimeoutOption = 30.0,
     cluster: Cluster,
 ) -> None:
-    """Give a host that is no Kubernetes node a subnet; asked again, it keeps the one it has.
+    """Give an external host a subnet; if it has one already, it keeps that.
 
     Exit status 1 if it is refused, with the reason; or if not every live node has applied it in
     time (with --wait), naming those.
@@ -87,14 +89,14 @@ def add(
     if wait:
         say_applied(cluster, record.revision, deadline)
         if not any(each.host_ip == str(at) for each in cluster.statuses()):
-            typer.echo(f"{name} has not been seen yet: k8s-ovs node is to be started there")
+            typer.echo(f"{name} has not been seen yet: start k8s-ovs node there")
 
 
 @app.command()
 def remove(
     name: HostName, *, wait: WaitOption = False, timeout: TimeoutOption = 30.0, cluster: Cluster
 ) -> None:
-    """Take a host's subnet back: it is free again, and nodes hear the host no more.
+    """Remove a host: its subnet is free again, and nodes drop its packets.
 
     \b
     Examples:
@@ -136,7 +138,7 @@ def _write(cluster: Cluster, writes: list[Write]) -> int:
     revision = cluster.write(*writes)
     if revision is None:
         keys = ", ".join(f"{each.kind}/{each.key}" for each in writes)
-        raise K8sOvsError(f"one of {keys} has been changed meanwhile; look at it and try again")
+        raise K8sOvsError(f"one of {keys} was changed in the meantime: check it and try again")
     return revision
 
 

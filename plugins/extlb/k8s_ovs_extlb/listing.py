@@ -1,4 +1,4 @@
-"""What is known of hosts outside, as values for people: which subnet, what is wrong, who lives.
+"""What is known about external hosts, as values for people: which subnet, what is wrong, which run.
 
 Pure.
 """
@@ -25,12 +25,12 @@ _NONE = "-"
 
 @frozen
 class Host:
-    """A host outside the cluster.
+    """An external host.
 
-    state: ok, waiting (for an answer), refused, quarantined, or idle: it has no subnet and asks for
+    state: ok, waiting (for an answer), refused, quarantined, or idle: it has no subnet and requests
     none. problem: why it is refused or quarantined; empty: it is not. live: its daemon runs. seen:
-    when it was heard of last (RFC 3339, UTC); None: never. version, applied: its daemon's, and
-    etcd's revision that its flows are of, when it was heard of last. behind: how far others are.
+    when it last reported (RFC 3339, UTC); None: never. version, applied: its daemon's, and etcd's
+    revision that its flows reflect, in its last report. behind: how far it is behind others.
     """
 
     name: str
@@ -57,8 +57,7 @@ def host(found: Iterable[Host], wanted: str) -> Host:
     fitting = [each for each in found if wanted in (each.name, each.address)]
     if not fitting:
         raise K8sOvsError(
-            f"no host outside has the name or the address {wanted}; "
-            "k8s-ovs external list shows those that there are"
+            f"no external host has the name or address {wanted}; k8s-ovs external list shows all"
         )
     if len(fitting) > 1:
         places = ", ".join(each.address for each in fitting)
@@ -69,7 +68,7 @@ def host(found: Iterable[Host], wanted: str) -> Host:
 def with_life(
     found: Iterable[Host], live: Iterable[NodeStatus], seen: Iterable[NodeStatus]
 ) -> list[Host]:
-    """What their daemons say, beside what is written of them. live: of all nodes."""
+    """Adds what their daemons report. live: of all nodes."""
     statuses = list(live)
     newest = max((each.revision for each in statuses), default=0)
     by_address = {each.host_ip: each for each in statuses}

@@ -1,7 +1,7 @@
-"""The record of a host outside the cluster: which subnet it was given, to be given it again.
+"""The record of an external host: which subnet it got, so that it gets it again.
 
-A person who asks again writes `subnets/<address>` over, so what stood there before is remembered
-under `external/<address>`: also while no daemon runs that has seen it.
+A new request overwrites `subnets/<address>`, so `external/<address>` remembers what was there
+before: also while no daemon runs that has seen it.
 """
 
 from __future__ import annotations

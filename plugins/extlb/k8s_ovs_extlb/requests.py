@@ -1,4 +1,4 @@
-"""What people change of hosts outside, as records to write: a request, a removal, a move. Pure."""
+"""What people change about external hosts, as records to write. Pure."""
 
 from __future__ import annotations
 
@@ -34,13 +34,10 @@ def requested(
     _refuse_node(view, key)
     for each in hosts(view):
         if each.address == key and each.name != name:
-            raise K8sOvsError(
-                f"{key} is the address of host {each.name}, which is to be removed first"
-            )
+            raise K8sOvsError(f"{key} is the address of host {each.name}, remove it first")
         if each.name == name and each.address != key:
             raise K8sOvsError(
-                f"host {name} is at {each.address}; to have it follow: "
-                f"k8s-ovs external move {name} {key}"
+                f"host {name} is at {each.address}; to move it: k8s-ovs external move {name} {key}"
             )
     before = _written(view, key) or HostSubnet(name, address)
     wanted = evolve(
@@ -87,4 +84,4 @@ def _written(view: View, key: str) -> HostSubnet | None:
 def _refuse_node(view: View, key: str) -> None:
     given = view.get(GIVEN, key)
     if given is not None:
-        raise K8sOvsError(f"{key} is the address of node {given.host}, no host outside")
+        raise K8sOvsError(f"{key} is the address of node {given.host}, not an external host")

@@ -1,9 +1,9 @@
-"""Multi-tenant: one virtual network a namespace; namespaces can be joined, isolated, made global.
+"""Multi-tenant: one tenant per namespace; namespaces can be joined, isolated, made global.
 
-A packet carries the number of its namespace (VNID), which never changes. Where it is delivered,
-TENANT turns that number into the virtual network that the namespace is in now (NetID), and VERDICT
-compares it with the destination's. So a change of tenant is one bundle on each node, and needs no
-node to wait for another.
+A packet carries its namespace's VNI (VNID in records), which never changes. On the destination's
+node, TENANT translates the VNI into the namespace's current tenant id (NetID in records), and
+VERDICT compares it with the destination's. So a change of tenant is one bundle per node, and no
+node waits for another.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class MultiTenant:
 
     @hook
     def tenant_of(self, view: View, pod: Pod) -> int | None:
-        # Until an action is answered the old number stands; after a restart, the one written.
+        # Until an action is answered the old tenant id applies; after a restart, the one written.
         settled = view.get(NETNAMESPACES, pod.namespace)
         record: NetNamespace | None = settled or view.request(NETNAMESPACES, pod.namespace)
         return None if record is None else record.net_id
@@ -100,7 +100,7 @@ class MultiTenant:
 
 
 def _members(view: View, tenant: int) -> Iterator[Flow]:
-    """For each namespace in the virtual network, its number on the wire becomes the network's."""
+    """For each namespace of the tenant, its VNI is translated into the tenant id."""
     for name in sorted(_names_in(view, tenant)):
         vni: NamespaceVni | None = view.get(NAMESPACE_VNIS, name)
         if vni is not None:

@@ -1,7 +1,7 @@
-"""What should be written of tenants: numbers for new namespaces, answers to actions.
+"""What to write about tenants: numbers for new namespaces, answers to actions.
 
-Pure: the world in, allocations out. Each turn hands out at most one batch of new numbers, since
-the next one depends on where the cursor is then.
+Pure: the world in, allocations out. Each reconcile allocates at most one batch of new numbers,
+since the next one depends on where the cursor is then.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from k8s_ovs_multitenant.records import (
 
 __all__ = ["allocations", "global_namespaces"]
 
-#: Namespaces a transaction: etcd takes 128 operations, a namespace needs two.
+#: Namespaces per transaction: etcd takes 128 operations, a namespace needs two.
 _BATCH = 50
 _CURSOR_KEY = "last"
 _DEFAULT_GLOBAL = ("kube-system",)
@@ -42,7 +42,7 @@ class _Tenants:
 
 @define
 class _Numbers:
-    """Free numbers, for one allocation a turn: the next ones depend on where the cursor is then."""
+    """Free numbers, for one allocation per reconcile: the next ones depend on the new cursor."""
 
     free: Iterator[int]
     last: int = 0
@@ -57,7 +57,7 @@ class _Numbers:
 
 
 def allocations(view: View) -> Iterator[Allocation]:
-    """New namespaces first, then answers, what is to be mended, what is to be removed."""
+    """New namespaces first, then answers, repairs, removals."""
     known = _known(view)
     numbers = _Numbers(_free_numbers(view, known))
     written = {name for name in known.present if _is_written(view, name)}
@@ -107,7 +107,7 @@ def _answers(
             continue
         answer = _answered(view, known, request, numbers)
         yield answer
-        # Two that join each other must not change places.
+        # Two that join each other must not swap tenants.
         known.records[name] = answer.writes[-1].value
 
 
@@ -120,7 +120,7 @@ def _answered(view: View, known: _Tenants, request: NetNamespace, numbers: _Numb
     try:
         answer = _ANSWERS.get(action, _unknown)
         new, reason = answer(known, request, numbers), None
-        told = f"{action} of {name}: NetID {old} is {new} now"
+        told = f"{action} of {name}: tenant id {old} -> {new}"
         if action == "isolate":
             writes.append(_cursor(view, new))
     except Refusal as refusal:
@@ -153,7 +153,7 @@ def _repairs(
 
 
 def _takes_number(view: View, known: _Tenants, name: str) -> bool:
-    """Whether a namespace that is to be mended needs a new number."""
+    """Whether a namespace that needs repair needs a new number."""
     vni = known.vnis.get(name)
     return vni is None or (
         name not in known.records and _first_net_id(view, known, name, vni) is None
@@ -161,7 +161,7 @@ def _takes_number(view: View, known: _Tenants, name: str) -> bool:
 
 
 def _repaired(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Allocation:
-    """What is missing or cannot be read of a namespace, as it was when it last could be."""
+    """The missing or invalid records of a namespace, as they were when last valid."""
     writes: list[Write] = []
     if _takes_number(view, known, name):
         writes.append(_cursor(view, numbers.take()))
@@ -181,8 +181,8 @@ def _repaired(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Allo
 
 
 def _first_net_id(view: View, known: _Tenants, name: str, vni: NamespaceVni) -> int | None:
-    """The virtual network that a namespace comes back to: its own. None: others have joined that
-    before, and must not be met there unasked."""
+    """The tenant that a namespace returns to: its own. None: others have joined that one before,
+    and must not meet it there unasked."""
     first = _begins(view, name, vni)
     met = any(record.net_id == first for record in known.records.values())
     return None if met and first != GLOBAL_TENANT else first
@@ -232,7 +232,7 @@ _ANSWERS: Mapping[str, Callable[[_Tenants, NetNamespace, _Numbers], int]] = {
 
 
 def _free_numbers(view: View, known: _Tenants) -> Iterator[int]:
-    """Numbers that no record has, those behind the cursor first. Never ends: 16 million are more
+    """Numbers that no record has, those after the cursor first. Never ends: 16 million are more
     than a cluster can have namespaces."""
     used = {record.net_id for record in known.records.values()}
     used |= {vni.number for vni in known.vnis.values()}

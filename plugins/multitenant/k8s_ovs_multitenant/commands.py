@@ -1,4 +1,4 @@
-"""`k8s-ovs tenant`: which network a namespace is in, and how people change that."""
+"""`k8s-ovs tenant`: which tenant a namespace belongs to, and how people change that."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Tenants: which virtual network each namespace is in.",
+    help="Tenants: which tenant each namespace belongs to.",
 )
 
 Namespace = Annotated[str, typer.Argument(help="The namespace.")]
@@ -47,10 +47,10 @@ Namespace = Annotated[str, typer.Argument(help="The namespace.")]
 
 @app.command("list")
 def list_tenants(output: OutputForm = Output.TABLE, *, cluster: Cluster) -> None:
-    """List all namespaces with their networks.
+    """List all namespaces with their tenants.
 
-    NETID is the network that a namespace is in, VNID the number that its packets carry between
-    nodes, STATE what is asked of it and not answered yet, or why that was refused.
+    TENANT-ID is the tenant that a namespace belongs to, VNI the number that its packets carry
+    between nodes, STATE the request that is not answered yet, or why it was refused.
 
     \b
     Examples:
@@ -66,10 +66,10 @@ def list_tenants(output: OutputForm = Output.TABLE, *, cluster: Cluster) -> None
 
 @app.command()
 def show(namespace: Namespace, output: OutputForm = Output.TABLE, *, cluster: Cluster) -> None:
-    """Show a namespace: its record, who is in its network, why its last action was refused.
+    """Show a namespace: its record, who shares its tenant, why its last action was refused.
 
-    On a node its counters stand below: "sent" are the namespace's own packets that were judged on
-    this node; "let through" and "dropped" are all that its network was sent here; "judged" is both.
+    On a node its counters follow: "sent" are the namespace's own packets that were judged on this
+    node; "let through" and "dropped" are all packets to its tenant on this node; "judged" is both.
 
     \b
     Examples:
@@ -101,7 +101,7 @@ def join(
     timeout: TimeoutOption = 30.0,
     cluster: Cluster,
 ) -> None:
-    """Put a namespace into the network of another one: their pods reach each other.
+    """Move a namespace into the tenant of another one: their pods reach each other.
 
     Exit status 1 if it is refused, with the reason; or if not every live node has applied it in
     time (with --wait), naming those.
@@ -124,7 +124,7 @@ def isolate(
     timeout: TimeoutOption = 30.0,
     cluster: Cluster,
 ) -> None:
-    """Put a namespace into a network of its own: connections with others are cut at once.
+    """Move a namespace into a tenant of its own: connections with others are cut at once.
 
     \b
     Examples:
@@ -142,7 +142,7 @@ def make_global(
     timeout: TimeoutOption = 30.0,
     cluster: Cluster,
 ) -> None:
-    """Make a namespace global (NetID 0): its pods reach all, and all reach them.
+    """Make a namespace global (tenant id 0): its pods reach all, and all reach them.
 
     \b
     Examples:
@@ -154,8 +154,8 @@ def make_global(
 
 @app.command()
 def check(
-    source: Annotated[str, typer.Argument(help="Whose pods speak.")],
-    target: Annotated[str, typer.Argument(help="Whose pods are spoken to.")],
+    source: Annotated[str, typer.Argument(help="Whose pods send.")],
+    target: Annotated[str, typer.Argument(help="Whose pods receive.")],
     output: OutputForm = Output.TABLE,
     *,
     cluster: Cluster,
@@ -187,20 +187,20 @@ def check(
 def _act(
     cluster: Cluster, namespace: str, action: str, other: str, deadline: Deadline, *, wait: bool
 ) -> None:
-    """Ask, tell the answer and, if wanted, how the nodes follow."""
+    """Write the request, print the answer and, if wanted, which nodes have applied it."""
     revision = request_action(cluster, namespace, action, other)
     record = answered(cluster, NETNAMESPACES, namespace, deadline, since=revision, asks=asks)
     answer = record.value
     if answer.reason is not None:
         complain("error", f"{action} of {namespace} is refused: {answer.reason}")
         raise typer.Exit(1)
-    typer.echo(f"{namespace}: NetID {answer.net_id}")
+    typer.echo(f"{namespace}: tenant id {answer.net_id}")
     if wait:
         say_applied(cluster, record.revision, deadline)
 
 
 def _record(cluster: Cluster, namespace: str) -> str | None:
-    """The record's JSON as etcd has it; None: it is not there, or cannot be read."""
+    """The record's JSON as etcd has it; None: it does not exist, or cannot be read."""
     try:
         found = cluster.get(NETNAMESPACES, namespace)
     except InvalidRecord:
@@ -216,4 +216,4 @@ def _counted(cluster: Cluster, found: Tenant) -> tuple[dict[str, Counter], str]:
     except Unavailable as error:
         return {}, str(error)
     named = dict(zip(flows, counters, strict=True))
-    return traffic(named), f"no pod of network {found.net_id} is on this node"
+    return traffic(named), f"no pod of tenant {found.net_id} is on this node"

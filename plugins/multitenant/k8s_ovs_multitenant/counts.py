@@ -10,9 +10,9 @@ from k8s_ovs_multitenant.records import NETNAMESPACES
 __all__ = ["counts", "metrics"]
 
 _HELP = {
-    "tenants": "Virtual networks that have a pod on this node.",
+    "tenants": "Tenants that have a pod on this node.",
     "namespaces": "Namespaces of the cluster that have a record.",
-    "networks": "Virtual networks of the cluster: namespaces that are joined count once.",
+    "networks": "Tenants of the cluster: namespaces that are joined count once.",
     "requests": "Actions that are not answered yet.",
 }
 

@@ -1,6 +1,6 @@
-"""The flows of virtual networks: who is judged to be in which, and who may reach whom.
+"""The flows of tenants: which sender belongs to which tenant, and who may reach whom.
 
-They count what they meet, so each is made here alone, and asked for by whoever reads its counter.
+They count packets, so only this module makes them, also for readers of the counters.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ TENANT = Table(
 
 _SRC = register("SRC_TENANT")
 
-#: No namespace is ever in this virtual network: who is in none that has a pod here.
+#: No namespace ever has this tenant id: it is for senders whose tenant has no pod on this node.
 _STRANGER = 1
 
-#: The global network's packets, let through: the node itself and hosts outside are in it too.
+#: The global tenant's packets, let through: the node itself and external hosts are in it too.
 FROM_GLOBAL = Flow(VERDICT, 200, ip(reg0=GLOBAL_TENANT), [Goto("RETURN")])
 TO_GLOBAL = Flow(VERDICT, 200, ip(reg1=GLOBAL_TENANT), [Goto("RETURN")])
 
 NETWORK_FLOWS = (
-    # The number 0 is the global network's on the wire too; who goes to it need not be known.
+    # VNI 0 is the global tenant's on the wire too; its senders' tenants need not be known.
     Flow(TENANT, 200, ip(reg0=GLOBAL_TENANT), [Goto("VERDICT")]),
     Flow(TENANT, 200, ip(reg1=GLOBAL_TENANT), [Goto("VERDICT")]),
-    # A number on the wire must not be taken for a network's; VERDICT counts what it wanted.
+    # A VNI must not be taken for a tenant id; VERDICT counts what it wanted.
     Flow(TENANT, 1, any_packet(), [SetField(_SRC, _STRANGER), Goto("VERDICT")]),
     FROM_GLOBAL,
     TO_GLOBAL,
@@ -54,15 +54,15 @@ NETWORK_FLOWS = (
 
 
 def member(vni: int, net_id: int) -> Flow:
-    """What the namespace with this number sends is the virtual network's. Counts what it sent."""
+    """Packets of the namespace with this VNI belong to the tenant. Counts them."""
     return Flow(TENANT, 100, ip(reg0=vni), [SetField(_SRC, net_id), Goto("VERDICT")])
 
 
 def within(net_id: int) -> Flow:
-    """Inside a virtual network all reach all. Counts what was let through."""
+    """Inside a tenant all reach all. Counts what was let through."""
     return Flow(VERDICT, 100, ip(reg0=net_id, reg1=net_id), [Goto("RETURN")])
 
 
 def unwanted(net_id: int) -> Flow:
-    """What others send to a virtual network is dropped. Counts it."""
+    """What others send to a tenant is dropped. Counts it."""
     return Flow(VERDICT, 50, ip(reg1=net_id))

@@ -1,4 +1,4 @@
-"""What is known of tenants, as values for people: who is where, and who reaches whom. Pure."""
+"""What is known about tenants, as values for people: who is where, and who reaches whom. Pure."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ __all__ = [
     "traffic",
 ]
 
-HEAD = ("NAMESPACE", "NETID", "JOINED WITH", "VNID", "STATE")
+HEAD = ("NAMESPACE", "TENANT-ID", "JOINED-WITH", "VNI", "STATE")
 
 _NONE = "-"
 
 
 @frozen
 class Tenant:
-    """A namespace and its place.
+    """A namespace and its tenant.
 
-    net_id: the virtual network that it is in; None: not known, as its record cannot be read.
-    joined: the others in that network; nobody for the global one. vnid: the number that its packets
-    carry; None: it has none yet. action: what is asked of it and not answered yet. problem: why its
-    last action was refused, or its record cannot be read; empty: there is no problem.
+    net_id: its tenant id; None: unknown, as its record cannot be read. joined: the others in that
+    tenant; nobody for the global one. vni: the number that its packets carry; None: it has none
+    yet. action: the request that is not answered yet. problem: why its last action was refused, or
+    its record cannot be read; empty: there is no problem.
     """
 
     namespace: str
@@ -103,19 +103,19 @@ def reach(source: Tenant, target: Tenant) -> Reach:
     for each in (source, target):
         if each.net_id is None:
             reason = each.problem or "it has no record yet"
-            return Reach(False, f"which network {each.namespace} is in is not known: {reason}")
+            return Reach(False, f"the tenant of {each.namespace} is unknown: {reason}")
         if each.vni is None:
-            return Reach(False, f"{each.namespace} has no number for its packets (VNID) yet")
+            return Reach(False, f"{each.namespace} has no VNI yet")
     if source.namespace == target.namespace:
-        return Reach(True, f"pods of one namespace are in one network, here {source.net_id}")
+        return Reach(True, f"pods of one namespace are in one tenant, here {source.net_id}")
     for each in (source, target):
         if each.is_global:
             return Reach(True, f"{each.namespace} is global: it reaches all, and all reach it")
     if source.net_id == target.net_id:
-        return Reach(True, f"both are in network {source.net_id}")
+        return Reach(True, f"both are in tenant {source.net_id}")
     return Reach(
         False,
-        f"{source.namespace} is in network {source.net_id}, {target.namespace} in "
+        f"{source.namespace} is in tenant {source.net_id}, {target.namespace} in "
         f"{target.net_id}, and neither is global",
     )
 
@@ -125,13 +125,13 @@ def counted_flows(each: Tenant) -> dict[str, Flow]:
     if each.net_id is None:
         return {}
     if each.is_global:
-        return {"from the global network": FROM_GLOBAL, "to the global network": TO_GLOBAL}
+        return {"from the global tenant": FROM_GLOBAL, "to the global tenant": TO_GLOBAL}
     sent = {} if each.vni is None else {"sent": member(each.vni, each.net_id)}
     return {**sent, "let through": within(each.net_id), "dropped": unwanted(each.net_id)}
 
 
 def traffic(counters: Mapping[str, Counter | None]) -> dict[str, Counter]:
-    """The counters of flows that stand on this node, and what they come to: all that was judged."""
+    """The counters of flows that are installed on this node, and their sum: all that was judged."""
     found = {name: each for name, each in counters.items() if each is not None}
     verdicts = [each for name, each in found.items() if name != "sent"]
     if verdicts:
@@ -148,12 +148,12 @@ def as_cells(each: Tenant) -> tuple[str, ...]:
 
 
 def details(each: Tenant) -> list[tuple[str, str]]:
-    """All that is known of a tenant, a line each."""
+    """All that is known about a tenant, one per line."""
     joined = "all (global)" if each.is_global else ", ".join(each.joined) or _NONE
     return [
         ("namespace", each.namespace),
-        ("NetID", _number(each.net_id)),
-        ("VNID", _number(each.vni)),
+        ("tenant id", _number(each.net_id)),
+        ("VNI", _number(each.vni)),
         ("joined with", joined),
         ("asked for", each.action or _NONE),
         ("refused", each.problem or _NONE),

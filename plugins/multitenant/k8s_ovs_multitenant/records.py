@@ -1,8 +1,8 @@
-"""The records of tenants in etcd: which virtual network a namespace is in, and its own number.
+"""The records of tenants in etcd: which tenant a namespace is in, and its own VNI.
 
-`netnamespaces/<namespace>` is what people read and write. `vnids/<namespace>` is the number that
-the namespace's packets carry between nodes; it never changes, so that a change of tenant takes
-effect on each node at once and no packet is on its way with an old one.
+`netnamespaces/<namespace>` is what people read and write. `vnids/<namespace>` is the VNI that the
+namespace's packets carry between nodes; it never changes, so that a change of tenant takes effect
+on each node at once and no packet is on its way with an old one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NAMESPACE_VNIS = "vnids"
 CURSOR = "netids"
 NAMESPACES = "namespaces"
 
-#: Numbers below are kept for the network's own use; 0 is the global tenant.
+#: Numbers below are reserved for the network; 0 is the global tenant.
 FIRST_TENANT_ID = 10
 
 

@@ -1,4 +1,4 @@
-"""An action from the command line, as it is asked in etcd."""
+"""An action from the command line, as a request in etcd."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def request_action(cluster: Cluster, namespace: str, action: str, other: str) ->
     revision = cluster.write(Write(NETNAMESPACES, namespace, wanted, found.revision))
     if revision is None:
         raise K8sOvsError(
-            f"{NETNAMESPACES}/{namespace} has been changed meanwhile; look at it and try again"
+            f"{NETNAMESPACES}/{namespace} was changed in the meantime: check it and try again"
         )
     return revision

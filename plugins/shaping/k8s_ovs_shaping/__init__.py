@@ -1,8 +1,8 @@
-"""Bandwidth: limits of pods, as their annotations say, changed while they run.
+"""Bandwidth: rate limits of pods, from their annotations, changed while they run.
 
-What is too fast waits in a queue, on both ways, and is not dropped: a pod's own programs feel that
-when they send, and TCP settles at the limit. Behind that stands a meter in Open vSwitch, a little
-above the limit, for pods that may change their own interface (NET_ADMIN).
+Packets above the limit wait in a queue, in both directions, and are not dropped: a pod's own
+programs notice that when they send, and TCP settles at the limit. Behind the queue a meter in Open
+vSwitch, a little above the limit, catches pods that may change their own interface (NET_ADMIN).
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from k8s_ovs_shaping.flows import POLICE, policed
 
 __all__ = ["POLICE", "Shaping"]
 
-#: Field of the configuration: what becomes of a pod whose limit this node's kernel cannot keep.
+#: Field of the configuration: what happens to a pod whose rate limit this node's kernel cannot
+#: apply.
 UNENFORCED = "BandwidthUnenforced"
 
 
 class Shaping:
-    """A feature that holds pods to the bandwidth of their annotations."""
+    """A feature that sets the rate limits that pods' annotations ask for."""
 
     @hook
     def tables(self) -> Iterable[Table]:
@@ -51,7 +52,7 @@ class Shaping:
             return Refuse(problem)
         record: Bandwidth | None = view.get(BANDWIDTHS, key)
         known = record is not None and record.is_of(request.uid)
-        # While the API server is away pods start all the same; their limits come with it.
+        # While the API server is disconnected pods start all the same; they get their limits later.
         if known or view.connected(BANDWIDTHS) is False:
             return None
         return Wait(f"pod {key} as the API server has it")
@@ -76,9 +77,9 @@ class Shaping:
     @hook
     def doctor_checks(self, view: View) -> Iterable[Check]:
         yield Check(
-            "limits of pods",
+            "rate limits",
             view.local_node.meters > 0,
-            "meters stand behind them" if view.local_node.meters else "this datapath has no meters",
+            "meters enforce them" if view.local_node.meters else "this datapath has no meters",
             "a pod with NET_ADMIN can lift its own egress limit: take a kernel from 4.15 on",
         )
 
@@ -89,7 +90,7 @@ def _rates(view: View, pod: Pod) -> Rates:
 
 
 def _must_hold(view: View) -> bool:
-    """Raises ValueError for what the field cannot be."""
+    """Raises ValueError for an invalid value."""
     found = view.config.extra.get(UNENFORCED, "refuse")
     if found not in ("refuse", "warn"):
         raise ValueError(f'{UNENFORCED}: found {found!r}, expected "refuse" or "warn"')

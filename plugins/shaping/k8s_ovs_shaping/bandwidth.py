@@ -1,7 +1,7 @@
 """Which limits does a pod's object in the API server ask for?
 
 The annotations are Kubernetes' own: kubernetes.io/ingress-bandwidth (to the pod) and
-kubernetes.io/egress-bandwidth (from it), in bits a second.
+kubernetes.io/egress-bandwidth (from it), in bits per second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BANDWIDTHS = "bandwidths"
 INGRESS = "kubernetes.io/ingress-bandwidth"
 EGRESS = "kubernetes.io/egress-bandwidth"
 
-#: Bits a second that Kubernetes accepts (its pkg/util/bandwidth): 1k to 1P.
+#: Bits per second that Kubernetes accepts (its pkg/util/bandwidth): 1k to 1P.
 _LEAST, _MOST = 10**3, 10**15
 
 #: A static pod has another uid in the API server than kubelet gives it; this annotation has that.
@@ -37,7 +37,7 @@ class Bandwidth:
     rates: Rates
 
     def is_of(self, uid: str) -> bool:
-        """Whether this is said of the pod with this uid; "": the runtime told none."""
+        """Whether this belongs to the pod with this uid; "": the runtime gave none."""
         return not uid or uid in self.uids
 
 
@@ -68,11 +68,11 @@ def _rate(key: str, annotations: Mapping[str, Any], name: str) -> int | None:
     except ValueError as error:
         raise InvalidRecord(f'pod {key}: {name}: found "{text}", {error}') from None
     if not _LEAST <= rate <= _MOST:
-        raise InvalidRecord(f'pod {key}: {name}: found "{text}", expected 1k to 1P bits a second')
+        raise InvalidRecord(f'pod {key}: {name}: found "{text}", expected 1k to 1P bits per second')
     return rate
 
 
 def rates_of(record: Bandwidth | None, pod: Pod) -> Rates:
-    """The limits of a pod; those that it was given last while nothing is known of it: after a
-    start, until the API server has been heard, and when its object was deleted before it."""
+    """The rate limits of a pod; its last ones while nothing is known about it: after a start, until
+    the API server's snapshot arrives, and when its object was deleted before the pod."""
     return record.rates if record is not None and record.is_of(pod.uid) else pod.rates

@@ -1,4 +1,4 @@
-"""The flow behind a pod's own limit, which a pod that changes its own interface cannot lift."""
+"""The flow behind a pod's rate limit, which a pod that changes its own interface cannot lift."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST = 0xFFFFFFFF
 
 
 def policed(pod: Pod, rate: int) -> Flow | None:
-    """Drops what a pod sends above `rate` bits a second and some; None: no meter counts so far."""
+    """Drops packets of a pod well above `rate` bits per second; None: no meter counts so far."""
     kilobits = -(-rate * _ROOM // 100_000)
     burst = max(_LEAST_BURST, kilobits * _BURST_MS // 1000)
     if kilobits > _MOST:

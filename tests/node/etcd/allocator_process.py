@@ -85,7 +85,7 @@ def tell_as_kubernetes(sink: Callable[[WatchEvent], None]) -> Callable[[WatchEve
 
 
 def follow(events: queue.SimpleQueue[WatchEvent | None], allocator: Allocator) -> None:
-    """Each picture to the allocator, whatever has come meanwhile folded into one."""
+    """Each snapshot to the allocator, with all that has come meanwhile merged."""
     ingest, world, manager = Ingest(), World(), None
     while True:
         some = [events.get(), *(events.get_nowait() for _ in range(events.qsize()))]

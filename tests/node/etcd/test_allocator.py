@@ -1,4 +1,4 @@
-"""Subnets on a real etcd: whoever writes, however often the seat changes, none is given twice."""
+"""Subnets on a real etcd: no subnet is given twice, however many write or become the leader."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from k8s_ovs_testing.world import sample_config
 MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant()})
 #: Room for 256 nodes.
 CONFIG_256 = sample_config(host_subnet_length=8)
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 MakeClient = Callable[..., Etcd]
 Nodes = dict[str, KubeNode]
@@ -44,7 +44,7 @@ def nodes(count: int, first: int = 0) -> Nodes:
 
 
 def snapshot(ingest: Ingest, kube: Nodes, config: NetworkConfig = CONFIG_256) -> World:
-    """The world as these facts and these nodes of Kubernetes make it."""
+    """The world as these watch events and these nodes of Kubernetes make it."""
     ingest.restart()
     changes = ingest.changes(config, MANAGER.kinds, MANAGER.resources)
     changes[CONFIG, ""] = Slot(config)
@@ -53,7 +53,7 @@ def snapshot(ingest: Ingest, kube: Nodes, config: NetworkConfig = CONFIG_256) ->
 
 
 class Daemon:
-    """As much of a daemon as allocates: it watches etcd, campaigns, and is told of nodes."""
+    """The part of a daemon that allocates: it watches etcd, runs for leader, and hears of nodes."""
 
     def __init__(
         self, etcd: Etcd, prefix: str, name: str, kube: Nodes, hold_down: float = 3600.0
@@ -108,7 +108,7 @@ class History:
     def until(self, done: Callable[[dict[str, HostSubnet]], bool]) -> dict[str, HostSubnet]:
         """Follow until it is `done`. On the way no two subnets overlap."""
         while not done(self.subnets):
-            event = self.events.get(timeout=PATIENCE)
+            event = self.events.get(timeout=TIMEOUT)
             if isinstance(event, Snapshot):
                 assert not self.subnets, "no gap in the history"
                 for key, entry in event.entries.items():
@@ -178,7 +178,7 @@ def test_two_hundred_nodes_get_two_hundred_subnets_from_two_daemons(
     assert history.changes == 200, "each record was written once"
 
 
-def test_the_next_one_in_the_seat_goes_on_where_the_first_one_ended(
+def test_the_next_leader_continues_where_the_first_one_ended(
     daemon: MakeDaemon, history: History
 ) -> None:
     kube = nodes(5)
@@ -207,18 +207,18 @@ def test_a_record_that_a_person_deletes_stays_away_and_then_comes_again(
 
 @define
 class Believer:
-    """Thinks that it has the seat, whatever has happened since."""
+    """Believes to be the leader, whatever has happened since."""
 
     token: LeaderToken | None = None
 
 
-def test_of_many_who_believe_to_have_the_seat_only_the_last_one_writes(
+def test_of_many_who_believe_to_be_the_leader_only_the_last_one_writes(
     shared: EtcdProcess, client: MakeClient, prefix: str, history: History
 ) -> None:
-    """The seat changes hands faster than anybody notices, and all go on writing.
+    """The leader changes faster than anybody notices, and all go on writing.
 
-    Each has heard of other nodes, so that without the seat's compare the same subnet would go to
-    different nodes, by transactions that know nothing of each other.
+    Each has heard of other nodes, so that without the election's compare the same subnet would go
+    to different nodes, by transactions that know nothing of each other.
     """
     base, kube = f"{prefix}/k8ssdn", nodes(60)
     believers = [Believer() for _ in range(3)]
@@ -227,7 +227,7 @@ def test_of_many_who_believe_to_have_the_seat_only_the_last_one_writes(
     def work(number: int) -> None:
         etcd = client(shared.endpoint)
         believer = believers[number]
-        allocator = Allocator(etcd, base, believer, hold_down=0.0, grace=PATIENCE)  # type: ignore[arg-type]  # a stand-in
+        allocator = Allocator(etcd, base, believer, hold_down=0.0, grace=TIMEOUT)  # type: ignore[arg-type]  # a stand-in
         heard_of = {name: node for name, node in kube.items() if int(name[4:]) % 3 != number}
         while not full.is_set():
             found, revision = etcd.list(f"{prefix}/")
@@ -238,7 +238,7 @@ def test_of_many_who_believe_to_have_the_seat_only_the_last_one_writes(
             }
             ingest.absorb(Snapshot(ETCD, entries, revision))
             allocator.offer(snapshot(ingest, heard_of), MANAGER)
-            allocator.turn()
+            allocator.reconcile()
 
     def depose() -> None:
         etcd = client(shared.endpoint)
@@ -258,6 +258,6 @@ def test_of_many_who_believe_to_have_the_seat_only_the_last_one_writes(
     finally:
         full.set()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
     assert {record.host for record in found.values()} == set(kube)
     assert len({record.subnet for record in found.values()}) == len(kube)

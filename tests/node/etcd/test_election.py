@@ -19,13 +19,14 @@ from k8s_ovs_testing.servers.tcp_proxy import TcpProxy
 
 TTL = 2
 
-# A daemon in a process of its own, that holds the seat until it is killed.
+# A daemon in a process of its own, that stays the leader until it is killed.
 DAEMON = """
 import signal, sys
-from k8s_ovs.allocate.election import Seat
+from k8s_ovs.allocate.election import LeaderElection
 from k8s_ovs.observe.etcd.client import Etcd, EtcdSettings
 etcd = Etcd(EtcdSettings((sys.argv[1],)))
-Seat(etcd, sys.argv[2], "first", int(sys.argv[3]), lambda token: print(token, flush=True)).start()
+on_change = lambda token: print(token, flush=True)
+LeaderElection(etcd, sys.argv[2], "first", int(sys.argv[3]), on_change).start()
 signal.pause()
 """
 Changes = queue.SimpleQueue[LeaderToken | None]
@@ -45,7 +46,7 @@ def etcd(process: EtcdProcess) -> Iterator[Etcd]:
 
 
 @pytest.fixture
-def campaign() -> Iterator[Callable[..., tuple[LeaderElection, Changes]]]:
+def run_for_leader() -> Iterator[Callable[..., tuple[LeaderElection, Changes]]]:
     made: list[LeaderElection] = []
 
     def start(etcd: Etcd, key: str, holder: str) -> tuple[LeaderElection, Changes]:
@@ -65,29 +66,29 @@ def taken(changes: Changes) -> LeaderToken:
     return token
 
 
-def test_the_seat_is_taken_by_name_and_given_back(
-    etcd: Etcd, campaign: Callable[..., tuple[LeaderElection, Changes]]
+def test_leadership_is_acquired_by_name_and_released(
+    etcd: Etcd, run_for_leader: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
-    election, changes = campaign(etcd, "/seat/one", "node1")
+    election, changes = run_for_leader(etcd, "/election/one", "node1")
     token = taken(changes)
     assert election.token == token
-    found = etcd.get("/seat/one")
+    found = etcd.get("/election/one")
     assert found is not None
     assert json.loads(found.value) == {"holder": "node1"}
-    assert etcd.txn([token.compare()], [Put("/seat/one-writes", b"1")]).succeeded
+    assert etcd.txn([token.compare()], [Put("/election/one-writes", b"1")]).succeeded
     election.stop()
     assert election.token is None
     assert changes.get(timeout=1) is None
-    assert etcd.get("/seat/one") is None
-    assert not etcd.txn([token.compare()], [Put("/seat/one-writes", b"2")]).succeeded
+    assert etcd.get("/election/one") is None
+    assert not etcd.txn([token.compare()], [Put("/election/one-writes", b"2")]).succeeded
 
 
 def test_of_two_campaigners_one_wins_and_the_other_follows(
-    etcd: Etcd, campaign: Callable[..., tuple[LeaderElection, Changes]]
+    etcd: Etcd, run_for_leader: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
-    first, first_changes = campaign(etcd, "/seat/two", "node1")
+    first, first_changes = run_for_leader(etcd, "/election/two", "node1")
     old = taken(first_changes)
-    second, second_changes = campaign(etcd, "/seat/two", "node2")
+    second, second_changes = run_for_leader(etcd, "/election/two", "node2")
     assert second.token is None
     first.stop()
     new = taken(second_changes)
@@ -95,38 +96,38 @@ def test_of_two_campaigners_one_wins_and_the_other_follows(
     assert second.token == new
 
 
-def test_a_holder_keeps_its_seat_beyond_its_lease(
-    etcd: Etcd, campaign: Callable[..., tuple[LeaderElection, Changes]]
+def test_a_leader_stays_it_beyond_its_lease(
+    etcd: Etcd, run_for_leader: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
-    election, changes = campaign(etcd, "/seat/keep", "node1")
+    election, changes = run_for_leader(etcd, "/election/keep", "node1")
     token = taken(changes)
-    other, other_changes = campaign(etcd, "/seat/keep", "node2")
+    other, other_changes = run_for_leader(etcd, "/election/keep", "node2")
     with pytest.raises(queue.Empty):
         other_changes.get(timeout=1.75 * TTL)
     assert election.token == token
     assert other.token is None
-    found = etcd.get("/seat/keep")
+    found = etcd.get("/election/keep")
     assert found is not None
     assert found.create_revision == token.create_revision
 
 
-def test_a_frozen_holder_is_followed_and_cannot_write_when_it_wakes(
-    process: EtcdProcess, etcd: Etcd, campaign: Callable[..., tuple[LeaderElection, Changes]]
+def test_a_frozen_leader_is_replaced_and_cannot_write_when_it_wakes(
+    process: EtcdProcess, etcd: Etcd, run_for_leader: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
-    command = [sys.executable, "-c", DAEMON, process.endpoint, "/seat/frozen", str(TTL)]
+    command = [sys.executable, "-c", DAEMON, process.endpoint, "/election/frozen", str(TTL)]
     daemon = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert daemon.stdout is not None
         while "SeatToken" not in (line := daemon.stdout.readline()):
             assert line, "the daemon ended"
-        found = etcd.get("/seat/frozen")
+        found = etcd.get("/election/frozen")
         assert found is not None
-        deposed = LeaderToken("/seat/frozen", found.create_revision)
+        deposed = LeaderToken("/election/frozen", found.create_revision)
         daemon.send_signal(signal.SIGSTOP)
-        _, changes = campaign(etcd, "/seat/frozen", "second")
+        _, changes = run_for_leader(etcd, "/election/frozen", "second")
         successor = taken(changes)
-        assert not etcd.txn([deposed.compare()], [Put("/seat/frozen-writes", b"old")]).succeeded
-        assert etcd.txn([successor.compare()], [Put("/seat/frozen-writes", b"new")]).succeeded
+        assert not etcd.txn([deposed.compare()], [Put("/election/frozen-writes", b"old")]).succeeded
+        assert etcd.txn([successor.compare()], [Put("/election/frozen-writes", b"new")]).succeeded
         daemon.send_signal(signal.SIGCONT)
         with pytest.raises(queue.Empty):  # the woken one takes nothing from its successor
             changes.get(timeout=TTL)
@@ -135,13 +136,13 @@ def test_a_frozen_holder_is_followed_and_cannot_write_when_it_wakes(
         daemon.communicate(timeout=5)
 
 
-def test_a_holder_that_cannot_reach_etcd_stops_believing_in_its_seat(
-    process: EtcdProcess, campaign: Callable[..., tuple[LeaderElection, Changes]]
+def test_a_leader_that_cannot_reach_etcd_loses_leadership(
+    process: EtcdProcess, run_for_leader: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
     port = int(process.endpoint.rpartition(":")[2])
     with TcpProxy("127.0.0.1", port) as proxy:
         client = Etcd(EtcdSettings((f"http://127.0.0.1:{proxy.port}",), timeout=0.5))
-        election, changes = campaign(client, "/seat/apart", "node1")
+        election, changes = run_for_leader(client, "/election/apart", "node1")
         old = taken(changes)
         proxy.cut()
         assert changes.get(timeout=15) is None
@@ -150,22 +151,22 @@ def test_a_holder_that_cannot_reach_etcd_stops_believing_in_its_seat(
         assert taken(changes).create_revision >= old.create_revision
 
 
-def test_a_holder_whose_key_was_removed_campaigns_again(
-    etcd: Etcd, campaign: Callable[..., tuple[LeaderElection, Changes]]
+def test_a_leader_whose_key_was_removed_runs_again(
+    etcd: Etcd, run_for_leader: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
-    _, changes = campaign(etcd, "/seat/removed", "node1")
+    _, changes = run_for_leader(etcd, "/election/removed", "node1")
     old = taken(changes)
-    etcd.delete("/seat/removed")
+    etcd.delete("/election/removed")
     assert changes.get(timeout=15) is None
     assert taken(changes).create_revision > old.create_revision
 
 
 def test_a_campaign_waits_for_an_etcd_that_comes_late(
-    tmp_path: Path, campaign: Callable[..., tuple[LeaderElection, Changes]]
+    tmp_path: Path, run_for_leader: Callable[..., tuple[LeaderElection, Changes]]
 ) -> None:
     late = EtcdProcess(tmp_path / "etcd")
     client = Etcd(EtcdSettings((late.endpoint,), timeout=0.5))
-    election, changes = campaign(client, "/seat/late", "node1")
+    election, changes = run_for_leader(client, "/election/late", "node1")
     with late:
         taken(changes)
         election.stop()

@@ -63,7 +63,7 @@ def test_of_two_writers_who_create_a_key_one_wins(shared: EtcdProcess, client: M
     assert (found.value, found.create_revision) == (b"one", first.revision)
 
 
-def test_a_write_from_an_old_picture_is_refused(shared: EtcdProcess, client: MakeClient) -> None:
+def test_a_write_from_an_old_snapshot_is_refused(shared: EtcdProcess, client: MakeClient) -> None:
     etcd = client(shared.endpoint)
     old = etcd.put("/cas/old", b"1")
     new = etcd.put("/cas/old", b"2")

@@ -46,13 +46,13 @@ def watch() -> Iterator[MakeWatch]:
 def until(
     events: Events, wanted: Callable[[WatchEvent], bool], timeout: float = 15
 ) -> list[WatchEvent]:
-    """All facts up to the first wanted one."""
+    """All events up to the first wanted one."""
     deadline, seen = time.monotonic() + timeout, list[WatchEvent]()
     while not (seen and wanted(seen[-1])):
         try:
             seen.append(events.get(timeout=max(0.01, deadline - time.monotonic())))
         except queue.Empty:
-            pytest.fail(f"the wanted fact did not come in {timeout} s, but {seen}")
+            pytest.fail(f"the wanted event did not come in {timeout} s, but {seen}")
     return seen
 
 
@@ -205,12 +205,12 @@ def test_an_etcd_that_comes_late_is_waited_for(
 ) -> None:
     process = EtcdProcess(tmp_path / "etcd")
     events = watch(client(process.endpoint), "/w/")
-    assert len(until(events, lost)) == 1  # and no picture that would look like an empty cluster
+    assert len(until(events, lost)) == 1  # and no snapshot that would look like an empty cluster
     with process:
         assert last_keys(until(events, back)) == []
 
 
-def test_a_sink_that_raises_is_reported_and_gets_the_whole_picture_again(
+def test_a_sink_that_raises_is_reported_and_gets_the_whole_snapshot_again(
     shared: EtcdProcess, client: MakeClient, watch: MakeWatch
 ) -> None:
     etcd = client(shared.endpoint)
@@ -223,7 +223,7 @@ def test_a_sink_that_raises_is_reported_and_gets_the_whole_picture_again(
     until(events, back)
     etcd.put("/sink/bad", b"1")
     seen = until(events, back)
-    assert [event.detail for event in seen if lost(event)] == [  # type: ignore[union-attr]  # Sights
+    assert [event.detail for event in seen if lost(event)] == [  # type: ignore[union-attr]  # SourceStates
         "watch of /sink/ failed: ValueError('out of order')"
     ]
     assert last_keys(seen) == ["bad"]

@@ -1,4 +1,4 @@
-"""Two who believe to be seated, 2,000 namespaces meanwhile: no number, no subnet is given twice."""
+"""Two leaders at once, 2,000 namespaces meanwhile: no number, no subnet is given twice."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ MakeClient = Callable[..., Etcd]
 PREFIX = "/two"
 ALLOCATOR = Path(__file__).with_name("allocator_process.py")
 NAMESPACES, NODES = 2000, 200
-#: So often the seated one is paused past its lease, while new namespaces and nodes come.
+#: So often the leader is paused past its lease, while new namespaces and nodes come.
 PAUSES = 3
-PATIENCE = 30.0
+TIMEOUT = 30.0
 PAUSE_BEFORE_WRITING = signal.SIGUSR1
 
 
 @define
 class History:
-    """All that etcd ever held below the prefix, change by change. Nothing is deleted but the seat.
+    """All that etcd ever had below the prefix, change by change. Nothing is deleted but the
+    election key.
 
     given: who has each number or subnet, by kind.
     """
@@ -47,13 +48,13 @@ class History:
         factory=lambda: {"netnamespaces": {}, "vnids": {}, "subnets": {}}
     )
     values: dict[tuple[str, str], Any] = field(factory=dict)
-    seats: list[str] = field(factory=list)
+    leaders: list[str] = field(factory=list)
 
     def until(self, done: Callable[[], bool]) -> None:
         while not done():
-            event = self.events.get(timeout=PATIENCE)
+            event = self.events.get(timeout=TIMEOUT)
             if isinstance(event, Snapshot):
-                assert not self.seats, "no gap in the history"
+                assert not self.leaders, "no gap in the history"
             elif isinstance(event, RecordChange) and event.entry is not None:
                 self._note(event.key, json.loads(event.entry.value))
 
@@ -64,7 +65,7 @@ class History:
     def _note(self, path: str, found: Mapping[str, Any]) -> None:
         kind, _, key = path.partition("/")[2].partition("/")
         if kind == "allocator":
-            self.seats.append(found["holder"])
+            self.leaders.append(found["holder"])
         numbers = {"netnamespaces": "NetID", "vnids": "VNID", "subnets": "Subnet"}
         if kind in numbers:
             number = found[numbers[kind]]
@@ -108,10 +109,10 @@ def create(etcd: Etcd, resource: str, names: Mapping[str, object]) -> None:
 Object = tuple[str, Mapping[str, object]]
 
 
-def names_of(make: Callable[[int], Object], count: int, parts: int, turn: int) -> dict[str, Any]:
-    """The objects of one turn of so many, from the end."""
+def names_of(make: Callable[[int], Object], count: int, parts: int, part: int) -> dict[str, Any]:
+    """The objects of one part of so many, from the end."""
     return dict(
-        make(number) for number in range(count) if number * parts // count == parts - 1 - turn
+        make(number) for number in range(count) if number * parts // count == parts - 1 - part
     )
 
 
@@ -136,20 +137,20 @@ def test_a_paused_allocator_that_goes_on_gives_nothing_that_another_one_gave(
     parts = 2 * PAUSES + 1
     records = history.given["netnamespaces"]
 
-    def come(turn: int) -> None:
+    def come(part: int) -> None:
         # The last ones in order first: what is given to whom depends on who is there.
-        create(etcd, "namespaces", names_of(namespace, NAMESPACES, parts, turn))
-        create(etcd, "nodes", names_of(node, NODES, parts, turn))
+        create(etcd, "namespaces", names_of(namespace, NAMESPACES, parts, part))
+        create(etcd, "nodes", names_of(node, NODES, parts, part))
 
-    history.until(lambda: bool(history.seats))
+    history.until(lambda: bool(history.leaders))
     for pause in range(PAUSES):
-        is_leader = allocators[history.seats[-1]]
+        is_leader = allocators[history.leaders[-1]]
         is_leader.send_signal(PAUSE_BEFORE_WRITING)
         come(2 * pause)
         assert os.waitid(os.P_PID, is_leader.pid, os.WSTOPPED) is not None
         come(2 * pause + 1)
-        history.until_more(history.seats)
-        assert allocators[history.seats[-1]] != is_leader
+        history.until_more(history.leaders)
+        assert allocators[history.leaders[-1]] != is_leader
         history.until_more(records)
         is_leader.send_signal(signal.SIGCONT)
     come(2 * PAUSES)

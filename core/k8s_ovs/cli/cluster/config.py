@@ -1,4 +1,4 @@
-"""`k8s-ovs config`: the network's configuration, and whether all records below it make sense."""
+"""`k8s-ovs config`: the network's configuration, and whether all records below it are valid."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="The network's configuration: one JSON object in etcd, followed by every node.",
+    help="The network's configuration: one JSON object in etcd that every node follows.",
 )
 
 
@@ -43,26 +43,24 @@ def set_config(
     ] = None,
     *,
     file: Annotated[
-        str | None, typer.Option("--file", "-f", help="File that holds it, - for stdin.")
+        str | None, typer.Option("--file", "-f", help="File that contains it, - for stdin.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write it in spite of what stands in its way.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write it even if a check fails.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would change and write nothing.")
+        bool, typer.Option("--dry-run", help="Show what would change and write nothing.")
     ] = False,
     if_absent: Annotated[
-        bool, typer.Option("--if-absent", help="Write nothing where there is one already.")
+        bool, typer.Option("--if-absent", help="Write nothing if one exists already.")
     ] = False,
     etcd: EtcdLocation,
 ) -> None:
-    """Check a configuration, show what it changes, and write it; it replaces the old one whole.
+    """Check a configuration, show what it changes, and write it; it replaces all of the old one.
 
     Its fields are Name, Network, HostSubnetLength (host bits of a node's subnet), ServiceNetwork
     and PluginName; MTU and VXLANPort if wanted.
 
-    Refused, until --force is given: plugins that are not installed here (other nodes may have
-    them), and a network that does not hold the subnets that hosts have.
+    Without --force it rejects plugins that are not installed here (other nodes may have them), and
+    a network that does not contain the hosts' subnets.
 
     \b
     Examples:
@@ -72,30 +70,30 @@ def set_config(
     label, data = _given(text, file)
     new = decode(NetworkConfig, label, data)
     snapshot = read_snapshot(etcd)
-    there = f"{snapshot.key} is there already and stays (--if-absent)"
+    there = f"{snapshot.key} exists already and is kept (--if-absent)"
     if if_absent and snapshot.revision_of_config:
         typer.echo(there)
         return
     for problem in _against(snapshot, new):
         if not force:
-            raise K8sOvsError(f"{problem}; to write it all the same, add --force")
+            raise K8sOvsError(f"{problem}; add --force to write it anyway")
         complain("warning", problem)
     for name in unknown_fields(new):
         known = ", ".join(known_fields())
-        complain("warning", f"{name}: no such field is known, it is kept as it is; known: {known}")
+        complain("warning", f"{name}: unknown field, kept as it is; known fields: {known}")
     changes = changed_fields(snapshot.config, new)
     rows = [(each.field, each.old or "-", each.new or "-") for each in changes]
     say_columns(("FIELD", "OLD", "NEW"), rows)
     if not changes:
-        typer.echo(f"{snapshot.key} is so already")
+        typer.echo(f"{snapshot.key} is already up to date")
     elif dry_run:
         typer.echo("nothing was written (--dry-run)")
     elif _write(etcd, snapshot, data):
-        typer.echo(f"{snapshot.key} is written; k8s-ovs status says on each node what came of it")
+        typer.echo(f"{snapshot.key} is written; `k8s-ovs status` says on each node whether it runs")
     elif if_absent:
         typer.echo(there)
     else:
-        raise K8sOvsError(f"{snapshot.key} has been changed meanwhile; look at it and try again")
+        raise K8sOvsError(f"{snapshot.key} was changed in the meantime: check it and try again")
 
 
 @app.command()
@@ -127,7 +125,7 @@ def check(output: OutputForm = Output.TABLE, *, etcd: EtcdLocation) -> None:
       k8s-ovs config check -o json
     """
     snapshot = read_snapshot(etcd)
-    notes = [f"{path}: no kind of record has this key" for path in snapshot.unknown_keys]
+    notes = [f"{path}: unknown key, no kind of record has it" for path in snapshot.unknown_keys]
     if output is Output.JSON:
         found = {"key": snapshot.key, "records": len(snapshot.raw)}
         say_json({**found, "problems": snapshot.problems, "notes": notes})
@@ -143,7 +141,7 @@ def check(output: OutputForm = Output.TABLE, *, etcd: EtcdLocation) -> None:
 
 
 def _given(text: str | None, file: str | None) -> tuple[str, bytes]:
-    """What the configuration is called in errors, and its JSON."""
+    """The configuration's name in errors, and its JSON."""
     if (text is None) == (file is None):
         raise InvalidRecord("config set: expected either JSON or --file FILE")
     if text is not None:
@@ -157,7 +155,7 @@ def _given(text: str | None, file: str | None) -> tuple[str, bytes]:
 
 
 def _against(snapshot: ClusterSnapshot, new: NetworkConfig) -> list[str]:
-    """What speaks against writing `new`, a line a reason."""
+    """The reasons against writing `new`, one per line."""
     said = []
     try:
         load_plugins(new.plugin_name)
@@ -169,7 +167,7 @@ def _against(snapshot: ClusterSnapshot, new: NetworkConfig) -> list[str]:
 
 
 def _write(location: EtcdLocation, snapshot: ClusterSnapshot, data: bytes) -> bool:
-    """As it was given, on one line. False: another one has written meanwhile, and that stays."""
+    """Write it as given, on one line. False: somebody else has written, and that write stays."""
     value = json.dumps(json.loads(data), separators=(",", ":")).encode()
     unchanged = Unchanged(snapshot.key, snapshot.revision_of_config)
     compare = unchanged if snapshot.revision_of_config else Absent(snapshot.key)

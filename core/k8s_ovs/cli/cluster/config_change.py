@@ -1,4 +1,4 @@
-"""A new configuration beside the old one: what changes, and what stands in its way. Pure."""
+"""A new configuration compared with the old one: what changes, and what prevents it. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 @frozen
 class FieldChange:
-    """A field of the configuration; None: it is not there."""
+    """A field of the configuration; None: it is absent."""
 
     field: str
     old: str | None
@@ -53,7 +53,7 @@ def obstacles(
     new: NetworkConfig,
     records: Mapping[str, tuple[HostSubnet, int]],
 ) -> list[str]:
-    """What stands now and could not under `new`, a line a reason.
+    """What exists now and would be invalid under `new`, one reason per line.
 
     records: of the old Name, (record, etcd's mod_revision) by key.
     """
@@ -73,12 +73,12 @@ def obstacles(
 
 
 def unknown_fields(config: NetworkConfig) -> list[str]:
-    """Fields that are kept and mean nothing to this version."""
+    """Fields that this version keeps without knowing them."""
     return sorted(config.extra)
 
 
 def known_fields() -> list[str]:
-    """The JSON names of the fields that mean something."""
+    """The JSON names of the known fields."""
     fields = attrs.fields(NetworkConfig)
     return [field.metadata["json"] for field in fields if "json" in field.metadata]
 

@@ -28,13 +28,13 @@ __all__ = ["EtcdCluster", "opened_cluster"]
 
 @contextmanager
 def opened_cluster(plugin: str, location: EtcdLocation, ovs_run_dir: Path) -> Iterator[EtcdCluster]:
-    """The cluster for as long as the block lasts."""
+    """The cluster, until the block ends."""
     with opened(location) as etcd:
         yield EtcdCluster(plugin, location, etcd, ovs_run_dir)
 
 
 class EtcdCluster:
-    """A `Cluster` for the commands of one plugin. etcd: a client of the one at `place`."""
+    """A `Cluster` for the commands of one plugin. etcd: a client of the one at `location`."""
 
     def __init__(self, plugin: str, location: EtcdLocation, etcd: Etcd, ovs_run_dir: Path) -> None:
         self._plugin = plugin
@@ -88,7 +88,7 @@ class EtcdCluster:
         return declared, f"{snapshot.needed_config().name}/{kind}/{key}"
 
     def _known_snapshot(self) -> ClusterSnapshot:
-        """The picture that says how to read and write records: the last one that was read."""
+        """The snapshot that says how to read and write records: the last one that was read."""
         if self._snapshot is None:
             self._snapshot = read_snapshot(self._location)
         return self._known(self._snapshot)
@@ -99,7 +99,7 @@ class EtcdCluster:
             raise PluginError(snapshot.problems[0])
         if self._plugin not in snapshot.manager.names:
             raise PluginError(
-                f"network {config.name} runs {config.plugin_name}, and not {self._plugin}, whose "
+                f"network {config.name} runs {config.plugin_name}, not {self._plugin}, whose "
                 "command this is"
             )
         return snapshot

@@ -1,4 +1,4 @@
-"""What etcd (and the API server) say of the network, read once, with the daemon's own code."""
+"""What etcd (and the API server) say about the network, read once, with the daemon's own code."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["ClusterSnapshot", "kube_from_environment", "opened", "read_snapshot"
 class ClusterSnapshot:
     """The records below the prefix, as the daemons understand them.
 
-    config None: `problems` says why. manager: the configured plugins; the core's hooks alone where
-    those cannot be loaded. raw: every record by its path below the prefix. stray: paths below the
-    network's Name that no kind of record has. revision_of_config: etcd's mod_revision of the key;
-    0: it is not there.
+    config None: `problems` says why. manager: the configured plugins; only the core's hooks if
+    those cannot be loaded. raw: every record by its path below the prefix. unknown_keys: paths
+    below the network's Name that no kind of record has. revision_of_config: etcd's mod_revision of
+    the key; 0: it is absent.
     """
 
     key: str
@@ -43,7 +43,7 @@ class ClusterSnapshot:
     problems: tuple[str, ...]
 
     def needed_config(self) -> NetworkConfig:
-        """The configuration. Raises InvalidRecord that says what to do where there is none."""
+        """The configuration. Raises InvalidRecord that says what to do if there is none."""
         if self.config is None:
             raise InvalidRecord(self.problems[0])
         return self.config
@@ -51,7 +51,7 @@ class ClusterSnapshot:
 
 @contextmanager
 def opened(location: EtcdLocation) -> Iterator[Etcd]:
-    """A client of etcd for as long as the block lasts."""
+    """A client of etcd, until the block ends."""
     etcd = Etcd(location.settings)
     try:
         yield etcd
@@ -90,7 +90,7 @@ def read_snapshot(
 def snapshot_of(
     prefix: str, entries: Mapping[str, Entry], revision: int, others: Iterable[Snapshot] = ()
 ) -> ClusterSnapshot:
-    """The picture that follows from etcd's entries, by path below the prefix, and other facts."""
+    """The snapshot of etcd's entries, by path below the prefix, and of other sources."""
     ingest = Ingest()
     for event in (Snapshot(ETCD, entries, revision), *others):
         ingest.absorb(event)
@@ -129,7 +129,7 @@ def _unknown_keys(
 ) -> tuple[str, ...]:
     if config is None:
         return ()
-    # The allocator's seat and what nodes say of themselves are no records of the network.
+    # The leader election's key and the nodes' statuses are not records of the network.
     known = {*manager.kinds, "allocator", STATUS, SEEN}
     paths = (path.split("/") for path in entries)
     return tuple(

@@ -1,4 +1,4 @@
-"""`k8s-ovs subnet`: which host has which part of the network, as far as etcd knows."""
+"""`k8s-ovs subnet`: which host has which subnet, according to etcd."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ __all__ = ["SubnetRow", "app", "subnet_rows"]
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="The parts of the network that hosts have.",
+    help="The subnets of hosts.",
 )
 
 
 @frozen
 class SubnetRow:
-    """A record below `subnets/`. given_to: "node" (taken back when the Kubernetes node is deleted)
-    or "hand" (a person's). problem: why the record does not count; empty: it does."""
+    """A record below `subnets/`. given_to: "node" (reclaimed when the Kubernetes node is deleted)
+    or "hand" (created manually, never reclaimed). problem: why the record is not used; empty: it
+    is."""
 
     host: str
     address: str
@@ -41,17 +42,17 @@ class SubnetRow:
 
 @app.callback()
 def _group() -> None:
-    """The parts of the network that hosts have."""
+    """The subnets of hosts."""
 
 
 @app.command("list")
 @with_etcd
 def list_subnets(output: OutputForm = Output.TABLE, *, etcd: EtcdLocation) -> None:
-    """List all hosts with a record: Kubernetes nodes and those that people added by hand.
+    """List all hosts with a record: Kubernetes nodes and hosts that were added manually.
 
     STATE is ok, waiting (for the allocator to give a subnet), refused (what was asked for), or
-    quarantined: such a record does not count, and its last good value stays where one was seen. The
-    reason stands below.
+    quarantined: nodes ignore such a record and keep its last valid value if they have seen one. The
+    reason is printed below.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What the answers of a node's parts mean, and what to do where they are not good. Pure."""
+"""What the state of a node's parts means, and what to do about problems. Pure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from k8s_ovs.plugin.values import Check
 __all__ = ["core_checks", "plugin_checks"]
 
 _DAEMON_LOG = "its log says more (journalctl -u k8s-ovs, or kubectl logs of its pod)"
-_DAEMON_MENDS = f"the daemon mends this within a minute; if it stays, {_DAEMON_LOG}"
-_WITHIN_SECONDS = "a running daemon mends this within 10 s: see whether it is well, and its log"
-_AT_ITS_START = "restart the daemon: it sets this at its start"
+_DAEMON_REPAIRS = f"the daemon repairs this within a minute; if it persists, {_DAEMON_LOG}"
+_WITHIN_SECONDS = "a running daemon repairs this within 10 s: check its status and its log"
+_AT_ITS_START = "restart the daemon: it sets this when it starts"
 
 
 def core_checks(observations: Observations) -> Iterator[Check]:
-    """One check a thing, in the order in which they depend on each other."""
+    """One check per part, in the order in which they depend on each other."""
     yield from _switch(observations)
     yield from _etcd(observations.snapshot)
     yield _kube(observations.kube)
@@ -36,7 +36,7 @@ def core_checks(observations: Observations) -> Iterator[Check]:
             *_problems(observations.snapshot),
         )
         if str(observations.node) not in known:
-            yield Check("place", False, str(observations.node), "look at: k8s-ovs subnet list")
+            yield Check("subnet", False, str(observations.node), "look at: k8s-ovs subnet list")
     elif isinstance(observations.snapshot, ClusterSnapshot):
         yield from _node(observations.node, observations.snapshot.needed_config())
     yield _cni(observations.cni, outside=observations.kube == "")
@@ -47,7 +47,7 @@ def core_checks(observations: Observations) -> Iterator[Check]:
 
 
 def plugin_checks(observations: Observations) -> Iterator[Check]:
-    """What the configured plugins have to say; a plugin that fails is a check that is not ok."""
+    """The configured plugins' own checks; a plugin that fails is a check that is not ok."""
     if isinstance(observations.snapshot, K8sOvsError) or isinstance(observations.node, K8sOvsError):
         return
     manager = observations.snapshot.manager
@@ -79,7 +79,7 @@ def _datapath(switch: SwitchStatus, in_kernel: bool | K8sOvsError) -> Check:
         return Check("datapath", True, "the kernel's")
     if in_kernel is True:
         advice = "start the daemon with --datapath auto or system: the kernel's is faster"
-        return Check("datapath", False, "userspace, though this kernel has one", advice)
+        return Check("datapath", False, "userspace, although this kernel has one", advice)
     return Check("datapath", True, "userspace: this kernel has none (modprobe openvswitch)")
 
 
@@ -89,9 +89,9 @@ def _etcd(snapshot: ClusterSnapshot | K8sOvsError) -> Iterator[Check]:
         return
     yield Check("etcd", True, f"{len(snapshot.raw)} keys")
     for problem in snapshot.problems:
-        yield Check("records", False, problem, "mend the record; k8s-ovs config check lists all")
+        yield Check("records", False, problem, "repair the record; k8s-ovs config check lists all")
     if not snapshot.problems:
-        yield Check("records", True, "all make sense")
+        yield Check("records", True, "all valid")
 
 
 def _problems(snapshot: ClusterSnapshot | K8sOvsError) -> Sequence[str]:
@@ -107,7 +107,7 @@ def _kube(kube: str | K8sOvsError) -> Check:
 
 def _node(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
     local_node = node.local_node
-    yield Check("place", True, f"{local_node.subnet} under {local_node.host_ip}")
+    yield Check("subnet", True, f"{local_node.subnet} under {local_node.host_ip}")
     yield _mtu(node, config)
     yield _tun0(node.tun0)
     yield _masquerade(node, config)
@@ -141,8 +141,8 @@ def _flows(node: NodeObservations) -> Check:
         return Check("flows", False, str(node.delta), "is ovs-vswitchd running?")
     adds, deletes = len(node.delta.adds), len(node.delta.deletes)
     if adds or deletes:
-        found = f"{adds} are missing, {deletes} are too much"
-        return Check("flows", False, found, f"look at: k8s-ovs flows --diff; {_DAEMON_MENDS}")
+        found = f"{adds} missing, {deletes} unexpected"
+        return Check("flows", False, found, f"look at: k8s-ovs flows --diff; {_DAEMON_REPAIRS}")
     return Check("flows", True, "as they should be")
 
 
@@ -156,7 +156,7 @@ def _tun0(wrong: list[str] | K8sOvsError) -> Check:
 
 
 def _cni(cni: CniObservations | K8sOvsError, *, outside: bool) -> Check:
-    """outside: it may be a host that serves no pods."""
+    """outside: it may be an external host, which serves no pods."""
     name = "CNI"
     if isinstance(cni, K8sOvsError):
         return Check(name, False, str(cni), "run this as root")
@@ -164,10 +164,10 @@ def _cni(cni: CniObservations | K8sOvsError, *, outside: bool) -> Check:
         advice = "k8s-ovs install-cni, or start the daemon with --install-cni"
         return Check(name, outside, "no configuration for the container runtime", advice)
     if BINARY not in cni.plugins:
-        found = f"the container runtime takes {cni.first}, which is of another network"
-        return Check(name, outside, found, "move it away: the first by name is taken")
+        found = f"the container runtime uses {cni.first}, which belongs to another network"
+        return Check(name, outside, found, "move it away: the runtime uses the first by name")
     if cni.missing:
-        found = f"{cni.first} needs what is not installed: {', '.join(cni.missing)}"
+        found = f"{cni.first} needs plugins that are not installed: {', '.join(cni.missing)}"
         return Check(name, False, found, "install it, or run k8s-ovs install-cni")
     served = "" if PORTMAP in cni.plugins else "; no hostPort, as portmap is not chained"
     return Check(name, True, f"{cni.first}: {', '.join(cni.plugins)}{served}")
@@ -176,13 +176,13 @@ def _cni(cni: CniObservations | K8sOvsError, *, outside: bool) -> Check:
 def _cni_program(said: str | K8sOvsError) -> Check:
     name = "CNI program"
     if isinstance(said, K8sOvsError):
-        return Check(name, False, str(said), "install it anew: k8s-ovs install-cni")
+        return Check(name, False, str(said), "reinstall it: k8s-ovs install-cni")
     return Check(name, True, said)
 
 
 def _daemon(daemon: DaemonStatus | K8sOvsError) -> Check:
     if isinstance(daemon, K8sOvsError):
-        return Check("daemon", False, str(daemon), "check --cni-socket and who may read there")
+        return Check("daemon", False, str(daemon), "check --cni-socket and its permissions")
     if daemon.ready:
         return Check("daemon", True, f"process {daemon.listening} serves the CNI")
     advice = f"{_DAEMON_LOG[0].upper()}{_DAEMON_LOG[1:]}"

@@ -34,7 +34,7 @@ def run(
     conf_dir: ConfDir = CONF_DIR,
     etcd: EtcdLocation,
 ) -> None:
-    """Look at every part that this node's network stands on; nothing is changed.
+    """Check every part that this node's network depends on; nothing is changed.
 
     Plugins add checks of their own. The exit status is 1 if one of them is not ok.
 

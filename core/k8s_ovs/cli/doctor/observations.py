@@ -40,7 +40,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: What container runtimes take for a network's configuration.
+#: What container runtimes accept as a network's configuration.
 _SUFFIXES = (".conf", ".conflist", ".json")
 
 
@@ -56,7 +56,7 @@ class CniDirectories:
 class CniObservations:
     """What the container runtime reads.
 
-    first: the configuration that it takes, the first by name; None: there is none. plugins: their
+    first: the configuration that it uses, the first by name; None: there is none. plugins: their
     types, in order. missing: those of them that it cannot start.
     """
 
@@ -69,8 +69,8 @@ class CniObservations:
 class NodeObservations:
     """What can be asked once it is known what this node should be.
 
-    world: with this node's place. delta: flows that the bridge lacks and has too much. tun0: what
-    would have to be done to it. masquerade: the nftables table is there. underlay_mtu: of the
+    world: with the local node's subnet. delta: missing and unexpected flows of the bridge. tun0:
+    the repairs that it needs. masquerade: whether the nftables table exists. underlay_mtu: of the
     device that has the node's address, bytes.
     """
 

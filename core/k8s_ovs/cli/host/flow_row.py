@@ -38,8 +38,8 @@ _WORDS = re.compile(r"table=(\S+?),priority=(\d+),?(\S*) actions=(.*)")
 @frozen
 class FlowRow:
     """packets, bytes: None where the flow was not read from a switch. wanted_by: the subjects that
-    want it, such as "pod default/web"; empty where that was not computed. change: what would bring
-    the switch to what it should be: add, delete, or empty for nothing."""
+    want it, such as "pod default/web"; empty where that was not computed. change: what would repair
+    the switch: add, delete, or empty for nothing."""
 
     table: str
     priority: int
@@ -75,7 +75,7 @@ def desired_row(
     world: World,
     ports: Mapping[int, str],
 ) -> FlowRow:
-    """A flow that should stand. ports: names of the bridge's ports by OpenFlow number."""
+    """A desired flow. ports: names of the bridge's ports by OpenFlow number."""
     wanted = list(owners)
     table, priority, match, actions = _words(flow_text(wire.flow, pipeline, human=True))
     return FlowRow(
@@ -116,7 +116,7 @@ def in_packet_order(rows: Iterable[FlowRow], pipeline: Pipeline) -> list[FlowRow
 
 
 def as_json(row: FlowRow) -> dict[str, Any]:
-    """The row as JSON values; what is not known is left out."""
+    """The row as JSON values, without what is unknown."""
     body = {name: value for name, value in asdict(row).items() if value not in (None, (), "")}
     return body | {"cookie": f"{row.cookie:#x}"}
 

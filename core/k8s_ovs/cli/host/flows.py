@@ -1,4 +1,4 @@
-"""`k8s-ovs flows`: what stands on this node's bridge, what should, and the difference."""
+"""`k8s-ovs flows`: the installed and desired flows of this node's bridge, and the difference."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ _COLUMNS = {
 def run(
     *,
     desired: Annotated[
-        bool, typer.Option("--desired", help="What should stand, and who wants it.")
+        bool, typer.Option("--desired", help="The desired flows, and who wants them.")
     ] = False,
     diff: Annotated[
-        bool, typer.Option("--diff", help="+ what is missing, - what is too much; exit 1 if any.")
+        bool, typer.Option("--diff", help="+ missing, - unexpected; exit 1 if any.")
     ] = False,
     table: Annotated[str | None, typer.Option(help="Only this table, such as POD_IN.")] = None,
     owner: Annotated[str | None, typer.Option(help="Only this plugin's flows, or core's.")] = None,
@@ -76,7 +76,7 @@ def run(
 ) -> None:
     """Show the flows of this node's bridge: names of tables and registers, owner, counters.
 
-    --desired and --diff compute what should stand from etcd and Open vSwitch's database, with the
+    --desired and --diff compute the desired flows from etcd and Open vSwitch's database, with the
     daemon's own code; plugins that read Kubernetes need KUBECONFIG or KUBERNETES_MASTER for that.
 
     \b
@@ -133,8 +133,8 @@ def _warn(snapshot: ClusterSnapshot, kube_is_read: bool) -> None:
     if others and not kube_is_read:
         complain(
             "warning",
-            f"plugins read {', '.join(others)} of Kubernetes, which is not asked: set KUBECONFIG "
-            "or KUBERNETES_MASTER",
+            f"plugins read {', '.join(others)} of Kubernetes, but no API server is configured: set "
+            "KUBECONFIG or KUBERNETES_MASTER",
         )
 
 
@@ -151,7 +151,7 @@ def _say(rows: list[FlowRow], which: _Which, output: Output) -> None:
     if output is Output.JSON:
         say_json([as_json(row) for row in rows])
     elif which is _Which.DIFF and not rows:
-        typer.echo("the switch has the flows that it should have, and no others")
+        typer.echo("the switch has exactly the desired flows")
     elif which is _Which.DIFF:
         marks = {"add": "+", "delete": "-"}
         say_columns(("", *_COLUMNS[which]), ((marks[r.change], *_cells(r, which)) for r in rows))
@@ -162,6 +162,6 @@ def _say(rows: list[FlowRow], which: _Which, output: Output) -> None:
 def _cells(row: FlowRow, which: _Which) -> tuple[str, ...]:
     counted = (str(row.packets), str(row.bytes)) if which is _Which.INSTALLED else ()
     wanted = (few(row.wanted_by),) if which is _Which.DESIRED else ()
-    # The longest words stand last, where nothing has to be aligned behind them.
+    # The longest words come last, where nothing has to be aligned behind them.
     flow = f"{row.match} actions={row.actions}".lstrip()
     return row.table, str(row.priority), *counted, row.owner, *wanted, flow

@@ -65,11 +65,11 @@ def run(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
 ) -> None:
-    """Run the daemon of this node until SIGTERM. Pods and packets go on without it.
+    """Run the daemon of this node until SIGTERM. Pods and their traffic do not need it to run.
 
-    The API server is named by KUBECONFIG, KUBERNETES_MASTER (host:port or URL) or the pod's
-    service account; without one, this host is no Kubernetes node: it joins the network by its
-    record below subnets/, serves no pods, and has no part in giving subnets.
+    KUBECONFIG, KUBERNETES_MASTER (host:port or URL) or the pod's service account names the API
+    server. A daemon with no API server configured runs on an external host: it joins the network by
+    its record below subnets/, serves no pods, and does not allocate subnets.
 
     \b
     Examples:
@@ -105,7 +105,7 @@ def run(
 
 
 def _set_up_log(level: str, form: str) -> None:
-    """One line an event on stderr. Raises InvalidRecord naming the flag."""
+    """One line per event on stderr. Raises InvalidRecord naming the flag."""
     levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
     if level not in levels:
         raise InvalidRecord(f"--log-level: found {level}, expected one of {', '.join(levels)}")

@@ -1,4 +1,4 @@
-"""`k8s-ovs pod`: the pods of this node, their limits, and what these let through and dropped."""
+"""`k8s-ovs pod`: the pods of this node, their rate limits, and the packets counted there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from k8s_ovs.plugin.command.output import (
 __all__ = ["LimitedPod", "app", "as_json", "limits", "row", "said_rate"]
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="The pods of this node, and their limits."
+    no_args_is_help=True, add_completion=False, help="The pods of this node, and their rate limits."
 )
 
 PodName = Annotated[str, typer.Argument(metavar="POD", help="NAMESPACE/NAME, or NAME (default/).")]
@@ -40,8 +40,8 @@ PodName = Annotated[str, typer.Argument(metavar="POD", help="NAMESPACE/NAME, or 
 
 @frozen
 class LimitedPod:
-    """A pod of this node. queues: what stands in front of its interface, None: it cannot be seen,
-    with the reason in problem. meter: what stands behind its own limit, None: there is none."""
+    """A pod of this node. queues: those at its interface, None: they cannot be read, for the reason
+    in problem. meter: the one that enforces the limit behind its queue, None: there is none."""
 
     pod: Pod
     queues: PodQueues | None
@@ -51,9 +51,9 @@ class LimitedPod:
 
 @app.command("list")
 def list_pods(output: OutputForm = Output.TABLE, *, ovs_run_dir: OvsRunDir = OVS_RUN_DIR) -> None:
-    """List the pods of this node with their limits, as the kernel keeps them.
+    """List the pods of this node with their rate limits, as the kernel has them.
 
-    TO POD is what a pod may receive, FROM POD what it may send, in bits a second; "-": no limit.
+    TO POD is what a pod may receive, FROM POD what it may send, in bits per second; "-": no limit.
 
     \b
     Examples:
@@ -75,10 +75,12 @@ def list_pods(output: OutputForm = Output.TABLE, *, ovs_run_dir: OvsRunDir = OVS
 def show(
     pod: PodName, output: OutputForm = Output.TABLE, *, ovs_run_dir: OvsRunDir = OVS_RUN_DIR
 ) -> None:
-    """Show a pod of this node: its interface, its limits, what these let through and dropped.
+    """Show a pod of this node: its interface, its rate limits, and the packets that passed or were
+    dropped.
 
-    What is too fast waits. Only what found the queue full was dropped there; "meter" is what Open
-    vSwitch saw of the pod's packets, and dropped where the pod has lifted its own limit.
+    Packets above the limit wait in a queue, which drops them only when it is full. "meter" counts
+    the pod's packets that Open vSwitch saw, and those it dropped because the pod lifted its own
+    limit.
 
     \b
     Examples:
@@ -113,7 +115,7 @@ def _looked_at(pod: Pod, meter: Metered | None) -> LimitedPod:
 
 
 def as_json(found: LimitedPod) -> dict[str, Any]:
-    """One pod as JSON values; rates in bits a second."""
+    """One pod as JSON values; rates in bits per second."""
     pod, both = found.pod, found.queues or PodQueues(None, None)
     return {
         "pod": pod.identity,
@@ -149,7 +151,7 @@ def _meter_json(meter: Metered | None) -> dict[str, int] | None:
 
 
 def said_rate(rate: int | None) -> str:
-    """Bits a second as people write them: 10M, 1.5G, 12345; "-" for no limit."""
+    """Bits per second as people write them: 10M, 1.5G, 12345; "-" for no limit."""
     if rate is None:
         return "-"
     for power, suffix in enumerate("PTGMk"):
@@ -162,7 +164,7 @@ def said_rate(rate: int | None) -> str:
 
 
 def row(found: LimitedPod) -> tuple[str, ...]:
-    """One pod as cells of the list; "?" for limits that cannot be seen."""
+    """One pod as cells of the list; "?" for limits that cannot be read."""
     pod, both = found.pod, found.queues
     rates = ["?", "?"]
     if both is not None:

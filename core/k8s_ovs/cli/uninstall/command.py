@@ -23,13 +23,13 @@ from k8s_ovs.plugin.command.output import complain
 
 __all__ = ["Removal", "refusal", "removals", "run"]
 
-#: Seconds that Open vSwitch may take to let go of a bridge with hundreds of ports.
+#: Seconds that Open vSwitch may take to release a bridge with hundreds of ports.
 _SWITCH_TIMEOUT = 15.0
 
 
 @frozen
 class Removal:
-    """things: what goes, as people call it. remove: has all of them go; raises K8sOvsError."""
+    """things: what is removed, by name. remove: removes all of them; raises K8sOvsError."""
 
     things: tuple[str, ...]
     remove: Callable[[], None]
@@ -88,7 +88,7 @@ def refusal(inventory: Inventory, *, force: bool) -> str:
 
 
 def _still_used(inventory: Inventory) -> str:
-    """By whom, and what to do; empty: by nobody."""
+    """Who uses it, and what to do; empty: nobody."""
     match inventory.bridge:
         case OwnBridge(pods=pods) if pods:
             return (
@@ -109,7 +109,7 @@ def _still_used(inventory: Inventory) -> str:
 
 
 def removals(inventory: Inventory, paths: HostPaths) -> Iterator[Removal]:
-    """All that is to go, in order: the runtime's files first, so that no pod starts meanwhile."""
+    """What to remove, in order: the runtime's files first, so that no pod starts meanwhile."""
     for path in inventory.files:
         yield Removal((str(path),), partial(_remove_path, path))
     if isinstance(inventory.bridge, OwnBridge):
@@ -135,7 +135,7 @@ def _of_pods(bridge: OwnBridge) -> tuple[str, ...]:
 
 def _remove_bridge(ovs_run_dir: Path) -> None:
     with connected_switch(ovs_run_dir, _SWITCH_TIMEOUT) as switch:
-        # One that starts later would leave the devices of a bridge that it never heard of.
+        # One that starts later would leave the devices of a bridge that it has never seen.
         switch.ovsdb.await_vswitchd()
         switch.ovsdb.delete_bridge(BRIDGE)
         # Only then are its devices gone, and the kernel's end of the tunnel (vxlan_sys_4789).
@@ -156,9 +156,9 @@ def _remove_path(path: Path) -> None:
 def _complain_of(inventory: Inventory) -> None:
     """What stays, and why."""
     for thing in inventory.foreign:
-        complain("warning", f"{thing} stays: it is not what k8s-ovs makes")
+        complain("warning", f"{thing} stays: k8s-ovs did not make it")
     for thing, error in inventory.unasked.items():
-        complain("error", f"{thing} stays if it is there: {error}")
+        complain("error", f"{thing} stays if it exists: {error}")
 
 
 def _carried_out(step: Removal) -> bool:

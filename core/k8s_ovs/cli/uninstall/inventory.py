@@ -1,4 +1,4 @@
-"""What is there of k8s-ovs on this host? What `k8s-ovs uninstall` judges, and takes away."""
+"""What has k8s-ovs installed on this host? What `k8s-ovs uninstall` judges and removes."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class OwnBridge:
 class Inventory:
     """What is there.
 
-    daemon: the process that serves the CNI. bridge, table (of nftables): an error where nobody
-    could be asked. devices: pods' ends on the host, with a port or without. files: in the order in
-    which they go. run_dir: the daemon's directory where nothing but its files is in it. foreign:
+    daemon: the process that serves the CNI. bridge, table (of nftables): an error if nobody could
+    be asked. devices: pods' ends on the host, with or without a port. files: in the order of
+    removal. run_dir: the daemon's directory if it contains nothing but the daemon's files. foreign:
     what has a name of ours and was made by somebody else.
     """
 
@@ -60,7 +60,7 @@ class Inventory:
 
     @property
     def unasked(self) -> dict[str, K8sOvsError]:
-        """What may be there or not, each with why it is not known."""
+        """What may or may not exist, each with the reason why that is unknown."""
         both = {f"bridge {BRIDGE}": self.bridge, f"nftables table {masquerade.TABLE}": self.table}
         return {what: found for what, found in both.items() if isinstance(found, K8sOvsError)}
 
@@ -84,7 +84,7 @@ def take_inventory(paths: HostPaths) -> Inventory:
 
 
 def bridge_of(bridge: Bridge, pods: Mapping[str, Pod]) -> OwnBridge | None:
-    """br0 and who has ports on it; None: it is no daemon's, since those name its tables."""
+    """br0 and who has ports on it; None: no daemon made it, since daemons name its tables."""
     if CLASSIFY.name not in bridge.tables.values():
         return None
     known = {BRIDGE, TUNNEL_PORT, NODE_PORT, *pods}

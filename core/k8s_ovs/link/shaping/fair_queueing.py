@@ -1,4 +1,4 @@
-"""How do connections share what may pass? Below a token bucket each has a queue of its own.
+"""How do connections share a rate limit? Below a token bucket each has a queue of its own.
 
 So a long one does not make others wait, and finds no queue that others have filled. tc-fq(8) does
 that; on a kernel without `sch_fq` the classes of tc-htb(8), which take turns frame by frame, and a
@@ -26,10 +26,10 @@ _TCA_FQ_PLIMIT, _TCA_FQ_FLOW_PLIMIT = 1, 2
 _TCA_HTB_PARMS, _TCA_HTB_INIT, _TCA_HTB_RATE64, _TCA_HTB_CEIL64 = 1, 2, 6, 7
 _TCA_BPF_OPS_LEN, _TCA_BPF_OPS = 4, 5
 _HTB_VERSION = 3
-#: Bytes a second, and ticks of 64 ns that may come at once: the classes have no limit, they take
+#: Bytes per second, and ticks of 64 ns that may come at once: the classes have no limit, they take
 #: turns. The bucket above them has the limit.
 _NO_LIMIT, _TICKS = 1 << 40, 1 << 20
-#: The discipline with the classes. What is of no connection (echoes, ARP) has the first.
+#: The discipline with the classes. Frames without a connection (echoes, ARP) use the first.
 _CLASSES = 0x6B70_0000
 _OTHERS = _CLASSES | 1
 _FIRST = _CLASSES | 2
@@ -40,8 +40,9 @@ _U32 = struct.Struct("=I")
 
 @frozen
 class QueueLimits:
-    """connections: a power of two, from 2 on; so many wait apart, others share a place with one of
-    them. frames: that may wait of each. others: frames of no connection that may."""
+    """connections: a power of two, from 2 on; so many have their own queue, others share one of
+    these. frames: that may wait per connection. others: frames without a connection that may
+    wait."""
 
     connections: int
     frames: int
@@ -50,8 +51,8 @@ class QueueLimits:
 
 @frozen
 class ChildQdisc:
-    """A place below a class of a device's discipline. parent: that class. longest: bytes of what is
-    sent in one piece there. together: bytes that may wait where all share one queue."""
+    """A child qdisc below a class of a device's discipline. parent: that class. longest: bytes of
+    what is sent in one piece there. together: bytes that may wait where all share one queue."""
 
     index: int
     name: str
@@ -79,7 +80,7 @@ def install_fair_queueing(channel: socket.socket, child: ChildQdisc) -> None:
 
 
 def _emptied(child: ChildQdisc) -> Step:
-    """Only a discipline of another kind takes the place of one with all that waits in it."""
+    """Only a discipline of another kind replaces one with all that waits in it."""
     none = Entry(child.index, child.parent, 0, "pfifo", _U32.pack(1))
     return put_qdisc(f"empty the queue of {child.name}", none)
 

@@ -33,17 +33,17 @@ _TO_POD_IN_USER_SPACE = QueueLimits(connections=2, frames=26, others=8)
 
 @frozen
 class PodQueues:
-    """The queues in front of a pod's interface; None: it has no limit."""
+    """The queues at a pod's interface; None: it has no limit."""
 
     to_pod: Queue | None
     from_pod: Queue | None
 
 
 def set_rates(link: PodLink, rates: Rates) -> bool:
-    """Hold both directions to `rates`; a direction without a rate loses its limit. False: all was
-    so already.
+    """Set the rate limits of both directions; a direction without a rate has its limit cleared.
+    False: all were set already.
 
-    Raises LinkError where the kernel cannot do that.
+    Raises LinkError if the kernel cannot do that.
     """
     with _both_ends(link.netns) as (node, pod):
         to_pod = _device(node, link.host_name, _to_pod(link))
@@ -69,7 +69,7 @@ def queues(host_name: str, netns: str, ifname: str) -> PodQueues:
 
 
 def rate_problems(link: PodLink, rates: Rates) -> list[str]:
-    """Where the interface is not held to `rates`, each as a sentence; empty when all is well."""
+    """Where the interface's rate limits differ from `rates`, each as a sentence; empty: nowhere."""
     try:
         found = queues(link.host_name, link.netns, link.ifname)
     except LinkError as error:
@@ -85,11 +85,12 @@ def _differs(device: str, queue: Queue | None, wanted: int | None) -> list[str]:
     # The kernel counts in bytes.
     if (rate and rate // 8) == (wanted and wanted // 8):
         return []
-    return [f"{device} is held to {_said(rate)}, expected {_said(wanted)}"]
+    expected = "none" if wanted is None else f"{wanted} bit/s"
+    return [f"{device} has {_rate_limit(rate)}, expected {expected}"]
 
 
-def _said(rate: int | None) -> str:
-    return "no rate" if rate is None else f"{rate} bit/s"
+def _rate_limit(rate: int | None) -> str:
+    return "no rate limit" if rate is None else f"a rate limit of {rate} bit/s"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How are queueing disciplines, their classes and filters said in netlink? (tc(8))
+"""How are queueing disciplines, their classes and filters encoded in netlink? (tc(8))
 
 Messages and attributes: linux/rtnetlink.h, linux/pkt_sched.h; net/sched/sch_api.c.
 """
@@ -93,11 +93,11 @@ def u32(kind: int, value: int) -> bytes:
 
 
 def rate_spec(octets: int) -> bytes:
-    """struct tc_ratespec: so many bytes a second, counted in Ethernet frames; at most MAX_32."""
+    """struct tc_ratespec: so many bytes per second, counted in Ethernet frames; at most MAX_32."""
     return _RATE.pack(0, _ETHERNET, 0, 0, 0, min(octets, MAX_32))
 
 
 def rate_of(spec: bytes) -> int:
-    """Bytes a second of the struct tc_ratespec that some bytes begin with."""
+    """Bytes per second of the struct tc_ratespec that some bytes begin with."""
     rate: int = _RATE.unpack_from(spec)[-1]
     return rate

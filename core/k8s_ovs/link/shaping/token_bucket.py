@@ -22,7 +22,8 @@ __all__ = ["Queue", "ShapedDevice", "burst_of", "is_cut", "queue_of", "set_rate"
 
 _TCA_STATS_BASIC, _TCA_STATS_QUEUE = 1, 3
 _TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST, _TCA_TBF_PBURST = 1, 4, 6, 7
-# A handle that nobody else gives: under the same one the kernel replaces no queue of another kind.
+# A handle that nobody else assigns: under the same one the kernel replaces no queue of another
+# kind.
 _ROOT, _BUCKET, _BELOW = 0xFFFFFFFF, 0x6B6F_0000, 0x6B6F_0001
 
 _ETHERNET_HEADER = 14
@@ -50,7 +51,7 @@ class ShapedDevice:
 
 @frozen
 class Queue:
-    """A device's queue. rate: bits a second, counted in Ethernet frames. sent: bytes and packets
+    """A device's queue. rate: bits per second, counted in Ethernet frames. sent: bytes and packets
     that went through; dropped: packets that found it full."""
 
     rate: int
@@ -60,11 +61,11 @@ class Queue:
 
 
 def set_rate(channel: socket.socket, device: ShapedDevice, rate: int | None) -> bool:
-    """Hold a device to `rate` bits a second; None: let it send as it can. False: it was so already.
+    """Set a device's rate limit, in bits per second; None: clear it. False: it was set already.
 
-    A device that is held already gets the new rate, and what waits in its queue stays; unless it
-    becomes one whose segments are cut, or ceases to be, then that is dropped. Raises LinkError;
-    the device then is without a limit, if it was so before or what waits had to be dropped.
+    A device with a limit gets the new rate, and what waits in its queue stays; if it starts or
+    stops having its segments cut, the queue is dropped. Raises LinkError; the device then has no
+    limit, if it had none before or its queue had to be dropped.
     """
     standing = queue_of(channel, device.index)
     # The kernel counts in bytes.
@@ -85,12 +86,12 @@ def set_rate(channel: socket.socket, device: ShapedDevice, rate: int | None) -> 
 
 
 def _clear(channel: socket.socket, device: ShapedDevice) -> None:
-    what = f"let {device.name} send without a limit"
+    what = f"clear the rate limit of {device.name}"
     perform(channel, [Step(what, tc.RTM_DELQDISC, 0, tc.message(device.index, _ROOT, 0))])
 
 
 def _set(channel: socket.socket, device: ShapedDevice, rate: int) -> None:
-    what = f"hold {device.name} to {rate} bit/s"
+    what = f"set the rate limit {rate} bit/s of {device.name}"
     entry = tc.Entry(device.index, _ROOT, _BUCKET, "tbf", _bucket(rate, device))
     try:
         perform(channel, [tc.put_qdisc(what, entry)])
@@ -129,7 +130,7 @@ def _queue(options: Mapping[int, bytes], statistics: Mapping[int, bytes]) -> Que
 
 
 def burst_of(rate: int, frame: int) -> int:
-    """Bytes that may come at once after a pause, for `rate` bits a second and frames of so many
+    """Bytes that may come at once after a pause, for `rate` bits per second and frames of so many
     bytes: 16 ms of sending, of a fast one 2 ms and 64 KiB (one segment as a pod's kernel sends it).
 
     Less would lose rate whenever the kernel's timer is late, more would be felt as a rate above the
@@ -140,7 +141,7 @@ def burst_of(rate: int, frame: int) -> int:
 
 
 def is_cut(rate: int) -> bool:
-    """Whether segments are cut into frames, at `rate` bits a second: where the longest one takes so
+    """Whether segments are cut into frames, at `rate` bits per second: if the longest one takes so
     long that others would wait for it."""
     return rate // 8 * _SEGMENT_MS < _SEGMENT * 1000
 

@@ -1,4 +1,4 @@
-"""The socket that the CNI shim connects to: private to root, and of one daemon at a time."""
+"""The socket that the CNI shim connects to: private to root, and used by one daemon at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def listen(path: Path) -> socket.socket:
     """A listening, non-blocking socket at `path`, mode 0600; its directory is made with mode 0700.
 
     A socket that nobody listens at is replaced atomically. Raises K8sOvsError when a live daemon
-    listens there, or the place cannot be used.
+    listens there, or the path cannot be used.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ _COMMANDS = {
     "GC": "1.1.0",
 }
 
-#: Section 2, "CNI operations": the parameters without which a command makes no sense.
+#: Section 2, "CNI operations": the parameters that a command requires.
 _REQUIRED = {
     "ADD": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     "DEL": ("CNI_CONTAINERID", "CNI_IFNAME"),
@@ -82,7 +82,7 @@ class Code(IntEnum):
 
 @frozen
 class CniError(K8sOvsError):
-    """An answer that says no: raised while a request is read, or given to its `reply`.
+    """A negative answer: raised while a request is read, or passed to its `reply`.
 
     msg: short, what is wrong; details: what was found and what to look at.
     """
@@ -207,7 +207,7 @@ def valid_attachments(request: CniRequest) -> frozenset[tuple[str, str]]:
 def encode_reply(
     answer: CniResult | CniError | Mapping[str, Any] | None, cni_version: str
 ) -> bytes:
-    """The reply on the wire. None: the command succeeded and has nothing to say."""
+    """The reply on the wire. None: the command succeeded without output."""
     if answer is None:
         return b"\0"
     if isinstance(answer, CniError):

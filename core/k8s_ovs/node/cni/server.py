@@ -34,16 +34,16 @@ __all__ = ["Answer", "CniServer", "Count", "Handle", "Reply"]
 
 log = structlog.get_logger(__name__)
 
-#: None: done, nothing to say (DEL, CHECK, GC, STATUS).
+#: None: done, no output (DEL, CHECK, GC, STATUS).
 Answer = CniResult | CniError | None
 #: May be called from any thread. The first call counts and returns True.
 Reply = Callable[[Answer], bool]
 Handle = Callable[[CniRequest, Reply], None]
-#: Told of each request that was answered: command, outcome (ok or the error's code), seconds.
+#: Called for each answered request: command, outcome (ok or the error's code), seconds.
 Count = Callable[[str, str, float], None]
 
 #: Seconds that a client may take to send its request, or to take its answer.
-_PATIENCE = 5.0
+_CLIENT_TIMEOUT = 5.0
 _STOP_SECONDS = 5.0
 #: Seconds without accepting when there are no file descriptors left.
 _OUT_OF_DESCRIPTORS_PAUSE = 0.1
@@ -60,7 +60,7 @@ class _Client:
 
 @frozen(eq=False)
 class _Pending:
-    """A request that has its connection, and the one place where it is answered."""
+    """A request with its connection, and the one place that answers it."""
 
     request: CniRequest
     channel: socket.socket
@@ -100,7 +100,7 @@ class CniServer:
         self._ready: deque[_Pending] = deque()
 
     def start(self) -> None:
-        """Listen and serve. Raises K8sOvsError when the socket cannot be had."""
+        """Listen and serve. Raises K8sOvsError when the socket cannot be opened."""
         self._listener = cni_socket.listen(self._path)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -159,14 +159,14 @@ class CniServer:
             _send(channel, _refusal(f"user {uid} may not use {self._path}"))
             return
         channel.setblocking(False)
-        client = _Client(channel, time.monotonic() + _PATIENCE, bytearray())
+        client = _Client(channel, time.monotonic() + _CLIENT_TIMEOUT, bytearray())
         # The shim has usually sent everything by now; if not, wait for the rest.
         if not self._read(client):
             self._reading[channel] = client
             self._selector.register(channel, selectors.EVENT_READ, client)
 
     def _read(self, client: _Client) -> bool:
-        """Whether this was all of it: read to its end, or given up."""
+        """Whether the request is complete: read to its end, or given up."""
         try:
             while part := client.channel.recv(65536):
                 client.received += part
@@ -247,7 +247,7 @@ class CniServer:
     def _drop_slow(self) -> None:
         now = time.monotonic()
         for client in [each for each in self._reading.values() if each.deadline <= now]:
-            log.warning("CNI client sent no whole request", seconds=_PATIENCE)
+            log.warning("CNI client sent no whole request", seconds=_CLIENT_TIMEOUT)
             self._drop(client)
 
     def _drop(self, client: _Client) -> None:
@@ -263,7 +263,7 @@ def _send(channel: socket.socket, reply: bytes) -> bool:
     """Send and hang up. False: the client is gone; the runtime will call DEL."""
     with channel:
         try:
-            channel.settimeout(_PATIENCE)
+            channel.settimeout(_CLIENT_TIMEOUT)
             channel.sendall(reply)
         except OSError:
             return False
@@ -290,7 +290,7 @@ def _outcome(answer: Answer) -> str:
 
 
 def _log(request: CniRequest, answer: Answer, sent: bool, seconds: float) -> None:
-    """The one line that each request leaves. Runtimes ask for STATUS every few seconds."""
+    """The one log line per request. Runtimes ask for STATUS every few seconds."""
     took = round(seconds * 1e3, 1)
     said: dict[str, object] = {"ms": took} if sent else {"ms": took, "client": "gone"}
     if request.command == "STATUS":

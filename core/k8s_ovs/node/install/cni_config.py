@@ -42,8 +42,8 @@ class Style(StrEnum):
     CONFLIST = "conflist"
 
     def on(self, bin_dir: Path, cni_version: str) -> Style:
-        """conf or conflist, for a host with these plugins. Raises K8sOvsError where a chain is
-        wanted and portmap is missing, or does not speak this version."""
+        """conf or conflist, for a host with these plugins. Raises K8sOvsError if a chain is wanted
+        and portmap is missing, or does not speak this version."""
         if self is Style.CONF:
             return self
         obstacle = _obstacle(bin_dir, cni_version)
@@ -83,7 +83,7 @@ def _obstacle(bin_dir: Path, cni_version: str) -> str:
     """Why portmap cannot follow in a chain; empty: it can."""
     portmap = bin_dir / PORTMAP
     if not has_plugin(bin_dir, PORTMAP):
-        return f"{portmap} is not there or not executable"
+        return f"{portmap} is missing or not executable"
     spoken = _versions(portmap)
     if spoken and cni_version not in spoken:
         return f"{portmap} speaks the CNI {', '.join(spoken)}, expected {cni_version}"
@@ -91,8 +91,8 @@ def _obstacle(bin_dir: Path, cni_version: str) -> str:
 
 
 def _versions(plugin: Path) -> list[str]:
-    """What it says that it speaks; empty: it does not start here, as where a container lacks what
-    the host has, which the runtime may find."""
+    """The versions that it says it speaks; empty: it does not start here, such as in a container
+    that lacks libraries of the host, where the runtime may start it."""
     try:
         return supported_versions(plugin, _ANSWERS_WITHIN)
     except K8sOvsError:
@@ -100,7 +100,7 @@ def _versions(plugin: Path) -> list[str]:
 
 
 def plugins_of(content: bytes) -> list[str]:
-    """The types of a configuration's plugins, in order; empty: it is none."""
+    """The types of a configuration's plugins, in order; empty: it is not a configuration."""
     try:
         config = json.loads(content)
     except ValueError:

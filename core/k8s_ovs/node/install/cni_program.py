@@ -53,7 +53,7 @@ def check_program(path: Path) -> str:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise K8sOvsError(f"{path} is not there") from error
+        raise K8sOvsError(f"{path} does not exist") from error
     except OSError as error:
         raise K8sOvsError(f"cannot read {path}: {error.strerror}") from error
     if not is_executable(content):
@@ -89,7 +89,7 @@ def _own() -> bytes | None:
 def _unfit() -> str:
     """Why the script does not run on the system's Python; empty: it does."""
     if not SYSTEM_PYTHON.exists():
-        return f"{SYSTEM_PYTHON} is not there, expected Python {_NEEDED} or later"
+        return f"{SYSTEM_PYTHON} is missing, expected Python {_NEEDED} or later"
     try:
         found = _printed([str(SYSTEM_PYTHON), "-ISc", _TELL_VERSION], {})
         version = tuple(int(number) for number in found.split("."))

@@ -1,4 +1,4 @@
-"""What a host needs for the container runtime to find us: the plugin and its configuration."""
+"""What a host needs so that the container runtime finds us: the plugin and its configuration."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def installed(bin_dir: Path, conf_dir: Path) -> dict[Path, bool]:
 
 
 def _put_config(conf_dir: Path, style: Style, config: dict[str, Any]) -> Path:
-    """Write it, then take that of the other style away: a runtime that looks meanwhile sees the
-    old one or the new one, and never none."""
+    """Write it, then remove that of the other style: a runtime that looks meanwhile sees the old
+    one or the new one, but always one."""
     text = json.dumps(config, indent=2) + "\n"
     written = _put(conf_dir / FILES[style], text.encode(), 0o644)
     for path in (conf_dir / name for name in FILES.values()):

@@ -1,6 +1,6 @@
 """etcd v3: read, write and compare-and-swap, over several endpoints. Nobody else sees protobuf.
 
-Needs etcd 3.4 or later. What stands here can be used by any number of threads.
+Needs etcd 3.4 or later. Any number of threads can use this module.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Etcd:
     """Each call takes the settings' timeout at most and raises TimedOut, Unavailable (no endpoint
     answers; names them), InvalidRecord (user or password refused) or K8sOvsError (etcd refuses).
 
-    After Unavailable a write may have been done or not, and a write that is reported may have been
-    done twice: guard with compares whatever must not be.
+    After Unavailable a write may or may not have been done, and a reported write may have been done
+    twice: guard with compares what must not be.
     """
 
     def __init__(self, settings: EtcdSettings) -> None:
@@ -65,7 +65,7 @@ class Etcd:
         self.connection = EtcdConnection(settings)
 
     def close(self) -> None:
-        """Hang up; stop watches and seats first."""
+        """Close the connection; stop watches and elections first."""
         self.connection.close()
 
     def get(self, key: str) -> KeyValue | None:

@@ -72,7 +72,7 @@ Ask = Callable[[Peer, float, Metadata], Any]
 
 
 class EtcdConnection:
-    """Calls that go to the endpoint which answered last, then to the others in turn.
+    """Calls that go to the endpoint which answered last, then to the others one by one.
 
     Used by any number of threads.
     """
@@ -86,7 +86,7 @@ class EtcdConnection:
         self._token: str | None = None
 
     def close(self) -> None:
-        """Hang up; calls in progress fail."""
+        """Close the connection; calls in progress fail."""
         for peer in self._peers:
             peer.channel.close()
 

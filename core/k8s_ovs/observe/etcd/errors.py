@@ -58,7 +58,7 @@ def is_compacted(error: BaseException | None) -> bool:
 
 
 def is_gone(error: BaseException | None) -> bool:
-    """The lease that the call named is not there."""
+    """The lease that the call named does not exist."""
     if not isinstance(error, grpc.RpcError):
         return False
     status: Any = error
@@ -73,7 +73,7 @@ def reason(error: Any) -> str:
 
 
 def refusal(what: str, endpoint: str, user: str | None, error: Any) -> K8sOvsError:
-    """etcd understood and said no."""
+    """etcd understood the call and refused it."""
     words = _words(error)
     if "authentication failed" in words:
         return InvalidRecord(
@@ -82,7 +82,7 @@ def refusal(what: str, endpoint: str, user: str | None, error: Any) -> K8sOvsErr
         )
     if _NOBODY in words:
         return InvalidRecord(
-            f"etcd at {endpoint} wants to know who asks ({words}): give --etcd-username and "
+            f"etcd at {endpoint} requires authentication ({words}): give --etcd-username and "
             "--etcd-password, or a client certificate"
         )
     asker = f" for user {user!r}" if user else ""

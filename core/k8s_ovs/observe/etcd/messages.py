@@ -1,4 +1,4 @@
-"""What do we say to etcd, and how is it spelled in etcd's protobuf?
+"""Requests to etcd and its answers, in etcd's protobuf.
 
 Keys are text; bytes that are not UTF-8 survive as surrogates, so no key can stop a watch.
 Source: etcd's api/etcdserverpb/rpc.proto and api/mvccpb/kv.proto.
@@ -66,7 +66,7 @@ class Unchanged:
 
 @frozen
 class CreatedAt:
-    """True if the key has stood since this revision, whatever was written to it."""
+    """True if the key has existed since this revision, whatever was written to it."""
 
     key: str
     create_revision: int
@@ -74,7 +74,7 @@ class CreatedAt:
 
 @frozen
 class Put:
-    """Write a value; with a lease it goes when the lease goes."""
+    """Write a value; with a lease the key is removed when the lease ends."""
 
     key: str
     value: bytes
@@ -83,7 +83,7 @@ class Put:
 
 @frozen
 class Delete:
-    """Remove one key; fine if it is not there."""
+    """Remove one key; fine if it does not exist."""
 
     key: str
 

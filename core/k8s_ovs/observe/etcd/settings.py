@@ -1,4 +1,4 @@
-"""Where is etcd, and how does one prove who one is? What the `--etcd-...` flags say, checked."""
+"""Where is etcd, and which credentials does it need? The `--etcd-...` flags, checked."""
 
 from __future__ import annotations
 
@@ -33,18 +33,20 @@ def _check_endpoint(endpoint: str) -> None:
     if url.scheme not in ("http", "https") or not url.hostname or not port:
         raise InvalidRecord(f"--etcd-endpoints: found {endpoint!r}, {expected}")
     if url.path or url.query or url.fragment or url.username:
-        raise InvalidRecord(f"--etcd-endpoints: {endpoint!r} says too much, {expected}")
+        raise InvalidRecord(
+            f"--etcd-endpoints: {endpoint!r} has more than host and port, {expected}"
+        )
 
 
 @frozen
 class EtcdSettings:
-    """endpoints: URLs, tried in turn; one cluster.
+    """endpoints: URLs of one cluster, tried one after the other.
 
     cafile: who signed etcd's certificate; None: the authorities that gRPC brings along.
     certfile, keyfile: our own certificate, None: we show none.
     username: None: no Authenticate.
     timeout: seconds that a whole call may take, over all endpoints.
-    Raises InvalidRecord, naming the flag, for what does not make sense.
+    Raises InvalidRecord, naming the flag, for invalid values.
     """
 
     endpoints: tuple[str, ...] = field(validator=_check_endpoints)

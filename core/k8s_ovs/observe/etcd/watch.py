@@ -1,4 +1,4 @@
-"""What happens under a prefix of etcd? A whole picture, then each change, for ever."""
+"""What happens under a prefix of etcd? A whole snapshot, then each change, for ever."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["PrefixWatch"]
 _log = structlog.get_logger(__name__)
 
 # A peer is lost when two probes are unanswered as the third falls due: 3 to 4.5 s after its last
-# word. Counted, not timed: a node that slept itself must not take its peer for dead.
+# word. Counted, not timed: a node that was suspended itself must not take its peer for dead.
 _PROBE_EVERY = 1.5
 _PROBES_UNANSWERED = 2
 
 
 class _WatchEnded(K8sOvsError):
-    """etcd is there but ended the watch (compaction, no permission): list again."""
+    """etcd answers but ended the watch (compaction, no permission): list again."""
 
 
 @frozen
@@ -92,20 +92,20 @@ class _EventStream:
     def _raise_cancelled(self, response: Any) -> None:
         if response.compact_revision:
             raise _WatchEnded(f"{self._prefix} is compacted up to {response.compact_revision}")
-        # A token that has run out is seen here as a permission that is not there.
+        # An expired token looks like a missing permission here.
         self._connection.forget_token()
         why = response.cancel_reason or "no reason given"
         raise _WatchEnded(f"etcd at {self.endpoint} ended the watch of {self._prefix}: {why}")
 
 
 class PrefixWatch:
-    """A thread that tells the sink about all keys under a prefix; keys are relative to it.
+    """A thread that sends the sink all keys under a prefix; keys are relative to it.
 
-    Snapshot, then Changes; a Snapshot again after every gap (compaction, lost connection), so
-    that what was deleted in the gap is seen to be gone. Sight(True) follows the first Snapshot and
-    each one after a Sight(False), which is sent as soon as etcd is lost: 4.5 s after it falls
-    silent, and at once when the connection breaks. The sink is called by that thread alone and
-    must return soon.
+    Snapshot, then RecordChanges; a Snapshot again after every gap (compaction, lost connection), so
+    that what was deleted in the gap is known to be gone. SourceState(True) follows the first
+    Snapshot and each one after a SourceState(False), which is sent as soon as etcd is disconnected:
+    4.5 s after it falls silent, and at once when the connection breaks. The sink is called by that
+    thread alone and must return soon.
     """
 
     def __init__(self, etcd: Etcd, prefix: str, source: str, sink: Sink) -> None:
@@ -121,11 +121,11 @@ class PrefixWatch:
         self._thread = threading.Thread(target=self._run, name=f"watch {source}", daemon=True)
 
     def start(self) -> None:
-        """Begin; facts come from now on."""
+        """Begin; watch events come from now on."""
         self._thread.start()
 
     def stop(self) -> None:
-        """No fact is sent after this. Waits 2 s at most for the thread to end."""
+        """No watch event is sent after this. Waits 2 s at most for the thread to end."""
         with self._lock:
             self._stopped.set()
             if self._stream:
@@ -142,7 +142,7 @@ class PrefixWatch:
             except K8sOvsError as error:
                 self._lost(str(error))
             except Exception as error:
-                # A fault in the sink must not leave the node blind without a word.
+                # A fault in the sink must not leave the node disconnected without a log line.
                 _log.exception("etcd watch failed", source=self._source)
                 self._lost(f"watch of {self._prefix} failed: {error!r}")
             self._stopped.wait(self._backoff.wait())
@@ -193,7 +193,7 @@ class PrefixWatch:
     def _lost(self, detail: str) -> None:
         if self._connected is not False and not self._stopped.is_set():
             self._connected = False
-            _log.warning("etcd lost", source=self._source, reason=detail)
+            _log.warning("etcd disconnected", source=self._source, reason=detail)
             self._send(SourceState(self._source, False, detail))
 
     def _send(self, event: WatchEvent) -> None:

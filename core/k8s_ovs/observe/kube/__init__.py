@@ -1,8 +1,8 @@
 """Kubernetes: where it is, one request, and watches for ever.
 
 kube = Kube(KubeSettings.from_environment(os.environ))
-pulse = Pulse(kube)
-watch = ResourceWatch(kube, Resource("/api/v1/nodes", "nodes"), sink)
+probe = HealthProbe(kube)
+watch = ResourceWatch(kube, WatchedResource("/api/v1/nodes", "nodes"), probe, sink)
 watch.start()
 """
 

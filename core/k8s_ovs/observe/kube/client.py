@@ -28,7 +28,7 @@ Json = dict[str, Any]
 _PAGE = 500
 _PROBE_LIMIT = 2.0
 _MERGE_PATCH = "application/merge-patch+json"
-# A host that is gone (no FIN, no RST) is given up after some 4 s of silence.
+# A host that disappears (no FIN, no RST) is given up after some 4 s of silence.
 _SOCKET_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2),
@@ -42,7 +42,7 @@ class Kube:
     """The API server. Threads may share one.
 
     timeout: seconds to connect, and seconds until an answer comes, of every call; below 5, so
-    that a dead server is noticed in that time.
+    that a dead server is noticed within that time.
 
     Methods take paths as `/api/v1/nodes` and return JSON objects. They raise Unavailable and
     TimedOut, which name the server; Refused and its kinds NotFound, Forbidden, Conflict and
@@ -90,7 +90,7 @@ class Kube:
     def lines(self, path: str, params: Mapping[str, str], silence: float) -> Iterator[Lines]:
         """A watch's lines as they come, cut when the server stops answering.
 
-        silence: seconds after which a watch that says nothing has failed in any case.
+        silence: seconds after which a silent watch has failed in any case.
         """
         response = self._open("GET", path, params, None, self.timeout)
         connection = response.response.connection

@@ -1,4 +1,4 @@
-"""What can the API server's answer mean, when it is not the one that was asked for?"""
+"""What do the API server's error answers mean?"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class NotFound(Refused):
 
 
 class Forbidden(Refused):
-    """Our credentials are not known (401) or not enough (403)."""
+    """Our credentials are unknown (401) or insufficient (403)."""
 
 
 class Conflict(Refused):

@@ -1,4 +1,4 @@
-"""What do people see of us in `kubectl describe`?"""
+"""Our events in `kubectl describe`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def post_event(
     severity: Literal["Normal", "Warning"] = "Normal",
     host: str = "",
 ) -> bool:
-    """Post a core/v1 Event; whether it was taken. An event that is not is logged and forgotten.
+    """Post a core/v1 Event; whether it was accepted. One that is not accepted is logged and
+    forgotten.
 
     reason: one word in UpperCamelCase. host: the node that reports.
     """

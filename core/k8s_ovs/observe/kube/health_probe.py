@@ -1,4 +1,4 @@
-"""Is the API server that our watches listen to still alive?
+"""Is the API server of our watches still alive?
 
 A watch may be silent for minutes with nothing wrong, and TCP keepalive is answered by the kernel
 of a server that hangs, or by a proxy with nothing behind it. So while there are watches, one
@@ -21,7 +21,7 @@ _INTERVAL = 2.0
 
 
 class HealthProbe:
-    """Asks every 2 s while there is something to cut; cuts it all when no answer comes.
+    """Asks every 2 s while watches are open; cuts them all when no answer comes.
 
     ask: raises Unavailable when there is no answer within its own time limit. With a limit of
     2 s a server that hangs is noticed within 4 s.
@@ -41,7 +41,9 @@ class HealthProbe:
             self._cuts[id(cut)] = cut
             if self._thread is None:
                 self._wake.clear()
-                self._thread = threading.Thread(target=self._run, name="kube-health", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, name="kube-health-probe", daemon=True
+                )
                 self._thread.start()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Where is the API server, and who are we to it?"""
+"""Where is the API server, and which credentials do we use?"""
 
 from __future__ import annotations
 

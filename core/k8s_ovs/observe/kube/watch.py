@@ -1,4 +1,4 @@
-"""What objects of a resource are there, now and from now on?"""
+"""The objects of a resource, now and from now on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _JOIN = 2.0
 
 @frozen
 class WatchedResource:
-    """What to watch. path: of the collection, as `/api/v1/pods`. source: its name in facts.
+    """What to watch. path: of the collection, as `/api/v1/pods`. source: its name in watch events.
 
     field_selector: as `spec.nodeName=node1`; empty for all objects.
     """
@@ -59,10 +59,11 @@ def list_resource(kube: Kube, resource: WatchedResource) -> tuple[Snapshot, str]
 
 
 class ResourceWatch:
-    """Sends facts of one resource to `sink` from a thread of its own, until `stop`.
+    """Sends watch events of one resource to `sink` from a thread of its own, until `stop`.
 
     Entries are JSON objects without metadata.managedFields, under `object_key`. After a gap
-    (410, or a start) comes a Snapshot; a lost connection alone is taken up where it broke.
+    (410, or a start) comes a Snapshot; after a lost connection alone the watch resumes where it
+    broke.
     """
 
     def __init__(self, kube: Kube, resource: WatchedResource, sink: Sink) -> None:
@@ -94,7 +95,7 @@ class ResourceWatch:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._turn()
+                self._list_and_follow()
             except Expired as error:
                 self._log.info("resource version is gone, listing again", detail=str(error))
                 self._version = ""
@@ -106,7 +107,7 @@ class ResourceWatch:
                 self._version = ""
                 self._lost(error)
 
-    def _turn(self) -> None:
+    def _list_and_follow(self) -> None:
         if not self._version:
             self._snapshot()
         began = time.monotonic()
@@ -121,8 +122,8 @@ class ResourceWatch:
 
     def _lost(self, error: Exception) -> None:
         if self._connected is not False and not self._stopped.is_set():
-            self._log.warning("cannot see the API server", detail=str(error))
-        self._see(False, str(error))
+            self._log.warning("API server disconnected", detail=str(error))
+        self._set_connected(False, str(error))
         self._pause()
 
     def _pause(self) -> None:
@@ -131,7 +132,7 @@ class ResourceWatch:
     def _snapshot(self) -> None:
         began = time.monotonic()
         snapshot, self._version = list_resource(self._kube, self._resource)
-        self._see(True)
+        self._set_connected(True)
         self._send(snapshot)
         self._log.info(
             "listed", objects=len(snapshot.entries), ms=round((time.monotonic() - began) * 1000, 1)
@@ -150,7 +151,7 @@ class ResourceWatch:
             self._lines = lines
             if self._stopped.is_set():
                 return
-            self._see(True)
+            self._set_connected(True)
             for line in lines:
                 self._take(line)
 
@@ -178,7 +179,7 @@ class ResourceWatch:
                 f"expected an event, found {line[:80]!r}"
             ) from error
 
-    def _see(self, connected: bool, detail: str = "") -> None:
+    def _set_connected(self, connected: bool, detail: str = "") -> None:
         if connected is not self._connected:
             self._connected = connected
             self._send(SourceState(self._resource.source, connected, detail))

@@ -1,7 +1,7 @@
 """A bridge's flows: changed all or nothing, and read, over its management socket.
 
 The client is synchronous and for one thread. A bridge's management socket sends no packet-ins
-and no port changes unless they are asked for, and they are not; whatever comes unasked is ignored.
+and no port changes unless they are asked for, and they are not; unsolicited messages are ignored.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TOLD_AT_MOST = 5
 
 
 class FlowRefused(SwitchError):
-    """Open vSwitch refused flows of a commit, of which nothing was done then.
+    """Open vSwitch refused flows of a commit, and did nothing of it.
 
     cookies: of the flows it refused. Without them the others may pass.
     """
@@ -89,9 +89,9 @@ class OpenFlow:
     def commit(self, adds: Sequence[WireFlow], deletes: Sequence[int] = ()) -> None:
         """Add flows and delete those of the given cookies, in one atomic bundle.
 
-        Packets meet either all of the changes or none. Deletes come first, so whatever is in
-        `adds` stands afterwards; a flow replaces one of the same table, priority and match,
-        whether or not that one's cookie is in `deletes`.
+        Packets meet either all of the changes or none. Deletes come first, so all of `adds` exists
+        afterwards; a flow replaces one of the same table, priority and match, whether or
+        not that one's cookie is in `deletes`.
         Raises FlowRefused (or another SwitchError), after which the bridge is as it was.
         """
         if not adds and not deletes:
@@ -134,15 +134,16 @@ class OpenFlow:
         )
 
     def put_meters(self, add: Sequence[Meter], change: Sequence[Meter]) -> dict[int, str]:
-        """Meters that are new, and those that get another rate. Bundles take none: put them before
-        the flows that name them. Those that the bridge refuses by number, with the reason."""
+        """Meters that are new, and those that get another rate. Bundles cannot contain them: put
+        them before the flows that name them. Returns those that the bridge refuses, by number, with
+        the reason."""
         return self._mod_meters(
             [*(put_meter(each, 0) for each in add), *(put_meter(each, 1) for each in change)],
             [each.number for each in (*add, *change)],
         )
 
     def delete_meters(self, numbers: Sequence[int]) -> None:
-        """Delete meters, and flows that still name them. One that is not there is no error."""
+        """Delete meters, and flows that still name them. A missing one is no error."""
         self._mod_meters([delete_meter(number) for number in numbers], numbers)
 
     def _mod_meters(self, mods: Sequence[bytes], numbers: Sequence[int]) -> dict[int, str]:
@@ -204,7 +205,7 @@ class OpenFlow:
         """Open the bundle, put all flow-mods into it, close it; what was refused of it."""
         # Open vSwitch leaves a flow-mod that it cannot decode out of the bundle and says so, and
         # a commit sent right behind would do the rest. So nothing is committed before the answer
-        # to the close, ahead of which every such error stands.
+        # to the close, which every such error precedes.
         closing = xid + 1 + len(flow_mods)
         parts = [messages.bundle_control(self._bundle, Bundle.OPEN, xid)]
         parts += (

@@ -1,6 +1,6 @@
-"""What flows does a bridge have, in words? Asked of ovs-ofctl, which knows all that OVS can say.
+"""What flows does a bridge have, as text? From ovs-ofctl, which knows all that OVS can print.
 
-For people's eyes; the daemon compares cookies over its own connection (`openflow`).
+For people; the daemon compares cookies over its own connection (`openflow`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["DumpedFlow", "dump_flows", "parse_dump"]
 _TIMEOUT = 5.0
 
 # " cookie=0x1, duration=2s, table=ROUTE, n_packets=0, n_bytes=0, priority=1,ip actions=drop",
-# ovs-ofctl(8), "dump-flows"; what stands between n_bytes and priority are timeouts and ages.
+# ovs-ofctl(8), "dump-flows"; between n_bytes and priority are timeouts and ages.
 _LINE = re.compile(
     r"\s*cookie=(?P<cookie>0x[0-9a-f]+), duration=\S+, table=(?P<table>[^,]+), "
     r"n_packets=(?P<packets>\d+), n_bytes=(?P<bytes>\d+), (?:[^ =]+=[^ ,]+, )*"

@@ -37,7 +37,7 @@ _COUNTS = Struct("!IH6xIQQ8xQQ")
 
 @frozen
 class Metered:
-    """What a meter has counted: all that came, and what of it was too much."""
+    """What a meter has counted: all packets, and those above the rate."""
 
     packets: int
     bytes: int
@@ -61,7 +61,7 @@ def features_request(xid: int) -> bytes:
 
 
 def configured_meters(replies: Iterable[Message]) -> dict[int, Meter]:
-    """The meters by number. One that is not as ours are has the rate or burst 0xFFFFFFFF."""
+    """The meters by number. One that differs in form from ours has the rate or burst 0xFFFFFFFF."""
     meters = {}
     for offset, body in _parts(replies, _CONFIGURATION.size, length_at=0):
         _, _, number, _, _, rate, burst = _CONFIGURATION.unpack_from(body, offset)

@@ -1,8 +1,8 @@
 """The client of ovsdb-server: what Open vSwitch is set to, kept up to date, and changed.
 
 Made for one thread that blocks in a poller: `wait` says what to wake up for, `run` takes in what
-has come. Reading is free of I/O. A lost connection is made again by itself (first at once, then
-after 1 to 5 s); until then the last picture stays.
+has come. Reading is free of I/O. A lost connection is reopened automatically (first at once, then
+after 1 to 5 s); until then the last snapshot stays.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Ovsdb:
         self._told_seqno = 0
 
     def connect(self) -> None:
-        """Wait until the whole content is there.
+        """Wait until the whole content has arrived.
 
         Raises Unavailable where nothing answers, TimedOut where ovsdb-server does but is silent.
         """
@@ -76,17 +76,17 @@ class Ovsdb:
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands and what is read here is the database's content."""
+        """Whether the connection is open and what is read here is the database's content."""
         monitoring = self._idl.state == _idl.Idl.IDL_S_MONITORING
         return monitoring and bool(self._idl._session.is_connected())
 
     @property
     def seqno(self) -> int:
-        """A number that is another one after each change of the content."""
+        """A number that changes with each change of the content."""
         return int(self._idl.change_seqno)
 
     def run(self) -> bool:
-        """Take in what has come. True if the content is another than after the last `run`."""
+        """Process what has come. True if the content has changed since the last `run`."""
         self._idl.run()
         changed = self.seqno != self._told_seqno
         self._told_seqno = self.seqno
@@ -125,7 +125,8 @@ class Ovsdb:
         return bool(_value(root, "cur_cfg") >= _value(root, "next_cfg"))
 
     def commit(self, transaction: Transaction) -> None:
-        """Bring the bridge to what `change` says, in one transaction; no write if it is so.
+        """Bring the bridge to what `transaction` says, in one transaction; no write if it is up to
+        date.
 
         Returns when the database has it, which is before ovs-vswitchd has carried it out:
         see `await_applied`. Raises SwitchError with OVSDB's words, TimedOut or Unavailable; after
@@ -139,7 +140,7 @@ class Ovsdb:
         )
 
     def delete_bridge(self, name: str) -> None:
-        """Take away a bridge with all its ports; nothing happens if there is none."""
+        """Delete a bridge with all its ports; nothing happens if there is none."""
         self._transact(
             f"bridge {name}", lambda: deletion(self.bridge(name), self._known_root().uuid)
         )
@@ -209,8 +210,8 @@ class Ovsdb:
                 took = round((time.monotonic() - begin) * 1000, 1)
                 _log.debug("ovsdb commit", subject=subject, operations=len(asked), ms=took)
                 return
-            # The connection was lost on the way. What is asked for depends on what is there
-            # then, so it is composed again: asking for it twice does no harm.
+            # The connection was lost on the way. The operations depend on what exists then, so they
+            # are composed again: doing them twice does no harm.
         raise self._late("it did not take the change")
 
     def _send(self, asked: list[Operation], deadline: float) -> Any:
@@ -288,7 +289,7 @@ def _read_port(port_row: UUID, row: Any) -> Port:
     return Port(
         name=_value(row, "name"),
         type=_value(row, "type"),
-        # ovs-vswitchd writes -1 where it cannot have the port.
+        # ovs-vswitchd writes -1 where it cannot make the port.
         ofport=ofport if ofport is not None and ofport > 0 else None,
         ofport_request=_first(_value(row, "ofport_request")),
         options=_value(row, "options"),

@@ -1,7 +1,7 @@
-"""What Open vSwitch should have, and the database operations that bring it there.
+"""The desired state of Open vSwitch, and the database operations that bring it there.
 
-`operations` is a pure function of what is wanted and what is there: where nothing differs it
-gives nothing. The form of its operations is that of RFC 7047 section 5.2.
+`operations` is a pure function of what is wanted and what exists: if nothing differs it returns
+nothing. The form of its operations is that of RFC 7047 section 5.2.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _QUEUE_OF = "k8s-ovs-port"
 
 @frozen
 class BridgeSettings:
-    """What a bridge should be like; a bridge that is not there is made.
+    """The desired state of a bridge; a missing bridge is made.
 
     tables: names of OpenFlow tables by number, all of them; None leaves them alone.
     """
@@ -50,11 +50,11 @@ class BridgeSettings:
 
 @frozen
 class PortSettings:
-    """What a port should be like; one that is not there is made.
+    """The desired state of a port; a missing one is made.
 
     type: "" is a network device of this name, "internal" one that OVS makes, or "vxlan".
     options are set as a whole. None in ofport_request, mtu_request (bytes) and mac leaves to
-    OVS what it has. foreign_queue: a new port's queueing discipline is somebody else's work.
+    OVS what it has. foreign_queue: somebody else manages a new port's queueing discipline.
     """
 
     name: str
@@ -71,10 +71,10 @@ class PortSettings:
 class Transaction:
     """All that is to change on one bridge, in one transaction.
 
-    settings: of the bridge itself, None leaves it as it is. remove_ports: names; those that are
-    not there are no error, and one that is in add_ports too is made anew.
-    external_ids: keys of ports by the port's name; foreign_queues: whether the queueing discipline
-    of a port that is there is somebody else's work. Ports that are not there are passed over.
+    settings: of the bridge itself, None leaves it as it is. remove_ports: names; missing ones are
+    no error, and one that is in add_ports too is made anew.
+    external_ids: keys of ports by the port's name; foreign_queues: whether somebody else manages
+    the queueing discipline of an existing port. Missing ports are skipped.
     """
 
     bridge: str
@@ -86,16 +86,16 @@ class Transaction:
 
 
 def operations(transaction: Transaction, root: UUID, bridge: Bridge | None) -> list[Operation]:
-    """What to tell the database. root: the Open_vSwitch row; bridge: what is there now.
+    """What to send to the database. root: the Open_vSwitch row; bridge: what exists now.
 
-    Raises SwitchError for ports on a bridge that neither is there nor has settings.
+    Raises SwitchError for ports on a bridge that neither exists nor has settings.
     """
     made = _make_bridge(transaction, root) if bridge is None else _bring_bridge(transaction, bridge)
     return [*made, _next_cfg(root)] if made else []
 
 
 def deletion(bridge: Bridge | None, root: UUID) -> list[Operation]:
-    """What to tell the database to take a bridge away with all its ports."""
+    """What to send to the database to delete a bridge with all its ports."""
     if bridge is None:
         return []
     gone = ["bridges", "delete", _uuid(bridge.row)]
@@ -104,7 +104,7 @@ def deletion(bridge: Bridge | None, root: UUID) -> list[Operation]:
 
 
 def sign_of_life(root: UUID) -> list[Operation]:
-    """What to tell the database so that ovs-vswitchd, if it runs, writes that it has seen it."""
+    """What to send to the database so that ovs-vswitchd, if it runs, writes that it has seen it."""
     return [_next_cfg(root)]
 
 
@@ -155,7 +155,7 @@ def _bring_bridge(transaction: Transaction, bridge: Bridge) -> list[Operation]:
             made += _bring_queue(there[name], place, foreign=foreign)
     for place, settings in enumerate(new):
         made += _insert_port(settings, place)
-    # Only what comes and goes is named: the cost does not grow with the ports that stay.
+    # Only added and removed ports are named: the cost does not grow with the ports that stay.
     mutations: list[Any] = []
     if gone:
         mutations.append(["ports", "delete", _set([_uuid(port.port_row) for port in gone])])

@@ -1,4 +1,4 @@
-"""How does the API server say no?  With a Status object, as the real one."""
+"""How does the API server refuse?  With a Status object, as the real one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def success(kind: str, name: str, uid: str) -> Json:
 
 
 def bad_request(message: str) -> StatusError:
-    """400: the request makes no sense."""
+    """400: the request is invalid."""
     return StatusError(400, "BadRequest", message)
 
 
@@ -74,11 +74,11 @@ def conflict(plural: str, name: str) -> StatusError:
 
 
 def expired(asked: int, oldest: int) -> StatusError:
-    """410: what happened since then is not kept any more."""
+    """410: the changes since then are no longer kept."""
     return StatusError(410, "Expired", f"too old resource version: {asked} ({oldest})")
 
 
 def invalid(plural: str, name: str, problem: str) -> StatusError:
-    """422: the object makes no sense."""
+    """422: the object is invalid."""
     text = f'{plural} "{name}" is invalid: {problem}'
     return StatusError(422, "Invalid", text, name=name, kind=plural)

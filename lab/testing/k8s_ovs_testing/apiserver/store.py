@@ -1,4 +1,4 @@
-"""What objects are there, and what happened to them lately?"""
+"""Which objects exist, and what happened to them lately?"""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Store:
         self._changed = threading.Condition(threading.RLock())
 
     def lock(self) -> threading.Condition:
-        """Held while several steps must be one."""
+        """Held while several steps must be atomic."""
         return self._changed
 
     def find(self, resource: ApiResource, key: Key) -> Json | None:
@@ -112,14 +112,14 @@ class Store:
             following = _token(revision, chosen[-1]) if remaining else ""
             return Page([objects[key] for key in chosen], revision, following, remaining)
 
-    def steps_after(self, revision: int, cni_wait: float) -> Sequence[Step]:
-        """Changes after a revision; waits for the first for `patience` seconds.
+    def steps_after(self, revision: int, timeout: float) -> Sequence[Step]:
+        """Changes after a revision; waits for the first for `timeout` seconds.
 
-        Raises StatusError 410 when some of them are not kept any more.
+        Raises StatusError 410 when some of them are no longer kept.
         """
         with self._changed:
             self._check(revision)
-            self._changed.wait_for(lambda: self.revision > revision, cni_wait)
+            self._changed.wait_for(lambda: self.revision > revision, timeout)
             self._check(revision)
             new = min(self.revision - revision, len(self._steps))
             return [self._steps[index] for index in range(len(self._steps) - new, len(self._steps))]

@@ -1,14 +1,14 @@
-"""A cluster of a dictionary: what allocations come to, without etcd and Kubernetes.
+"""A fake cluster, a dictionary: the result of allocations, without etcd and Kubernetes.
 
 Namespaces and nodes come and go, people write records, and etcd's keys change by what the plugins
 ask for, each by compare-and-swap::
 
-    town = Town(manager)
-    town.create("red", "blue")
-    town.settle()
-    town.ask("red", "join", "blue")
-    town.settle()
-    assert town.net_ids()["red"] == town.net_ids()["blue"]
+    fake = FakeCluster(manager)
+    fake.create("red", "blue")
+    fake.settle()
+    fake.ask("red", "join", "blue")
+    fake.settle()
+    assert fake.net_ids()["red"] == fake.net_ids()["blue"]
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ __all__ = ["FakeCluster"]
 NAMESPACES = "namespaces"
 NETNAMESPACES = "netnamespaces"
 
-_TURNS = 200
+_MOST_RECONCILES = 200
 
 
 @define
 class FakeCluster:
-    """etcd's keys, (value, mod_revision) by (kind, key), and the daemon's picture of them.
+    """etcd's keys, (value, mod_revision) by (kind, key), and the daemon's snapshot of them.
 
     manager: with the plugins whose allocations are written. namespaces, nodes: Kubernetes', the
     latter with addresses. extra: more fields of the configuration. events: what was published.
@@ -94,14 +94,14 @@ class FakeCluster:
         self.put(NETNAMESPACES, name, json.dumps(self.record(name) | asked).encode())
 
     def restart(self) -> None:
-        """Another daemon takes over, which has seen nothing but what is there now."""
+        """Another daemon takes over, which has seen only what exists now."""
         self.ingest, self.world = Ingest(), World()
         for event in self.snapshots():
             self.ingest.absorb(event)
         self.look()
 
     def snapshots(self) -> list[Snapshot]:
-        """All that is there now, as observers tell it at their start."""
+        """All that exists now, as observers send it at their start."""
         entries = {f"k8ssdn/{kind}/{key}": Entry(*at) for (kind, key), at in self.keys.items()}
         namespaces = {name: Entry({"metadata": {}}) for name in self.namespaces}
         nodes = {name: _node(address) for name, address in self.nodes.items()}
@@ -112,7 +112,7 @@ class FakeCluster:
         ]
 
     def look(self) -> World:
-        """The newest picture."""
+        """The newest snapshot."""
         config = evolve(sample_config(plugin_name=self.manager.mode), extra=self.extra)
         changes = self.ingest.changes(config, self.manager.kinds, self.manager.resources)
         self.world = self.world.changed({**changes, (CONFIG, ""): Slot(config)}, self.revision)
@@ -137,8 +137,8 @@ class FakeCluster:
         return True
 
     def settle(self) -> int:
-        """Write until nothing more is wanted; the number of turns that it took."""
-        for turn in range(_TURNS):
+        """Write until nothing more is wanted; the number of reconciles that it took."""
+        for number in range(_MOST_RECONCILES):
             written = [
                 each
                 for wanted in self._wanted_by_plugin()
@@ -146,8 +146,8 @@ class FakeCluster:
                 if self._written(each)
             ]
             if not written:
-                return turn
-        raise K8sOvsError(f"not settled after {_TURNS} turns: {written[0].reason}")
+                return number
+        raise K8sOvsError(f"not settled after {_MOST_RECONCILES} reconciles: {written[0].reason}")
 
     def record(self, name: str) -> dict[str, Any]:
         """A namespace's record as it is in etcd."""
@@ -155,11 +155,11 @@ class FakeCluster:
         return found
 
     def net_ids(self) -> dict[str, int]:
-        """The virtual network of each namespace."""
+        """The tenant id of each namespace."""
         return self._numbers(NETNAMESPACES, "NetID")
 
     def vnis(self) -> dict[str, int]:
-        """The number on the wire of each namespace."""
+        """The VNI of each namespace."""
         return self._numbers("vnids", "VNID")
 
     def _wanted_by_plugin(self) -> Iterator[list[Allocation]]:

@@ -11,7 +11,7 @@ __all__ = ["Networks"]
 
 @define
 class Networks:
-    """A token for the network of each namespace; 0 is the global one's."""
+    """A token for the tenant of each namespace; 0 is the global one's."""
 
     of: dict[str, int] = field(factory=dict)
     tokens: int = 0

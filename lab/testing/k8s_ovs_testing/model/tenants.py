@@ -48,9 +48,9 @@ class Claim:
 
 @define
 class Cluster:
-    """Nodes of the fabric, the town that they belong to, and what the model says of them.
+    """Nodes of the fabric, the fake cluster that they belong to, and what the model says of them.
 
-    known: what each node has heard of the networks. later: what the model becomes once the
+    known: what each node knows of the tenants. later: what the model becomes once the
     allocator has answered.
     """
 
@@ -77,7 +77,7 @@ class Cluster:
             self.fabric.nodes[int(step[1]) % self.size].restart()
         else:
             self._answer()
-            # Every node has seen what came before, also what stood for a moment only.
+            # Every node has seen what came before, also what existed for a moment only.
             self._show_all()
             self.later = self._begin(str(step[0]), *step[1:])
         if answered:
@@ -146,7 +146,7 @@ class Cluster:
         return None if known else lambda: self.networks.first(name)
 
     def _add_pod(self, node: int, slot: int, name: str) -> Callable[[], None] | None:
-        """In its namespace, which comes at the same moment if it is not there."""
+        """In its namespace, which is created at the same moment if it is missing."""
         self.pods[node, slot] = pod_at(node, slot, name)
         return self._create(name)
 
@@ -241,6 +241,6 @@ def _claims_of_tunnels(cluster: Cluster, number: int, pod: Pod) -> Iterator[Clai
     known = cluster.known[number].get(pod.namespace)
     met = known is not None and cluster.may(None, known)
     tunnel = {"in_port": TUNNEL_PORT, "tun_src": there.host_ip, "tun_id": _UNUSED_VNI}
-    text = f"a number that is no namespace's to {pod.identity}"
+    text = f"a VNI of no namespace to {pod.identity}"
     end = f"pod {pod.identity}" if met else _NOWHERE
     yield Claim(text, Send(number, "icmp", tunnel | inner), end)

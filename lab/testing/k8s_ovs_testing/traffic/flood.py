@@ -14,7 +14,7 @@ __all__ = ["Flood"]
 
 
 class Flood:
-    """Datagrams from a place to a server, until `stop`, whoever answers them or not.
+    """Datagrams from a place to a server, until `stop`, answered or not.
 
     netns: path of the client's network namespace. every: least seconds between two.
     """

@@ -1,4 +1,4 @@
-"""What bytes is a packet made of? Frames as a test forges them, with no library.
+"""Frames as a test forges them, byte by byte, with no library.
 
 MAC addresses are text (`0a:58:ac:0b:00:02`), IP addresses are text or values of `ipaddress`.
 Checksums of UDP are left out, which IPv4 allows (RFC 768).

@@ -1,4 +1,4 @@
-"""What is on a host that a network may have changed? A picture, beside which later ones stand."""
+"""What is on a host that a network may have changed? A snapshot, to compare with later ones."""
 
 from __future__ import annotations
 
