@@ -21,7 +21,7 @@ __all__ = [
 
 
 class K8sOvsError(Exception):
-    """Anything that a user can cause or must act on. Its text stands alone: no trace is needed."""
+    """Anything that a user can cause or must act on. Its text says all: no trace is needed."""
 
 
 class InvalidRecord(K8sOvsError):

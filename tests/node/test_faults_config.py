@@ -56,7 +56,7 @@ UNFIT = {
     ),
     "another name": (changed(Name="other"), "Name: found other, expected k8ssdn while 1 pods run"),
 }
-RUNNING = {**WRONG, **UNFIT, "absent": (None, 'the key "config" is not there')}
+RUNNING = {**WRONG, **UNFIT, "absent": (None, 'the key "config" does not exist')}
 
 
 @pytest.mark.parametrize(("text", "told"), RUNNING.values(), ids=RUNNING)
@@ -99,7 +99,7 @@ def test_an_add_that_waits_for_the_configuration_succeeds_when_it_comes(shaken: 
     with ThreadPoolExecutor(1) as pool:
         with configuration(shaken, None):
             shaken.lab.start_daemon("node1", wait=False)
-            await_reason(shaken, 'config: the key "config" is not there')
+            await_reason(shaken, 'config: the key "config" does not exist')
             early = pool.submit(shaken.lab.run_pod, "node1", "early")
             await_that("the ADD waits", lambda: cni_clients(shaken, "node1") == 1, WITHIN)
             assert not early.done()

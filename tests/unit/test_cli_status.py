@@ -1,4 +1,4 @@
-"""The daemon's last word, whether it is still there to stand by it, and what status makes of it."""
+"""The daemon's status file, whether that daemon still runs, and what status makes of both."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def test_every_part_has_a_line() -> None:
         "network": "k8ssdn: subnet 172.11.4.0/22, address 10.0.0.1, MTU 1450",
         "daemon": f"process {os.getpid()}, version 0.1.0",
         "Open vSwitch": "reached, version 3.1.0, netdev datapath",
-        "etcd": "in sight",
-        "kube:nodes": "OUT OF SIGHT: the last good picture stays",
+        "etcd": "connected",
+        "kube:nodes": "DISCONNECTED: serving the last snapshot",
         "pods": "3",
         "flows": "71 wanted, 70 installed",
         "plugins": "core, k8s-ovs-subnet",
@@ -123,7 +123,7 @@ def test_status_fails_and_says_why_where_nothing_runs(
     first, *_ = shown.stdout.splitlines()
     assert first.startswith("node1 is NOT READY: the daemon is not running")
     assert f"no connection to ovsdb-server at unix:{tmp_path}/db.sock" in shown.stdout
-    assert "warning: what stands above is the daemon's last word" in shown.stderr
+    assert "warning: the status above is from before the daemon exited" in shown.stderr
     assert "warning: subnets/10.0.0.2: HostIP: found x" in shown.stderr
 
 

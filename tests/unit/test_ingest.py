@@ -243,7 +243,7 @@ CONFIG_DATA = encode(CONFIG)
 
 def test_the_configuration_is_absent_wrong_or_there() -> None:
     ingest = Ingest()
-    assert ingest.config() == (None, 'the key "config" is not there')
+    assert ingest.config() == (None, 'the key "config" does not exist')
     ingest.absorb(write("config", b"{}", 1))
     assert ingest.config() == (None, "config: Name: found nothing, expected a string")
     ingest.absorb(write("config", CONFIG_DATA, 2))

@@ -343,7 +343,7 @@ def test_a_conflict_names_both_and_ends_when_the_other_flow_goes() -> None:
     (text,) = reconciler.compute()
     assert text == (
         "plugin diverting: node 192.168.0.12: a flow has the same table, priority and match as "
-        "one of core for node 192.168.0.12: the latter stands"
+        "one of core for node 192.168.0.12: the latter is kept"
     )
     assert len(held(reconciler)[FlowOwner("diverting", Subject(NODE, "192.168.0.12"))]) == 1
     reconciler.update({(NOTES, "divert"): None})

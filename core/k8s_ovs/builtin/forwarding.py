@@ -1,7 +1,7 @@
 """Forwarding: the way that every packet takes, whatever the mode.
 
 A function a table, in packet order. What a tenant is and who may reach whom is the mode's: its
-flows stand in VERDICT.
+flows are in VERDICT.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The core's own allocations: each Kubernetes node has a subnet as long as it is there.
+"""Each Kubernetes node has a subnet as long as the node exists.
 
-A record below `given/` says that a subnet was given to a Kubernetes node, so it is taken back when
-the node is gone. Records that people write for other hosts have none and are left alone. One that
-asks for a subnet (Assign) is a plugin's to answer, if any does, but where a node is: what the node
-has stands.
+A record below `given/` says that a subnet was given to a Kubernetes node, so it is reclaimed when
+the node is deleted. Manually created subnets have none and are never reclaimed. A request for a
+subnet (Assign) is a plugin's to answer, except under the key of a node, which keeps what it has.
 """
 
 from __future__ import annotations
@@ -66,13 +65,13 @@ class NodeSubnets:
         moves = _moves(view, owners)
         for group in _groups(moves):
             yield _moved(view, group)
-        # What moves is in two places until its records have followed.
+        # What moves is under two keys until its records have followed.
         busy = {key for move in moves for key in (move.old, move.new)}
         free = free_subnets(view.config, view.taken())
         for name, address in sorted(owners.now.items()):
             if address not in busy:
                 yield from _wanted(view, address, name, owners, free)
-        for key, name in sorted(owners.places().items()):
+        for key, name in sorted(owners.keys().items()):
             if key not in busy:
                 yield from _answered(view, key, name)
 
@@ -89,7 +88,7 @@ class _Owners:
     now: Mapping[str, str]
     present: frozenset[str]
 
-    def places(self) -> dict[str, str]:
+    def keys(self) -> dict[str, str]:
         """Nodes by the keys that are theirs: their addresses now, and where they were given one."""
         given = {key: name for key, name in self.of.items() if name in self.present}
         return given | {address: name for name, address in self.now.items()}
@@ -145,7 +144,7 @@ def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
         if unreadable := view.problem(SUBNETS, key):
             yield Problem(f"node {name}", f"is gone, its subnet is not free: {unreadable}")
             continue
-        # Whoever asks for something there already, now that the node is gone, is to be answered.
+        # A request that is there already, now that the node is gone, is to be answered.
         kinds = [GIVEN] if view.request(SUBNETS, key) else [GIVEN, SUBNETS]
         writes = [_delete(view, kind, key) for kind in kinds]
         existing = tuple(write for write in writes if write.revision)

@@ -74,10 +74,10 @@ def load_plugins(plugin_name: str) -> PluginManager:
 
 def _refuse_namesakes(names: Iterable[str]) -> None:
     for name in names:
-        places = sorted({e.value for e in entry_points(group=PLUGINS_GROUP, name=name)})
-        if len(places) > 1:
+        origins = sorted({e.value for e in entry_points(group=PLUGINS_GROUP, name=name)})
+        if len(origins) > 1:
             raise PluginError(
-                f'PluginName: "{name}" is installed more than once: {" and ".join(places)}; '
+                f'PluginName: "{name}" is installed more than once: {" and ".join(origins)}; '
                 "uninstall all but one"
             )
 

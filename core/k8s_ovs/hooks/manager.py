@@ -90,7 +90,7 @@ class PluginManager:
     def allocations(
         self, look: Callable[[], World]
     ) -> Iterator[tuple[str, tuple[Allocation | Problem, ...] | Failure]]:
-        """look: the world as it is when a plugin's turn comes, so that none gives away again what
+        """look: the world as it is when a plugin is asked, so that none gives away again what
         was written for the one before."""
         for call in self._calls["allocations"]:
             yield call.plugin, call("the network", view=self.view(look()))

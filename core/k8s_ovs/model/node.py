@@ -1,4 +1,4 @@
-"""A Kubernetes node as far as the network cares, and this node's own place in the network."""
+"""A Kubernetes node as far as the network cares, and this node as the network has it."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Pod:
 
 
 def mac_of(address: IPv4Address) -> str:
-    """The MAC of whoever has `address`: 0a:58 and its four bytes, so it never changes hands."""
+    """The MAC that belongs to `address`: 0a:58 and its four bytes, so it never changes hands."""
     return "0a:58:" + ":".join(f"{byte:02x}" for byte in address.packed)
 
 

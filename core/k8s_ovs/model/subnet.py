@@ -50,23 +50,23 @@ class HostSubnet:
 def subnet_problems(
     config: NetworkConfig, records: Mapping[str, tuple[HostSubnet, int]]
 ) -> dict[str, str]:
-    """Which records cannot stand, each with the reason, by key.
+    """Which records are invalid beside the others, each with the reason, by key.
 
     records: (record, etcd's mod_revision) by key. Of two that overlap, the later written is wrong.
     """
     problems: dict[str, str] = {}
-    # Those that stand overlap nowhere, so just the neighbours of a new one can be in its way.
+    # Valid ones overlap nowhere, so just the neighbours of a new one can be in its way.
     starts: list[int] = []
-    standing: list[HostSubnet] = []
+    valid: list[HostSubnet] = []
     for key, (record, _) in sorted(records.items(), key=lambda each: (each[1][1], each[0])):
         problem = _own_problem(key, record, config)
         if problem is None and record.subnet is not None:
             first = int(record.subnet.network_address)
-            place = bisect_right(starts, first)
-            problem = _overlap(record, standing[max(place - 1, 0) : place + 1])
+            at = bisect_right(starts, first)
+            problem = _overlap(record, valid[max(at - 1, 0) : at + 1])
             if problem is None:
-                starts.insert(place, first)
-                standing.insert(place, record)
+                starts.insert(at, first)
+                valid.insert(at, record)
         if problem is not None:
             problems[key] = problem
     return problems
@@ -88,7 +88,7 @@ def free_subnets(
         while at + size <= min(first, end):
             yield IPv4Network((at, 32 - bits))
             at += size
-        # The first place behind it where a subnet of this size can begin.
+        # The first address behind it at which a subnet of this size can begin.
         at = max(at, -(-(first + length) // size) * size)
 
 

@@ -145,8 +145,10 @@ class Daemon:
         """With it the container runtime says that its network is ready, so pods work by now."""
         settings = self._settings
         if settings.install_cni is not None and not self._installed:
-            places = settings.bin_dir, settings.conf_dir
-            for path in install(*places, settings.install_cni, CNI_VERSION, settings.cni_socket):
+            directories = settings.bin_dir, settings.conf_dir
+            for path in install(
+                *directories, settings.install_cni, CNI_VERSION, settings.cni_socket
+            ):
                 _log.info("installed", node=settings.hostname, path=str(path))
             self._installed = True
 
@@ -242,7 +244,7 @@ class Daemon:
         wait(readable, self._switch.ovsdb, soonest)
 
     def _hear(self, request: CniRequest, reply: Reply) -> None:
-        """A CNI request, in the server's thread. A host outside lets go of pods, but takes none."""
+        """A CNI request, in the server's thread. An external host detaches pods, and attaches none."""
         if self._kube is None and request.command not in ("DEL", "GC"):
             reply(CniError(Code.NOT_AVAILABLE, "this host serves no pods", _OUTSIDE))
         else:
@@ -289,8 +291,8 @@ class Daemon:
         if self._publisher and self._publisher[0] == base:
             return
         self._end_publisher()
-        hostname, outside = self._settings.hostname, self._kube is None
-        publisher = StatusPublisher(self._etcd, base, hostname, outside=outside)
+        hostname, external = self._settings.hostname, self._kube is None
+        publisher = StatusPublisher(self._etcd, base, hostname, external=external)
         publisher.start()
         self._publisher = (base, publisher)
 

@@ -63,11 +63,11 @@ class Ingest:
         self._told_connected: dict[str, bool] = {}
 
     def synced(self, source: str) -> bool:
-        """Whether this source has told its whole picture at least once."""
+        """Whether this source has sent a snapshot at least once."""
         return source in self._entries
 
     def connected(self, source: str) -> bool:
-        """Whether the picture of this source is a whole one and kept up to date now."""
+        """Whether this source is synced, and its watch connected now."""
         return self.synced(source) and source in self.sources and self.sources[source].connected
 
     def cluster_connected(self, resources: Iterable[KubeResource]) -> bool:
@@ -77,7 +77,7 @@ class Ingest:
         return all(self.connected(source) for source in sources)
 
     def absorb(self, event: WatchEvent) -> None:
-        """Note a fact; `changes` says what follows from it."""
+        """Take in a watch event; `changes` says what follows from it."""
         if isinstance(event, SourceState):
             self._note_state(event)
             return
@@ -100,7 +100,7 @@ class Ingest:
         """The configuration as etcd has it now; None: absent or invalid, then with the reason."""
         entry = self._entries.get(ETCD, {}).get(_CONFIG_KEY)
         if entry is None:
-            return None, f'the key "{_CONFIG_KEY}" is not there'
+            return None, f'the key "{_CONFIG_KEY}" does not exist'
         if entry is not self._config_entry:
             self._config_entry = entry
             try:
@@ -241,7 +241,7 @@ class Ingest:
         self.sources[state.source] = state
         if before is None or before.connected != state.connected:
             say = _log.info if state.connected else _log.warning
-            said = "visible" if state.connected else "out of sight, the last good picture stays"
+            said = "connected" if state.connected else "disconnected, serving the last snapshot"
             say(f"{state.source} is {said}", source=state.source, detail=state.detail)
 
 

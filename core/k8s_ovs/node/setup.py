@@ -204,12 +204,12 @@ class Setup:
     def _move_refused(self, own: HostSubnet) -> str:
         """Pods keep their addresses, so the node keeps the subnet that contains these."""
         pods = self._switch.pods().values()
-        outside = [pod for pod in pods if own.subnet is None or pod.ip not in own.subnet]
-        if not outside:
+        strangers = [pod for pod in pods if own.subnet is None or pod.ip not in own.subnet]
+        if not strangers:
             return ""
         return (
             f"subnets/{own.host_ip}: Subnet: found {own.subnet}, expected one that holds "
-            f"{outside[0].ip} of pod {outside[0].identity}, as {len(outside)} pods run outside it"
+            f"{strangers[0].ip} of pod {strangers[0].identity}, as {len(strangers)} pods are not in it"
         )
 
     def _settle(

@@ -39,7 +39,7 @@ class Hooks:
 
     @_spec
     def tables(self) -> Iterable[Table]:  # type: ignore[empty-body]  # a specification
-        """Tables of the plugin's own, each said to stand between two others."""
+        """Tables of the plugin's own, each between two others."""
 
     @_spec
     def kinds(self) -> Iterable[RecordKind]:  # type: ignore[empty-body]  # a specification
@@ -51,7 +51,7 @@ class Hooks:
 
     @_spec
     def network_flows(self, view: View) -> Iterable[Flow]:  # type: ignore[empty-body]  # a specification
-        """Flows that stand once on each node."""
+        """Flows that each node has once."""
 
     @_spec
     def node_flows(self, view: View, node: HostSubnet) -> Iterable[Flow]:  # type: ignore[empty-body]  # a specification
@@ -84,7 +84,7 @@ class Hooks:
 
     @_spec
     def allocations(self, view: View) -> Iterable[Allocation | Problem]:  # type: ignore[empty-body]  # a specification
-        """What should be written to etcd. Asked only where the allocator's seat is."""
+        """What should be written to etcd. Only the leader is asked."""
 
     @_spec
     def status(self, view: View) -> Mapping[str, Any]:  # type: ignore[empty-body]  # a specification

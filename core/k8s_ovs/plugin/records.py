@@ -24,8 +24,8 @@ class RecordKind:
     settled value remains in force, and `View.request` shows what is asked.
     holds: the part of Network that a value keeps for somebody, or None; see `View.taken`.
     check: which records contradict another one, each with the reason, by key. It gets the
-    configuration and (value, etcd's mod_revision) of all records of the kind, by key; 0 stands for
-    one that was in force before. Such a record is quarantined.
+    configuration and (value, etcd's mod_revision) of all records of the kind, by key; 0 means
+    that it was in force before. Such a record is quarantined.
     """
 
     name: str

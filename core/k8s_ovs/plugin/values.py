@@ -93,8 +93,8 @@ class Event:
 
 @frozen
 class Allocation:
-    """Records to write together or not at all: only if every revision still stands, and only while
-    the writer has the allocator's seat. reason: for the log, such as "node node1 joined".
+    """Records to write together or not at all: only if every revision is unchanged, and only while
+    the writer is the leader. reason: for the log, such as "node node1 joined".
     event: what people who look at a Kubernetes object should read there, once this is written.
     """
 

@@ -1,1 +1,1 @@
-"""From the world to the flows that should stand: which subject is computed again, what changes."""
+"""From the world to the desired flows: which subject is computed again, what changes."""

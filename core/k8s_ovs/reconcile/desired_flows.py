@@ -1,7 +1,7 @@
-"""The flows that should stand, who wants each, and what of it the switch has.
+"""The desired flows, who wants each, and which of them the switch has.
 
 A flow is known by its cookie, which is a hash of its content, so comparing cookies is comparing
-flows. Several holders may want the same flow: it stands as long as one does.
+flows. Several owners may want the same flow: it stays as long as one does.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Delta:
 
 
 @mutable
-class _Stand:
+class _Desired:
     """A flow and those who want it, in order; dict for its order."""
 
     flow: WireFlow
@@ -54,11 +54,11 @@ class _Stand:
 
 
 class DesiredFlows:
-    """Desired flows by holder; the difference to what the switch has."""
+    """Desired flows by owner; the difference to what the switch has."""
 
     def __init__(self) -> None:
         self._held: dict[FlowOwner, tuple[WireFlow, ...]] = {}
-        self._stands: dict[int, _Stand] = {}
+        self._desired: dict[int, _Desired] = {}
         self._by_key: dict[bytes, int] = {}
         # By number: the meter, and cookies of the flows that name it.
         self._meters: dict[int, tuple[Meter, set[int]]] = {}
@@ -68,17 +68,17 @@ class DesiredFlows:
         self._refused: dict[FlowOwner, str] = {}
 
     def __len__(self) -> int:
-        return len(self._stands)
+        return len(self._desired)
 
     def owners(self) -> frozenset[FlowOwner]:
         return frozenset(self._held)
 
     def flows(self) -> Iterable[tuple[WireFlow, tuple[FlowOwner, ...]]]:
-        """Every flow that should stand, with those who want it."""
-        return [(stand.flow, tuple(stand.owners)) for stand in self._stands.values()]
+        """Every desired flow, with those who want it."""
+        return [(desired.flow, tuple(desired.owners)) for desired in self._desired.values()]
 
     def replace(self, changes: Mapping[FlowOwner, tuple[WireFlow, ...]]) -> list[FlowConflict]:
-        """Give each holder its new flows; an empty tuple forgets the holder.
+        """Give each owner its new flows; an empty tuple forgets the owner.
 
         All old flows go first, so that one subject may take over the match of another.
         """
@@ -99,16 +99,16 @@ class DesiredFlows:
         """The switch was read: it has the flows with these cookies, these meters, and no others."""
         self._installed = set(cookies)
         self._installed_meters = dict(meters or {})
-        self._touched = self._installed ^ self._stands.keys()
+        self._touched = self._installed ^ self._desired.keys()
 
     def delta(self) -> Delta:
         """What has to change on the switch."""
-        adds = [c for c in self._touched if c in self._stands and c not in self._installed]
-        deletes = [c for c in self._touched if c not in self._stands and c in self._installed]
+        adds = [c for c in self._touched if c in self._desired and c not in self._installed]
+        deletes = [c for c in self._touched if c not in self._desired and c in self._installed]
         wanted = [meter for meter, _ in self._meters.values()]
         there = self._installed_meters
         return Delta(
-            tuple(self._stands[cookie].flow for cookie in adds),
+            tuple(self._desired[cookie].flow for cookie in adds),
             tuple(deletes),
             new_meters=tuple(each for each in wanted if each.number not in there),
             other_meters=tuple(e for e in wanted if there.get(e.number, e) != e),
@@ -127,10 +127,10 @@ class DesiredFlows:
     def refuse(self, cookies: Iterable[int], reason: str) -> None:
         """The switch does not take these flows: forget them. `take_refused` tells whose."""
         for cookie in cookies:
-            stand = self._stands.get(cookie)
-            for owner in tuple(stand.owners) if stand else ():
+            desired = self._desired.get(cookie)
+            for owner in tuple(desired.owners) if desired else ():
                 self._held[owner] = tuple(f for f in self._held[owner] if f.cookie != cookie)
-                self._release(owner, stand.flow)  # type: ignore[union-attr]  # has holders
+                self._release(owner, desired.flow)  # type: ignore[union-attr]  # has owners
                 self._refused[owner] = reason
 
     def take_refused(self) -> dict[FlowOwner, str]:
@@ -147,10 +147,10 @@ class DesiredFlows:
         self._touched.clear()
 
     def _release(self, owner: FlowOwner, flow: WireFlow) -> None:
-        stand = self._stands[flow.cookie]
-        stand.owners.pop(owner, None)
-        if not stand.owners:
-            del self._stands[flow.cookie]
+        desired = self._desired[flow.cookie]
+        desired.owners.pop(owner, None)
+        if not desired.owners:
+            del self._desired[flow.cookie]
             del self._by_key[flow.key]
             self._touched.add(flow.cookie)
             if flow.meter is not None:
@@ -163,28 +163,28 @@ class DesiredFlows:
             del self._meters[number]
 
     def _take_meter(self, meter: Meter, cookie: int) -> FlowOwner | None:
-        """Have the meter stand; None: it does. Else who has its number with another rate."""
-        standing, cookies = self._meters.setdefault(meter.number, (meter, set()))
-        if standing != meter:
-            return next(iter(self._stands[next(iter(cookies))].owners))
+        """Desire the meter; None: done. Else who has its number with another rate."""
+        desired, cookies = self._meters.setdefault(meter.number, (meter, set()))
+        if desired != meter:
+            return next(iter(self._desired[next(iter(cookies))].owners))
         cookies.add(cookie)
         return None
 
     def _take(self, owner: FlowOwner, flow: WireFlow, conflicts: list[FlowConflict]) -> bool:
         cookie = self._by_key.setdefault(flow.key, flow.cookie)
         if cookie != flow.cookie:
-            other = next(iter(self._stands[cookie].owners))
+            other = next(iter(self._desired[cookie].owners))
             conflicts.append(FlowConflict(owner, other, flow))
             return False
-        stand = self._stands.get(cookie)
-        if stand is None and flow.meter is not None:
+        desired = self._desired.get(cookie)
+        if desired is None and flow.meter is not None:
             metering = self._take_meter(flow.meter, cookie)
             if metering is not None:
                 del self._by_key[flow.key]
                 conflicts.append(FlowConflict(owner, metering, flow, same="meter"))
                 return False
-        if stand is None:
-            stand = self._stands[cookie] = _Stand(flow)
+        if desired is None:
+            desired = self._desired[cookie] = _Desired(flow)
             self._touched.add(cookie)
-        stand.owners[owner] = None
+        desired.owners[owner] = None
         return True

@@ -48,7 +48,7 @@ class Reconciler:
 
     @property
     def failures(self) -> list[str]:
-        """What plugins failed at and have not mended since."""
+        """What plugins failed at and have not done right since."""
         return list(self._failures.values())
 
     def update(self, changes: Changes, revision: int = 0) -> None:
@@ -65,12 +65,12 @@ class Reconciler:
     def compute(self) -> list[str]:
         """Ask the hooks of all dirty subjects; returns what is newly wrong.
 
-        Does nothing until configuration and this node's place are known.
+        Does nothing until the configuration and this node's subnet are known.
         """
         if not (self._dirty and self.world.of(CONFIG) and self.world.of(LOCAL_NODE)):
             return []
         before = set(self._failures.values())
-        # What stood in the way of a subject's flow may be gone after this turn.
+        # What was in the way of a subject's flow may be gone after this reconcile.
         dirty, self._dirty = self._dirty | self._conflicting, set()
         changes: dict[FlowOwner, tuple[WireFlow, ...]] = {}
         for subject in sorted(each for each in dirty if each.kind != TENANT):
@@ -187,5 +187,5 @@ class Reconciler:
         self._failures[owner.plugin, owner.subject] = (
             f"plugin {owner.plugin}: {owner.subject.kind} {owner.subject.key}: "
             f"a flow has the same {conflict.same} as one of {other.plugin} "
-            f"for {other.subject.kind} {other.subject.key}: the latter stands"
+            f"for {other.subject.kind} {other.subject.key}: the latter is kept"
         )

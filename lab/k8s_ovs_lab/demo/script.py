@@ -176,7 +176,7 @@ def _ping() -> Chapter:
 
     return Chapter(
         "Ping, both ways",
-        "Pods, nodes, and a host outside the cluster that knows no way to the pods.",
+        "Pods, nodes, and a machine outside the cluster that knows no way to the pods.",
         (
             ping("node1", _NODE2, "node to node: the nodes themselves"),
             ping("client", "$web1", "pod to pod on one node"),

@@ -148,14 +148,14 @@ class Fabric:
 
         pods: by node and OpenFlow port.
         """
-        journeys = self._ask(sends)
+        traces = self._ask(sends)
         onward = {
             place: self._arriving(send, traced)
-            for place, (send, traced) in enumerate(zip(sends, journeys, strict=True))
+            for place, (send, traced) in enumerate(zip(sends, traces, strict=True))
             if traced.sent_to == TUNNEL_PORT
         }
         arrived = dict(zip(onward, self._ask(list(onward.values())), strict=True))
-        ends = [(send.node, traced) for send, traced in zip(sends, journeys, strict=True)]
+        ends = [(send.node, traced) for send, traced in zip(sends, traces, strict=True)]
         for place, traced in arrived.items():
             ends[place] = (onward[place].node, traced)
         return [_told(node, traced, pods) for node, traced in ends]

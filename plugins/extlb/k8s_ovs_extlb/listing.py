@@ -60,8 +60,8 @@ def host(found: Iterable[Host], wanted: str) -> Host:
             f"no external host has the name or address {wanted}; k8s-ovs external list shows all"
         )
     if len(fitting) > 1:
-        places = ", ".join(each.address for each in fitting)
-        raise K8sOvsError(f"host {wanted} is at {places}: name one of these addresses")
+        known = ", ".join(each.address for each in fitting)
+        raise K8sOvsError(f"host {wanted} is at {known}: name one of these addresses")
     return fitting[0]
 
 

@@ -39,7 +39,7 @@ def core_checks(observations: Observations) -> Iterator[Check]:
             yield Check("subnet", False, str(observations.node), "look at: k8s-ovs subnet list")
     elif isinstance(observations.snapshot, ClusterSnapshot):
         yield from _node(observations.node, observations.snapshot.needed_config())
-    yield _cni(observations.cni, outside=observations.kube == "")
+    yield _cni(observations.cni, external=observations.kube == "")
     # No runtime is to start it on a host that serves no pods.
     if observations.kube != "":
         yield _cni_program(observations.cni_program)
@@ -155,17 +155,17 @@ def _tun0(wrong: list[str] | K8sOvsError) -> Check:
     return Check(name, True, "address, route, MTU and sysctls as they should be")
 
 
-def _cni(cni: CniObservations | K8sOvsError, *, outside: bool) -> Check:
-    """outside: it may be an external host, which serves no pods."""
+def _cni(cni: CniObservations | K8sOvsError, *, external: bool) -> Check:
+    """external: it may be an external host, which serves no pods."""
     name = "CNI"
     if isinstance(cni, K8sOvsError):
         return Check(name, False, str(cni), "run this as root")
     if cni.first is None:
         advice = "k8s-ovs install-cni, or start the daemon with --install-cni"
-        return Check(name, outside, "no configuration for the container runtime", advice)
+        return Check(name, external, "no configuration for the container runtime", advice)
     if BINARY not in cni.plugins:
         found = f"the container runtime uses {cni.first}, which belongs to another network"
-        return Check(name, outside, found, "move it away: the runtime uses the first by name")
+        return Check(name, external, found, "move it away: the runtime uses the first by name")
     if cni.missing:
         found = f"{cni.first} needs plugins that are not installed: {', '.join(cni.missing)}"
         return Check(name, False, found, "install it, or run k8s-ovs install-cni")

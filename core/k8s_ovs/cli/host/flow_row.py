@@ -101,12 +101,12 @@ def select(rows: Iterable[FlowRow], table: str | None, owner: str | None) -> lis
 
 def in_packet_order(rows: Iterable[FlowRow], pipeline: Pipeline) -> list[FlowRow]:
     """Rows as a packet meets them: by table, those of high priority first."""
-    places = {table.name: place for place, table in enumerate(pipeline.tables)}
-    last = len(places)
+    order = {table.name: number for number, table in enumerate(pipeline.tables)}
+    last = len(order)
     return sorted(
         rows,
         key=lambda row: (
-            places.get(row.table, last),
+            order.get(row.table, last),
             row.table,
             -row.priority,
             row.match,

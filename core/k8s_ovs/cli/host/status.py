@@ -87,14 +87,14 @@ def status_rows(daemon: DaemonStatus, switch: SwitchStatus) -> Iterator[tuple[st
     """What there is to say, as (what, how it is)."""
     status: Mapping[str, Any] = daemon.status
     if network := status.get("here"):
-        place = f"subnet {network['subnet']}, address {network['address']}, MTU {network['mtu']}"
-        yield "network", f"{network['network']}: {place}"
+        subnet = f"subnet {network['subnet']}, address {network['address']}, MTU {network['mtu']}"
+        yield "network", f"{network['network']}: {subnet}"
     version = f", version {status['version']}" if status else ""
     state = f"process {daemon.listening}" if daemon.running else "NOT RUNNING"
     yield "daemon", f"{state}{version}"
     yield "Open vSwitch", _switch_state(switch)
     for name, connected in status.get("sources", {}).items():
-        yield name, _sight(connected, daemon.running)
+        yield name, _connection(connected, daemon.running)
     if "pods" in status:
         yield "pods", str(status["pods"])
         installed = "?" if switch.flows is None else switch.flows
@@ -113,7 +113,7 @@ def _say(daemon: DaemonStatus, switch: SwitchStatus, ready: bool) -> None:
     for line in as_columns([("", *row) for row in status_rows(daemon, switch)]):
         typer.echo(line)
     if not daemon.running and daemon.status:
-        complain("warning", "what stands above is the daemon's last word, before it ended")
+        complain("warning", "the status above is from before the daemon exited")
     for problem in daemon.status.get("problems", ()):
         complain("warning", problem)
 
@@ -125,10 +125,10 @@ def _switch_state(switch: SwitchStatus) -> str:
     return f"reached, {version}{switch.datapath} datapath"
 
 
-def _sight(connected: bool, running: bool) -> str:
+def _connection(connected: bool, running: bool) -> str:
     if not running:
         return "unknown"
-    return "in sight" if connected else "OUT OF SIGHT: the last good picture stays"
+    return "connected" if connected else "DISCONNECTED: serving the last snapshot"
 
 
 def _plain(said: Any) -> str:

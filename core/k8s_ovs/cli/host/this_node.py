@@ -122,7 +122,7 @@ def own_local_node(
 
 
 def desired_flows(snapshot: ClusterSnapshot, switch: Switch, hostname: str) -> Reconciler:
-    """The flows that should stand on this node: computed with the daemon's own code.
+    """The flows that this node desires, computed with the daemon's own code.
 
     Raises InvalidRecord where there is no configuration, and what `own_local_node` raises.
     """

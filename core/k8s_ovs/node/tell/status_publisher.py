@@ -35,15 +35,15 @@ _NOTE_TTL = 30 * 24 * 3600
 class StatusPublisher:
     """A thread that keeps the status of `host` at the newest, written at most once a second.
 
-    base: the network's prefix in etcd, `<prefix>/<Name>`. outside: Kubernetes does not know the
+    base: the network's prefix in etcd, `<prefix>/<Name>`. external: Kubernetes does not know the
     host, so it is noted when it was seen.
     """
 
-    def __init__(self, etcd: Etcd, base: str, host: str, *, outside: bool) -> None:
+    def __init__(self, etcd: Etcd, base: str, host: str, *, external: bool) -> None:
         self._etcd = etcd
         self._base = base
         self._key = f"{base}/{STATUS}/{host}"
-        self._outside = outside
+        self._external = external
         self._lasting = 0
         self._note_at = 0.0
         self._wanted: NodeStatus | None = None
@@ -101,13 +101,13 @@ class StatusPublisher:
         wanted = self._wanted
         if wanted is not None and (wanted != self._written or self._is_to_be_noted(now)):
             said = [Put(self._key, encode(wanted), self._lease)]
-            if self._outside and wanted.host_ip:
+            if self._external and wanted.host_ip:
                 said.append(self._note(wanted, now))
             self._etcd.txn((), said)
             self._written = wanted
 
     def _is_to_be_noted(self, now: float) -> bool:
-        return self._outside and now >= self._note_at
+        return self._external and now >= self._note_at
 
     def _note(self, status: NodeStatus, now: float) -> Put:
         """That the host has been seen, for the time when it is not any more."""

@@ -62,6 +62,6 @@ class Cluster(Protocol):
         that they live no more; by address."""
 
     def counters(self, flows: Iterable[Flow]) -> Sequence[Counter | None]:
-        """What each of the plugin's flows has met on this machine; None: it does not stand here.
+        """What each of the plugin's flows has met on this machine; None: it is not installed here.
 
         Raises Unavailable where this machine is no node."""

@@ -62,7 +62,7 @@ def answered(
         if not deadline.pause():
             raise TimedOut(
                 f"{kind}/{key} was not answered within {deadline.seconds:g} s: it "
-                "stays there to be answered; the daemon in the allocator's seat does that, "
+                "stays there until the leader answers it, "
                 "see k8s-ovs status on the nodes"
             )
 
