@@ -209,7 +209,8 @@ class Setup:
             return ""
         return (
             f"subnets/{own.host_ip}: Subnet: found {own.subnet}, expected one that holds "
-            f"{strangers[0].ip} of pod {strangers[0].identity}, as {len(strangers)} pods are not in it"
+            f"{strangers[0].ip} of pod {strangers[0].identity}, as {len(strangers)} pods "
+            "are not in it"
         )
 
     def _settle(
