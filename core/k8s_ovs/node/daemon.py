@@ -244,7 +244,7 @@ class Daemon:
         wait(readable, self._switch.ovsdb, soonest)
 
     def _hear(self, request: CniRequest, reply: Reply) -> None:
-        """A CNI request, in the server's thread. An external host detaches pods, and attaches none."""
+        """A CNI request, in the server's thread. An external host only detaches pods."""
         if self._kube is None and request.command not in ("DEL", "GC"):
             reply(CniError(Code.NOT_AVAILABLE, "this host serves no pods", _OUTSIDE))
         else:
