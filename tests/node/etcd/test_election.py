@@ -118,7 +118,7 @@ def test_a_frozen_leader_is_replaced_and_cannot_write_when_it_wakes(
     daemon = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert daemon.stdout is not None
-        while "SeatToken" not in (line := daemon.stdout.readline()):
+        while "LeaderToken" not in (line := daemon.stdout.readline()):
             assert line, "the daemon ended"
         found = etcd.get("/election/frozen")
         assert found is not None
