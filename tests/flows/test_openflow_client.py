@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
+from k8s_ovs.ovs.openflow.altered import altered_cookies
 from k8s_ovs.ovs.openflow.client import FlowRefused, OpenFlow
 from k8s_ovs.pipeline.field import FIELDS, register
 from k8s_ovs.pipeline.flow import Flow, Goto, Output, SetField, any_packet, ip, tcp
@@ -89,6 +90,10 @@ def test_open_vswitch_reads_our_bytes_as_its_own_tool_reads_our_text(
     ovs.ofctl("add-flows", "br1", str(listed))
     with closing(OpenFlow.connect(ovs.mgmt("br0"))) as client:
         client.commit([wire(flow) for flow in drawn], [flow.cookie for flow in client.dump()])
+        # What Open vSwitch shows is byte by byte what was sent: so a changed flow is noticed.
+        dumped = client.dump()
+        assert altered_cookies(dumped, client.meters()) == set()
+        assert {flow.cookie for flow in dumped} <= {wire(flow).cookie for flow in drawn}
     assert shown(ovs, "br0") == shown(ovs, "br1")
 
 

@@ -19,6 +19,7 @@ from k8s_ovs.model.pod import Pod, Rates, mac_of, pod_from_ids, pod_ids, rate_id
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.node.own_subnet import local_node_of
 from k8s_ovs.ovs.datapath import Datapath, choose_datapath
+from k8s_ovs.ovs.openflow.altered import altered_cookies
 from k8s_ovs.ovs.openflow.client import FlowRefused, OpenFlow
 from k8s_ovs.ovs.ovsdb.client import Ovsdb
 from k8s_ovs.ovs.ovsdb.state import Port
@@ -216,10 +217,11 @@ class Switch:
         if self.openflow is None:
             self.openflow = self._connection()
         try:
-            desired.found((flow.cookie for flow in self.openflow.dump()), self.openflow.meters())
+            flows, meters = self.openflow.dump(), self.openflow.meters()
         except Unavailable:
             self.drop_flows_connection()
             raise
+        desired.found((flow.cookie for flow in flows), meters, altered_cookies(flows, meters))
 
     def _connection(self) -> OpenFlow:
         return OpenFlow.connect(management_socket(self._run_dir), self._timeout)

@@ -27,7 +27,11 @@ class FieldKind(Enum):
 # Fields are hashed with every term of every flow, so the hash is worked out once.
 @frozen(cache_hash=True)
 class Field:
-    """One matchable field: its ovs-ofctl name, its OXM class and number, its width in bits."""
+    """One matchable field: its ovs-ofctl name, its OXM class and number, its width in bits.
+
+    nxm: class and number of its older Nicira header, which Open vSwitch shows in a move; None: it
+    has no other header.
+    """
 
     name: str
     oxm_class: int
@@ -35,6 +39,7 @@ class Field:
     bits: int
     kind: FieldKind = FieldKind.NUMBER
     maskable: bool = False
+    nxm: tuple[int, int] | None = None
 
     @property
     def size(self) -> int:
@@ -47,36 +52,38 @@ class Field:
 
 
 _OPENFLOW = 0x8000
-_NICIRA = 0x0001
+_NICIRA_BASIC, _NICIRA = 0x0000, 0x0001
 
+#: In the order in which Open vSwitch shows them (``lib/nx-match.c``, ``nx_put_raw``): so what it shows
+#: of a flow is, byte by byte, what was sent.
 FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
         Field("in_port", _OPENFLOW, 0, 32, FieldKind.PORT),
-        Field("eth_dst", _OPENFLOW, 3, 48, FieldKind.MAC, maskable=True),
-        Field("eth_src", _OPENFLOW, 4, 48, FieldKind.MAC, maskable=True),
-        Field("eth_type", _OPENFLOW, 5, 16, FieldKind.HEX),
-        Field("ip_proto", _OPENFLOW, 10, 8),
-        Field("ip_src", _OPENFLOW, 11, 32, FieldKind.IPV4, maskable=True),
-        Field("ip_dst", _OPENFLOW, 12, 32, FieldKind.IPV4, maskable=True),
-        Field("tcp_src", _OPENFLOW, 13, 16, maskable=True),
-        Field("tcp_dst", _OPENFLOW, 14, 16, maskable=True),
-        Field("udp_src", _OPENFLOW, 15, 16, maskable=True),
-        Field("udp_dst", _OPENFLOW, 16, 16, maskable=True),
-        Field("icmp_type", _OPENFLOW, 19, 8),
-        Field("icmp_code", _OPENFLOW, 20, 8),
-        Field("arp_op", _OPENFLOW, 21, 16),
-        Field("arp_spa", _OPENFLOW, 22, 32, FieldKind.IPV4, maskable=True),
-        Field("arp_tpa", _OPENFLOW, 23, 32, FieldKind.IPV4, maskable=True),
-        Field("arp_sha", _OPENFLOW, 24, 48, FieldKind.MAC, maskable=True),
-        Field("arp_tha", _OPENFLOW, 25, 48, FieldKind.MAC, maskable=True),
-        Field("tun_id", _OPENFLOW, 38, 64, FieldKind.HEX, maskable=True),
+        Field("eth_src", _OPENFLOW, 4, 48, FieldKind.MAC, maskable=True, nxm=(_NICIRA_BASIC, 2)),
+        Field("eth_dst", _OPENFLOW, 3, 48, FieldKind.MAC, maskable=True, nxm=(_NICIRA_BASIC, 1)),
+        Field("eth_type", _OPENFLOW, 5, 16, FieldKind.HEX, nxm=(_NICIRA_BASIC, 3)),
+        Field("ip_src", _OPENFLOW, 11, 32, FieldKind.IPV4, maskable=True, nxm=(_NICIRA_BASIC, 7)),
+        Field("ip_dst", _OPENFLOW, 12, 32, FieldKind.IPV4, maskable=True, nxm=(_NICIRA_BASIC, 8)),
+        Field("ip_proto", _OPENFLOW, 10, 8, nxm=(_NICIRA_BASIC, 6)),
+        Field("tcp_src", _OPENFLOW, 13, 16, maskable=True, nxm=(_NICIRA_BASIC, 9)),
+        Field("tcp_dst", _OPENFLOW, 14, 16, maskable=True, nxm=(_NICIRA_BASIC, 10)),
+        Field("udp_src", _OPENFLOW, 15, 16, maskable=True, nxm=(_NICIRA_BASIC, 11)),
+        Field("udp_dst", _OPENFLOW, 16, 16, maskable=True, nxm=(_NICIRA_BASIC, 12)),
+        Field("icmp_type", _OPENFLOW, 19, 8, nxm=(_NICIRA_BASIC, 13)),
+        Field("icmp_code", _OPENFLOW, 20, 8, nxm=(_NICIRA_BASIC, 14)),
+        Field("arp_op", _OPENFLOW, 21, 16, nxm=(_NICIRA_BASIC, 15)),
+        Field("arp_spa", _OPENFLOW, 22, 32, FieldKind.IPV4, maskable=True, nxm=(_NICIRA_BASIC, 16)),
+        Field("arp_tpa", _OPENFLOW, 23, 32, FieldKind.IPV4, maskable=True, nxm=(_NICIRA_BASIC, 17)),
+        Field("arp_sha", _OPENFLOW, 24, 48, FieldKind.MAC, maskable=True, nxm=(_NICIRA, 17)),
+        Field("arp_tha", _OPENFLOW, 25, 48, FieldKind.MAC, maskable=True, nxm=(_NICIRA, 18)),
+        Field("tun_id", _OPENFLOW, 38, 64, FieldKind.HEX, maskable=True, nxm=(_NICIRA, 16)),
         Field("tun_src", _NICIRA, 31, 32, FieldKind.IPV4, maskable=True),
         Field("tun_dst", _NICIRA, 32, 32, FieldKind.IPV4, maskable=True),
+        *(Field(f"reg{n}", _NICIRA, n, 32, FieldKind.HEX, maskable=True) for n in range(16)),
         Field("ct_state", _NICIRA, 105, 32, FieldKind.CT_STATE, maskable=True),
         Field("ct_zone", _NICIRA, 106, 16, FieldKind.HEX),
         Field("ct_mark", _NICIRA, 107, 32, FieldKind.HEX, maskable=True),
-        *(Field(f"reg{n}", _NICIRA, n, 32, FieldKind.HEX, maskable=True) for n in range(16)),
     )
 }
 

@@ -9,6 +9,7 @@ Sources: OpenFlow 1.4 sections 7.2.3 (match), 7.2.4 (instructions), 7.2.5 (actio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from struct import Struct
 
@@ -31,7 +32,16 @@ from k8s_ovs.pipeline.flow import (
 )
 from k8s_ovs.pipeline.table import Pipeline, PipelineError
 
-__all__ = ["MAX_OWNER", "WireFlow", "delete_by_cookie", "delete_meter", "encode", "put_meter"]
+__all__ = [
+    "MAX_OWNER",
+    "WireFlow",
+    "delete_by_cookie",
+    "delete_meter",
+    "encode",
+    "is_as_made",
+    "key_of",
+    "put_meter",
+]
 
 #: Owners are 16 bits; all ones is left out, so that no cookie equals the wildcard -1.
 MAX_OWNER = 0xFFFE
@@ -42,6 +52,9 @@ _ADD, _DELETE = 0, 3
 _ALL_TABLES = 0xFF
 _NO_BUFFER = _ANY = 0xFFFFFFFF
 _EXACT = 0xFFFFFFFFFFFFFFFF
+#: The part of a cookie that is a hash of the flow's content.
+_CONTENT = 0x0000FFFFFFFFFFFF
+_METER_INSTRUCTION = 6
 _IN_PORT = 0xFFFFFFF8
 
 # header; cookie, cookie_mask, table_id, command, idle, hard, priority, buffer_id, out_port,
@@ -67,6 +80,7 @@ _EXPERIMENTER, _NICIRA = 0xFFFF, 0x2320
 _NXAST_REG_MOVE, _NXAST_NOTE, _NXAST_OUTPUT_REG, _NXAST_CT = 6, 8, 15, 35
 _CT_COMMIT = 0x0001
 _CT_NO_TABLE = 0xFF
+_CT_STATES = 0xFF
 _WHOLE_PACKET = 0xFFFF
 #: Lengths have 16 bits, and the message that puts a flow-mod into a bundle takes 16 bytes of it.
 _MAX_FLOW_MOD = 0xFFFF - 16
@@ -104,11 +118,38 @@ def encode(flow: Flow, owner: int, pipeline: Pipeline) -> WireFlow:
     meter = meter_of(flow)
     # Flows name a meter by its number; that its rate is another one makes it another flow.
     rates = b"" if meter is None else put_meter(meter, 0)
-    content = blake2b(key + instructions + rates, digest_size=6).digest()
-    cookie = owner << 48 | int.from_bytes(content, "big")
+    cookie = owner << 48 | _digest(key, instructions, rates)
     length = _fitting(flow, _FLOW_MOD_HEAD.size + len(match) + len(instructions))
     head = _flow_mod_head(_ADD, length, cookie, table=table, priority=flow.priority)
     return WireFlow(cookie, head + match + instructions, key, flow, meter)
+
+
+def key_of(table: int, priority: int, terms: bytes) -> bytes:
+    """What a switch tells flows apart by. terms: the OXM fields of the match."""
+    return _KEY_HEAD.pack(table, priority) + _padded(terms)
+
+
+def is_as_made(cookie: int, key: bytes, instructions: bytes, meters: Mapping[int, Meter]) -> bool:
+    """Whether a flow as a switch shows it is the one whose cookie it has.
+
+    key: see `key_of`. meters: those of the switch, by number.
+    """
+    rates = b""
+    if (number := _meter_number(instructions)) is not None:
+        rates = put_meter(meters[number], 0) if number in meters else b"?"
+    return cookie & _CONTENT == _digest(key, instructions, rates)
+
+
+def _digest(key: bytes, instructions: bytes, rates: bytes) -> int:
+    return int.from_bytes(blake2b(key + instructions + rates, digest_size=6).digest(), "big")
+
+
+def _meter_number(instructions: bytes) -> int | None:
+    """The meter that packets pass first; None: none."""
+    if len(instructions) < _METER.size:
+        return None
+    kind, _, number = _METER.unpack_from(instructions)
+    return int(number) if kind == _METER_INSTRUCTION else None
 
 
 def delete_by_cookie(cookie: int) -> bytes:
@@ -144,7 +185,10 @@ def _flow_mod_head(command: int, length: int, cookie: int, table: int, priority:
 
 
 def _match(match: Match) -> bytes:
-    terms = b"".join(map(_term, match.terms))
+    return _padded(b"".join(map(_term, match.terms)))
+
+
+def _padded(terms: bytes) -> bytes:
     length = _MATCH_HEAD.size + len(terms)
     return _MATCH_HEAD.pack(1, length) + terms + _PADDING[-length % 8]
 
@@ -155,16 +199,26 @@ def _oxm(of: Field, masked: bool) -> int:
     return of.oxm_class << 16 | of.oxm_number << 9 | masked << 8 | size
 
 
+def _nxm(of: Field) -> int:
+    oxm_class, number = of.nxm or (of.oxm_class, of.oxm_number)
+    return oxm_class << 16 | number << 9 | of.size
+
+
 _HEADER = {of.name: _oxm(of, masked=False) for of in FIELDS.values()}
+#: In a move Open vSwitch shows the oldest header of a field, so that is the one to send.
+_MOVED = {of.name: _nxm(of) for of in FIELDS.values()}
 _PLAIN = {of.name: (_oxm(of, masked=False).to_bytes(4, "big"), of.size) for of in FIELDS.values()}
 _MASKED = {of.name: (_oxm(of, masked=True).to_bytes(4, "big"), of.size) for of in FIELDS.values()}
 
 
 def _term(term: Term) -> bytes:
-    if term.mask is None:
+    mask = term.mask
+    if mask is None and term.field.kind is FieldKind.CT_STATE:
+        mask = _CT_STATES  # all there are: so Open vSwitch shows it
+    if mask is None:
         return _assigned(term.field, term.value)
     header, size = _MASKED[term.field.name]
-    return header + term.value.to_bytes(size, "big") + term.mask.to_bytes(size, "big")
+    return header + term.value.to_bytes(size, "big") + mask.to_bytes(size, "big")
 
 
 def _assigned(of: Field, value: int) -> bytes:
@@ -176,7 +230,7 @@ def _instructions(flow: Flow, pipeline: Pipeline) -> bytes:
     source, meter, actions, goto = flow.table.name, b"", b"", b""
     for action in flow.actions:
         if isinstance(action, Meter):
-            meter = _METER.pack(6, _METER.size, action.number)
+            meter = _METER.pack(_METER_INSTRUCTION, _METER.size, action.number)
         elif isinstance(action, Goto):
             goto = _GOTO_TABLE.pack(1, _GOTO_TABLE.size, pipeline.hop(source, action.table))
         elif isinstance(action, Ct):
@@ -234,7 +288,7 @@ def _output_register(register: Field) -> bytes:
 
 def _move(move: Move) -> bytes:
     head = (_EXPERIMENTER, _REG_MOVE.size, _NICIRA, _NXAST_REG_MOVE)
-    ends = (_HEADER[move.source.name], _HEADER[move.target.name])
+    ends = (_MOVED[move.source.name], _MOVED[move.target.name])
     return _REG_MOVE.pack(*head, move.bits, 0, 0, *ends)
 
 

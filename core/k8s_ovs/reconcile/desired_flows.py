@@ -64,6 +64,7 @@ class DesiredFlows:
         self._meters: dict[int, tuple[Meter, set[int]]] = {}
         self._installed: set[int] = set()
         self._installed_meters: dict[int, Meter] = {}
+        self._altered: set[int] = set()
         self._touched: set[int] = set()
         self._refused: dict[FlowOwner, str] = {}
 
@@ -95,16 +96,30 @@ class DesiredFlows:
                 self._held[owner] = taken
         return conflicts
 
-    def found(self, cookies: Iterable[int], meters: Mapping[int, Meter] | None = None) -> None:
-        """The switch was read: it has the flows with these cookies, these meters, and no others."""
+    def found(
+        self,
+        cookies: Iterable[int],
+        meters: Mapping[int, Meter] | None = None,
+        altered: Iterable[int] = (),
+    ) -> None:
+        """The switch was read: it has the flows with these cookies, these meters, and no others.
+
+        altered: those of the cookies whose flows somebody changed: they are made anew.
+        """
         self._installed = set(cookies)
         self._installed_meters = dict(meters or {})
-        self._touched = self._installed ^ self._desired.keys()
+        self._altered = set(altered)
+        self._touched = (self._installed ^ self._desired.keys()) | self._altered
 
     def delta(self) -> Delta:
         """What has to change on the switch."""
-        adds = [c for c in self._touched if c in self._desired and c not in self._installed]
-        deletes = [c for c in self._touched if c not in self._desired and c in self._installed]
+        right = self._installed - self._altered if self._altered else self._installed
+        adds = [c for c in self._touched if c in self._desired and c not in right]
+        deletes = [
+            c
+            for c in self._touched
+            if c in self._altered or (c not in self._desired and c in self._installed)
+        ]
         wanted = [meter for meter, _ in self._meters.values()]
         there = self._installed_meters
         return Delta(
@@ -140,8 +155,9 @@ class DesiredFlows:
 
     def committed(self, delta: Delta) -> None:
         """`delta` is on the switch now."""
-        self._installed.update(flow.cookie for flow in delta.adds)
         self._installed.difference_update(delta.deletes)
+        self._installed.update(flow.cookie for flow in delta.adds)
+        self._altered.clear()
         for number in delta.old_meters:
             self._installed_meters.pop(number, None)
         self._touched.clear()
