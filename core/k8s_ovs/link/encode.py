@@ -8,13 +8,13 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from k8s_ovs.link.netlink import attribute
 
-__all__ = ["address", "device", "mtu", "name", "route"]
+__all__ = ["address", "alias", "device", "mtu", "name", "route"]
 
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 17, 20, 24
 IFF_UP, IFF_NOARP = 0x1, 0x80
 LOOPBACK = 1  # the index of lo, in every namespace
 
-_IFLA_IFNAME, _IFLA_MTU = 3, 4
+_IFLA_IFNAME, _IFLA_MTU, _IFLA_IFALIAS = 3, 4, 20
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RT_TABLE_MAIN, _RTPROT_BOOT, _SCOPE_UNIVERSE, _SCOPE_LINK, _RTN_UNICAST = 254, 3, 0, 253, 1
@@ -32,6 +32,11 @@ def device(index: int = 0, flags: int = 0) -> bytes:
 def name(of: str) -> bytes:
     """The attribute that names a device."""
     return attribute(_IFLA_IFNAME, of.encode() + b"\0")
+
+
+def alias(text: str) -> bytes:
+    """The attribute with what a device says of itself, 255 bytes at most."""
+    return attribute(_IFLA_IFALIAS, text.encode())
 
 
 def mtu(size: int) -> bytes:

@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
@@ -23,6 +23,7 @@ __all__ = [
     "ask",
     "attribute",
     "attributes",
+    "dump",
     "open_route_socket",
     "perform",
 ]
@@ -33,7 +34,8 @@ _NLM_F_ECHO = 0x8
 NLM_F_CREATE_EXCL = 0x600
 _NLM_F_ACK_TLVS = 0x200
 _NLM_F_CAPPED = 0x100
-_NLMSG_ERROR = 2
+_NLM_F_DUMP = 0x300
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _SOL_NETLINK = 270
 _NETLINK_EXT_ACK = 11
 _NLMSGERR_ATTR_MSG = 1
@@ -131,6 +133,36 @@ def ask(channel: socket.socket, question: Step) -> bytes:
     if errno:
         raise LinkError(f"cannot {question.what}: {reason}", errno)
     return body
+
+
+def dump(channel: socket.socket, question: Step) -> list[bytes]:
+    """The bodies of all messages that answer a question. Raises LinkError."""
+    flags = question.flags | _NLM_F_REQUEST | _NLM_F_DUMP
+    found: list[bytes] = []
+    try:
+        channel.send(
+            _HEADER.pack(16 + len(question.body), question.type, flags, 1, 0) + question.body
+        )
+        while True:
+            part = channel.recv(_BUFFER, socket.MSG_DONTWAIT)
+            for kind, body in _messages(part):
+                if kind == _NLMSG_DONE:
+                    return found
+                if kind == _NLMSG_ERROR:
+                    _, errno, reason = _answer(part)
+                    raise LinkError(f"cannot {question.what}: {reason}", errno)
+                found.append(body)
+    except OSError as error:
+        raise LinkError(f"cannot {question.what}: netlink: {error.strerror}") from error
+
+
+def _messages(part: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, body) of each message of a datagram."""
+    offset = 0
+    while offset + _HEADER.size <= len(part):
+        length, kind, *_ = _HEADER.unpack_from(part, offset)
+        yield kind, part[offset + _HEADER.size : offset + length]
+        offset += max(length + 3 & ~3, _HEADER.size)
 
 
 def attributes(data: bytes) -> dict[int, bytes]:

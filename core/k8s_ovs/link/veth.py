@@ -70,6 +70,7 @@ class PodLink:
     """The desired state of a pod's pair of devices.
 
     host_name: the node's end; netns: a path. routes: (destination, gateway or None for on-link).
+    memory: whose it is, in 255 bytes at most, which the node's end says (its alias).
     in_user_space: Open vSwitch reads and sends packets there, not in the kernel.
     """
 
@@ -82,6 +83,7 @@ class PodLink:
     mtu: int
     routes: tuple[tuple[IPv4Network, IPv4Address | None], ...]
     in_user_space: bool = False
+    memory: str = ""
 
 
 def host_name_of(container_id: str, ifname: str) -> str:
@@ -98,7 +100,7 @@ def create(link: PodLink) -> None:
     with opened(link.netns) as netns, _pod_socket(netns) as pod, open_route_socket() as node:
         _create_pair(node, netns, link)
         try:
-            _set_host_up(node, link.host_name)
+            _set_host_up(node, link)
             _set_up(pod, link)
         except LinkError:
             _delete(node, [link.host_name])
@@ -196,21 +198,27 @@ def _pair_step(netns: int, link: PodLink) -> Step:
     return Step(what, encode.RTM_NEWLINK, NLM_F_CREATE_EXCL, pair)
 
 
-def _set_host_up(node: socket.socket, name: str) -> None:
+def _set_host_up(node: socket.socket, link: PodLink) -> None:
     """The node's end up, without addresses and ARP of its own.
 
     The node's kernel must not talk to the pod: an answer to ARP would lead the pod around Open
     vSwitch. And IPv6 on a device brings a route, even without an address; with each new route
     ovs-vswitchd reads all routes and devices of the node again before it goes on.
     """
+    name = link.host_name
     try:
         (SYSCTL / f"ipv6/conf/{name}/disable_ipv6").write_bytes(b"1")
     except FileNotFoundError:
         pass  # there is no IPv6 in this kernel (ipv6.disable=1)
     except OSError as error:
         raise LinkError(f"cannot disable IPv6 of {name}: {error.strerror}") from error
+    perform(node, [_host_step(name, link.memory)])
+
+
+def _host_step(name: str, memory: str) -> Step:
     up = encode.device(flags=encode.IFF_UP | encode.IFF_NOARP) + encode.name(name)
-    perform(node, [Step(f"set {name} up", encode.RTM_NEWLINK, 0, up)])
+    what = f"set {name} up"
+    return Step(what, encode.RTM_NEWLINK, 0, up + (encode.alias(memory) if memory else b""))
 
 
 @cache

@@ -1,4 +1,8 @@
-"""A pod on this node as the network has it: its port's external_ids in OVSDB are its memory."""
+"""A pod on this node as the network has it.
+
+The external_ids of its port in OVSDB are its memory, and its device says the same again, for when
+somebody takes the port away.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,20 @@ from ipaddress import IPv4Address
 
 from attrs import field, frozen
 
-__all__ = ["Pod", "Rates", "mac_of", "pod_from_ids", "pod_ids", "rate_ids"]
+__all__ = [
+    "Pod",
+    "Rates",
+    "mac_of",
+    "pod_from_ids",
+    "pod_from_memory",
+    "pod_ids",
+    "pod_memory",
+    "rate_ids",
+]
+
+#: The alias of a device has so many bytes (IFALIASZ of linux/if.h, less the last zero).
+_MOST_MEMORY = 255
+_MEMORY = "k8s-ovs"
 
 _TO_POD, _FROM_POD = "k8s-ovs-to-pod", "k8s-ovs-from-pod"
 
@@ -106,3 +123,38 @@ def pod_from_ids(port: str, ofport: int, ids: Mapping[str, str]) -> Pod | None:
 
 def _rate(text: str | None) -> int | None:
     return None if text is None else int(text)
+
+
+def pod_memory(pod: Pod) -> str:
+    """`pod` as the alias of its device. A long name leaves no room for uid and container, which
+    only people read; one of more than some 130 characters is cut."""
+    head = [_MEMORY, str(pod.ip), str(pod.serial), pod.ifname, pod.netns, pod.namespace]
+    for known in ([pod.uid, pod.container], [pod.uid, ""], ["", ""]):
+        text = "|".join([*head, pod.name, *known])
+        if len(text.encode()) <= _MOST_MEMORY:
+            return text
+    room = _MOST_MEMORY - len("|".join([*head, "", "", ""]).encode())
+    return "|".join([*head, pod.name[: max(room, 0)], "", ""])
+
+
+def pod_from_memory(port: str, ofport: int, text: str) -> Pod | None:
+    """The pod that the alias of the device `port` tells of; None: it is none of ours."""
+    words = text.split("|")
+    if len(words) != 9 or words[0] != _MEMORY:
+        return None
+    _, ip, serial, ifname, netns, namespace, name, uid, container = words
+    try:
+        return Pod(
+            port=port,
+            ofport=ofport,
+            container=container,
+            ifname=ifname,
+            netns=netns,
+            namespace=namespace,
+            name=name,
+            uid=uid,
+            ip=IPv4Address(ip),
+            serial=int(serial),
+        )
+    except ValueError:
+        return None

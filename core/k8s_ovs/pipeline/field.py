@@ -54,7 +54,7 @@ class Field:
 _OPENFLOW = 0x8000
 _NICIRA_BASIC, _NICIRA = 0x0000, 0x0001
 
-#: In the order in which Open vSwitch shows them (``lib/nx-match.c``, ``nx_put_raw``): so what it shows
+#: In the order in which Open vSwitch shows them (``lib/nx-match.c``, ``nx_put_raw``): what it shows
 #: of a flow is, byte by byte, what was sent.
 FIELDS: dict[str, Field] = {
     field.name: field

@@ -1,0 +1,135 @@
+"""The node's nftables table: what leaves the cluster gets the node's address, and two locks.
+
+Made by nft(8) in one transaction that replaces the table as a whole, and compared as a whole: what
+nft lists of it beside what this very nft lists of our rules, loaded into an empty namespace.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network
+from typing import Any
+
+from k8s_ovs.errors import TimedOut, Unavailable
+from k8s_ovs.link.netlink import LinkError
+from k8s_ovs.link.veth import PREFIX
+from k8s_ovs.state.diff import Difference
+from k8s_ovs.state.value import NftTable, Value
+
+__all__ = ["TABLE", "NftDriver", "nft_table", "rules"]
+
+#: Of family inet, so that one table holds the IPv6 lock, too (nat there: Linux 5.2).
+TABLE = "k8s-ovs"
+
+_TIMEOUT = 10.0
+
+# Adding it first makes the deletion succeed where there is no table yet (nft(8)).
+_REPLACE = f"add table inet {TABLE}\ndelete table inet {TABLE}\n"
+
+#: Words of a listing that differ from one to the next although the rules are the same.
+_OF_THE_MOMENT = frozenset({"handle", "index", "packets", "bytes"})
+
+
+class NftDriver:
+    """The table k8s-ovs of the calling thread's network namespace."""
+
+    kinds = frozenset({NftTable.kind})
+
+    def read(self, desired: Sequence[Value]) -> Sequence[Value]:
+        tables = _objects(_nft(["-j", "list", "tables", "inet"]), "table")
+        if not any(each.get("name") == TABLE for each in tables):
+            return []
+        return [NftTable(TABLE, _content(_nft(["-j", "list", "table", "inet", TABLE])))]
+
+    def apply(self, differences: Sequence[Difference]) -> None:
+        for each in differences:
+            made = each.expected.rules if isinstance(each.expected, NftTable) else _REPLACE
+            _nft(["-f", "-"], made)
+
+
+def nft_table(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> NftTable:
+    """The table as it should be. Raises LinkError, Unavailable, TimedOut."""
+    made = rules(network, vxlan_port, node_port)
+    return NftTable(TABLE, _content_of(made), made)
+
+
+def rules(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> str:
+    """The table, in nft's language.
+
+    from_pods: with the userspace datapath the node's kernel hears a pod's packets, too; all that
+    they may do is reach Open vSwitch. no_tunnel: whoever could send to a node's VXLAN port, even
+    through a service, could speak as any tenant.
+    """
+    return f"""{_REPLACE}table inet {TABLE} {{
+  chain from_pods {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname "{PREFIX}*" drop
+  }}
+  chain leave {{
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname != "{node_port}" ip saddr {network} ip daddr != {network} masquerade
+  }}
+  chain no_tunnel_in {{
+    type filter hook input priority filter; policy accept;
+    iifname "{node_port}" udp dport {vxlan_port} drop
+  }}
+  chain no_tunnel_through {{
+    type filter hook forward priority filter; policy accept;
+    iifname "{node_port}" udp dport {vxlan_port} drop
+  }}
+}}
+"""
+
+
+@lru_cache(maxsize=8)
+def _content_of(made: str) -> str:
+    """What this nft lists of these rules: each version has its own words."""
+    script = f"nft -f - && nft -j list table inet {TABLE}"
+    return _content(_run(["unshare", "--net", "sh", "-c", script], made))
+
+
+def _content(listing: str) -> str:
+    """A listing without what is only of the moment, to be compared."""
+    objects = [each for each in _listed(listing) if "metainfo" not in each]
+    return json.dumps(_lasting(objects), sort_keys=True)
+
+
+def _lasting(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {k: _lasting(v) for k, v in found.items() if k not in _OF_THE_MOMENT}
+    return [_lasting(each) for each in found] if isinstance(found, list) else found
+
+
+def _objects(listing: str, kind: str) -> list[dict[str, Any]]:
+    return [each[kind] for each in _listed(listing) if kind in each]
+
+
+def _listed(listing: str) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(listing)["nftables"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LinkError(f"nft answered with no JSON listing: {listing[:80]!r}") from error
+    return found if isinstance(found, list) else []
+
+
+def _nft(arguments: Sequence[str], text: str = "") -> str:
+    return _run(["nft", *arguments], text)
+
+
+def _run(command: Sequence[str], text: str) -> str:
+    try:
+        done = subprocess.run(
+            command, input=text, text=True, capture_output=True, timeout=_TIMEOUT, check=True
+        )
+    except FileNotFoundError as error:
+        raise Unavailable(
+            f"{command[0]} is not installed: expected nftables and util-linux on the PATH"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise TimedOut(f"nft did not finish within {_TIMEOUT:g} s") from error
+    except subprocess.CalledProcessError as error:
+        raise LinkError(f"nft refused table inet {TABLE}: {error.stderr.strip()}") from error
+    return done.stdout

@@ -1,0 +1,186 @@
+"""The things that a node should have, each a frozen value under an identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Interface, IPv4Network
+from typing import ClassVar, NamedTuple, TypeAlias
+
+from attrs import field, frozen
+
+__all__ = [
+    "Address",
+    "Bridge",
+    "Device",
+    "Key",
+    "NftTable",
+    "Offload",
+    "Port",
+    "RateLimit",
+    "Route",
+    "Sysctl",
+    "Value",
+    "Veth",
+]
+
+
+class Key(NamedTuple):
+    """Which thing: two values with one key are the same thing at two times."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@frozen
+class Bridge:
+    """A bridge of Open vSwitch. tables: names of its OpenFlow tables, by number."""
+
+    kind: ClassVar[str] = "bridge"
+    name: str
+    datapath: str
+    tables: Mapping[int, str] = field(hash=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+@frozen
+class Port:
+    """A port of the bridge, as OVSDB has it. type: "" for a device of the kernel.
+
+    mac, mtu: what Open vSwitch is asked to give its device; None: nothing. ids: external_ids.
+    pod: `namespace/name` of the pod that it is of; "" for the bridge's own.
+    """
+
+    kind: ClassVar[str] = "port"
+    name: str
+    type: str = ""
+    ofport: int | None = None
+    options: Mapping[str, str] = field(factory=dict, hash=False)
+    mac: str | None = None
+    mtu: int | None = None
+    ids: Mapping[str, str] = field(factory=dict, hash=False)
+    pod: str = field(default="", eq=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+@frozen
+class Device:
+    """A network device of the node itself. mtu None: whatever it is."""
+
+    kind: ClassVar[str] = "device"
+    name: str
+    up: bool = True
+    mtu: int | None = None
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+@frozen
+class Address:
+    """An address of a device."""
+
+    kind: ClassVar[str] = "address"
+    device: str
+    address: IPv4Interface
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, f"{self.address} of {self.device}")
+
+
+@frozen
+class Route:
+    """A destination that is on-link at a device."""
+
+    kind: ClassVar[str] = "route"
+    device: str
+    to: IPv4Network
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, f"{self.to} by {self.device}")
+
+
+@frozen
+class Sysctl:
+    """A kernel setting below net/."""
+
+    kind: ClassVar[str] = "sysctl"
+    name: str
+    value: str
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+@frozen
+class NftTable:
+    """A table of nftables. rules: in nft's language; content: what nft lists of them, as JSON."""
+
+    kind: ClassVar[str] = "nftables table"
+    name: str
+    content: str = field(repr=False)
+    rules: str = field(default="", eq=False, repr=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+@frozen
+class Offload:
+    """Whether the kernel leaves transmit checksums of a device to hardware."""
+
+    kind: ClassVar[str] = "checksum offload"
+    device: str
+    on: bool = False
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.device)
+
+
+@frozen
+class Veth:
+    """A pod's pair of devices, by its end on the node. memory: whose it is, as the device says."""
+
+    kind: ClassVar[str] = "veth"
+    name: str
+    up: bool = True
+    memory: str = ""
+    pod: str = field(default="", eq=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+@frozen
+class RateLimit:
+    """How fast a pod's interface may be, bits per second; None: no limit."""
+
+    kind: ClassVar[str] = "rate limit"
+    name: str
+    to_pod: int | None = None
+    from_pod: int | None = None
+    pod: str = field(default="", eq=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+Value: TypeAlias = (
+    Bridge | Port | Device | Address | Route | Sysctl | NftTable | Offload | Veth | RateLimit
+)
