@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 from tests.conftest import Cli
 
-from k8s_ovs.builtin.node_subnets import Given
+from k8s_ovs.builtin.node_subnets import SubnetOwner
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.node_status import NodeStatus
@@ -54,7 +54,7 @@ def view_of(
         hosts=(),
         pods=(),
         records={
-            GIVEN: {str(node.host_ip): Given("node1")},
+            GIVEN: {str(node.host_ip): SubnetOwner("node1")},
             EXTERNAL: known or {},
             SUBNETS: slots,
         },
