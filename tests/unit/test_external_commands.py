@@ -17,9 +17,9 @@ from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import EMPTY, GIVEN, SUBNETS, Slot
 from k8s_ovs.plugin import View, Write
 from k8s_ovs_extlb import ExternalHosts
+from k8s_ovs_extlb.command_requests import chosen, moved, removed, requested
 from k8s_ovs_extlb.listing import Host, as_cells, hosts, with_life
 from k8s_ovs_extlb.records import EXTERNAL, External
-from k8s_ovs_extlb.requests import chosen, moved, removed, requested
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_host, sample_world
 

@@ -140,7 +140,9 @@ def test_a_host_that_is_no_node_keeps_what_a_person_wrote() -> None:
 def test_a_record_that_a_person_wrote_for_a_node_is_adopted() -> None:
     before = world([node(1)], [sample_host(1)])
     assert wanted(before) == [
-        Allocation((Write(GIVEN, "192.168.0.11", SubnetOwner("node1"), 0),), "node node1 has its record")
+        Allocation(
+            (Write(GIVEN, "192.168.0.11", SubnetOwner("node1"), 0),), "node node1 has its record"
+        )
     ]
     assert wanted(settled(before)) == []
 

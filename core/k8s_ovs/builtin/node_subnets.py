@@ -23,7 +23,7 @@ from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Problem, Write
 from k8s_ovs.plugin.view import View
 
-__all__ = ["SubnetOwner", "NodeSubnets"]
+__all__ = ["NodeSubnets", "SubnetOwner"]
 
 
 @frozen
