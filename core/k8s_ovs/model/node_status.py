@@ -1,5 +1,4 @@
-"""What a node says of itself: the etcd record; the daemon's in-memory state is
-node/tell/node_state.py.
+"""A node's status: the etcd record; the daemon's in-memory state is node/tell/node_state.py.
 
 Below `<Name>/status/`, by the node's name, each under a lease.
 
