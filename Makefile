@@ -56,7 +56,7 @@ lint: .venv/.ready ## Style, types, layers.
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: .venv/.ready ## How fast, beside Debian's bridge plugin in the same run.
+bench: .venv/.ready ## How fast, beside Debian's CNI program bridge in the same run.
 	$(PYTHON) tests/bench/run.py
 
 LOCK_OF_IMAGE := --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \

@@ -1,7 +1,8 @@
-"""The shim as a script to install: compiled ahead, so that no pod waits for the compiler.
+"""The CNI program as a script to install: compiled ahead, so that no pod waits for the compiler.
 
-A tenth of the shim's time is Python reading its source (0.7 of 7 ms). A node whose /usr/bin/python3
-has another version than the one that made the file compiles the source, which is in it, too.
+A tenth of the program's time is Python reading its source (0.7 of 7 ms). A node whose
+/usr/bin/python3 has another version than the one that made the file compiles the source, which is
+in it, too.
 """
 
 from __future__ import annotations
@@ -25,19 +26,20 @@ __all__ = [
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 #: Where an installation that carries the program with a Python of its own has it.
 PROGRAM = Path(__file__).with_name("k8s-ovs")
-#: The oldest version on which the shim's text runs.
+#: The oldest version on which its text runs.
 OLDEST = (3, 9)
 
-#: In the second line of each version's script, and somewhere in each version's program.
+#: In the second line of each version's script, and somewhere in each version's program. It stays
+#: as it is, also in its words: by it a file of any version is known.
 _MARK = "# k8s-ovs: the CNI plugin."
 
-_SHIM = Path(__file__).with_name("shim.py")
+_SOURCE = Path(__file__).with_name("program.py")
 #: What starts the interpreter of the program with one of its own.
 MAIN = Path(__file__).with_name("standalone.c")
 
 _TEMPLATE = """\
 #!{python} -IS
-{mark} Made of k8s_ovs_cni/shim.py; `source` below is its text.
+{mark} Made of k8s_ovs_cni/program.py; `source` below is its text.
 import marshal, sys
 source = {source!r}
 code = {code!r}
@@ -45,22 +47,22 @@ exec(marshal.loads(code) if sys.hexversion >> 16 == {version} else source)
 """
 
 
-def code(source: Path = _SHIM, name: str = "k8s-ovs") -> bytes:
-    """The shim compiled by and for the Python that runs this, as `marshal` has it; or another
-    source. name: the file's name in a stack trace."""
+def code(source: Path = _SOURCE, name: str = "k8s-ovs") -> bytes:
+    """The CNI program compiled by and for the Python that runs this, as `marshal` has it; or
+    another source. name: the file's name in a stack trace."""
     return marshal.dumps(compile(source.read_text(), name, "exec", optimize=2))
 
 
 def executable(version: int = sys.hexversion >> 16) -> str:
     """The script's text; `version`: of the Python whose code is in it, 0x030b."""
     return _TEMPLATE.format(
-        python=SYSTEM_PYTHON, mark=_MARK, source=_SHIM.read_text(), code=code(), version=version
+        python=SYSTEM_PYTHON, mark=_MARK, source=_SOURCE.read_text(), code=code(), version=version
     )
 
 
 def stamp() -> str:
     """What a program contains that was made of the current sources."""
-    return f"{_MARK} {sha256(_SHIM.read_bytes() + MAIN.read_bytes()).hexdigest()}"
+    return f"{_MARK} {sha256(_SOURCE.read_bytes() + MAIN.read_bytes()).hexdigest()}"
 
 
 def is_executable(content: bytes) -> bool:

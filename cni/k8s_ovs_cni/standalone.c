@@ -1,16 +1,16 @@
-/* The shim and the interpreter that it runs on, as one static program.
+/* The CNI program and the interpreter that it runs on, as one static program.
  *
  * Of the interpreter only the core is started: nothing is searched for and no file is read, there is
- * no sys.path and there are no standard streams. The shim needs none of them, and they are a third of
+ * no sys.path and there are no standard streams. The program needs none of them, and they are a third of
  * the interpreter's start. `_init_main` is documented as private and provisional; a Python without it
  * does not compile this.
  */
 #include <Python.h>
 #include <signal.h>
 
-/* Made by standalone.py: STAMP, and the marshalled code of `shim` and of `bootstrap`, the standard
+/* Made by standalone.py: STAMP, and the marshalled code of `program` and of `bootstrap`, the standard
  * library's importlib._bootstrap. */
-#include "shim.h"
+#include "program.h"
 
 PyObject *PyInit__imp(void), *PyInit__socket(void), *PyInit__thread(void), *PyInit__weakref(void),
     *PyInit_posix(void), *PyInit_time(void), *_PyWarnings_Init(void);
@@ -24,7 +24,7 @@ struct _inittab _PyImport_Inittab[] = {
     {"_weakref", PyInit__weakref},
     {"builtins", NULL},
     {"sys", NULL},
-    /* and what the shim does. */
+    /* and what the program does. */
     {"_socket", PyInit__socket},
     {"posix", PyInit_posix},
     {"time", PyInit_time},
@@ -37,7 +37,7 @@ static const struct _frozen none[] = {{NULL}}, core[] = {
     {.name = "_frozen_importlib", .code = bootstrap, .size = (int)sizeof bootstrap},
     {NULL},
 }, own[] = {
-    {.name = "__main__", .code = shim, .size = (int)sizeof shim},
+    {.name = "__main__", .code = program, .size = (int)sizeof program},
     {NULL},
 };
 struct _module_alias {

@@ -1,4 +1,4 @@
-"""How does the shim become a program that needs nothing of its host, neither Python nor a libc?
+"""How does the CNI program come to need nothing of its host, neither Python nor a libc?
 
     python -m k8s_ovs_cni.standalone
 
@@ -28,8 +28,8 @@ def build(program: Path = PROGRAM) -> None:
     library = Path(sysconfig.get_config_var("LIBPL"), sysconfig.get_config_var("LIBRARY"))
     if not library.exists():
         raise RuntimeError(f"{library} is missing: Python's static library (libpython3-dev)")
-    with tempfile.TemporaryDirectory(prefix=".k8s-ovs-shim-", dir=program.parent) as directory:
-        Path(directory, "shim.h").write_text(_header())
+    with tempfile.TemporaryDirectory(prefix=".k8s-ovs-program-", dir=program.parent) as directory:
+        Path(directory, "program.h").write_text(_header())
         made = Path(directory, program.name)
         includes = [directory, *(sysconfig.get_path(name) for name in ("include", "platinclude"))]
         command = ["cc", "-O2", "-static", "-s", *(f"-I{each}" for each in includes), str(MAIN)]
@@ -43,7 +43,7 @@ def build(program: Path = PROGRAM) -> None:
 def _header() -> str:
     """What standalone.c includes."""
     bootstrap = Path(sysconfig.get_path("stdlib"), "importlib", "_bootstrap.py")
-    arrays = {"shim": code(), "bootstrap": code(bootstrap, "<frozen importlib._bootstrap>")}
+    arrays = {"program": code(), "bootstrap": code(bootstrap, "<frozen importlib._bootstrap>")}
     return f'#define STAMP "{stamp()}"\n' + "".join(
         _ARRAY.format(name=name, code=",".join(map(str, each))) for name, each in arrays.items()
     )

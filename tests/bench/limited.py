@@ -1,7 +1,7 @@
 """Which pods are measured? One with a limit and one without, on one node, of each subject.
 
-k8s-ovs limits a pod by the annotations of its object; Debian's `bandwidth` plugin, chained behind
-`bridge` and `host-local`, by what its runtime says in `runtimeConfig`.
+k8s-ovs limits a pod by the annotations of its object; Debian's CNI program `bandwidth`, chained
+behind `bridge` and `host-local`, by what its runtime says in `runtimeConfig`.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _runtime_config(rates: Rates, burst: Callable[[int], int]) -> dict[str, int]
 
 @frozen
 class _Chain:
-    """The plugins of a configuration list, called for one pod as libcni calls them."""
+    """The CNI programs of a configuration list, called for one pod as libcni calls them."""
 
     netns: str
     directory: Path
@@ -148,7 +148,7 @@ class _Chain:
     limits: Mapping[str, int]
 
     def add(self) -> str:
-        """The pod's address. Raises K8sOvsError with what a plugin says when it fails."""
+        """The pod's address. Raises K8sOvsError with what a CNI program says when it fails."""
         result = self._call("ADD", self._bridge)
         self._call("ADD", {**self._bandwidth, "prevResult": result})
         return str(IPv4Interface(result["ips"][0]["address"]).ip)

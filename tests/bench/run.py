@@ -1,4 +1,4 @@
-"""How fast is k8s-ovs, beside Debian's bridge and host-local plugins in the same run?
+"""How fast is k8s-ovs, beside Debian's CNI programs bridge and host-local in the same run?
 
     python tests/bench/run.py [--output FILE] [--only start|cni|flows|tenants|shaping]
 

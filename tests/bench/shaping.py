@@ -1,6 +1,7 @@
 """Do the rate limits of pods hold, and what do they cost limited pods?
 
-Beside Debian's `bandwidth` plugin, run by run, alternating, so that the machine's noise meets both.
+Beside Debian's CNI program `bandwidth`, run by run, alternating, so that the machine's noise meets
+both.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def measure(lab: Lab, peer: str, wanted: Wanted, progress: Callable[[str], None]
 
 @contextmanager
 def _subjects(lab: Lab, peer: str) -> Iterator[tuple[Limited, Limited, Limited]]:
-    """k8s-ovs; the bandwidth plugin with our burst; and with the one that containerd gives it."""
+    """k8s-ovs; `bandwidth` with our burst; and with the one that containerd gives it."""
     with tempfile.TemporaryDirectory(prefix="k8s-ovs-bench-") as name:
         add_namespace(peer)
         try:

@@ -1,4 +1,4 @@
-"""What is measured: k8s-ovs on a node of the lab, and Debian's bridge plugin on a bare one.
+"""What is measured: k8s-ovs on a node of the lab, and Debian's CNI program bridge on a bare one.
 
 Both are started in the same way in a network namespace that plays the node.
 """

@@ -1,4 +1,4 @@
-"""The server as the shim meets it: who is let in, what is answered, in which order."""
+"""The server as the CNI program meets it: who is let in, what is answered, in which order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def request(command: str = "ADD", container: str = "c1", config: Any = CONFIG) -
 
 
 class Client:
-    """One connection, from the shim's side."""
+    """One connection, from the CNI program's side."""
 
     def __init__(self, path: Path, *parts: bytes, hang_up: bool = True) -> None:
         self._channel = socket.socket(socket.AF_UNIX)

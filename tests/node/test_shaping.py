@@ -278,7 +278,7 @@ class TestRestart:
         await_kept(world, LIMITS)
         await_that("the same flows", lambda: packets(world).keys() == flows, WITHIN)
         goes_on_from(world, held, before, {})
-        await_that("packets go on", lambda: world.pings("held", world.address("peer")), WITHIN)
+        await_that("traffic continues", lambda: world.pings("held", world.address("peer")), WITHIN)
 
     def test_limits_that_changed_while_no_daemon_ran_are_set_after_its_start(
         self, world: LabNet, held: LabPod
@@ -370,7 +370,7 @@ class TestWithout:
         put_config(world, "k8s-ovs-multitenant")
         await_kept(world, LIMITS)
         limit(world, OTHERS)
-        await_that("packets go on", lambda: world.pings("held", world.address("peer")), WITHIN)
+        await_that("traffic continues", lambda: world.pings("held", world.address("peer")), WITHIN)
 
 
 def put_config(world: LabNet, plugins: str) -> None:

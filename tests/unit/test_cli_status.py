@@ -101,7 +101,7 @@ def test_every_part_has_a_line() -> None:
         "etcd": "connected",
         "kube:nodes": "DISCONNECTED: serving the last snapshot",
         "pods": "3",
-        "flows": "71 wanted, 70 installed",
+        "flows": "71 desired, 70 installed",
         "plugins": "core, k8s-ovs-subnet",
         "acme": "tenants: 4",
     }
@@ -112,7 +112,7 @@ def test_of_a_daemon_that_ended_no_source_is_said_to_be_connected() -> None:
     assert rows["daemon"] == "NOT RUNNING, version 0.1.0"
     assert rows["etcd"] == "unknown"
     assert rows["Open vSwitch"] == "NOT REACHED: no socket"
-    assert rows["flows"] == "71 wanted, ? installed"
+    assert rows["flows"] == "71 desired, ? installed"
 
 
 def test_status_fails_and_says_why_where_nothing_runs(

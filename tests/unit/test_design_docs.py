@@ -1,4 +1,4 @@
-"""docs/design.md has the real tree and the real threads, and nobody uses words of our own."""
+"""docs/design.md has the real tree and threads, docs/glossary.md the real places and our words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+CORE = ROOT / "core/k8s_ovs"
 TEXT = (ROOT / "docs/design.md").read_text()
+GLOSSARY = (ROOT / "docs/glossary.md").read_text()
 
 #: Words that the code once had where the field has one; docs/glossary.md says which.
 PRIVATE = re.compile(
@@ -49,7 +51,7 @@ def tracked() -> list[Path]:
 def threads_of_the_code() -> Iterator[str]:
     """Names of the threads that the core starts, without what differs from one to another."""
     made = re.compile(r'Thread(?:PoolExecutor)?\([^)]*?name(?:_prefix)?=f?"([^"]*)"', re.DOTALL)
-    for path in (ROOT / "core/k8s_ovs").rglob("*.py"):
+    for path in CORE.rglob("*.py"):
         for name in made.findall(path.read_text()):
             yield name.partition("{")[0].strip()
 
@@ -101,3 +103,27 @@ def test_words_are_those_of_the_field(top: str) -> None:
         if (match := PRIVATE.search(line))
     ]
     assert found == []
+
+
+def glossary_places() -> Iterator[tuple[str, str]]:
+    """The paths of the glossary, each with a name that it says is there; or with none."""
+    rows = re.findall(r"^\| [^|]+ \| [^|]+ \| ([^|]+) \|$", GLOSSARY, re.MULTILINE)[1:]
+    for part in (part for row in rows for part in row.split("; ")):
+        quoted = re.findall(r"`([^`]+)`", part)
+        paths = [each for each in quoted if "/" in each and f"etcd `{each}`" not in part]
+        names = [each for each in quoted if "/" not in each]
+        if not paths and names:
+            paths = ["plugin/hooks.py" if part.startswith("hook ") else "plugin/view.py"]
+        for path in paths:
+            yield path, ""
+        yield from ((paths[0], name) for name in names)
+
+
+def test_what_the_glossary_names_is_where_it_says() -> None:
+    places = list(glossary_places())
+    assert len(places) > 100
+    for path, name in places:
+        found = [root / path for root in (CORE, ROOT) if (root / path).exists()]
+        assert found, path
+        for word in name.split(".") if name else ():
+            assert re.search(rf"\b{word}\b", found[0].read_text()), f"{path}: {name}"

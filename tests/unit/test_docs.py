@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -25,6 +26,9 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 CODE = re.compile(r"```.*?\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 #: A line that types k8s-ovs: a prompt, variables, and where the program is, may precede it.
 TYPED = re.compile(r"^ *(?:[#$] )?(?:[A-Z_]+=\S+ )*(?:\S*/bin/)?k8s-ovs +([a-z].*)", re.MULTILINE)
+CODE_AND_TESTS = ("core", "plugins", "cni", "tests")
+#: Messages of other programs.
+FOREIGN = {'failed to find plugin "portmap" in path'}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -134,6 +138,38 @@ def test_operations_describe_just_the_flags_of_the_daemon() -> None:
     described = {flag for row in rows for flag in re.findall(r"--[a-z-]+", row)}
     flags = {flag for each in command_at("node").params for flag in each.opts}
     assert described == {flag for flag in flags if flag.startswith("--")} - {"--help"}
+
+
+@cache
+def strings_of_the_code() -> tuple[str, ...]:
+    """All strings of source and tests; what is put into an f-string is dots."""
+    found = []
+    for path in (path for top in CODE_AND_TESTS for path in (ROOT / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    each.value if isinstance(each, ast.Constant) else "..." for each in node.values
+                ]
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, bytes):
+                found.append(node.value.decode(errors="replace"))
+    return tuple(found)
+
+
+def troubles() -> list[str]:
+    """The messages of the table of troubles."""
+    text = (ROOT / "docs/operations.md").read_text()
+    section = text.partition("\n## Troubleshooting\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]+) \| [^|]+ \|$", section, re.MULTILINE)
+    return [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+
+
+@pytest.mark.parametrize("message", sorted({*troubles()} - FOREIGN))
+def test_operations_explain_messages_that_there_are(message: str) -> None:
+    wanted = re.compile(".*".join(map(re.escape, message.strip(". ").split("..."))))
+    assert any(wanted.search(each) for each in strings_of_the_code())
 
 
 def test_every_decision_is_listed_under_its_title() -> None:

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 from tests.conftest import Cli
 
-from k8s_ovs.builtin.node_subnets import Given
+from k8s_ovs.builtin.node_subnets import SubnetOwner
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.node_status import NodeStatus
@@ -17,9 +17,9 @@ from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import EMPTY, GIVEN, SUBNETS, Slot
 from k8s_ovs.plugin import View, Write
 from k8s_ovs_extlb import ExternalHosts
+from k8s_ovs_extlb.command_requests import chosen, moved, removed, requested
 from k8s_ovs_extlb.listing import Host, as_cells, hosts, with_life
 from k8s_ovs_extlb.records import EXTERNAL, External
-from k8s_ovs_extlb.requests import chosen, moved, removed, requested
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_host, sample_world
 
@@ -54,7 +54,7 @@ def view_of(
         hosts=(),
         pods=(),
         records={
-            GIVEN: {str(node.host_ip): Given("node1")},
+            GIVEN: {str(node.host_ip): SubnetOwner("node1")},
             EXTERNAL: known or {},
             SUBNETS: slots,
         },

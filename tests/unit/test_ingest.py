@@ -110,7 +110,7 @@ def test_other_networks_and_kinds_that_nobody_reads_are_passed_over(ingest: Inge
     assert changes(ingest, *events) == {}
 
 
-def test_a_malformed_record_is_set_aside_and_its_last_good_value_stays(ingest: Ingest) -> None:
+def test_a_malformed_record_is_set_aside_and_its_last_valid_value_stays(ingest: Ingest) -> None:
     found = changes(ingest, write(path(ONE), b'{"Host":1}', 5), put(THREE, 6))
     reason = f"{path(ONE)}: Host: found 1, expected a string"
     assert found == {
@@ -125,7 +125,7 @@ def test_a_malformed_record_is_set_aside_and_its_last_good_value_stays(ingest: I
     assert repaired == {(SUBNETS, KEY): Slot(ONE, revision=8)}
 
 
-def test_a_malformed_record_that_is_deleted_is_gone_with_its_last_good_value(
+def test_a_malformed_record_that_is_deleted_is_gone_with_its_last_valid_value(
     ingest: Ingest,
 ) -> None:
     changes(ingest, write(path(ONE), b"", 5))
@@ -158,7 +158,7 @@ def test_of_two_overlapping_subnets_the_one_that_came_second_is_set_aside(ingest
     }
 
 
-def test_a_subnet_is_not_given_away_while_its_last_good_record_counts(ingest: Ingest) -> None:
+def test_a_subnet_is_not_given_away_while_its_last_valid_record_counts(ingest: Ingest) -> None:
     spoilt = evolve(ONE, subnet=TWO.subnet)
     heir = evolve(THREE, subnet=ONE.subnet)
     found = changes(ingest, put(spoilt, 5), put(heir, 6))

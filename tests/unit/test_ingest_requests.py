@@ -91,7 +91,7 @@ def test_while_it_is_not_answered_all_that_is_written_counts_by_its_newest_revis
 
 
 @pytest.mark.parametrize("last", [b"-1", b"?"])
-def test_what_was_good_between_two_looks_is_the_last_good_one(last: bytes) -> None:
+def test_what_was_good_between_two_looks_is_the_last_valid_one(last: bytes) -> None:
     ingest, kinds = Ingest(), asking()
     ingest.absorb(written(b"1", 1))
     ingest.changes(CONFIG, kinds, {})

@@ -1,4 +1,4 @@
-"""Installing the CNI plugin on a host."""
+"""Installing the CNI program on a host."""
 
 from __future__ import annotations
 

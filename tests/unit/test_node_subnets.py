@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k8s_ovs.builtin import NODE_SUBNETS
-from k8s_ovs.builtin.node_subnets import Given
+from k8s_ovs.builtin.node_subnets import SubnetOwner
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.network import NetworkConfig
@@ -44,7 +44,7 @@ def world(
         config=config,
         records={
             NODES: {each.name: each for each in nodes},
-            GIVEN: {key: Given(name) for key, name in (given or {}).items()},
+            GIVEN: {key: SubnetOwner(name) for key, name in (given or {}).items()},
             SUBNETS: slots
             | {
                 key: evolve(slots.get(key, EMPTY), problem=text)
@@ -103,7 +103,7 @@ def test_a_node_that_joins_gets_the_first_free_subnet() -> None:
                     HostSubnet("node3", IPv4Address("192.168.0.13"), IPv4Network("172.11.0.0/22")),
                     0,
                 ),
-                Write(GIVEN, "192.168.0.13", Given("node3"), 0),
+                Write(GIVEN, "192.168.0.13", SubnetOwner("node3"), 0),
             ),
             "node node3 joined",
         )
@@ -140,7 +140,9 @@ def test_a_host_that_is_no_node_keeps_what_a_person_wrote() -> None:
 def test_a_record_that_a_person_wrote_for_a_node_is_adopted() -> None:
     before = world([node(1)], [sample_host(1)])
     assert wanted(before) == [
-        Allocation((Write(GIVEN, "192.168.0.11", Given("node1"), 0),), "node node1 has its record")
+        Allocation(
+            (Write(GIVEN, "192.168.0.11", SubnetOwner("node1"), 0),), "node node1 has its record"
+        )
     ]
     assert wanted(settled(before)) == []
 
@@ -163,7 +165,7 @@ def test_a_node_that_moves_keeps_its_subnet_under_the_new_key() -> None:
     assert move == Allocation(
         (
             Write(SUBNETS, "192.168.0.17", sample_host(1).moved(IPv4Address("192.168.0.17")), 0),
-            Write(GIVEN, "192.168.0.17", Given("node1"), 0),
+            Write(GIVEN, "192.168.0.17", SubnetOwner("node1"), 0),
             Write(SUBNETS, "192.168.0.11", None, 1),
             Write(GIVEN, "192.168.0.11", None, 1),
         ),
@@ -202,7 +204,7 @@ def test_a_node_that_moves_to_a_record_written_by_hand_takes_that_one() -> None:
     by_hand = evolve(sample_host(7), host="by-hand")
     before = world([node(1, address=7)], [sample_host(1), by_hand], {"192.168.0.11": "node1"})
     after = settled(before)
-    assert after.of(GIVEN)["192.168.0.17"].settled == Given("node1")
+    assert after.of(GIVEN)["192.168.0.17"].settled == SubnetOwner("node1")
     assert after.of(SUBNETS)["192.168.0.17"].settled == by_hand
     # What its pods have now stays its own until the node is gone.
     gone = settled(after.changed({(NODES, "node1"): None}, after.revision))
@@ -224,7 +226,7 @@ def test_nobody_takes_the_subnet_of_a_node_that_has_no_address_for_a_while() -> 
 def test_a_node_that_takes_the_place_of_one_that_is_gone_takes_its_subnet() -> None:
     before = world([node(9, address=2)], [sample_host(2)], {"192.168.0.12": "node2"})
     after = settled(before)
-    assert after.of(GIVEN)["192.168.0.12"].settled == Given("node9")
+    assert after.of(GIVEN)["192.168.0.12"].settled == SubnetOwner("node9")
     assert [record.subnet for record in after.settled(SUBNETS).values()] == [sample_host(2).subnet]
 
 

@@ -248,7 +248,7 @@ def test_a_tenants_flows_go_with_its_last_pod() -> None:
     assert tenant not in held(reconciler)
 
 
-def test_a_plugin_that_raises_keeps_its_last_good_flows_is_named_and_recovers() -> None:
+def test_a_plugin_that_raises_keeps_its_last_valid_flows_is_named_and_recovers() -> None:
     noting = Noting()
     reconciler = started(noting)
     reconciler.update(record_change(NOTES, "pod1", "10.1.0.0/16"))

@@ -76,11 +76,11 @@ class TestAdmission:
         assert SHAPING.admit_pod(seen(record, connected=False), REQUEST) is None
 
     @pytest.mark.parametrize("connected", [True, False, None])
-    @pytest.mark.parametrize("last_good", [None, asked()])
+    @pytest.mark.parametrize("last_valid", [None, asked()])
     def test_annotations_that_make_no_sense_are_refused_in_their_words(
-        self, last_good: Bandwidth | None, connected: bool | None
+        self, last_valid: Bandwidth | None, connected: bool | None
     ) -> None:
-        view = seen(last_good, problem=FAST, connected=connected)
+        view = seen(last_valid, problem=FAST, connected=connected)
         assert SHAPING.admit_pod(view, REQUEST) == Refuse(FAST)
 
     def test_who_waits_is_asked_again_when_any_of_that_changes(self) -> None:

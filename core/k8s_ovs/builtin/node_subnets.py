@@ -23,11 +23,11 @@ from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Problem, Write
 from k8s_ovs.plugin.view import View
 
-__all__ = ["Given", "NodeSubnets"]
+__all__ = ["NodeSubnets", "SubnetOwner"]
 
 
 @frozen
-class Given:
+class SubnetOwner:
     """To which Kubernetes node the subnet under the same key was given."""
 
     host: str = named("Host")
@@ -48,12 +48,12 @@ class NodeSubnets:
                 holds=lambda record: record.subnet,
                 check=subnet_problems,
             ),
-            RecordKind(GIVEN, partial(decode, Given), encode),
+            RecordKind(GIVEN, partial(decode, SubnetOwner), encode),
         ]
 
     @hook
     def allocations(self, view: View) -> Iterable[Allocation | Problem]:
-        given: Mapping[str, Given] = view.all(GIVEN)
+        given: Mapping[str, SubnetOwner] = view.all(GIVEN)
         nodes, problems = _nodes_by_address(view, given)
         yield from problems
         owners = _Owners(
@@ -110,7 +110,7 @@ class _Move:
 
 
 def _nodes_by_address(
-    view: View, given: Mapping[str, Given]
+    view: View, given: Mapping[str, SubnetOwner]
 ) -> tuple[dict[str, KubeNode], list[Problem]]:
     """Nodes that can have a subnet; of two at one address the one that has its subnet there."""
     nodes: dict[str, KubeNode] = {}
@@ -130,7 +130,7 @@ def _nodes_by_address(
     return nodes, problems
 
 
-def _standing(node: KubeNode, given: Mapping[str, Given]) -> tuple[bool, str]:
+def _standing(node: KubeNode, given: Mapping[str, SubnetOwner]) -> tuple[bool, str]:
     given_to = given.get(str(node.address))
     return given_to is None or given_to.host != node.name, node.name
 
@@ -256,7 +256,7 @@ def _is_nodes(address: str, name: str) -> str:
 
 
 def _mark(view: View, address: str, name: str) -> Write:
-    return Write(GIVEN, address, Given(name), view.revision(GIVEN, address))
+    return Write(GIVEN, address, SubnetOwner(name), view.revision(GIVEN, address))
 
 
 def _delete(view: View, kind: str, key: str) -> Write:

@@ -37,7 +37,7 @@ _COMMANDS = {
     "flows": _Command("k8s_ovs.cli.host.flows", "The flows of this node, with names and owners."),
     "doctor": _Command("k8s_ovs.cli.doctor.command", "What is wrong on this node, and what to do."),
     "install-cni": _Command(
-        "k8s_ovs.cli.host.install_cni", "Put the CNI plugin where the container runtime finds it."
+        "k8s_ovs.cli.host.install_cni", "Put the CNI program where the container runtime finds it."
     ),
     "uninstall": _Command(
         "k8s_ovs.cli.uninstall.command", "Remove from this host what k8s-ovs made on it."

@@ -72,7 +72,7 @@ CniSocket = Annotated[
     Path,
     typer.Option(
         "--cni-socket",
-        help="Where the CNI plugin finds the daemon.",
+        help="Where the CNI program finds the daemon.",
         envvar="K8S_OVS_CNI_SOCKET",
     ),
 ]
@@ -83,7 +83,7 @@ OvsRunDir = Annotated[
 BinDir = Annotated[
     Path,
     typer.Option(
-        "--bin-dir", help="Where the runtime finds plugins.", envvar="K8S_OVS_CNI_BIN_DIR"
+        "--bin-dir", help="Where the runtime finds CNI programs.", envvar="K8S_OVS_CNI_BIN_DIR"
     ),
 ]
 ConfDir = Annotated[
@@ -96,7 +96,7 @@ CniStyle = Annotated[
     Style,
     typer.Option(
         "--cni-style",
-        help="conflist: chained with the plugin portmap, for hostPort. conf: alone. "
+        help="conflist: chained with the CNI program portmap, for hostPort. conf: alone. "
         "auto: conflist where portmap is there and speaks the version.",
         envvar="K8S_OVS_CNI_STYLE",
     ),

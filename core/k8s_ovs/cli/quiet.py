@@ -1,4 +1,4 @@
-"""Who says what a command does? The command itself, not the log of the parts that it shares."""
+"""Silence the library logs of commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose is a flow? 16 bits of its cookie are a hash of its plugin's name."""
+"""Which plugin owns a flow? 16 bits of its cookie are a hash of its plugin's name."""
 
 from __future__ import annotations
 

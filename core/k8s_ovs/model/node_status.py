@@ -1,4 +1,6 @@
-"""What a node says of itself to all: the records below `<Name>/status/`, each under a lease.
+"""A node's status: the etcd record; the daemon's in-memory state is node/tell/node_state.py.
+
+Below `<Name>/status/`, by the node's name, each under a lease.
 
 A host that Kubernetes does not know says the same below `<Name>/seen/`, to be remembered.
 """
@@ -12,12 +14,14 @@ from attrs import field, frozen
 
 from k8s_ovs.model.codec import named
 
-__all__ = ["SEEN", "STATUS", "NodeStatus"]
+__all__ = ["LEADER_KEY", "SEEN", "STATUS", "NodeStatus"]
 
 #: Below `<Name>/`, by the node's name.
 STATUS = "status"
 #: Below `<Name>/`, by the host's address.
 SEEN = "seen"
+#: Below `<Name>/`: who the leader is, under a lease. No record either.
+LEADER_KEY = "allocator"
 
 
 @frozen

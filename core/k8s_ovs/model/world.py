@@ -1,6 +1,8 @@
 """All records that a node knows, as one immutable value: a Slot per kind and key.
 
 Records come from etcd, from Kubernetes, and from the core itself (its configuration, its pods).
+Their kinds are declared by the hooks `kinds()`, those of the core in builtin/. Not records, though
+below the network's Name in etcd too: `status/`, `seen/` and the leader's key (node_status.py).
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ class Slot:
     asked_tag: Tag | None = field(default=None, kw_only=True)
 
 
-#: The slot of a key of which nothing is known.
+#: The slot of an unknown key.
 EMPTY = Slot()
 
 #: New slots by kind and key; None: nothing is known of that key any more.

@@ -1,6 +1,6 @@
 """CNI requests of a reconcile: which pods are attached, which are detached, who waits and for what.
 
-Planning is separate from doing: `Attachments.plan` reads the world and decides, `loop` commits.
+`plan_adds` and `plan_removals` decide here; `node/commit.py` makes the devices, ports and flows.
 """
 
 from __future__ import annotations

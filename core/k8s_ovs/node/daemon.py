@@ -19,7 +19,7 @@ from k8s_ovs.allocate.election import LeaderElection
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node_status import SEEN, STATUS
+from k8s_ovs.model.node_status import LEADER_KEY, SEEN, STATUS
 from k8s_ovs.node.attach import Attachments
 from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
@@ -60,7 +60,7 @@ _OUTSIDE = (
 
 
 class Daemon:
-    """`run` returns after SIGTERM or SIGINT. Flows and ports stay: packets go on."""
+    """`run` returns after SIGTERM or SIGINT. Flows and ports stay: traffic continues."""
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
@@ -252,7 +252,7 @@ class Daemon:
 
     def _see(self, event: WatchEvent) -> None:
         """What etcd shows, in the watch's thread. What nodes say of themselves is for people: each
-        node would answer it with a new status of its own, and so on for ever."""
+        node would answer it with a new status of its own, and so on without end."""
         told_by_node = isinstance(event, RecordChange) and event.key.split("/")[1:2] in (
             [STATUS],
             [SEEN],
@@ -307,7 +307,7 @@ class Daemon:
         self._end_allocation()
         election = LeaderElection(
             self._etcd,
-            f"{base}/allocator",
+            f"{base}/{LEADER_KEY}",
             self._settings.hostname,
             ttl=_LEADER_TTL,
             on_change=lambda _: self._inbox.wake(),

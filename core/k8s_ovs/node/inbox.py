@@ -1,4 +1,4 @@
-"""What other threads tell the loop, and how they wake it."""
+"""What other threads tell the main thread, and how they wake it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Inbox:
         self.wake()
 
     def wake(self) -> None:
-        """Have the loop reconcile, whether or not something has come."""
+        """Have the main thread reconcile, whether or not something has come."""
         os.eventfd_write(self._fd, 1)
 
     def take(self) -> list[Any]:

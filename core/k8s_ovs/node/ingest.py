@@ -260,7 +260,7 @@ def _slot(before: Slot, outcome: _Outcome, at: int) -> Slot:
 
 def _log_quarantine(record: str, before: Slot, after: Slot) -> None:
     if after.problem is not None and after.problem != before.problem:
-        last_good = before.settled is not None
-        _log.error("record quarantined", record=record, reason=after.problem, last_good=last_good)
+        last_valid = before.settled is not None
+        _log.error("record quarantined", record=record, reason=after.problem, last_valid=last_valid)
     elif before.problem is not None and after.problem is None:
         _log.info("record valid again", record=record)

@@ -19,7 +19,7 @@ __all__ = ["AddressPool"]
 class AddressPool:
     """The addresses of a node's subnet for pods: all but network, gateway and broadcast.
 
-    last: the address that was given last before this start; the order goes on behind it.
+    last: the address that was given last before this start; allocation continues after it.
     Raises InvalidRecord when the subnet has no room for a single pod (longer than /30).
     """
 

@@ -21,7 +21,7 @@ class NodeSettings:
     None: any. datapath: auto, system or netdev. kube: None: no API server, then this is an external
     host: it serves no pods and does not run for leader.
     metrics: HOST:PORT, None: no metrics page. cni_wait: seconds for which a CNI ADD waits for
-    what it needs. install_cni: in which style plugin and configuration are put where the container
+    what it needs. install_cni: in which style program and configuration are put where the container
     runtime looks for them, bin_dir and conf_dir, as soon as the network is ready; None: not at all.
     """
 

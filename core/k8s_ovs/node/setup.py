@@ -163,8 +163,8 @@ class Setup:
 
     def _report(self, subject: str, problem: str) -> None:
         if problem and problem != self._problems[subject]:
-            running = "running on" if self._config else "waiting"
-            _log.error(f"{subject} refused, {running}", reason=problem)
+            fate = "rejected, keeping the previous one" if self._config else "rejected, waiting"
+            _log.error(f"{subject} {fate}", reason=problem)
         self._problems[subject] = problem
 
     def _follow_subnet(self, config: NetworkConfig, reconciler: Reconciler) -> None:

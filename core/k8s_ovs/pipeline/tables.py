@@ -4,6 +4,11 @@ A packet from a pod to a pod on the same node: CLASSIFY, POD_IN, ROUTE, POD_OUT,
 the port.
 To a pod on another node: CLASSIFY, POD_IN, ROUTE, REMOTE, the tunnel; at the other end CLASSIFY,
 TUNNEL_IN, ROUTE, POD_OUT, VERDICT, RETURN, the port. Every table ends in a counted drop.
+
+The flows are in builtin/forwarding.py; those of VERDICT are in the mode. To add a table of the
+core: declare it here, put it into CORE_TABLES at its place in packet order, name it in the `next`
+of those that send packets to it, write its flows there and its section in docs/pipeline.md. A
+plugin adds its own by the hook `tables`, with `between`.
 """
 
 from __future__ import annotations
@@ -36,11 +41,11 @@ CLASSIFY = Table(
     next=("TUNNEL_IN", "POD_IN", "NODE_IN"),
 )
 TUNNEL_IN = Table(
-    "TUNNEL_IN", "Is it from a node of ours? Then its VNI is its tenant.", next=("ROUTE",)
+    "TUNNEL_IN", "Is it from a known host? Then SRC_TENANT is its VNI.", next=("ROUTE",)
 )
 POD_IN = Table(
     "POD_IN",
-    "Is it really this pod speaking (port, MAC, IP, ARP)? Then this is its tenant.",
+    "Is the packet really from this pod (port, MAC, IP, ARP)? Then this is its tenant.",
     next=("ROUTE", "ARP"),
 )
 NODE_IN = Table(
@@ -50,7 +55,7 @@ NODE_IN = Table(
 )
 ROUTE = Table(
     "ROUTE",
-    "To a pod here, a pod there, a service, the node or outside?",
+    "To a pod of this node, of another node, a service, the node, or outside?",
     next=("SERVICE", "POD_OUT", "REMOTE", "EXTERNAL"),
 )
 ARP = Table("ARP", "Who answers for this address?")

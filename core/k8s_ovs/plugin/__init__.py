@@ -23,7 +23,7 @@ People add it to the key `config`: ``"PluginName": "k8s-ovs-subnet,acme-audit"``
 Hooks are pure: they get the world through a `View` and return values. They never touch Open
 vSwitch, the kernel, etcd or a socket, and keep no state: the core calls a hook again when, and only
 when, a record that the hook looked up has changed. A hook that raises is named in the error,
-and its subject keeps its last good flows.
+and its subject keeps its last valid flows.
 
 - hooks.py: every hook, what it gets and what it returns
 - view.py: what a hook may look at

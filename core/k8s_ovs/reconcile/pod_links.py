@@ -15,7 +15,7 @@ __all__ = ["PodLinks"]
 
 
 class PodLinks:
-    """Settings by the name of the pod's port. A plugin that fails keeps its last good ones."""
+    """Settings by the name of the pod's port. A plugin that fails keeps its last valid ones."""
 
     def __init__(self) -> None:
         self._said: dict[str, dict[str, LinkSettings]] = {}

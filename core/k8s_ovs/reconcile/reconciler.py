@@ -94,7 +94,7 @@ class Reconciler:
         return texts
 
     def _compute(self, subject: Subject) -> dict[FlowOwner, tuple[WireFlow, ...]]:
-        """New flows of each plugin for `subject`; a plugin that fails keeps its last good ones."""
+        """New flows of each plugin for `subject`; a plugin that fails keeps its last valid ones."""
         view = self.manager.view(self.world)
         results = self._ask(subject, view)
         failed = self._ask_link(subject, view)

@@ -12,7 +12,7 @@ from k8s_ovs.plugin import SUBNETS, InvalidRecord, K8sOvsError, Write, parse_net
 from k8s_ovs.plugin.command.cluster import Cluster
 from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
 from k8s_ovs.plugin.command.wait import Deadline, TimeoutOption, WaitOption, answered, say_applied
-from k8s_ovs_extlb import requests
+from k8s_ovs_extlb import command_requests
 from k8s_ovs_extlb.listing import HEAD, as_cells, as_json, hosts, with_life
 
 __all__ = ["app"]
@@ -77,7 +77,7 @@ def add(
     """
     at, deadline = _address(address), Deadline(timeout)
     wanted = None if subnet is None else _network(subnet)
-    request = requests.requested(cluster.view(), name, at, wanted, host_subnet_length)
+    request = command_requests.requested(cluster.view(), name, at, wanted, host_subnet_length)
     since = _write(cluster, [request])
     record = answered(
         cluster, SUBNETS, str(at), deadline, since=since, asks=lambda each: bool(each.assign)
@@ -104,8 +104,8 @@ def remove(
       k8s-ovs external remove 192.168.0.199
     """
     view, deadline = cluster.view(), Deadline(timeout)
-    found = requests.chosen(view, name)
-    revision = _write(cluster, requests.removed(view, found))
+    found = command_requests.chosen(view, name)
+    revision = _write(cluster, command_requests.removed(view, found))
     typer.echo(f"{found.name} at {found.address} is removed")
     if wait:
         say_applied(cluster, revision, deadline)
@@ -127,8 +127,8 @@ def move(
       k8s-ovs external move lb1 192.168.0.201 --wait
     """
     view, deadline = cluster.view(), Deadline(timeout)
-    found = requests.chosen(view, name)
-    revision = _write(cluster, requests.moved(view, found, _address(address)))
+    found = command_requests.chosen(view, name)
+    revision = _write(cluster, command_requests.moved(view, found, _address(address)))
     typer.echo(f"{found.name} at {address}: {found.subnet or 'no subnet yet'}")
     if wait:
         say_applied(cluster, revision, deadline)

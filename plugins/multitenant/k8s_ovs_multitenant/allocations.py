@@ -6,60 +6,26 @@ since the next one depends on where the cursor is then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
-from attrs import define, evolve, frozen
+from attrs import evolve
 
-from k8s_ovs.plugin import GLOBAL_TENANT, MAX_TENANT_ID, Allocation, Event, Refusal, View, Write
-from k8s_ovs_multitenant.records import (
-    CURSOR,
-    FIRST_TENANT_ID,
-    NAMESPACE_VNIS,
-    NAMESPACES,
-    NETNAMESPACES,
-    Cursor,
-    NamespaceVni,
-    NetNamespace,
-)
+from k8s_ovs.plugin import GLOBAL_TENANT, Allocation, Event, Refusal, View, Write
+from k8s_ovs_multitenant.actions import ANSWERS, unknown
+from k8s_ovs_multitenant.records import NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni, NetNamespace
+from k8s_ovs_multitenant.tenants import Numbers, Tenants, cursor, free_numbers, known_tenants
 
 __all__ = ["allocations", "global_namespaces"]
 
 #: Namespaces per transaction: etcd takes 128 operations, a namespace needs two.
 _BATCH = 50
-_CURSOR_KEY = "last"
 _DEFAULT_GLOBAL = ("kube-system",)
-
-
-@frozen
-class _Tenants:
-    """What is known of tenants: Kubernetes' namespaces, their records (settled, or as asked for
-    where none has been settled yet), their numbers."""
-
-    present: Mapping[str, str]
-    records: dict[str, NetNamespace]
-    vnis: Mapping[str, NamespaceVni]
-
-
-@define
-class _Numbers:
-    """Free numbers, for one allocation per reconcile: the next ones depend on the new cursor."""
-
-    free: Iterator[int]
-    last: int = 0
-
-    @property
-    def taken(self) -> bool:
-        return self.last != 0
-
-    def take(self) -> int:
-        self.last = next(self.free)
-        return self.last
 
 
 def allocations(view: View) -> Iterator[Allocation]:
     """New namespaces first, then answers, repairs, removals."""
-    known = _known(view)
-    numbers = _Numbers(_free_numbers(view, known))
+    known = known_tenants(view)
+    numbers = Numbers(free_numbers(view, known))
     written = {name for name in known.present if _is_written(view, name)}
     if new := sorted(known.present.keys() - written):
         yield _given(view, new[:_BATCH], numbers)
@@ -67,13 +33,6 @@ def allocations(view: View) -> Iterator[Allocation]:
     yield from _repairs(view, known, sorted(written), numbers)
     for name in sorted(_all_written(view) - known.present.keys()):
         yield _removed(view, name)
-
-
-def _known(view: View) -> _Tenants:
-    slots = view.slots(NETNAMESPACES).items()
-    found = {name: slot.asked if slot.settled is None else slot.settled for name, slot in slots}
-    records = {name: record for name, record in found.items() if record is not None}
-    return _Tenants(view.all(NAMESPACES), records, view.all(NAMESPACE_VNIS))
 
 
 def _is_written(view: View, name: str) -> bool:
@@ -85,19 +44,19 @@ def _all_written(view: View) -> set[str]:
     return {*view.slots(NETNAMESPACES), *view.slots(NAMESPACE_VNIS)}
 
 
-def _given(view: View, names: list[str], numbers: _Numbers) -> Allocation:
+def _given(view: View, names: list[str], numbers: Numbers) -> Allocation:
     """A record and a number for each of `names`."""
     writes: list[Write] = []
     for name in names:
         vni = NamespaceVni(numbers.take())
         record = NetNamespace(name, _begins(view, name, vni))
         writes += [Write(NAMESPACE_VNIS, name, vni, 0), Write(NETNAMESPACES, name, record, 0)]
-    writes.append(_cursor(view, numbers.last))
+    writes.append(cursor(view, numbers.last))
     return Allocation(tuple(writes), f"{len(names)} new namespaces, {names[0]} first")
 
 
 def _answers(
-    view: View, known: _Tenants, names: list[str], numbers: _Numbers
+    view: View, known: Tenants, names: list[str], numbers: Numbers
 ) -> Iterator[Allocation]:
     for name in names:
         request: NetNamespace | None = view.request(NETNAMESPACES, name)
@@ -111,18 +70,18 @@ def _answers(
         known.records[name] = answer.writes[-1].value
 
 
-def _answered(view: View, known: _Tenants, request: NetNamespace, numbers: _Numbers) -> Allocation:
+def _answered(view: View, known: Tenants, request: NetNamespace, numbers: Numbers) -> Allocation:
     """The record after its action, or with the reason why that cannot be."""
     name, action = request.net_name, request.action
     old = known.records[name].net_id
     writes: list[Write] = []
     event = None
     try:
-        answer = _ANSWERS.get(action, _unknown)
+        answer = ANSWERS.get(action, unknown)
         new, reason = answer(known, request, numbers), None
         told = f"{action} of {name}: tenant id {old} -> {new}"
         if action == "isolate":
-            writes.append(_cursor(view, new))
+            writes.append(cursor(view, new))
     except Refusal as refusal:
         new, reason = old, refusal.reason
         told = f"{action} of {name} refused: {reason}"
@@ -132,7 +91,7 @@ def _answered(view: View, known: _Tenants, request: NetNamespace, numbers: _Numb
     return Allocation(tuple(writes), told, event)
 
 
-def _needs_repair(view: View, known: _Tenants, name: str) -> bool:
+def _needs_repair(view: View, known: Tenants, name: str) -> bool:
     """Whether the number or the record of a namespace is missing, or cannot be read."""
     return _is_written(view, name) and (
         name not in known.vnis
@@ -143,7 +102,7 @@ def _needs_repair(view: View, known: _Tenants, name: str) -> bool:
 
 
 def _repairs(
-    view: View, known: _Tenants, names: list[str], numbers: _Numbers
+    view: View, known: Tenants, names: list[str], numbers: Numbers
 ) -> Iterator[Allocation]:
     for name in names:
         if _needs_repair(view, known, name) and not (
@@ -152,7 +111,7 @@ def _repairs(
             yield _repaired(view, known, name, numbers)
 
 
-def _takes_number(view: View, known: _Tenants, name: str) -> bool:
+def _takes_number(view: View, known: Tenants, name: str) -> bool:
     """Whether a namespace that needs repair needs a new number."""
     vni = known.vnis.get(name)
     return vni is None or (
@@ -160,11 +119,11 @@ def _takes_number(view: View, known: _Tenants, name: str) -> bool:
     )
 
 
-def _repaired(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Allocation:
+def _repaired(view: View, known: Tenants, name: str, numbers: Numbers) -> Allocation:
     """The missing or invalid records of a namespace, as they were when last valid."""
     writes: list[Write] = []
     if _takes_number(view, known, name):
-        writes.append(_cursor(view, numbers.take()))
+        writes.append(cursor(view, numbers.take()))
     vni = known.vnis.get(name) or NamespaceVni(numbers.last)
     if name not in known.vnis or view.problem(NAMESPACE_VNIS, name):
         writes.append(Write(NAMESPACE_VNIS, name, vni, view.revision(NAMESPACE_VNIS, name)))
@@ -180,7 +139,7 @@ def _repaired(view: View, known: _Tenants, name: str, numbers: _Numbers) -> Allo
     return Allocation(tuple(writes), f"record of {name} restored: {reason or 'missing'}", event)
 
 
-def _first_net_id(view: View, known: _Tenants, name: str, vni: NamespaceVni) -> int | None:
+def _first_net_id(view: View, known: Tenants, name: str, vni: NamespaceVni) -> int | None:
     """The tenant that a namespace returns to: its own. None: others have joined that one before,
     and must not meet it there unasked."""
     first = _begins(view, name, vni)
@@ -199,53 +158,6 @@ def _removed(view: View, name: str) -> Allocation:
         if view.revision(kind, name)
     )
     return Allocation(writes, f"namespace {name} is gone")
-
-
-def _join(known: _Tenants, request: NetNamespace, _: _Numbers) -> int:
-    target = request.namespace
-    if not target:
-        raise Refusal("join: Namespace: missing, expected the namespace to join")
-    if target == request.net_name:
-        raise Refusal(f'join: Namespace: found "{target}", expected another one than itself')
-    if target not in known.present or target not in known.records:
-        raise Refusal(f'join: Namespace: found "{target}", expected one that exists')
-    return known.records[target].net_id
-
-
-def _isolate(_: _Tenants, request: NetNamespace, numbers: _Numbers) -> int:
-    return numbers.take()
-
-
-def _global(_: _Tenants, request: NetNamespace, numbers: _Numbers) -> int:
-    return GLOBAL_TENANT
-
-
-def _unknown(_: _Tenants, request: NetNamespace, numbers: _Numbers) -> int:
-    raise Refusal(f'Action: found "{request.action}", expected join, isolate or global')
-
-
-_ANSWERS: Mapping[str, Callable[[_Tenants, NetNamespace, _Numbers], int]] = {
-    "join": _join,
-    "isolate": _isolate,
-    "global": _global,
-}
-
-
-def _free_numbers(view: View, known: _Tenants) -> Iterator[int]:
-    """Numbers that no record has, those after the cursor first. Never ends: 16 million are more
-    than a cluster can have namespaces."""
-    used = {record.net_id for record in known.records.values()}
-    used |= {vni.number for vni in known.vnis.values()}
-    cursor: Cursor | None = view.get(CURSOR, _CURSOR_KEY)
-    number = cursor.last if cursor else FIRST_TENANT_ID - 1
-    while True:
-        number = number + 1 if FIRST_TENANT_ID <= number + 1 <= MAX_TENANT_ID else FIRST_TENANT_ID
-        if number not in used:
-            yield number
-
-
-def _cursor(view: View, last: int) -> Write:
-    return Write(CURSOR, _CURSOR_KEY, Cursor(last), view.revision(CURSOR, _CURSOR_KEY))
 
 
 def global_namespaces(view: View) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from k8s_ovs.plugin.command.output import (
     say_json,
 )
 from k8s_ovs.plugin.command.wait import Deadline, TimeoutOption, WaitOption, answered, say_applied
+from k8s_ovs_multitenant.command_requests import request_action
 from k8s_ovs_multitenant.listing import (
     HEAD,
     Tenant,
@@ -32,7 +33,6 @@ from k8s_ovs_multitenant.listing import (
     traffic,
 )
 from k8s_ovs_multitenant.records import NETNAMESPACES, asks
-from k8s_ovs_multitenant.request import request_action
 
 __all__ = ["app"]
 

@@ -29,7 +29,7 @@ __all__ = [
 
 TENANT = Table(
     "TENANT",
-    "Which virtual network is the sender's namespace in?",
+    "Which tenant is the sender's namespace in?",
     between=("POD_OUT", "VERDICT"),
 )
 

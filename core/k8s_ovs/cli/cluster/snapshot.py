@@ -13,7 +13,7 @@ from k8s_ovs.errors import InvalidRecord, PluginError
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node_status import SEEN, STATUS
+from k8s_ovs.model.node_status import LEADER_KEY, SEEN, STATUS
 from k8s_ovs.model.world import World
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.etcd.client import Etcd
@@ -129,8 +129,8 @@ def _unknown_keys(
 ) -> tuple[str, ...]:
     if config is None:
         return ()
-    # The leader election's key and the nodes' statuses are not records of the network.
-    known = {*manager.kinds, "allocator", STATUS, SEEN}
+    # Keys of the network that are not records of it.
+    known = {*manager.kinds, LEADER_KEY, STATUS, SEEN}
     paths = (path.split("/") for path in entries)
     return tuple(
         "/".join(words) for words in paths if words[0] == config.name and words[1] not in known

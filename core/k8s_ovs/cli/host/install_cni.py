@@ -26,12 +26,12 @@ def run(
     python: Annotated[
         Python,
         typer.Option(
-            help="What the plugin runs on: the system's, a Python of its own, or auto: its own "
-            "where this installation carries one."
+            help="What the CNI program runs on: the system's, a Python of its own, or auto: its "
+            "own where this installation carries one."
         ),
     ] = Python.AUTO,
 ) -> None:
-    """Put the CNI plugin and its configuration where the container runtime looks for them.
+    """Put the CNI program and its configuration where the container runtime looks for them.
 
     \b
     Examples:

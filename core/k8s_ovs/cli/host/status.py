@@ -98,7 +98,7 @@ def status_rows(daemon: DaemonStatus, switch: SwitchStatus) -> Iterator[tuple[st
     if "pods" in status:
         yield "pods", str(status["pods"])
         installed = "?" if switch.flows is None else switch.flows
-        yield "flows", f"{status['flows']} wanted, {installed} installed"
+        yield "flows", f"{status['flows']} desired, {installed} installed"
         yield "plugins", ", ".join(status["plugins"])
     for plugin, said in status.get("of_plugins", {}).items():
         yield plugin, _plain(said)

@@ -1,4 +1,5 @@
-"""How fast may a device send? A token bucket at its root, and fair queueing (see `fair`) below it.
+"""How fast may a device send? A token bucket at its root, below it fair queueing
+(fair_queueing.py).
 
 The bucket (tc-tbf(8)) holds what comes too fast instead of dropping it, and cuts large segments
 into frames, so that what waits behind one does not wait long. net/sched/sch_tbf.c.

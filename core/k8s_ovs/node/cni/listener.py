@@ -1,4 +1,4 @@
-"""The socket that the CNI shim connects to: private to root, and used by one daemon at a time."""
+"""The socket that the CNI program connects to: private to root, used by one daemon at a time."""
 
 from __future__ import annotations
 

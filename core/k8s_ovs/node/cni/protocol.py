@@ -1,10 +1,10 @@
-"""What container runtimes and plugins say to each other, as values: the CNI specification.
+"""What container runtimes and CNI programs say to each other, as values: the CNI specification.
 
 https://github.com/containernetworking/cni/blob/spec-v1.1.0/SPEC.md. Nothing here touches a socket.
 
-A request on the wire is what the runtime gave the shim: its `CNI_...` environment as `KEY=VALUE`
-items, each ended by a NUL, one more NUL, then the network configuration as it came on stdin.
-The reply is one byte, the exit status, and then what to print.
+A request on the wire is what the runtime gave the CNI program: its `CNI_...` environment as
+`KEY=VALUE` items, each ended by a NUL, one more NUL, then the network configuration as it came on
+stdin. The reply is one byte, the exit status, and then what to print.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
     "version_answer",
 ]
 
-#: Seconds within which every request is answered; the shim waits a little longer.
+#: Seconds within which every request is answered; the CNI program waits a little longer.
 ANSWER_SECONDS = 30.0
 
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -65,7 +65,7 @@ _IFNAME = re.compile(r"(?!\.{1,2}\Z)[^/:\s]{1,15}\Z")
 
 
 class Code(IntEnum):
-    """Section "Error": the specification's codes; from 100 on they are the plugin's own."""
+    """Section "Error": the specification's codes; from 100 on they are the CNI program's own."""
 
     INCOMPATIBLE_VERSION = 1
     UNSUPPORTED_FIELD = 2

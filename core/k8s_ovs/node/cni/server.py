@@ -71,7 +71,7 @@ class _Pending:
 
 
 class CniServer:
-    """Serves the shim at `socket_path` from `start` to `stop`.
+    """Serves the CNI program at `socket_path` from `start` to `stop`.
 
     VERSION and malformed requests are answered here, everything else is given to `handle`, in the
     server's thread: it must not block. A request for a container that has one under way is handed
@@ -160,7 +160,7 @@ class CniServer:
             return
         channel.setblocking(False)
         client = _Client(channel, time.monotonic() + _CLIENT_TIMEOUT, bytearray())
-        # The shim has usually sent everything by now; if not, wait for the rest.
+        # The CNI program has usually sent everything by now; if not, wait for the rest.
         if not self._read(client):
             self._reading[channel] = client
             self._selector.register(channel, selectors.EVENT_READ, client)

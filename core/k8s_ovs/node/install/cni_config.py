@@ -1,4 +1,4 @@
-"""What does the container runtime read: our plugin alone, or chained with the one for hostPort?"""
+"""What does the container runtime read: our CNI program alone, or chained with portmap?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 BINARY = "k8s-ovs"
-#: The reference plugin that forwards ports of the node to a pod, as `hostPort` asks.
+#: The CNI program that forwards ports of the node to a pod, as `hostPort` asks.
 PORTMAP = "portmap"
 CNI_VERSION = "1.0.0"
 SOCKET = Path("/var/run/k8s-ovs/cni-server.sock")
@@ -35,15 +35,15 @@ _ANSWERS_WITHIN = 5.0
 
 
 class Style(StrEnum):
-    """How the plugin is configured. auto: chained with portmap where that can be."""
+    """How the CNI program is configured. auto: chained with portmap where that can be."""
 
     AUTO = "auto"
     CONF = "conf"
     CONFLIST = "conflist"
 
     def on(self, bin_dir: Path, cni_version: str) -> Style:
-        """conf or conflist, for a host with these plugins. Raises K8sOvsError if a chain is wanted
-        and portmap is missing, or does not speak this version."""
+        """conf or conflist, for a host with these CNI programs. Raises K8sOvsError if a chain is
+        wanted and portmap is missing, or does not speak this version."""
         if self is Style.CONF:
             return self
         obstacle = _obstacle(bin_dir, cni_version)
@@ -74,7 +74,7 @@ def cni_config(style: Style, cni_version: str, cni_socket: Path = SOCKET) -> dic
 
 
 def has_plugin(bin_dir: Path, plugin: str) -> bool:
-    """Whether the runtime can start a plugin of this name."""
+    """Whether the runtime can start a CNI program of this name."""
     path = bin_dir / plugin
     return path.is_file() and os.access(path, os.X_OK)
 
@@ -100,7 +100,7 @@ def _versions(plugin: Path) -> list[str]:
 
 
 def plugins_of(content: bytes) -> list[str]:
-    """The types of a configuration's plugins, in order; empty: it is not a configuration."""
+    """The types of a configuration's CNI programs, in order; empty: it is not a configuration."""
     try:
         config = json.loads(content)
     except ValueError:

@@ -64,7 +64,7 @@ def check_program(path: Path) -> str:
 
 
 def supported_versions(program: Path, within_s: float = _TIMEOUT_S) -> list[str]:
-    """What a CNI plugin answers to VERSION, one at least. Raises K8sOvsError."""
+    """What a CNI program answers to VERSION, one at least. Raises K8sOvsError."""
     said = _printed([str(program)], {"CNI_COMMAND": "VERSION"}, within_s)
     try:
         spoken = [str(each) for each in json.loads(said)["supportedVersions"]]

@@ -1,4 +1,4 @@
-"""What a host needs so that the container runtime finds us: the plugin and its configuration."""
+"""What the container runtime needs to find us: the CNI program and its configuration."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def install(
     *,
     python: Python = Python.AUTO,
 ) -> tuple[Path, Path]:
-    """Write plugin and configuration; returns their paths. Raises K8sOvsError.
+    """Write program and configuration; returns their paths. Raises K8sOvsError.
 
     The configuration comes last: with it the runtime says that its network is ready.
     """
@@ -45,7 +45,7 @@ def install(
 
 def installed(bin_dir: Path, conf_dir: Path) -> dict[Path, bool]:
     """The files that have the names of ours, each with whether `install` wrote it: configurations,
-    then the plugin. Raises K8sOvsError where one cannot be read."""
+    then the program. Raises K8sOvsError where one cannot be read."""
     checks = {conf_dir / name: is_own for name in FILES.values()}
     checks[bin_dir / BINARY] = is_executable
     found = {path: _read(path) for path in checks}

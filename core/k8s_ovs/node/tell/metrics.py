@@ -120,7 +120,7 @@ class _StateCollector(Collector):
             state.is_leader,
         )
         yield _gauge("pods", "Pods attached on this node.", state.pods)
-        yield _gauge("flows", "Flows that this node desires.", state.flows)
+        yield _gauge("flows", "Desired flows of this node.", state.flows)
         yield _gauge("problems", "What k8s-ovs status reports as problems.", len(state.problems))
         sources = GaugeMetricFamily(
             "k8s_ovs_source_connected",

@@ -1,6 +1,7 @@
-"""How is this node now? One value per reconcile, which everything that tells of the node renders.
+"""The state of this node after a reconcile: one value, from which all reports of it are made.
 
-It is immutable in all its parts, so other threads read it while the daemon goes on.
+Status file, etcd record, metrics and events show the same. It is immutable in all its parts, so
+other threads may read it while the daemon runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What happens under a prefix of etcd? A whole snapshot, then each change, for ever."""
+"""What happens under a prefix of etcd? A whole snapshot, then each change, continuously."""
 
 from __future__ import annotations
 

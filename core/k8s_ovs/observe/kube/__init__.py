@@ -1,4 +1,4 @@
-"""Kubernetes: where it is, one request, and watches for ever.
+"""Kubernetes: where it is, one request, and continuous watches.
 
 kube = Kube(KubeSettings.from_environment(os.environ))
 probe = HealthProbe(kube)

@@ -97,7 +97,7 @@ class ResourceWatch:
             try:
                 self._list_and_follow()
             except Expired as error:
-                self._log.info("resource version is gone, listing again", detail=str(error))
+                self._log.info("resourceVersion expired, relisting", detail=str(error))
                 self._version = ""
                 self._pause()
             except K8sOvsError as error:
@@ -135,7 +135,9 @@ class ResourceWatch:
         self._set_connected(True)
         self._send(snapshot)
         self._log.info(
-            "listed", objects=len(snapshot.entries), ms=round((time.monotonic() - began) * 1000, 1)
+            "resource listed",
+            objects=len(snapshot.entries),
+            ms=round((time.monotonic() - began) * 1000, 1),
         )
 
     def _follow(self) -> None:

@@ -1,4 +1,4 @@
-"""What people change about external hosts, as records to write. Pure."""
+"""What a command asks, as records to write; allocations.py answers. Pure."""
 
 from __future__ import annotations
 

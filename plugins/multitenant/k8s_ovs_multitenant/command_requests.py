@@ -1,4 +1,4 @@
-"""An action from the command line, as a request in etcd."""
+"""What a command asks, as a request in etcd; allocations.py answers."""
 
 from __future__ import annotations
 

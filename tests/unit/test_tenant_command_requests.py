@@ -12,8 +12,8 @@ from k8s_ovs.model.node_status import NodeStatus
 from k8s_ovs.plugin import Flow, View, Write
 from k8s_ovs.plugin.command.cluster import Counter, Record
 from k8s_ovs.plugin.command.wait import Deadline, answered, applied
+from k8s_ovs_multitenant.command_requests import request_action
 from k8s_ovs_multitenant.records import NETNAMESPACES, NetNamespace, asks
-from k8s_ovs_multitenant.request import request_action
 
 OLD = NetNamespace("hw1", 7000, reason="refused before", extra={"Colour": "red"})
 NOW = Deadline(0)

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 import k8s_ovs_cni
 from k8s_ovs.node.cni.protocol import ANSWER_SECONDS, VERSIONS, parse_request
-from k8s_ovs_cni import shim
+from k8s_ovs_cni import program as cni_program
 from k8s_ovs_cni.executable import executable
 
-SHIM = Path(k8s_ovs_cni.__file__).with_name("shim.py")
+SOURCE = Path(k8s_ovs_cni.__file__).with_name("program.py")
 ENVIRONMENT = {
     "CNI_COMMAND": "ADD",
     "CNI_CONTAINERID": "c0ffee",
@@ -72,7 +72,7 @@ class Daemon:
 @pytest.fixture
 def directory() -> Iterator[Path]:
     # Not tmp_path: its long names do not fit into the address of a Unix socket.
-    with tempfile.TemporaryDirectory(prefix="shim-") as name:
+    with tempfile.TemporaryDirectory(prefix="program-") as name:
         yield Path(name)
 
 
@@ -85,10 +85,10 @@ def daemon(directory: Path) -> Iterator[Daemon]:
 
 @pytest.fixture(params=["source", "script", "own"])
 def program(request: pytest.FixtureRequest, directory: Path) -> Path:
-    """The shim as it is here, as a script of the system's Python, with a Python of its own."""
+    """The CNI program: its source, a script of the system's Python, with a Python of its own."""
     if request.param == "own":
         return Path(request.getfixturevalue("own_program"))
-    return SHIM if request.param == "source" else script(directory)
+    return SOURCE if request.param == "source" else script(directory)
 
 
 def script(directory: Path, version: int = sys.hexversion >> 16) -> Path:
@@ -116,8 +116,8 @@ def config(socket_path: Path, **more: Any) -> dict[str, Any]:
 
 
 def test_it_is_an_executable_script_of_the_systems_python() -> None:
-    assert SHIM.read_text().startswith("#!/usr/bin/python3 -IS\n")
-    assert os.access(SHIM, os.X_OK)
+    assert SOURCE.read_text().startswith("#!/usr/bin/python3 -IS\n")
+    assert os.access(SOURCE, os.X_OK)
 
 
 def test_the_daemon_gets_the_whole_request(program: Path, daemon: Daemon) -> None:
@@ -171,7 +171,7 @@ def test_without_a_daemon_it_says_what_to_look_at(
 
 
 def test_the_usual_socket_is_the_documented_one() -> None:
-    assert shim.SOCKET == b"/var/run/k8s-ovs/cni-server.sock"
+    assert cni_program.SOCKET == b"/var/run/k8s-ovs/cni-server.sock"
 
 
 def test_a_daemon_that_hangs_up_is_an_error_to_try_again(program: Path, daemon: Daemon) -> None:
@@ -220,20 +220,20 @@ def test_a_person_who_starts_it_is_told_that_it_is_not_for_people(program: Path)
 def test_a_daemon_that_does_not_answer_in_time_is_given_up(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shim, "TIMEOUT", 0.05)
+    monkeypatch.setattr(cni_program, "TIMEOUT", 0.05)
     with pytest.raises(TimeoutError):
-        shim.exchange(str(daemon.path).encode(), b"request")
+        cni_program.exchange(str(daemon.path).encode(), b"request")
 
 
 def test_it_waits_longer_than_the_daemon_takes() -> None:
-    assert shim.TIMEOUT > ANSWER_SECONDS
+    assert cni_program.TIMEOUT > ANSWER_SECONDS
 
 
 def test_a_socket_path_in_the_last_result_is_not_the_daemons() -> None:
     last = {"interfaces": [{"name": "eth0", "socketPath": "/run/vhost.sock"}]}
     text = json.dumps({"prevResult": last, "socketPath": "/run/ours.sock"}).encode()
-    assert shim.top_level(text, b'"socketPath"') == b"/run/ours.sock"
-    assert shim.top_level(json.dumps({"prevResult": last}).encode(), b'"socketPath"') == b""
+    assert cni_program.top_level(text, b'"socketPath"') == b"/run/ours.sock"
+    assert cni_program.top_level(json.dumps({"prevResult": last}).encode(), b'"socketPath"') == b""
 
 
 @given(
@@ -245,4 +245,4 @@ def test_a_key_is_found_in_whatever_layout(
     others: dict[str, Any], value: str, indent: int | None
 ) -> None:
     text = json.dumps({**others, "socketPath": value}, indent=indent).encode()
-    assert shim.top_level(text, b'"socketPath"').decode() == value
+    assert cni_program.top_level(text, b'"socketPath"').decode() == value
