@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-
-from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.node_port import (
     NodeLink,
     deviations,
@@ -17,6 +15,8 @@ from k8s_ovs.link.node_port import (
     set_up,
     underlay_mtu,
 )
+
+from k8s_ovs.link.netlink import LinkError
 
 TUN0 = NodeLink(
     name="tun0",

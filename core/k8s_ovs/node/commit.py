@@ -6,7 +6,7 @@ All that came in meanwhile is merged: one OVSDB transaction and one OpenFlow bun
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import structlog
@@ -21,6 +21,7 @@ from k8s_ovs.node.commit_log import CommitLog
 from k8s_ovs.node.network import Network, pod_result
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch
+from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = ["Committer"]
 
@@ -38,13 +39,23 @@ class Committer:
     Ports before flows: while ovs-vswitchd makes the ports, the flows are computed and sent.
     """
 
-    def __init__(self, switch: Switch, attachments: Attachments, node: str) -> None:
+    def __init__(
+        self,
+        switch: Switch,
+        attachments: Attachments,
+        limits: RateLimits,
+        repaired: Callable[[str, str, int], None],
+        node: str,
+    ) -> None:
+        """repaired: told of flows that somebody changed: their kind, what was found, how many."""
         self._switch = switch
         self._attachments = attachments
         self._node = node
-        self._rate_limits = RateLimits(node, switch.note_rates)
+        self._rate_limits = limits
         self._deleter = ThreadPoolExecutor(1, thread_name_prefix="delete-links")
         self._pending_deletion: set[str] = set()
+        self._repaired = repaired
+        self._looked_for: Reconciler | None = None
         self._synced = False
         self._put_off_at: float | None = None
 
@@ -72,14 +83,24 @@ class Committer:
         self._switch.change_ports((), _ports_of(removes))
         self._answer_removes(removes)
 
-    def commit(self, network: Network) -> None:
-        """A reconcile with a network. Raises Unavailable and SwitchError if Open vSwitch fails."""
+    @property
+    def leaving(self) -> frozenset[str]:
+        """Devices that are being deleted."""
+        return frozenset(self._pending_deletion)
+
+    def commit(self, network: Network, not_kept: str = "") -> None:
+        """A reconcile with a network. Raises Unavailable and SwitchError if Open vSwitch fails.
+
+        not_kept: why the node does not work, and attaches no pods; "": it does.
+        """
         log = CommitLog(self._node)
         pods = self._switch.pods()
         removes = self._attachments.plan_removals(pods)
         leaving = set(_ports_of(removes))
         staying = {port: pod for port, pod in pods.items() if port not in leaving}
-        planned = self._attachments.plan_adds(network, pods)
+        if not_kept:
+            self._attachments.not_ready(not_kept)
+        planned = () if not_kept else self._attachments.plan_adds(network, pods)
         log.took("plan")
         adds = self._make_links(network, planned)
         log.took("links")
@@ -105,16 +126,6 @@ class Committer:
         self._rate_limits.follow(network, self._switch.pods())
         log.took("limits")
         log.tell(network.reconciler, len(adds), len(removes))
-
-    def sweep(self) -> None:
-        """After a start: ports whose device is gone, and devices without a port, are orphans."""
-        links = veth.host_links()
-        pods = self._switch.pods()
-        gone = [port for port in pods if port not in links]
-        for port in gone:
-            _log.info("pod is gone, its port removed", pod=pods[port].identity, node=self._node)
-        self._switch.change_ports((), gone)
-        self._delete_links(links - pods.keys())
 
     def _make_links(self, network: Network, adds: tuple[Add, ...]) -> tuple[Add, ...]:
         """Make the pods' devices; an ADD whose device cannot be made is answered with the error.
@@ -179,8 +190,12 @@ class Committer:
         for text in reconciler.compute():
             _log.error("subject keeps its last valid flows", node=self._node, reason=text)
         if not self._synced or self._switch.openflow is None:
+            again = self._switch.openflow is not None
             self._switch.read_flows(reconciler.desired)
             self._synced = True
+            if again and self._looked_for is reconciler and (delta := reconciler.desired.delta()):
+                self._repaired("flow", str(delta), len(delta.adds) + len(delta.deletes))
+            self._looked_for = reconciler
         added, deleted = self._switch.commit_flows(reconciler.desired)
         log.added += added
         log.deleted += deleted

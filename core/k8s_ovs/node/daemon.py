@@ -20,6 +20,7 @@ from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import LEADER_KEY, SEEN, STATUS
+from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.attach import Attachments
 from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
@@ -28,11 +29,13 @@ from k8s_ovs.node.inbox import Inbox
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.install.cni_config import CNI_VERSION
 from k8s_ovs.node.install.installer import install
+from k8s_ovs.node.keeper import Keeper
 from k8s_ovs.node.network import Network
+from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import Switch
-from k8s_ovs.node.tell.event_recorder import EventRecorder
+from k8s_ovs.node.tell.event_recorder import EventRecorder, PodEvent
 from k8s_ovs.node.tell.metrics import Metrics
 from k8s_ovs.node.tell.node_state import NodeState, node_state_of
 from k8s_ovs.node.tell.status_file import StatusFile
@@ -68,8 +71,14 @@ class Daemon:
         self._ingest = Ingest()
         self._switch = Switch(settings.ovs_run_dir, settings.datapath)
         self._attachments = Attachments(settings.cni_wait)
-        self._committer = Committer(self._switch, self._attachments, settings.hostname)
-        self._setup = Setup(settings, self._switch, self._ingest, self._on_config)
+        limits = RateLimits(settings.hostname, self._switch.note_rates)
+        self._keeper = Keeper(settings.hostname, self._switch, limits, self._tell_of_pod)
+        self._committer = Committer(
+            self._switch, self._attachments, limits, self._keeper.repaired, settings.hostname
+        )
+        self._setup = Setup(
+            settings, self._switch, self._ingest, self._keeper.host, self._on_config
+        )
         self._etcd = Etcd(settings.etcd)
         self._kube = Kube(settings.kube) if settings.kube else None
         self._watches: dict[str, ResourceWatch] = {}
@@ -83,7 +92,7 @@ class Daemon:
         self._again_at: float | None = None
         self._resync_at = 0.0
         self._reason = "the daemon is starting"
-        self._event_recorder = EventRecorder(self._record_event)
+        self._event_recorder = EventRecorder(self._record_event, post_pod=self._record_pod_event)
         self._metrics = Metrics(self._state())
 
     def run(self) -> None:
@@ -126,20 +135,34 @@ class Daemon:
                 self._switch.connect()
         except K8sOvsError as error:
             self._attachments.switch_away(str(error))
-            self._fail(error)
+            self._fail(str(error))
             return
         try:
-            network = self._setup.network()
-            if self._setup.fresh:
-                self._committer.lost_flows()
-                self._committer.sweep()
-                self._setup.fresh = False
-            self._committer.commit(network)
+            network = self._kept_network()
+            self._committer.commit(network, self._keeper.reason)
+            if self._keeper.reason:
+                self._fail(self._keeper.reason)
+                return
             self._install_cni()
         except K8sOvsError as error:
             self._without_network(error)
             return
         self._succeed(network)
+
+    def _kept_network(self) -> Network:
+        """The network, with everything put right that somebody changed of it."""
+        network = self._setup.network()
+        if self._setup.fresh:
+            self._committer.lost_flows()
+            self._keeper.look_soon()
+            self._setup.fresh = False
+        own = self._setup.switch_values
+        if self._keeper.keep(network, own, self._committer.leaving):
+            # A bridge or port that was made again may have other numbers, and has no flows.
+            self._setup.forget_devices()
+            self._committer.lost_flows()
+            network = self._setup.network()
+        return network
 
     def _install_cni(self) -> None:
         """With it the container runtime says that its network is ready, so pods work by now."""
@@ -178,12 +201,12 @@ class Daemon:
             self._committer.detach_only()
         except K8sOvsError as failure:
             self._attachments.switch_away(str(failure))
-        self._fail(error)
+        self._fail(str(error))
 
-    def _fail(self, error: K8sOvsError) -> None:
-        if str(error) != self._reason:
-            _log.warning("not ready", node=self._settings.hostname, waiting_for=str(error))
-        self._reason = str(error)
+    def _fail(self, reason: str) -> None:
+        if reason != self._reason:
+            _log.warning("not ready", node=self._settings.hostname, waiting_for=reason)
+        self._reason = reason
         self._again_at = time.monotonic() + self._backoff.wait()
         self._tell_state()
 
@@ -223,7 +246,13 @@ class Daemon:
             ingest=self._ingest,
             reconciler=self._setup.reconciler,
             commits=self._switch.commits,
-            problems=[*self._setup.problems, *self._committer.problems, *allocated],
+            problems=[
+                *self._setup.problems,
+                *self._keeper.problems,
+                *self._committer.problems,
+                *allocated,
+            ],
+            repairs=self._keeper.report.repairs,
             is_leader=election is not None and election.token is not None,
         )
 
@@ -231,6 +260,7 @@ class Daemon:
         """Until something comes, an ADD has waited long enough, or it is time to try again."""
         deadlines = [
             self._resync_at,
+            self._keeper.due_at,
             self._again_at,
             self._attachments.next_deadline,
             self._status.due_at,
@@ -334,6 +364,20 @@ class Daemon:
             post_event(
                 self._kube, Involved("Node", host), reason, message, severity=severity, host=host
             )
+
+    def _record_pod_event(self, event: PodEvent) -> None:
+        """An event of a pod, in the event recorder's thread."""
+        if self._kube is not None:
+            about = Involved("Pod", event.name, event.namespace, event.uid)
+            severity: Literal["Warning", "Normal"] = "Normal" if event.well else "Warning"
+            reason = "NetworkConnected" if event.well else "NetworkCutOff"
+            host = self._settings.hostname
+            post_event(self._kube, about, reason, event.message, severity=severity, host=host)
+
+    def _tell_of_pod(self, pod: Pod, reason: str) -> None:
+        """An event of a pod that is cut off, or no longer is."""
+        message = reason or "the pod is connected again"
+        self._event_recorder.tell(PodEvent(pod.namespace, pod.name, pod.uid, message, not reason))
 
     def _end_allocation(self) -> None:
         if self._allocation:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.link.address_driver import AddressDriver
+from k8s_ovs.link.ethtool import OffloadDriver
+from k8s_ovs.link.nftables import NftDriver
+from k8s_ovs.link.sysctl import SysctlDriver
+from k8s_ovs.link.veth_driver import VethDriver
+from k8s_ovs.ovs.ovsdb.client import Ovsdb
+from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
 from k8s_ovs.state.diff import Difference, diff
 from k8s_ovs.state.driver import Driver
 from k8s_ovs.state.value import Value
 
-__all__ = ["Desired", "HostState", "Look"]
-
-#: What should be there, asked for when a driver's turn comes: what one has made another may need.
-Desired: TypeAlias = Callable[[], Sequence[Value]]
+__all__ = ["HostState", "Look", "host_state"]
 
 #: How often a driver is asked again: addresses bring routes, and take them.
 _ROUNDS = 3
@@ -67,6 +70,20 @@ class HostState:
             except K8sOvsError as error:
                 unknown[", ".join(sorted(driver.kinds))] = error
         return done, Look(tuple(left), unknown)
+
+
+def host_state(ovsdb: Ovsdb) -> HostState:
+    """With all drivers, in their order."""
+    return HostState(
+        [
+            SwitchDriver(ovsdb),
+            AddressDriver(),
+            SysctlDriver(),
+            OffloadDriver(),
+            VethDriver(),
+            NftDriver(),
+        ]
+    )
 
 
 def _repaired(driver: Driver, own: Sequence[Value]) -> tuple[list[Difference], list[Difference]]:

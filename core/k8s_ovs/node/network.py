@@ -13,7 +13,7 @@ from k8s_ovs.hooks.result import Failure
 from k8s_ovs.link.veth import PodLink, host_name_of
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
-from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.pod import Pod, pod_memory
 from k8s_ovs.node.cni.protocol import CniRequest, CniResult
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.switch import ofport_of
@@ -85,6 +85,7 @@ def pod_link(network: Network, pod: Pod, settings: LinkSettings) -> PodLink:
         mtu=settings.mtu or local_node.mtu,
         routes=tuple((route, local_node.gateway) for route in (_ANYWHERE, *settings.routes)),
         in_user_space=network.datapath == "netdev",
+        memory=pod_memory(pod),
     )
 
 

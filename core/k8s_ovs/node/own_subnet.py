@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.link.node_port import underlay_mtu
+from k8s_ovs.link.host_addresses import underlay_mtu
 from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import mac_of

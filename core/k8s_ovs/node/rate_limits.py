@@ -13,6 +13,8 @@ from k8s_ovs.link.shaping.pod_rates import set_rates
 from k8s_ovs.model.pod import Pod, Rates
 from k8s_ovs.node.network import Network, pod_link
 from k8s_ovs.plugin.values import LinkSettings
+from k8s_ovs.state.diff import Difference
+from k8s_ovs.state.value import RateLimit
 
 __all__ = ["RateLimits"]
 
@@ -20,6 +22,8 @@ _log = structlog.get_logger(__name__)
 
 #: Seconds after which what failed is tried again.
 _RETRY = 5.0
+#: Pods whose limits are looked at in one look, each some 2 ms.
+_AT_ONCE = 50
 
 
 class RateLimits:
@@ -35,6 +39,7 @@ class RateLimits:
         self._applied: dict[str, Rates] = {}
         self._failed: dict[str, tuple[LinkSettings, str]] = {}
         self._retry_at = 0.0
+        self._looked_at: set[str] = set()
 
     @property
     def problems(self) -> list[str]:
@@ -70,6 +75,30 @@ class RateLimits:
             if port in pods and (port in self._failed or self._applied.get(port) != settings.rates):
                 self._change(network, pods[port], settings)
         self._remember(pods)
+
+    def kept(self, network: Network, pods: Mapping[str, Pod]) -> list[Difference]:
+        """Set again what somebody took from the pods' interfaces; what that was.
+
+        Looks at some pods each time, all of them in turn.
+        """
+        limited = [port for port in self._applied if self._applied[port] != Rates()]
+        self._looked_at = {port for port in self._looked_at if port in limited}
+        if len(self._looked_at) == len(limited):
+            self._looked_at.clear()
+        due = [port for port in limited if port not in self._looked_at and port in pods][:_AT_ONCE]
+        self._looked_at |= set(due)
+        return [each for port in due for each in self._kept(network, pods[port])]
+
+    def _kept(self, network: Network, pod: Pod) -> list[Difference]:
+        rates = self._applied[pod.port]
+        settings = LinkSettings(rates=rates)
+        try:
+            if Path(pod.netns).exists() and set_rates(pod_link(network, pod, settings), rates):
+                expected = RateLimit(pod.port, rates.to_pod, rates.from_pod, pod.identity)
+                return [Difference(expected.key, None, expected)]
+        except LinkError as error:
+            self._fail(pod, settings, error)
+        return []
 
     def _remember(self, pods: Mapping[str, Pod]) -> None:
         news = {

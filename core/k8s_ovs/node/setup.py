@@ -7,30 +7,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from ipaddress import IPv4Interface
 
 import structlog
 from attrs import evolve
 
-from k8s_ovs.errors import K8sOvsError, PluginError
+from k8s_ovs.errors import K8sOvsError, PluginError, SwitchError
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.link import masquerade
-from k8s_ovs.link import node_port as node_link
+from k8s_ovs.link.host_addresses import local_addresses
 from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, SUBNETS, Slot
+from k8s_ovs.node.desired import host_values, switch_values
+from k8s_ovs.node.host_state import HostState, Look
 from k8s_ovs.node.ingest import ETCD, Ingest
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet, pod_mtu
 from k8s_ovs.node.settings import NodeSettings
-from k8s_ovs.node.switch import NODE_PORT, Switch
-from k8s_ovs.ovs.datapath import Datapath
+from k8s_ovs.node.switch import Switch
 from k8s_ovs.reconcile.reconciler import Reconciler
+from k8s_ovs.state.value import Value
 
-__all__ = ["NotReady", "Setup", "own_link"]
+__all__ = ["NotReady", "Setup"]
 
 _log = structlog.get_logger(__name__)
 
@@ -39,19 +39,6 @@ _LOOK_EVERY = 10.0
 
 #: What may be refused; the node then keeps what it has.
 _OF_CONFIG, _OF_SUBNET = "configuration", "subnet"
-
-
-def own_link(
-    local_node: LocalNode, config: NetworkConfig, datapath: Datapath
-) -> node_link.NodeLink:
-    """The desired state of the node's own port of the bridge."""
-    return node_link.NodeLink(
-        NODE_PORT,
-        IPv4Interface(f"{local_node.gateway}/{local_node.subnet.prefixlen}"),
-        routes=(config.network,),
-        mtu=local_node.mtu,
-        in_user_space=datapath == "netdev",
-    )
 
 
 class NotReady(K8sOvsError):
@@ -66,11 +53,14 @@ class Setup:
         settings: NodeSettings,
         switch: Switch,
         ingest: Ingest,
+        host: HostState,
         on_config: Callable[[NetworkConfig, PluginManager], None],
     ) -> None:
         self._settings = settings
         self._switch = switch
         self._ingest = ingest
+        self._host = host
+        self.switch_values: list[Value] = []
         self._on_config = on_config
         self._config: NetworkConfig | None = None
         self._reconciler: Reconciler | None = None
@@ -169,7 +159,7 @@ class Setup:
 
     def _follow_subnet(self, config: NetworkConfig, reconciler: Reconciler) -> None:
         """Find this node's record; adapt bridge and devices when it has changed."""
-        addresses = node_link.local_addresses()
+        addresses = local_addresses()
         slots = reconciler.world.of(SUBNETS)
         try:
             own = find_own_subnet(slots, addresses, self._settings.hostname)
@@ -182,7 +172,6 @@ class Setup:
         mtu = pod_mtu(config, own)
         if self._settled_for == (own, config, mtu):
             self._report(_OF_SUBNET, "")
-            self._repair_link(config)
             return
         if refusal := self._move_refused(own):
             self._report(_OF_SUBNET, refusal)
@@ -193,13 +182,6 @@ class Setup:
         self._settled_for = (own, config, mtu)
         self._report(_OF_SUBNET, "")
         reconciler.update({(LOCAL_NODE, ""): Slot(local_node)})
-
-    def _repair_link(self, config: NetworkConfig) -> None:
-        """Repair what somebody changed of tun0's address, routes and sysctls."""
-        if self._network is not None:
-            tun0 = own_link(self._network.local_node, config, self._network.datapath)
-            if done := node_link.set_up(tun0):
-                _log.warning("tun0 repaired", node=self._settings.hostname, done=done)
 
     def _move_refused(self, own: HostSubnet) -> str:
         """Pods keep their addresses, so the node keeps the subnet that contains these."""
@@ -216,13 +198,12 @@ class Setup:
     def _settle(
         self, own: HostSubnet, config: NetworkConfig, mtu: int, reconciler: Reconciler
     ) -> LocalNode:
-        """Bridge, devices, addresses and masquerade for the subnet."""
+        """Bring bridge, devices, addresses and nftables to `own`. Raises K8sOvsError."""
         datapath = self._switch.datapath()
-        pipeline = reconciler.manager.pipeline
-        local_node = self._switch.ensure_bridge(own, config, mtu, pipeline, datapath)
-        tun0 = own_link(local_node, config, datapath)
-        node_link.set_up(tun0)
-        masquerade.apply(config.network, config.vxlan_port, NODE_PORT)
+        values = switch_values(own, config, mtu, reconciler.manager.pipeline, datapath)
+        _raise_left(self._host.repair(values)[1])
+        local_node = self._switch.local_node(own, mtu)
+        _raise_left(self._host.repair(host_values(local_node, config, datapath))[1])
         _log.info(
             "subnet applied",
             node=self._settings.hostname,
@@ -231,6 +212,7 @@ class Setup:
             datapath=datapath,
             mtu=mtu,
         )
+        self.switch_values = values
         network = self._network
         if network is not None and network.local_node.subnet == local_node.subnet:
             self._network = evolve(network, config=config, local_node=local_node, datapath=datapath)
@@ -239,3 +221,11 @@ class Setup:
             manager = reconciler.manager
             self._network = Network(config, manager, reconciler, local_node, datapath, pool)
         return local_node
+
+
+def _raise_left(left: Look) -> None:
+    """Raises what could not be asked, or could not be put right."""
+    for error in left.unknown.values():
+        raise error
+    if left.differences:
+        raise SwitchError("; ".join(map(str, left.differences)))

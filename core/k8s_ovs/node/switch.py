@@ -13,9 +13,8 @@ from attrs import frozen
 
 from k8s_ovs.errors import SwitchError, Unavailable
 from k8s_ovs.link.kernel_datapath import kernel_has_datapath
-from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
-from k8s_ovs.model.pod import Pod, Rates, mac_of, pod_from_ids, pod_ids, rate_ids
+from k8s_ovs.model.pod import Pod, Rates, pod_from_ids, pod_ids, rate_ids
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.node.own_subnet import local_node_of
 from k8s_ovs.ovs.datapath import Datapath, choose_datapath
@@ -24,7 +23,6 @@ from k8s_ovs.ovs.openflow.client import FlowRefused, OpenFlow
 from k8s_ovs.ovs.ovsdb.client import Ovsdb
 from k8s_ovs.ovs.ovsdb.state import Port
 from k8s_ovs.ovs.ovsdb.transaction import BridgeSettings, PortSettings, Transaction
-from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.reconcile.desired_flows import Delta, DesiredFlows
 
 __all__ = [
@@ -41,8 +39,7 @@ __all__ = [
 BRIDGE = "br0"
 TUNNEL_PORT = "vxlan0"
 NODE_PORT = "tun0"
-_TUNNEL_OFPORT = 1
-_NODE_OFPORT = 2
+TUNNEL_OFPORT, NODE_OFPORT = 1, 2
 
 #: The pod with the n-th address of the subnet asks for OpenFlow port PODS_FROM + n, so that its
 #: flows are known before ovs-vswitchd has made the port, and are the same after a reboot.
@@ -78,6 +75,7 @@ class Switch:
         self.openflow: OpenFlow | None = None
         self.commits = Commits()
         self._known_pods: dict[str, tuple[Port, Pod | None]] = {}
+        self._pods: dict[str, Pod] = {}
         self._going: set[str] = set()
 
     def connect(self) -> None:
@@ -89,34 +87,11 @@ class Switch:
         types = self.ovsdb.switch().datapath_types
         return choose_datapath(self._wanted, kernel_has_datapath(), types)
 
-    def ensure_bridge(
-        self,
-        own: HostSubnet,
-        config: NetworkConfig,
-        mtu: int,
-        pipeline: Pipeline,
-        datapath: Datapath,
-    ) -> LocalNode:
-        """br0, vxlan0 and tun0 as they should be; what is right is not touched."""
-        mac = mac_of(own.gateway)
-        transaction = Transaction(
-            bridge=BRIDGE,
-            settings=BridgeSettings(
-                datapath_type=datapath,
-                tables={pipeline.number(each.name): each.name for each in pipeline.tables},
-            ),
-            add_ports=(
-                _tunnel(own, config.vxlan_port),
-                PortSettings(
-                    NODE_PORT,
-                    type="internal",
-                    ofport_request=_NODE_OFPORT,
-                    mac=mac,
-                    mtu_request=mtu,
-                ),
-            ),
-        )
-        self.ovsdb.commit(transaction)
+    def local_node(self, own: HostSubnet, mtu: int) -> LocalNode:
+        """This node with the ports of its bridge, once ovs-vswitchd has numbered them.
+
+        Raises SwitchError, Unavailable.
+        """
         numbers = self.ovsdb.await_ofports(BRIDGE, [TUNNEL_PORT, NODE_PORT])
         ports = numbers[TUNNEL_PORT], numbers[NODE_PORT]
         return local_node_of(own, mtu, *ports, self.most_meters())
@@ -127,19 +102,24 @@ class Switch:
             return openflow.most_meters()
 
     def pods(self) -> dict[str, Pod]:
-        """The pods that OVSDB remembers, by port."""
+        """The pods of this node, by port: as OVSDB has them, or, where somebody took a port away,
+        as it had them."""
         bridge = self.ovsdb.bridge(BRIDGE)
-        if bridge is None:
-            return {}
         known, self._known_pods = self._known_pods, {}
-        for name, port in bridge.ports.items():
+        for name, port in bridge.ports.items() if bridge else ():
             before = known.get(name)
-            # A port that has not changed is the same value: most are, in every reconcile.
+            # A port that has not changed is the same value: most are, each time.
             if before is None or before[0] is not port:
                 number = port.ofport or port.ofport_request or 0
                 before = (port, pod_from_ids(name, number, port.external_ids))
             self._known_pods[name] = before
-        return {name: pod for name, (_, pod) in self._known_pods.items() if pod is not None}
+            if before[1] is not None:
+                self._pods[name] = before[1]
+        return dict(self._pods)
+
+    def adopt(self, pod: Pod) -> None:
+        """A pod that lives on this node, although it has no port any more."""
+        self._pods.setdefault(pod.port, pod)
 
     def change_ports(self, add: Iterable[Pod], remove: Iterable[str]) -> None:
         """Ports of pods, all in one transaction. Raises SwitchError, Unavailable.
@@ -148,6 +128,8 @@ class Switch:
         the device that it has open, which no longer exists.
         """
         pods, gone = tuple(add), set(remove)
+        for port in gone:
+            self._pods.pop(port, None)
         if not self.busy:
             self._going.clear()
         self._going |= gone
@@ -292,17 +274,6 @@ def _trouble(port: Port | None) -> str:
     if port.error or port.ofport is None:
         return port.error or "it got no OpenFlow number: see ovs-vswitchd's log"
     return ""
-
-
-def _tunnel(own: HostSubnet, vxlan_port: int) -> PortSettings:
-    """One port for all tunnels: flows set the destination (tun_dst) and the tenant (tun_id)."""
-    options = {
-        "remote_ip": "flow",
-        "key": "flow",
-        "local_ip": str(own.host_ip),
-        "dst_port": str(vxlan_port),
-    }
-    return PortSettings(TUNNEL_PORT, "vxlan", options, ofport_request=_TUNNEL_OFPORT)
 
 
 def ofport_of(pod_ip: int, subnet_start: int) -> int:

@@ -40,6 +40,13 @@ class Delta:
     other_meters: tuple[Meter, ...] = ()
     old_meters: tuple[int, ...] = ()
 
+    def __str__(self) -> str:
+        meters = len(self.new_meters) + len(self.other_meters)
+        said = (
+            f"{len(self.adds)} flows missing or changed, {len(self.deletes)} unexpected or changed"
+        )
+        return said + (f", {meters} meters missing or changed" if meters else "")
+
     def __bool__(self) -> bool:
         flows = self.adds or self.deletes
         return bool(flows or self.new_meters or self.other_meters or self.old_meters)

@@ -61,8 +61,6 @@ def diff(desired: Iterable[Value], observed: Iterable[Value]) -> list[Difference
 
 
 def _said(value: object) -> str:
-    if value is None or value == "" or value == {}:
-        return "nothing"
-    return (
-        {True: "on", False: "off"}.get(value, str(value)) if value in (True, False) else str(value)
-    )
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value) if value else "nothing"

@@ -12,15 +12,25 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig
 from k8s_ovs.node.install.cni_config import BINARY, PORTMAP
-from k8s_ovs.node.switch import NODE_PORT
+from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT
 from k8s_ovs.plugin.values import Check
+from k8s_ovs.state.value import (
+    Address,
+    Bridge,
+    Device,
+    NftTable,
+    Offload,
+    Port,
+    Route,
+    Sysctl,
+    Veth,
+)
 
 __all__ = ["core_checks", "plugin_checks"]
 
 _DAEMON_LOG = "its log says more (journalctl -u k8s-ovs, or kubectl logs of its pod)"
 _DAEMON_REPAIRS = f"the daemon repairs this within a minute; if it persists, {_DAEMON_LOG}"
 _WITHIN_SECONDS = "a running daemon repairs this within 10 s: check its status and its log"
-_AT_ITS_START = "restart the daemon: it sets this when it starts"
 
 
 def core_checks(observations: Observations) -> Iterator[Check]:
@@ -109,8 +119,7 @@ def _node(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
     local_node = node.local_node
     yield Check("subnet", True, f"{local_node.subnet} under {local_node.host_ip}")
     yield _mtu(node, config)
-    yield _tun0(node.tun0)
-    yield _masquerade(node, config)
+    yield from _state(node, config)
     yield _flows(node)
     for failure in node.failures:
         yield Check("plugins", False, failure, "tell the plugin's author")
@@ -126,16 +135,6 @@ def _mtu(node: NodeObservations, config: NetworkConfig) -> Check:
     return Check("MTU", False, found, "large packets to other nodes are lost: lower MTU")
 
 
-def _masquerade(node: NodeObservations, config: NetworkConfig) -> Check:
-    name = "nftables"
-    if isinstance(node.masquerade, K8sOvsError):
-        return Check(name, False, str(node.masquerade), "install nftables and run this as root")
-    if not node.masquerade:
-        found = f"no table inet k8s-ovs for {config.network}: pods do not reach the outside"
-        return Check(name, False, found, _AT_ITS_START)
-    return Check(name, True, f"masquerades what leaves {config.network}")
-
-
 def _flows(node: NodeObservations) -> Check:
     if isinstance(node.delta, K8sOvsError):
         return Check("flows", False, str(node.delta), "is ovs-vswitchd running?")
@@ -146,13 +145,34 @@ def _flows(node: NodeObservations) -> Check:
     return Check("flows", True, "as they should be")
 
 
-def _tun0(wrong: list[str] | K8sOvsError) -> Check:
-    name = NODE_PORT
-    if isinstance(wrong, K8sOvsError):
-        return Check(name, False, str(wrong), _AT_ITS_START)
-    if wrong:
-        return Check(name, False, f"to be done: {', '.join(wrong)}", _WITHIN_SECONDS)
-    return Check(name, True, "address, route, MTU and sysctls as they should be")
+def _state(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
+    """How the node differs from what it should be, part by part."""
+    if isinstance(node.state, K8sOvsError):
+        yield Check("state", False, str(node.state), "run this as root")
+        return
+    of_pods = [each for each in node.state.differences if each.pod or each.key.kind == Veth.kind]
+    for name, kinds, well in (
+        ("bridge", (Bridge.kind, Port.kind), f"{BRIDGE}, {TUNNEL_PORT} and {NODE_PORT} as desired"),
+        (
+            NODE_PORT,
+            (Device.kind, Address.kind, Route.kind, Sysctl.kind, Offload.kind),
+            "address, route, MTU and sysctls as desired",
+        ),
+        ("nftables", (NftTable.kind,), f"masquerades what leaves {config.network}"),
+    ):
+        wrong = [
+            str(each)
+            for each in node.state.differences
+            if each.key.kind in kinds and each not in of_pods
+        ]
+        wrong += [
+            str(error)
+            for asked, error in node.state.unknown.items()
+            if set(asked.split(", ")) & set(kinds)
+        ]
+        yield Check(name, not wrong, "; ".join(wrong) or well, _WITHIN_SECONDS)
+    if of_pods:
+        yield Check("pods", False, "; ".join(map(str, of_pods)), _WITHIN_SECONDS)
 
 
 def _cni(cni: CniObservations | K8sOvsError, *, external: bool) -> Check:

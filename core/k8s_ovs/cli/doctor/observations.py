@@ -15,18 +15,19 @@ from k8s_ovs.cli.host.this_node import (
     connected_switch,
     daemon_status,
     desired_flows,
+    desired_state,
     hostname_of,
 )
 from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.link import masquerade
-from k8s_ovs.link import node_port as node_link
+from k8s_ovs.link.host_addresses import underlay_mtu
 from k8s_ovs.link.kernel_datapath import kernel_has_datapath
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import LOCAL_NODE, World
+from k8s_ovs.node.host_state import Look, host_state
 from k8s_ovs.node.install.cni_config import BINARY, has_plugin, plugins_of
 from k8s_ovs.node.install.cni_program import check_program
-from k8s_ovs.node.setup import own_link
+from k8s_ovs.ovs.datapath import Datapath
 from k8s_ovs.reconcile.desired_flows import Delta
 
 __all__ = [
@@ -69,17 +70,16 @@ class CniObservations:
 class NodeObservations:
     """What can be asked once it is known what this node should be.
 
-    world: with the local node's subnet. delta: missing and unexpected flows of the bridge. tun0:
-    the repairs that it needs. masquerade: whether the nftables table exists. underlay_mtu: of the
-    device that has the node's address, bytes.
+    world: with the local node's subnet. delta: missing and unexpected flows of the bridge. state:
+    how all else differs from what it should be. underlay_mtu: of the device that has the node's
+    address, bytes.
     """
 
     world: World
     local_node: LocalNode
     failures: list[str]
     delta: Delta | K8sOvsError
-    tun0: list[str] | K8sOvsError
-    masquerade: bool | K8sOvsError
+    state: Look | K8sOvsError
     underlay_mtu: int | K8sOvsError
 
 
@@ -134,21 +134,21 @@ def observe(
 def _ask_node(
     snapshot: ClusterSnapshot, switch: SwitchStatus, ovs_run_dir: Path, hostname: str
 ) -> NodeObservations:
-    config = snapshot.needed_config()
     with connected_switch(ovs_run_dir) as own:
         reconciler = desired_flows(snapshot, own, hostname)
         read = _or_error(lambda: own.read_flows(reconciler.desired))
         own.drop_flows_connection()
-    local_node: LocalNode = reconciler.world.of(LOCAL_NODE)[""].settled
-    link = own_link(local_node, config, "netdev" if switch.datapath == "netdev" else "system")
+        local_node: LocalNode = reconciler.world.of(LOCAL_NODE)[""].settled
+        datapath: Datapath = "netdev" if switch.datapath == "netdev" else "system"
+        desired = _or_error(lambda: desired_state(snapshot, own, hostname, local_node, datapath))
+        state = desired if isinstance(desired, K8sOvsError) else host_state(own.ovsdb).look(desired)
     return NodeObservations(
         world=reconciler.world,
         local_node=local_node,
         failures=reconciler.failures,
         delta=read if isinstance(read, K8sOvsError) else reconciler.desired.delta(),
-        tun0=_or_error(lambda: node_link.deviations(link)),
-        masquerade=_or_error(lambda: masquerade.is_there(config.network)),
-        underlay_mtu=_or_error(lambda: node_link.underlay_mtu(local_node.host_ip)),
+        state=state,
+        underlay_mtu=_or_error(lambda: underlay_mtu(local_node.host_ip)),
     )
 
 

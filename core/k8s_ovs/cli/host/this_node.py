@@ -13,20 +13,24 @@ from attrs import frozen
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.errors import K8sOvsError, SwitchError, Unavailable
-from k8s_ovs.link.node_port import local_addresses
+from k8s_ovs.link.host_addresses import local_addresses
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
 from k8s_ovs.node.cni.listener import listening_process
+from k8s_ovs.node.desired import host_values, pod_values, switch_values
 from k8s_ovs.node.own_subnet import find_own_subnet, local_node_of, pod_mtu
 from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT, Switch
+from k8s_ovs.ovs.datapath import Datapath
 from k8s_ovs.ovs.ovsdb.state import Bridge
 from k8s_ovs.reconcile.reconciler import Reconciler
+from k8s_ovs.state.value import Value
 
 __all__ = [
     "DaemonStatus",
     "connected_switch",
     "daemon_status",
     "desired_flows",
+    "desired_state",
     "hostname_of",
     "own_bridge",
     "own_local_node",
@@ -134,3 +138,20 @@ def desired_flows(snapshot: ClusterSnapshot, switch: Switch, hostname: str) -> R
     reconciler = Reconciler(snapshot.manager, snapshot.world.changed({**own, **pods}))
     reconciler.compute()
     return reconciler
+
+
+def desired_state(
+    snapshot: ClusterSnapshot,
+    switch: Switch,
+    hostname: str,
+    local_node: LocalNode,
+    datapath: Datapath,
+) -> list[Value]:
+    """What this node should have beside its flows. Raises K8sOvsError where it cannot be known."""
+    config, pipeline = snapshot.needed_config(), snapshot.manager.pipeline
+    own = find_own_subnet(snapshot.world.of(SUBNETS), local_addresses(), hostname)
+    return [
+        *switch_values(own, config, local_node.mtu, pipeline, datapath),
+        *pod_values(switch.pods()),
+        *host_values(local_node, config, datapath),
+    ]

@@ -15,7 +15,7 @@ from k8s_ovs.cli.host.this_node import connected_switch
 from k8s_ovs.cli.options import OVS_RUN_DIR, BinDir, CniSocket, ConfDir, OvsRunDir
 from k8s_ovs.cli.uninstall.inventory import HostPaths, Inventory, OwnBridge, take_inventory
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.link import masquerade, veth
+from k8s_ovs.link import nftables, veth
 from k8s_ovs.node.install.cni_config import SOCKET
 from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR
 from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT
@@ -124,7 +124,7 @@ def removals(inventory: Inventory, paths: HostPaths) -> Iterator[Removal]:
         things = tuple(f"device {name}" for name in devices)
         yield Removal(things, partial(veth.delete, devices))
     if inventory.table is True:
-        yield Removal((f"nftables table inet {masquerade.TABLE}",), masquerade.remove)
+        yield Removal((f"nftables table inet {nftables.TABLE}",), nftables.remove)
     if inventory.run_dir is not None:
         yield Removal((str(inventory.run_dir),), partial(_remove_path, inventory.run_dir))
 

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from k8s_ovs.cli.host.this_node import connected_switch
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.link import masquerade
+from k8s_ovs.link import nftables
 from k8s_ovs.link.veth import host_links
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.cni.listener import listening_process
@@ -61,7 +61,7 @@ class Inventory:
     @property
     def unasked(self) -> dict[str, K8sOvsError]:
         """What may or may not exist, each with the reason why that is unknown."""
-        both = {f"bridge {BRIDGE}": self.bridge, f"nftables table {masquerade.TABLE}": self.table}
+        both = {f"bridge {BRIDGE}": self.bridge, f"nftables table {nftables.TABLE}": self.table}
         return {what: found for what, found in both.items() if isinstance(found, K8sOvsError)}
 
 
@@ -132,6 +132,6 @@ def _ask_switch(ovs_run_dir: Path) -> tuple[OwnBridge | K8sOvsError | None, bool
 
 def _ask_nftables() -> bool | K8sOvsError:
     try:
-        return masquerade.is_there()
+        return nftables.is_there()
     except K8sOvsError as error:
         return error

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+
+from attrs import frozen
 
 from k8s_ovs.node.tell.node_state import NodeState
 
-__all__ = ["EventRecorder", "Post"]
+__all__ = ["EventRecorder", "PodEvent", "Post"]
 
-#: Posts an event: its reason (one word), its message, and whether it is a warning.
+
+@frozen
+class PodEvent:
+    """What became of a pod of this node. well: it is no warning."""
+
+    namespace: str
+    name: str
+    uid: str
+    message: str
+    well: bool = False
+
+
+#: Posts an event of a pod.
+PostPod = Callable[[PodEvent], object]
+
+#: Posts an event of the node: its reason (one word), its message, and whether it is a warning.
 Post = Callable[[str, str, bool], object]
 
 #: Seconds that a reason must last: what passes by itself while a daemon starts is no news.
 _LASTS = 10.0
+#: Events of pods that wait while the API server does not answer; older ones are dropped.
+_MOST_PODS = 100
 
 
 class EventRecorder:
@@ -21,8 +41,12 @@ class EventRecorder:
     reason once, and then that it is ready. It talks to the API server, so nobody waits for it.
     """
 
-    def __init__(self, post: Post, lasts: float = _LASTS) -> None:
+    def __init__(
+        self, post: Post, lasts: float = _LASTS, post_pod: PostPod = lambda _: None
+    ) -> None:
         self._post = post
+        self._post_pod = post_pod
+        self._pods: deque[PodEvent] = deque(maxlen=_MOST_PODS)
         self._lasts = lasts
         self._wanted = ""
         self._told = ""
@@ -39,6 +63,11 @@ class EventRecorder:
             self._wanted = state.waiting_for
             self._changed.set()
 
+    def tell(self, event: PodEvent) -> None:
+        """An event of a pod, posted as it comes; from any thread."""
+        self._pods.append(event)
+        self._changed.set()
+
     def stop(self) -> None:
         """End without a word. An event that is on its way is not waited for."""
         self._stopped = True
@@ -48,8 +77,10 @@ class EventRecorder:
         while not self._stopped:
             self._changed.wait()
             self._changed.clear()
+            while self._pods and not self._stopped:
+                self._post_pod(self._pods.popleft())
             # Another change within that time begins the wait anew.
-            if not self._changed.wait(self._lasts):
+            if self._wanted != self._told and not self._changed.wait(self._lasts):
                 self._tell(self._wanted)
 
     def _tell(self, waiting_for: str) -> None:

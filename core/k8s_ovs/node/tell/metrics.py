@@ -130,6 +130,14 @@ class _StateCollector(Collector):
         for source, connected in state.sources.items():
             sources.add_metric((source,), connected)
         yield sources
+        repairs = CounterMetricFamily(
+            "k8s_ovs_repairs",
+            "What somebody changed of this node's network and the daemon put right, by kind.",
+            labels=("kind",),
+        )
+        for kind, count in sorted(state.repairs.items()):
+            repairs.add_metric((kind,), count)
+        yield repairs
         yield from _of_commits(state.commits)
         of_plugins = state.plugin_metrics()
         if of_plugins is not None:

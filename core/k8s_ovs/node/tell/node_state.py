@@ -12,7 +12,7 @@ from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Results
@@ -37,7 +37,8 @@ class NodeState:
     waiting_for: why its network is not ready; "": it is. seen_revision, applied_revision: etcd's,
     up to which records were seen, and up to which the flows follow from them. sources: whether each
     is connected, by name, sorted. problems: all of them, records and plugins that failed included.
-    flows: how many are desired. manager: None until a configuration was taken over.
+    flows: how many are desired. repairs: how often what somebody changed was put right, by kind.
+    manager: None until a configuration was taken over.
     """
 
     hostname: str
@@ -53,6 +54,7 @@ class NodeState:
     manager: PluginManager | None
     world: World
     flows: int
+    repairs: Mapping[str, int] = field(factory=dict)
 
     @property
     def ready(self) -> bool:
@@ -102,6 +104,7 @@ def node_state_of(
     commits: Commits,
     problems: Iterable[str],
     is_leader: bool,
+    repairs: Mapping[str, int] = MappingProxyType({}),
 ) -> NodeState:
     """The state as it is now, for the daemon's own thread. problems: those of the daemon's parts.
 
@@ -127,4 +130,5 @@ def node_state_of(
         manager=reconciler.manager if reconciler else None,
         world=world,
         flows=len(reconciler.desired) if reconciler else 0,
+        repairs=MappingProxyType(dict(repairs)),
     )

@@ -1,0 +1,78 @@
+"""What this node should have beside its flows, all of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Interface
+
+from k8s_ovs.link.nftables import nft_table
+from k8s_ovs.link.sysctl import forwarding_sysctls
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node import LocalNode
+from k8s_ovs.model.pod import Pod, mac_of, pod_ids, pod_memory
+from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.node.switch import BRIDGE, NODE_OFPORT, NODE_PORT, TUNNEL_OFPORT, TUNNEL_PORT
+from k8s_ovs.ovs.datapath import Datapath
+from k8s_ovs.pipeline.table import Pipeline
+from k8s_ovs.state.value import (
+    Address,
+    Bridge,
+    Device,
+    Offload,
+    Port,
+    Route,
+    Value,
+    Veth,
+)
+
+__all__ = ["host_values", "pod_values", "switch_values"]
+
+
+def switch_values(
+    own: HostSubnet, config: NetworkConfig, mtu: int, pipeline: Pipeline, datapath: Datapath
+) -> list[Value]:
+    """The bridge and its own ports. own: this node's record; mtu: of pods, bytes."""
+    tunnels = {
+        # One port for all tunnels: flows say where to (tun_dst) and for whom (tun_id).
+        "remote_ip": "flow",
+        "key": "flow",
+        "local_ip": str(own.host_ip),
+        "dst_port": str(config.vxlan_port),
+    }
+    tables = {pipeline.number(each.name): each.name for each in pipeline.tables}
+    return [
+        Bridge(BRIDGE, datapath, tables),
+        Port(TUNNEL_PORT, "vxlan", TUNNEL_OFPORT, tunnels),
+        Port(NODE_PORT, "internal", NODE_OFPORT, mac=mac_of(own.gateway), mtu=mtu),
+    ]
+
+
+def host_values(local_node: LocalNode, config: NetworkConfig, datapath: Datapath) -> list[Value]:
+    """The node's own port with address and route, kernel settings, nftables. Raises K8sOvsError
+    where the kernel or nft cannot be asked."""
+    address = IPv4Interface(f"{local_node.gateway}/{local_node.subnet.prefixlen}")
+    offload = [Offload(NODE_PORT)] if datapath == "netdev" else []
+    return [
+        Device(NODE_PORT, mtu=local_node.mtu),
+        Address(NODE_PORT, address),
+        Route(NODE_PORT, config.network),
+        *forwarding_sysctls(NODE_PORT),
+        *offload,
+        nft_table(config.network, config.vxlan_port, NODE_PORT),
+    ]
+
+
+def pod_values(pods: Mapping[str, Pod]) -> list[Value]:
+    """What the pods of this node have on it, beside their rate limits."""
+    return [*_veths(pods.values()), *_ports(pods.values())]
+
+
+def _veths(pods: Iterable[Pod]) -> list[Value]:
+    return [Veth(pod.port, memory=pod_memory(pod), pod=pod.identity) for pod in pods]
+
+
+def _ports(pods: Iterable[Pod]) -> list[Value]:
+    return [
+        Port(pod.port, ofport=pod.ofport or None, ids=pod_ids(pod), pod=pod.identity)
+        for pod in pods
+    ]

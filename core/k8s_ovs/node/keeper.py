@@ -1,0 +1,209 @@
+"""Is this node as it should be? Looks, puts right what somebody changed, and says so.
+
+OVSDB's notifications have it look at once; everything is looked at every few seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+from attrs import evolve, field, frozen
+
+from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.link import veth
+from k8s_ovs.link.veth_driver import VethDriver
+from k8s_ovs.model.pod import Pod, pod_from_memory
+from k8s_ovs.node.desired import host_values, pod_values
+from k8s_ovs.node.host_state import Look, host_state
+from k8s_ovs.node.network import Network, link_settings, pod_link
+from k8s_ovs.node.rate_limits import RateLimits
+from k8s_ovs.node.switch import Switch, ofport_of
+from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
+from k8s_ovs.state.diff import Difference
+from k8s_ovs.state.value import Bridge, Port, Value, Veth
+
+__all__ = ["Keeper", "Report"]
+
+_log = structlog.get_logger(__name__)
+
+#: Seconds between two looks at everything.
+_LOOK_EVERY = 10.0
+
+#: Told when a pod is cut off, and when it is not any more ("").
+PodTold = Callable[[Pod, str], None]
+
+
+@frozen
+class Report:
+    """repairs: how often something of each kind was put right since the start. cut_off: why pods
+    are not reached, by their port."""
+
+    repairs: Mapping[str, int] = field(factory=dict)
+    cut_off: Mapping[str, str] = field(factory=dict)
+
+
+class Keeper:
+    """told: of each pod that is cut off, and of each that no longer is."""
+
+    def __init__(self, node: str, switch: Switch, limits: RateLimits, told: PodTold) -> None:
+        self._node = node
+        self._switch = switch
+        self._limits = limits
+        self._told = told
+        self._veths = VethDriver()
+        self.host = host_state(switch.ovsdb)
+        self._look_at = 0.0
+        self._seqno = -1
+        self._repairs: Counter[str] = Counter()
+        self._cut_off: dict[str, str] = {}
+        self._reason = ""
+
+    @property
+    def due_at(self) -> float:
+        """When everything is to be looked at (time.monotonic())."""
+        return self._look_at
+
+    @property
+    def reason(self) -> str:
+        """Why the node itself does not work; "": it does."""
+        return self._reason
+
+    @property
+    def problems(self) -> list[str]:
+        """Pods that are cut off, each with the reason."""
+        return list(self._cut_off.values())
+
+    @property
+    def report(self) -> Report:
+        """What was put right so far, and what could not be."""
+        return Report(dict(self._repairs), dict(self._cut_off))
+
+    def repaired(self, kind: str, found: str, count: int = 1) -> None:
+        """Something was put right elsewhere: count it and say so."""
+        self._repairs[kind] += count
+        _log.warning("repaired", node=self._node, kind=kind, found=found)
+
+    def look_soon(self) -> None:
+        """Look at everything in the next reconcile."""
+        self._look_at = 0.0
+
+    def keep(self, network: Network, own: Sequence[Value], leaving: Collection[str]) -> bool:
+        """Look, if it is time to, and put right what differs.
+
+        own: the bridge and its own ports as they should be. leaving: devices that are being
+        deleted. True: the bridge's flows may be gone with what was put back.
+        """
+        due = time.monotonic() >= self._look_at
+        if due:
+            self._look_at = time.monotonic() + _LOOK_EVERY
+            self._take_census(network, leaving)
+        elif self._switch.ovsdb.seqno == self._seqno:
+            return False
+        done, left = self.host.repair(self._desired(network, own, whole=due))
+        if due:
+            done = [*done, *self._limits_kept(network)]
+        self._seqno = self._switch.ovsdb.seqno
+        for each in done:
+            self._say(each)
+        self._judge(left, due)
+        return any(each.key.kind in (Bridge.kind, Port.kind) for each in done)
+
+    def _desired(self, network: Network, own: Sequence[Value], *, whole: bool) -> list[Value]:
+        values = [*own, *pod_values(self._switch.pods())]
+        if not whole:
+            return [each for each in values if each.kind in SwitchDriver.kinds]
+        return values + host_values(network.local_node, network.config, network.datapath)
+
+    def _take_census(self, network: Network, leaving: Collection[str]) -> None:
+        """Find out who lives here: by their ports, and by what their devices say."""
+        devices = {each.name: each for each in self._veths.read(()) if isinstance(each, Veth)}
+        pods = self._switch.pods()
+        ended = [port for port, pod in pods.items() if port not in devices and _has_ended(pod)]
+        for port in ended:
+            _log.info("pod has ended, its port removed", pod=pods[port].identity, node=self._node)
+        if ended:
+            self._switch.change_ports((), ended)
+        for port in pods.keys() - devices.keys() - set(ended):
+            self._make_device(network, pods[port])
+        for name in devices.keys() - pods.keys() - set(leaving):
+            self._judge_orphan(network, name, devices[name].memory)
+
+    def _make_device(self, network: Network, pod: Pod) -> None:
+        """Somebody deleted the device of a pod that lives: make it again, as it was."""
+        try:
+            settings = link_settings(network, pod)
+            self._switch.release_ports([pod.port])
+            self._switch.adopt(pod)
+            veth.create(pod_link(network, pod, settings))
+            self._limits.begin(network, pod, settings)
+        except K8sOvsError as error:
+            self._cut(pod, f"its device {pod.port} is missing and cannot be made: {error}")
+        else:
+            self.repaired(Veth.kind, f"veth {pod.port} of pod {pod.identity}: missing")
+
+    def _judge_orphan(self, network: Network, name: str, memory: str) -> None:
+        """A device without a port: its pod gets the port back if it lives."""
+        pod = pod_from_memory(name, 0, memory)
+        subnet = network.local_node.subnet
+        if pod is None or not Path(pod.netns).exists():
+            if pod is not None or not memory:
+                _log.info("orphaned device deleted", device=name, node=self._node)
+                veth.delete([name])
+            return
+        if pod.ip not in subnet:
+            reason = f"its address {pod.ip} is not in this node's subnet {subnet}"
+            self._cut(pod, reason)
+            return
+        taken = {each.ip: each for each in self._switch.pods().values()}
+        if pod.ip in taken:
+            self._cut(pod, f"its address {pod.ip} is that of pod {taken[pod.ip].identity}")
+            return
+        number = ofport_of(int(pod.ip), int(subnet.network_address))
+        self._switch.adopt(evolve(pod, ofport=number))
+
+    def _limits_kept(self, network: Network) -> list[Difference]:
+        return self._limits.kept(network, self._switch.pods())
+
+    def _say(self, each: Difference) -> None:
+        self._repairs[each.key.kind] += 1
+        pod = {"pod": each.pod} if each.pod else {}
+        _log.warning("repaired", node=self._node, kind=each.key.kind, found=str(each), **pod)
+
+    def _judge(self, left: Look, due: bool) -> None:
+        """Who is cut off by what could not be put right, and does the node itself work?"""
+        of_node = [str(each) for each in left.differences if not each.pod]
+        of_node += [f"{kinds}: {error}" for kinds, error in left.unknown.items()]
+        if due or of_node:
+            self._reason = "; ".join(of_node)
+        pods = {pod.port: pod for pod in self._switch.pods().values()}
+        wrong = {each.key.name: str(each) for each in left.differences if each.pod}
+        for port, reason in wrong.items():
+            if port in pods:
+                self._cut(pods[port], reason)
+        if due:
+            healed = self._cut_off.keys() - wrong.keys()
+            self._heal(port for port in healed if port in pods)
+            for port in self._cut_off.keys() - pods.keys() - wrong.keys():
+                del self._cut_off[port]
+
+    def _cut(self, pod: Pod, why: str) -> None:
+        reason = f"pod {pod.identity} is cut off: {why}"
+        if self._cut_off.get(pod.port) != reason:
+            _log.error("pod is cut off", node=self._node, pod=pod.identity, reason=why)
+            self._told(pod, reason)
+        self._cut_off[pod.port] = reason
+
+    def _heal(self, ports: Iterable[str]) -> None:
+        pods = self._switch.pods()
+        for port in list(ports):
+            del self._cut_off[port]
+            self._told(pods[port], "")
+
+
+def _has_ended(pod: Pod) -> bool:
+    """A pod whose network namespace is gone; its DEL is still to come, or never does."""
+    return not Path(pod.netns).exists()
