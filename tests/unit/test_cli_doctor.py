@@ -23,9 +23,13 @@ from k8s_ovs.cli.host.status import SwitchStatus
 from k8s_ovs.cli.host.this_node import DaemonStatus
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.link.netlink import LinkError
+from k8s_ovs.node.host.state import Look
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.plugin import Check, View, hook
 from k8s_ovs.reconcile.desired_flows import Delta
+from k8s_ovs.state.diff import Difference
+from k8s_ovs.state.value import Device, NftTable, Port
 from k8s_ovs_testing.world import sample_config, sample_local_node, sample_world
 
 SNAPSHOT = ClusterSnapshot(
@@ -38,13 +42,16 @@ SNAPSHOT = ClusterSnapshot(
     unknown_keys=(),
     problems=(),
 )
+TUN0, TABLE = Device("tun0"), NftTable("k8s-ovs", "[]")
+DOWN = Difference(TUN0.key, Device("tun0", up=False), TUN0)
+NO_TABLE = Difference(TABLE.key, None, TABLE)
+NO_PORT = Difference(Port("kovs1").key, None, Port("kovs1", pod="default/web"))
 NODE = NodeObservations(
     world=sample_world(),
     local_node=sample_local_node(),
     failures=[],
     delta=Delta(),
-    tun0=[],
-    masquerade=True,
+    state=Look(),
     underlay_mtu=1500,
 )
 WELL = Observations(
@@ -74,6 +81,7 @@ def test_a_node_that_is_well_has_nothing_wrong() -> None:
         "API server",
         "subnet",
         "MTU",
+        "bridge",
         "tun0",
         "nftables",
         "flows",
@@ -145,19 +153,29 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
         "lower MTU",
     ),
     "tun0 touched": (
-        evolve(WELL, node=evolve(NODE, tun0=["set tun0 up"])),
+        evolve(WELL, node=evolve(NODE, state=Look((DOWN,)))),
         "tun0",
         "repairs this within 10 s",
     ),
     "tun0 gone": (
-        evolve(WELL, node=evolve(NODE, tun0=K8sOvsError("device tun0 does not exist"))),
+        evolve(WELL, node=evolve(NODE, state=Look((), {"device, route": LinkError("netlink")}))),
         "tun0",
-        "restart the daemon",
+        "repairs this within 10 s",
     ),
     "no masquerade": (
-        evolve(WELL, node=evolve(NODE, masquerade=False)),
+        evolve(WELL, node=evolve(NODE, state=Look((NO_TABLE,)))),
         "nftables",
-        "restart the daemon",
+        "repairs this within 10 s",
+    ),
+    "a pod's port gone": (
+        evolve(WELL, node=evolve(NODE, state=Look((NO_PORT,)))),
+        "pods",
+        "repairs this within 10 s",
+    ),
+    "nobody can be asked": (
+        evolve(WELL, node=evolve(NODE, state=Unavailable("nft is not installed"))),
+        "state",
+        "run this as root",
     ),
     "flows touched": (
         evolve(WELL, node=evolve(NODE, delta=Delta(deletes=(1, 2)))),

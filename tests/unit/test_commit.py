@@ -20,6 +20,7 @@ from k8s_ovs.node.cni.protocol import CniError, CniResult
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network, pod_link
+from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.plugin.values import LinkSettings
 from k8s_ovs.reconcile.desired_flows import DesiredFlows
 from k8s_ovs.reconcile.reconciler import Reconciler
@@ -115,7 +116,8 @@ class Planned(Attachments):
 @contextmanager
 def committing(node: Node, adds: list[Add]) -> Iterator[Committer]:
     switch: Any = node
-    committer = Committer(switch, Planned(tuple(adds)), "node1")
+    limits = RateLimits("node1", switch.note_rates)
+    committer = Committer(switch, Planned(tuple(adds)), limits, lambda *_: None, "node1")
     try:
         yield committer
     finally:

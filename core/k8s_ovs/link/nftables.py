@@ -70,7 +70,7 @@ def rules(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> str
     """The table, in nft's language.
 
     from_pods: with the userspace datapath the node's kernel hears a pod's packets, too; all that
-    they may do is reach Open vSwitch. no_tunnel: whoever could send to a node's VXLAN port, even
+    they may do is reach Open vSwitch. no_tunnel: who could send to a node's VXLAN port, even
     through a service, could speak as any tenant.
     """
     return f"""{_REPLACE}table inet {TABLE} {{

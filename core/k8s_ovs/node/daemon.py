@@ -21,15 +21,16 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import LEADER_KEY, SEEN, STATUS
 from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.world import NODES
 from k8s_ovs.node.attach import Attachments
 from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
+from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.inbox import Inbox
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.install.cni_config import CNI_VERSION
 from k8s_ovs.node.install.installer import install
-from k8s_ovs.node.keeper import Keeper
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.settings import NodeSettings
@@ -46,6 +47,7 @@ from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
 from k8s_ovs.observe.watch_event import RecordChange, WatchEvent
 from k8s_ovs.ovs.poller import wait
+from k8s_ovs.plugin.command.output import few
 from k8s_ovs.plugin.values import Event
 
 __all__ = ["Daemon"]
@@ -53,7 +55,7 @@ __all__ = ["Daemon"]
 _log = structlog.get_logger(__name__)
 
 #: Seconds between two looks at all flows that the switch has.
-_RESYNC = 60.0
+_RESYNC = 10.0
 _LEADER_TTL = 10
 
 _OUTSIDE = (
@@ -139,15 +141,26 @@ class Daemon:
             return
         try:
             network = self._kept_network()
-            self._committer.commit(network, self._keeper.reason)
-            if self._keeper.reason:
-                self._fail(self._keeper.reason)
+            broken = self._keeper.reason or self._setup.conflict or self._unnamed(network)
+            self._committer.commit(network, broken)
+            if broken:
+                self._fail(broken)
                 return
             self._install_cni()
         except K8sOvsError as error:
             self._without_network(error)
             return
         self._succeed(network)
+
+    def _unnamed(self, network: Network) -> str:
+        """Why no pod of this node would ever be found: Kubernetes knows no node of its name."""
+        hostname, world = self._settings.hostname, network.reconciler.world
+        if self._kube is None or not self._ingest.connected(KUBE + NODES):
+            return ""
+        if world.slot(NODES, hostname).settled is not None:
+            return ""
+        known = few(sorted(world.settled(NODES)))
+        return f"Kubernetes has no Node {hostname} (--hostname); it has {known}"
 
     def _kept_network(self) -> Network:
         """The network, with everything put right that somebody changed of it."""

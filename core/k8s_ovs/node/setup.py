@@ -14,19 +14,19 @@ from attrs import evolve
 from k8s_ovs.errors import K8sOvsError, PluginError, SwitchError
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.link.host_addresses import local_addresses
+from k8s_ovs.link.host_addresses import address_conflicts, local_addresses
 from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, SUBNETS, Slot
-from k8s_ovs.node.desired import host_values, switch_values
-from k8s_ovs.node.host_state import HostState, Look
+from k8s_ovs.node.host.desired import host_values, switch_values
+from k8s_ovs.node.host.state import HostState, Look
 from k8s_ovs.node.ingest import ETCD, Ingest
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet, pod_mtu
 from k8s_ovs.node.settings import NodeSettings
-from k8s_ovs.node.switch import Switch
+from k8s_ovs.node.switch import NODE_PORT, Switch
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs.state.value import Value
 
@@ -68,6 +68,7 @@ class Setup:
         self._look_at = 0.0
         self._network: Network | None = None
         self._problems = {_OF_CONFIG: "", _OF_SUBNET: ""}
+        self._conflict = ""
         self.fresh = True
 
     @property
@@ -78,6 +79,11 @@ class Setup:
     def problems(self) -> list[str]:
         """What is not applied, each with the reason."""
         return [text for text in self._problems.values() if text]
+
+    @property
+    def conflict(self) -> str:
+        """Which other addresses of this machine keep its packets from pods; "": none."""
+        return self._conflict
 
     def forget_devices(self) -> None:
         """Open vSwitch started anew: bridge, devices and addresses are checked again."""
@@ -96,6 +102,8 @@ class Setup:
         reconciler.update(changes, self._ingest.revision)
         if any(kind == SUBNETS for kind, _ in changes) or time.monotonic() >= self._look_at:
             self._follow_subnet(config, reconciler)
+            conflicts = address_conflicts(config.network, config.service_network, NODE_PORT)
+            self._conflict = "; ".join(conflicts)
             self._look_at = time.monotonic() + _LOOK_EVERY
         if self._network is None:
             raise NotReady("the node's subnet")

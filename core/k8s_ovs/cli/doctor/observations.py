@@ -24,7 +24,7 @@ from k8s_ovs.link.host_addresses import underlay_mtu
 from k8s_ovs.link.kernel_datapath import kernel_has_datapath
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import LOCAL_NODE, World
-from k8s_ovs.node.host_state import Look, host_state
+from k8s_ovs.node.host.state import Look, host_state
 from k8s_ovs.node.install.cni_config import BINARY, has_plugin, plugins_of
 from k8s_ovs.node.install.cni_program import check_program
 from k8s_ovs.ovs.datapath import Datapath

@@ -13,10 +13,12 @@ import pytest
 from attrs import frozen
 
 from k8s_ovs.errors import Unavailable
-from k8s_ovs.link import masquerade
+from k8s_ovs.link import nftables
 from k8s_ovs.link.namespace import entered, opened
 from k8s_ovs.link.netlink import LinkError
+from k8s_ovs.link.nftables import NftDriver, nft_table
 from k8s_ovs.link.veth import PREFIX
+from k8s_ovs.state.diff import Difference, diff
 
 NETWORK = IPv4Network("172.11.0.0/16")
 VXLAN = 4789
@@ -82,7 +84,7 @@ def tables(node: Any) -> list[str]:
 
 
 def test_what_leaves_the_cluster_has_the_nodes_address_and_is_answered(site: Site) -> None:
-    masquerade.apply(NETWORK, VXLAN)
+    apply(NETWORK, VXLAN)
     with udp(site.outside, 5000) as server, udp(site.pod) as client:
         client.sendto(b"question", (OUTSIDE, 5000))
         _, (seen, port) = server.recvfrom(100)
@@ -94,7 +96,7 @@ def test_what_leaves_the_cluster_has_the_nodes_address_and_is_answered(site: Sit
 def test_what_stays_in_the_cluster_keeps_its_address(site: Site) -> None:
     site.node.run("ip route add 172.11.8.0/22 dev eth0")
     site.outside.run("ip addr add 172.11.8.2/32 dev eth0")
-    masquerade.apply(NETWORK, VXLAN)
+    apply(NETWORK, VXLAN)
     with udp(site.outside, 5000) as server, udp(site.pod) as client:
         client.sendto(b"question", ("172.11.8.2", 5000))
         assert server.recvfrom(100)[1][0] == "172.11.4.2"
@@ -103,12 +105,12 @@ def test_what_stays_in_the_cluster_keeps_its_address(site: Site) -> None:
 class TestTunnelPort:
     def test_a_pod_reaches_the_node_but_not_its_tunnel(self, site: Site) -> None:
         assert arrives(site.pod, ("172.11.4.1", VXLAN), site.node, VXLAN)
-        masquerade.apply(NETWORK, VXLAN)
+        apply(NETWORK, VXLAN)
         assert not arrives(site.pod, ("172.11.4.1", VXLAN), site.node, VXLAN)
         assert arrives(site.pod, ("172.11.4.1", 5000), site.node, 5000)
 
     def test_nor_another_nodes(self, site: Site) -> None:
-        masquerade.apply(NETWORK, VXLAN)
+        apply(NETWORK, VXLAN)
         assert not arrives(site.pod, (OUTSIDE, VXLAN), site.outside, VXLAN)
         assert arrives(site.pod, (OUTSIDE, 5000), site.outside, 5000)
 
@@ -118,11 +120,11 @@ class TestTunnelPort:
         rule = "nft add rule ip services pre ip daddr 10.96.0.1 udp dport 53 dnat to"
         site.node.run(f"{rule} {OUTSIDE}:{VXLAN}")
         assert arrives(site.pod, ("10.96.0.1", 53), site.outside, VXLAN)
-        masquerade.apply(NETWORK, VXLAN)
+        apply(NETWORK, VXLAN)
         assert not arrives(site.pod, ("10.96.0.1", 53), site.outside, VXLAN)
 
     def test_nodes_themselves_do(self, site: Site) -> None:
-        masquerade.apply(NETWORK, VXLAN)
+        apply(NETWORK, VXLAN)
         assert arrives(site.outside, ("203.0.113.1", VXLAN), site.node, VXLAN)
 
 
@@ -132,50 +134,87 @@ def test_the_nodes_kernel_does_not_listen_to_pods_devices(site: Site) -> None:
     site.node.run(f"ip link set {PREFIX}0 up")
     site.pod.run("ip route replace default dev eth0")
     assert arrives(site.pod, ("255.255.255.255", 5000), site.node, 5000)
-    masquerade.apply(NETWORK, VXLAN)
+    apply(NETWORK, VXLAN)
     assert not arrives(site.pod, ("255.255.255.255", 5000), site.node, 5000)
 
 
 class TestTable:
     def test_applying_it_again_changes_nothing(self, node: Any) -> None:
-        masquerade.apply(NETWORK, VXLAN)
-        once = node.run(f"nft list table inet {masquerade.TABLE}")
-        masquerade.apply(NETWORK, VXLAN)
-        assert node.run(f"nft list table inet {masquerade.TABLE}") == once
+        apply(NETWORK, VXLAN)
+        once = node.run(f"nft list table inet {nftables.TABLE}")
+        apply(NETWORK, VXLAN)
+        assert node.run(f"nft list table inet {nftables.TABLE}") == once
 
     def test_another_port_replaces_the_old_one(self, node: Any) -> None:
-        masquerade.apply(NETWORK, VXLAN)
-        masquerade.apply(NETWORK, 8472)
-        listed = node.run(f"nft list table inet {masquerade.TABLE}")
+        apply(NETWORK, VXLAN)
+        apply(NETWORK, 8472)
+        listed = node.run(f"nft list table inet {nftables.TABLE}")
         assert "8472" in listed
         assert str(VXLAN) not in listed
 
     def test_removing_it_leaves_the_tables_of_others(self, node: Any) -> None:
         node.run("nft add table ip services")
-        masquerade.apply(NETWORK, VXLAN)
-        masquerade.remove()
-        masquerade.remove()
+        apply(NETWORK, VXLAN)
+        nftables.remove()
+        nftables.remove()
         assert tables(node) == ["services"]
 
     def test_a_rule_that_nft_refuses_leaves_the_table_as_it_was(self, node: Any) -> None:
-        masquerade.apply(NETWORK, VXLAN)
-        once = node.run(f"nft list table inet {masquerade.TABLE}")
+        apply(NETWORK, VXLAN)
+        once = node.run(f"nft list table inet {nftables.TABLE}")
         with pytest.raises(LinkError, match="nft refused table inet k8s-ovs"):
-            masquerade.apply(NETWORK, 70_000)
-        assert node.run(f"nft list table inet {masquerade.TABLE}") == once
+            apply(NETWORK, 70_000)
+        assert node.run(f"nft list table inet {nftables.TABLE}") == once
 
     @pytest.mark.usefixtures("node")
     def test_a_node_without_nft_is_told_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nonexistent")
         with pytest.raises(Unavailable, match="nft is not installed"):
-            masquerade.apply(NETWORK, VXLAN)
+            apply(NETWORK, VXLAN)
 
 
-@pytest.mark.usefixtures("node")
-def test_the_table_is_there_when_it_was_made_for_this_network() -> None:
-    assert not masquerade.is_there(NETWORK)
-    masquerade.apply(NETWORK, VXLAN)
-    assert masquerade.is_there(NETWORK)
-    assert not masquerade.is_there(IPv4Network("172.12.0.0/16"))
-    masquerade.remove()
-    assert not masquerade.is_there(NETWORK)
+class TestComparison:
+    """The table is compared as a whole, whatever somebody did to it."""
+
+    def test_it_differs_from_that_of_another_network(self, node: Any) -> None:
+        apply(NETWORK, VXLAN)
+        assert differences() == []
+        (other,) = differences(IPv4Network("172.12.0.0/16"))
+        assert str(other) == "nftables table k8s-ovs: content"
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "flush ruleset",
+            "delete table inet k8s-ovs",
+            "flush chain inet k8s-ovs leave",
+            "flush chain inet k8s-ovs no_tunnel_in",
+            "add rule inet k8s-ovs leave accept",
+            "insert rule inet k8s-ovs from_pods accept",
+            "add chain inet k8s-ovs more",
+            "add set inet k8s-ovs some { type ipv4_addr; }",
+            "add chain inet k8s-ovs leave { policy drop; }",
+        ],
+    )
+    def test_whatever_changed_it_is_put_right(self, node: Any, command: str) -> None:
+        apply(NETWORK, VXLAN)
+        node.run(f"nft {command}")
+        (found,) = differences()
+        NftDriver().apply([found])
+        assert differences() == []
+
+    def test_other_tables_and_counters_are_nothing_to_it(self, node: Any) -> None:
+        apply(NETWORK, VXLAN)
+        node.run("nft add table inet others")
+        node.run("nft add chain inet others pre { type nat hook prerouting priority dstnat; }")
+        assert differences() == []
+
+
+def apply(network: IPv4Network, vxlan_port: int) -> None:
+    """Put the table there."""
+    wanted = nft_table(network, vxlan_port)
+    NftDriver().apply([Difference(wanted.key, None, wanted)])
+
+
+def differences(network: IPv4Network = NETWORK) -> list[Difference]:
+    return diff([nft_table(network, VXLAN)], NftDriver().read(()))

@@ -17,8 +17,8 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import veth
 from k8s_ovs.link.veth_driver import VethDriver
 from k8s_ovs.model.pod import Pod, pod_from_memory
-from k8s_ovs.node.desired import host_values, pod_values
-from k8s_ovs.node.host_state import Look, host_state
+from k8s_ovs.node.host.desired import host_values, pod_values
+from k8s_ovs.node.host.state import Look, host_state
 from k8s_ovs.node.network import Network, link_settings, pod_link
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch, ofport_of

@@ -1,0 +1,1 @@
+"""What this host should have beside its flows, and how it is kept so."""
