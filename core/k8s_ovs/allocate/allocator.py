@@ -21,6 +21,7 @@ from k8s_ovs.model.world import CONFIG, Slot, World
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
+from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["GRACE", "HOLD_DOWN", "Allocator"]
 
@@ -67,12 +68,12 @@ class Allocator:
         self._term_began = 0.0
         self._offered: tuple[World, PluginManager] | None = None
         self._wake = threading.Event()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._seen = World()
         self._ours: dict[_Key, tuple[Slot | None, int]] = {}
         self._held: dict[_Key, float] = {}
         self._problems: tuple[str, ...] = ()
-        self._thread = threading.Thread(target=self._run, name="allocator", daemon=True)
+        self._thread = SupervisedThread(name="allocator", target=self._run, stopped=self._stopped)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ class Allocator:
 
     def stop(self) -> None:
         """End; a transaction under way is waited for, up to its time limit."""
-        self._stopped = True
+        self._stopped.set()
         self._wake.set()
         self._thread.join(self._etcd.settings.timeout + 1)
 
@@ -123,7 +124,7 @@ class Allocator:
 
     def _run(self) -> None:
         wait = _IDLE
-        while not self._stopped:
+        while not self._stopped.is_set():
             self._wake.wait(wait)
             self._wake.clear()
             try:

@@ -16,6 +16,7 @@ import structlog
 
 from k8s_ovs.allocate.allocator import Allocator
 from k8s_ovs.allocate.election import LeaderElection
+from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
@@ -37,7 +38,6 @@ from k8s_ovs.node.tell.metrics import Metrics
 from k8s_ovs.node.tell.node_state import NodeState, node_state_of
 from k8s_ovs.node.tell.status_file import StatusFile
 from k8s_ovs.node.tell.status_publisher import StatusPublisher
-from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
