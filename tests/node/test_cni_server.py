@@ -184,7 +184,7 @@ class TestAnswers:
     def test_a_slow_client_is_dropped_while_others_are_served(
         self, path: Path, handled: Handled, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cni_server, "_PATIENCE", 0.2)
+        monkeypatch.setattr(cni_server, "_CLIENT_TIMEOUT", 0.2)
         slow = Client(path, request()[:10], hang_up=False)
         client = Client(path, request("DEL"))
         handled.next()[1](None)

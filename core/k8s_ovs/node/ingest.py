@@ -179,9 +179,7 @@ class Ingest:
                 tag = kind.tag(value)
                 asks = kind.asks is not None and kind.asks(value)
                 if kind.holds is not None:
-                    kind.holds(
-                        value
-                    )  # what cannot be judged is set aside here, not where it is used
+                    kind.holds(value)  # what cannot be judged is set aside before it is used
             decoded[key] = _Valid(value, entry.revision, tag, asks)
         except InvalidRecord as error:
             decoded[key] = str(error)
@@ -196,12 +194,11 @@ class Ingest:
             reason = str(error)
         except Exception as error:
             reason = self._fault(kind.name, error)
-        decoded = self._decoded.get(kind.name, {})
-        return {
-            (kind.name, key): each if isinstance(each, str) or self._is_known(kind, key, each)
-            else f"{kind.name}/{key}: {reason}"
-            for key, each in decoded.items()
-        }  # fmt: skip
+        outcomes: dict[_Which, _Outcome] = {}
+        for key, each in self._decoded.get(kind.name, {}).items():
+            good = isinstance(each, str) or self._is_known(kind, key, each)
+            outcomes[kind.name, key] = each if good else f"{kind.name}/{key}: {reason}"
+        return outcomes
 
     def _is_known(self, kind: RecordKind, key: str, valid: _Valid) -> bool:
         slot = self._slots.get((kind.name, key), EMPTY)

@@ -215,6 +215,7 @@ class Switch:
         """Tell `desired` what the switch has, over a connection kept open. Raises Unavailable."""
         if self.openflow is None:
             self.openflow = self._connection()
+        self.openflow.patience = self.ovsdb.patience
         try:
             desired.found((flow.cookie for flow in self.openflow.dump()), self.openflow.meters())
         except Unavailable:
@@ -222,7 +223,9 @@ class Switch:
             raise
 
     def _connection(self) -> OpenFlow:
-        return OpenFlow.connect(management_socket(self._run_dir), self._timeout)
+        # While ovs-vswitchd makes ports it answers nobody.
+        path = management_socket(self._run_dir)
+        return OpenFlow.connect(path, self._timeout, self.ovsdb.patience)
 
     def commit_flows(self, desired: DesiredFlows) -> tuple[int, int]:
         """Bring the flows to what is desired, in one bundle; how many were (added, deleted).
@@ -233,6 +236,7 @@ class Switch:
             raise Unavailable("there is no OpenFlow connection to br0")
         while delta := desired.delta():
             begin = time.monotonic()
+            self.openflow.patience = self.ovsdb.patience
             try:
                 refused = self.openflow.put_meters(delta.new_meters, delta.other_meters)
                 desired.metered(delta, refused)
