@@ -33,7 +33,7 @@ _ANSWERS = (
 )
 _TOLD_AT_MOST = 5
 
-#: Seconds of silence that a question may take for each message of it.
+#: Seconds that the bridge may work on each message of a change before it answers.
 _PER_MESSAGE = 0.001
 
 
@@ -203,10 +203,7 @@ class OpenFlow:
     def _greet(self) -> None:
         self._outgoing += messages.hello()
         # A bridge that finds no common version sends its hello, then an error, and hangs up.
-        greeting = self._exchange(
-            lambda received: received.kind in (Type.HELLO, Type.ERROR),
-            self._timeout + self.patience,
-        )[0]
+        greeting = self._exchange(lambda received: received.kind in (Type.HELLO, Type.ERROR))[0]
         offered = messages.versions_offered(greeting) if greeting.kind == Type.HELLO else ()
         if messages.VERSION not in offered:
             raise SwitchError(
@@ -263,7 +260,7 @@ class OpenFlow:
             raise SwitchError(f"the bridge at {self._path}: {error_name(error.body)} in {doing}")
         return replies
 
-    def _ask(self, request: bytes, last_xid: int, size: int = 1) -> list[Message]:
+    def _ask(self, request: bytes, last_xid: int, size: int = 0) -> list[Message]:
         """What the bridge answers, up to the end of its answer to the message of `last_xid`.
 
         size: how many messages it has to work on before it answers.
@@ -272,15 +269,16 @@ class OpenFlow:
         self._outgoing += request
         return self._exchange(
             lambda received: received.xid == last_xid and not messages.has_more(received),
-            self._timeout + self.patience + size * _PER_MESSAGE,
+            size * _PER_MESSAGE,
         )
 
-    def _exchange(self, ends: Callable[[Message], bool], silence: float) -> list[Message]:
+    def _exchange(self, ends: Callable[[Message], bool], work: float = 0.0) -> list[Message]:
         """Send what is to be sent, reading all the while, until a message that `ends` it.
 
-        silence: seconds after which the bridge counts as hanging.
+        work: seconds more that the bridge may be silent once it has all.
         """
         received: list[Message] = []
+        silence = self._timeout + self.patience
         deadline = time.monotonic() + silence
         try:
             while True:
@@ -291,6 +289,7 @@ class OpenFlow:
                 if any(ends(each) for each in news):
                     return received
                 if sent or news:
+                    silence = self._timeout + self.patience + (0.0 if self._outgoing else work)
                     deadline = time.monotonic() + silence
         except BaseException:
             # Half an answer is on its way: the next question must not take it for its own.

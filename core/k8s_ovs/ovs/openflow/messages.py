@@ -188,9 +188,7 @@ def has_more(message: Message) -> bool:
     if message.kind != Type.MULTIPART_REPLY:
         return False
     if len(message.body) < MULTIPART.size:
-        raise SwitchError(
-            f"a multipart reply of {len(message.body)} bytes, at least 8 were expected"
-        )
+        raise SwitchError(f"a multipart reply of {len(message.body)} bytes, expected 8 at least")
     flags: int = MULTIPART.unpack_from(message.body)[1]
     return bool(flags & _REPLY_MORE)
 

@@ -203,20 +203,19 @@ class Ovsdb:
             ) from error
 
     def _await(self, ready: Callable[[], bool], deadline: float, late: str) -> None:
-        begin = time.monotonic()
         self._take_in()
         while not ready():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise self._late(late, time.monotonic() - begin)
+                raise self._late(late)
             poller = _Poller()
             self._idl.wait(poller)
             poller.timer_wait(max(1, int(left * 1000)))
             poller.block()
             self._take_in()
 
-    def _late(self, late: str, seconds: float) -> Unavailable:
-        within = f"within {max(seconds, self._timeout):.3g} s"
+    def _late(self, late: str) -> Unavailable:
+        within = f"within {self._timeout + self.patience:.3g} s"
         if self._idl._session.is_connected():
             return TimedOut(f"ovsdb-server at {self._remote}, {within}: {late}")
         return Unavailable(
@@ -241,7 +240,7 @@ class Ovsdb:
                 return
             # The connection was lost on the way. The operations depend on what exists then, so they
             # are composed again: doing them twice does no harm.
-        raise self._late("it did not take the change", time.monotonic() - begin)
+        raise self._late("it did not take the change")
 
     def _send(self, asked: list[Operation], deadline: float) -> Any:
         transaction = _idl.Transaction(self._idl)
