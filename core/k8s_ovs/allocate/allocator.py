@@ -14,14 +14,14 @@ import structlog
 
 from k8s_ovs.allocate.election import LeaderElection, LeaderToken
 from k8s_ovs.allocate.write import transaction_of
-from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.errors import K8sOvsError, Unavailable, shown
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.world import CONFIG, Slot, World
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
-from k8s_ovs.supervise import SupervisedThread
+from k8s_ovs.supervise import FaultLog, SupervisedThread
 
 __all__ = ["GRACE", "HOLD_DOWN", "Allocator"]
 
@@ -73,6 +73,7 @@ class Allocator:
         self._ours: dict[_Key, tuple[Slot | None, int]] = {}
         self._held: dict[_Key, float] = {}
         self._problems: tuple[str, ...] = ()
+        self._faults = FaultLog()
         self._thread = SupervisedThread(name="allocator", target=self._run, stopped=self._stopped)
 
     @property
@@ -154,6 +155,9 @@ class Allocator:
                     raise
                 except K8sOvsError as error:
                     problems.append(f"plugin {plugin}: {each.reason}: {error}")
+                except Exception as error:  # this allocation fails alone
+                    self._faults.tell("allocation failed", error, plugin=plugin, reason=each.reason)
+                    problems.append(f"plugin {plugin}: {each.reason}: {shown(error)}")
         return settled
 
     def _write(
