@@ -28,13 +28,13 @@ from k8s_ovs.node.ingest import ETCD, Ingest
 from k8s_ovs.node.install.cni_config import CNI_VERSION
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.node.network import Network
-from k8s_ovs.node.output import Output
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import Switch
 from k8s_ovs.node.tell.event_recorder import EventRecorder
 from k8s_ovs.node.tell.metrics import Metrics, MetricsPage
 from k8s_ovs.node.tell.node_state import NodeState, node_state_of
+from k8s_ovs.node.tell.output import Output
 from k8s_ovs.node.tell.status_file import StatusFile
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
@@ -58,7 +58,7 @@ _OUTSIDE = (
 
 @frozen(eq=False)
 class _HungUp:
-    """Whoever asked for this ADD waits no longer."""
+    """The client of this ADD has hung up."""
 
     request: CniRequest
 
@@ -139,7 +139,7 @@ class Daemon:
             cni.start()
         except SocketInUse as error:
             self._in_use = error
-            raise
+            return
         self._cni = cni
 
     def _stop_serving(self) -> None:

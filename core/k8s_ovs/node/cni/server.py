@@ -81,7 +81,7 @@ class CniServer:
     VERSION and malformed requests are answered here, everything else is given to `handle`, in the
     server's thread: it must not block. A request for a container that has one under way is handed
     on when that one is answered. Peers whose uid is not in `allowed_uids` are refused. `count` is
-    told of each answer, `hung_up` of each ADD that nobody waits for any more: whoever has it drops
+    told of each answer, `hung_up` of each ADD that nobody waits for any more: its holder drops
     it and answers, so that the container's DEL need not wait.
     """
 
@@ -300,7 +300,7 @@ class CniServer:
             if self._count is not None:
                 self._count(request.command, _outcome(answer), seconds)
             _log(request, answer, sent, seconds)
-        except Exception:  # it is answered, and whoever answered has others to answer
+        except Exception:  # it is answered, and its sender has others to answer
             log.exception("CNI answer not counted", **_identity(request))
         return True
 

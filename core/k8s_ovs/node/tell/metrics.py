@@ -24,9 +24,9 @@ from prometheus_client.registry import Collector
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.hooks.result import Failure, Results
-from k8s_ovs.node.output import Output
 from k8s_ovs.node.switch import Commits
 from k8s_ovs.node.tell.node_state import NodeState
+from k8s_ovs.node.tell.output import Output
 from k8s_ovs.plugin.values import Metric
 
 __all__ = ["Metrics", "MetricsPage", "listen_address"]

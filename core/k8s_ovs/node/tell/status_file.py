@@ -11,8 +11,8 @@ from typing import Any
 
 from k8s_ovs.errors import shown
 from k8s_ovs.hooks.result import Failure
-from k8s_ovs.node.output import Output
 from k8s_ovs.node.tell.node_state import NodeState
+from k8s_ovs.node.tell.output import Output
 
 __all__ = ["StatusFile", "status_json"]
 
