@@ -30,7 +30,8 @@ _WORKED = 30.0
 class FaultLog:
     """Writes whole tracebacks of exceptions that nobody expected, each distinct one once.
 
-    Two are the same if they have the same event, type, text and place. From any thread.
+    Two are the same if they have the same event, plugin and hook, type, text and place. From any
+    thread.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,8 @@ class FaultLog:
 
     def tell(self, event: str, error: BaseException, **about: object) -> None:
         """Log `event` with the traceback of `error`; nothing where that was told already."""
-        which = (event, type(error), shown(error), _place(error))
+        whose = tuple(about.get(name) for name in ("plugin", "hook", "function"))
+        which = (event, whose, type(error), shown(error), _place(error))
         with self._lock:
             known = which in self._told
             self._told[which] = None
