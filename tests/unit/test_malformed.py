@@ -107,19 +107,18 @@ COMMANDS = st.sampled_from(["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"])
 @given(COMMANDS, BYTES | st.sampled_from(DEEP), st.text(max_size=30))
 def test_a_request_is_read_or_refused_with_an_answer(command: str, stdin: bytes, args: str) -> None:
     for sent in (wire(command, stdin), wire(command, json.dumps(CONFIG).encode(), args=args)):
-        with suppress(UnicodeDecodeError):
-            try:
-                parse_request(sent, 0.0)
-            except CniError as error:
-                reply = encode_reply(error, asked_version(sent))
-                assert json.loads(reply[1:])["msg"]
-                assert len(reply) < 4096
+        refusal = None
+        try:
+            parse_request(sent, 0.0)
+        except CniError as error:
+            refusal = encode_reply(error, asked_version(sent))
+        assert refusal is None or (json.loads(refusal[1:])["msg"] and len(refusal) < 4096)
 
 
 @EXAMPLES
 @given(JSON, st.sampled_from(["cniVersion", "name", "prevResult", "args", "runtimeConfig"]))
 def test_a_configuration_with_a_wrong_field_is_read_or_refused(value: Any, name: str) -> None:
-    with suppress(CniError, ValueError):
+    with suppress(CniError):
         request("CHECK", **{name: value})
 
 
@@ -423,8 +422,10 @@ class Declares(Returns):
 @EXAMPLES
 @given(RESULTS)
 def test_a_plugin_that_declares_anything_is_refused_by_name(value: object) -> None:
+    told = ""
     with capture_logs():
         try:
             PluginManager({"mode": SingleTenant(), "acme": Declares(value)})
         except PluginError as error:
-            assert "plugin acme: " in str(error)
+            told = str(error)
+    assert not told or "plugin acme: " in told
