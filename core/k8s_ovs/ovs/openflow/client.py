@@ -278,19 +278,18 @@ class OpenFlow:
         work: seconds more that the bridge may be silent once it has all.
         """
         received: list[Message] = []
-        silence = self._timeout + self.patience
-        deadline = time.monotonic() + silence
+        news: list[Message] = []
+        deadline = silence = 0.0
         try:
             while True:
-                sent = self._write()
+                if self._write() or news or not deadline:
+                    silence = self._timeout + self.patience + (0.0 if self._outgoing else work)
+                    deadline = time.monotonic() + silence
                 self._wait(deadline, silence)
                 news = self._read()
                 received += news
                 if any(ends(each) for each in news):
                     return received
-                if sent or news:
-                    silence = self._timeout + self.patience + (0.0 if self._outgoing else work)
-                    deadline = time.monotonic() + silence
         except BaseException:
             # Half an answer is on its way: the next question must not take it for its own.
             self.close()

@@ -150,12 +150,13 @@ class Ovsdb:
         see `await_applied`. Raises SwitchError with OVSDB's words, TimedOut or Unavailable; after
         those two it may still be carried out later.
         """
-        self._unapplied_ports += len(transaction.add_ports) + len(transaction.remove_ports)
+        ports = len(transaction.add_ports) + len(transaction.remove_ports)
         self._transact(
             f"bridge {transaction.bridge}",
             lambda: operations(
                 transaction, self._known_root().uuid, self.bridge(transaction.bridge)
             ),
+            ports,
         )
 
     def delete_bridge(self, name: str) -> None:
@@ -223,14 +224,18 @@ class Ovsdb:
             "and is this its socket?"
         )
 
-    def _transact(self, subject: str, compose: Callable[[], list[Operation]]) -> None:
-        begin, deadline = time.monotonic(), self._deadline()
+    def _transact(
+        self, subject: str, compose: Callable[[], list[Operation]], ports: int = 0
+    ) -> None:
+        """ports: how many ovs-vswitchd has to make or remove for it."""
+        begin, deadline = time.monotonic(), self._deadline() + ports * _PER_PORT
         while time.monotonic() < deadline:
             self._await(lambda: self.connected, deadline, "it sent no content")
             asked = compose()
             if not asked:
                 return
             transaction = self._send(asked, deadline)
+            self._unapplied_ports += ports
             status = transaction.commit()
             if status == _idl.Transaction.ERROR:
                 raise SwitchError(f"{subject}: {_words(transaction.get_error())}")
