@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs_lab import cni
 from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.process import await_that
 
@@ -66,6 +67,36 @@ def test_a_taken_port_of_the_metrics_page_is_told_and_the_page_comes_later(
         with shaken.attached("node1", "meanwhile") as pod:
             assert pod.ip is not None
     await_that("the page", lambda: problems(shaken) == 0, WITHIN)
+
+
+def test_a_delete_does_not_wait_for_an_add_whose_client_was_killed(shaken: LabNet) -> None:
+    node = shaken.lab.node("node1")
+    pod = shaken.bare_pod("node1", "given-up")
+    shaken.lab.stop_daemon("node1")
+    shaken.lab.start_daemon("node1", "--network=another", wait=False)
+    try:
+        await_that("the socket", node.cni_socket.exists, WITHIN)
+        environment = cni.pod_environment(
+            pod.container, pod.netns, pod.namespace, pod.name, pod.uid
+        )
+        words = [
+            "env",
+            "CNI_COMMAND=ADD",
+            *(f"{key}={value}" for key, value in environment.items()),
+        ]
+        with (
+            node.cni_config.open() as config,
+            subprocess.Popen([*words, str(node.cni_program)], stdin=config) as runtime,
+        ):
+            with pytest.raises(subprocess.TimeoutExpired):
+                runtime.wait(2)  # it waits for a network that never comes
+            runtime.kill()
+        shaken.cni("DEL", pod)
+        log = (node.directory / "daemon.log").read_text(errors="replace")
+        assert "the client has hung up: while it waited for: the configuration" in log
+    finally:
+        shaken.lab.restart_daemon("node1")
+        shaken.remove(pod)
 
 
 @contextmanager
