@@ -17,6 +17,7 @@ __all__ = [
     "SwitchError",
     "TimedOut",
     "Unavailable",
+    "shown",
 ]
 
 
@@ -42,3 +43,14 @@ class PluginError(K8sOvsError):
 
 class SwitchError(K8sOvsError):
     """Open vSwitch refused what it was told. Carries its own words."""
+
+
+def shown(value: object, limit: int = 200) -> str:
+    """`value` in the text of an error: its repr, cut at `limit` characters; never raises."""
+    try:
+        text = repr(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a plugin's value may raise anything, and too deep a one does
+        text = f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= limit else text[: limit - 3] + "..."

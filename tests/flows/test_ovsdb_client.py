@@ -381,3 +381,34 @@ def test_the_columns_we_read_are_the_servers() -> None:
     theirs = json.loads(Path("/usr/share/openvswitch/vswitch.ovsschema").read_text())["tables"]
     for table, ours in SCHEMA["tables"].items():
         assert set(ours["columns"]) <= set(theirs[table]["columns"])
+
+
+def test_the_limit_grows_with_the_ports_that_the_switch_daemon_has_to_make(
+    br0: Ovsdb, ovs_dummy: OvsProcess
+) -> None:
+    ovs_dummy.pause("ovs-vswitchd")
+    many = tuple(PortSettings(f"many{number}", type="dummy") for number in range(20))
+    client = Ovsdb(ovs_dummy.remote, timeout=0.3)
+    client.connect()
+    try:
+        client.commit(Transaction("br0", None, add_ports=many))
+        with pytest.raises(TimedOut, match=r"within 1\.3 s: ovs-vswitchd has not carried out"):
+            client.await_applied()
+    finally:
+        ovs_dummy.resume("ovs-vswitchd")
+    wait_until(client, lambda: client.applied)
+    assert client.patience == 0
+
+
+def test_what_cannot_be_understood_of_ovsdb_is_an_error_and_the_connection_is_made_anew(
+    br0: Ovsdb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing() -> None:
+        raise KeyError("a message of another kind")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(br0._idl, "run", failing)
+        with pytest.raises(Unavailable, match="sent what cannot be understood: KeyError"):
+            br0.run()
+    br0.connect()
+    assert br0.bridge("br0") is not None

@@ -251,6 +251,88 @@ def test_a_handler_that_raises_answers_and_the_next_request_is_served(path: Path
     assert answers[1][1]["details"] == "a mistake of ours"
 
 
+class TestHungUp:
+    """A runtime that gives up on an ADD calls DEL, which must not wait for what nobody wants."""
+
+    def test_an_add_that_waits_is_told_of_and_the_delete_goes_on(
+        self, path: Path, handled: Handled
+    ) -> None:
+        gone: Queue[CniRequest] = Queue()
+        server = CniServer(path, handled, (os.getuid(),), hung_up=gone.put)
+        server.start()
+        try:
+            add = Client(path, request("ADD"))
+            asked, reply = handled.next()
+            delete = Client(path, request("DEL"))
+            assert gone.empty()
+            add.close()
+            assert gone.get(timeout=LIMIT) is asked
+            reply(CniError(Code.TRY_AGAIN_LATER, "the client has hung up"))
+            asked, reply = handled.next()
+            assert asked.command == "DEL"
+            reply(None)
+            assert delete.raw() == b"\0"
+        finally:
+            server.stop()
+
+    @pytest.mark.usefixtures("server")
+    def test_an_add_that_was_not_handed_on_yet_is_dropped(
+        self, path: Path, handled: Handled
+    ) -> None:
+        first = Client(path, request("ADD"))
+        _, reply = handled.next()
+        second, delete = Client(path, request("ADD")), Client(path, request("DEL"))
+        second.close()
+        # In order: once this is handed on, the second ADD was read and its end was seen.
+        for name in ("other", "another"):
+            client = Client(path, request("DEL", container=name))
+            handled.next()[1](None)
+            assert client.raw() == b"\0"
+        reply(None)
+        assert first.raw() == b"\0"
+        asked, reply = handled.next()
+        assert asked.command == "DEL"
+        reply(None)
+        assert delete.raw() == b"\0"
+
+
+@pytest.mark.usefixtures("server")
+def test_a_fault_of_ours_while_a_request_is_read_is_answered_and_others_are_served(
+    path: Path, handled: Handled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = cni_server.parse_request
+
+    def failing(wire: bytes, arrived: float) -> CniRequest:
+        if b"bad" in wire:
+            raise RecursionError("a mistake of ours")
+        return parse(wire, arrived)
+
+    monkeypatch.setattr(cni_server, "parse_request", failing)
+    status, said = Client(path, request(container="bad")).answer()
+    assert (status, said["code"], said["details"]) == (1, Code.FAILED, "a mistake of ours")
+    client = Client(path, request("DEL"))
+    handled.next()[1](None)
+    assert client.raw() == b"\0"
+
+
+@pytest.mark.usefixtures("server")
+def test_a_fault_of_ours_with_one_client_drops_that_client(
+    path: Path, handled: Handled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer_uid = cni_server.cni_socket.peer_uid
+
+    def failing(channel: socket.socket) -> int:
+        monkeypatch.setattr(cni_server.cni_socket, "peer_uid", peer_uid)
+        raise OSError("a mistake of ours")
+
+    monkeypatch.setattr(cni_server.cni_socket, "peer_uid", failing)
+    dropped = Client(path, hang_up=False)
+    assert dropped.raw() == b""
+    client = Client(path, request("DEL"))
+    handled.next()[1](None)
+    assert client.raw() == b"\0"
+
+
 class TestSocket:
     @pytest.mark.usefixtures("server")
     def test_it_is_private(self, path: Path) -> None:

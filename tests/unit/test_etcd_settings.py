@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import InvalidRecord
-from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import EtcdSettings, parse_endpoints
 from k8s_ovs.observe.etcd.messages import prefix_end
 

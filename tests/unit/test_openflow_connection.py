@@ -12,6 +12,7 @@ from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.ovs.openflow.errors import error_name
 from k8s_ovs.ovs.openflow.messages import HEADER, Type
+from k8s_ovs.pipeline.flow import Meter
 
 ECHO_REQUEST = bytes.fromhex("0502000c00000abc") + b"ping"
 ECHO_REPLY = bytes.fromhex("0503000c00000abc") + b"ping"
@@ -139,3 +140,23 @@ def test_a_switch_that_goes_away_within_its_answer_is_unavailable(
 )
 def test_errors_have_open_vswitchs_own_names(body: bytes, name: str) -> None:
     assert error_name(body) == name
+
+
+def test_a_bridge_that_has_all_of_a_large_change_may_be_silent_for_longer(
+    ends: tuple[OpenFlow, socket.socket],
+) -> None:
+    client, _ = ends
+    client.patience = 0.1
+    meters = [Meter(number, 1, 1) for number in range(1, 101)]
+    with pytest.raises(TimedOut, match=r"did not answer within 0\.4 s"):
+        client.put_meters(meters, [])
+
+
+@pytest.mark.parametrize("body", [b"", bytes(7), struct.pack("!HH4xI", 10, 0, 0xFFFFFFFF)])
+def test_answers_that_are_too_short_are_errors(
+    ends: tuple[OpenFlow, socket.socket], body: bytes
+) -> None:
+    client, peer = ends
+    peer.sendall(message(Type.MULTIPART_REPLY, body))
+    with pytest.raises(SwitchError):
+        client.meters()

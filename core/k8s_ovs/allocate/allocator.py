@@ -14,13 +14,14 @@ import structlog
 
 from k8s_ovs.allocate.election import LeaderElection, LeaderToken
 from k8s_ovs.allocate.write import transaction_of
-from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.errors import K8sOvsError, Unavailable, shown
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.world import CONFIG, Slot, World
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
+from k8s_ovs.supervise import FaultLog, SupervisedThread
 
 __all__ = ["GRACE", "HOLD_DOWN", "Allocator"]
 
@@ -67,12 +68,13 @@ class Allocator:
         self._term_began = 0.0
         self._offered: tuple[World, PluginManager] | None = None
         self._wake = threading.Event()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._seen = World()
         self._ours: dict[_Key, tuple[Slot | None, int]] = {}
         self._held: dict[_Key, float] = {}
         self._problems: tuple[str, ...] = ()
-        self._thread = threading.Thread(target=self._run, name="allocator", daemon=True)
+        self._faults = FaultLog()
+        self._thread = SupervisedThread(name="allocator", target=self._run, stopped=self._stopped)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -84,7 +86,7 @@ class Allocator:
 
     def stop(self) -> None:
         """End; a transaction under way is waited for, up to its time limit."""
-        self._stopped = True
+        self._stopped.set()
         self._wake.set()
         self._thread.join(self._etcd.settings.timeout + 1)
 
@@ -123,7 +125,7 @@ class Allocator:
 
     def _run(self) -> None:
         wait = _IDLE
-        while not self._stopped:
+        while not self._stopped.is_set():
             self._wake.wait(wait)
             self._wake.clear()
             try:
@@ -153,6 +155,9 @@ class Allocator:
                     raise
                 except K8sOvsError as error:
                     problems.append(f"plugin {plugin}: {each.reason}: {error}")
+                except Exception as error:  # this allocation fails alone
+                    self._faults.tell("allocation failed", error, plugin=plugin, reason=each.reason)
+                    problems.append(f"plugin {plugin}: {each.reason}: {shown(error)}")
         return settled
 
     def _write(

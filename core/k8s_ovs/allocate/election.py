@@ -15,9 +15,10 @@ from collections.abc import Callable
 import structlog
 from attrs import frozen
 
+from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Absent, CreatedAt, Etcd, Get, Put
+from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["LeaderElection", "LeaderToken"]
 
@@ -70,7 +71,9 @@ class LeaderElection:
         self._term: _Term | None = None
         self._told: LeaderToken | None = None
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"election {key}", daemon=True)
+        self._thread = SupervisedThread(
+            name=f"election {key}", target=self._run, stopped=self._stopped
+        )
 
     @property
     def token(self) -> LeaderToken | None:

@@ -113,10 +113,10 @@ class _LazyGroup(TyperGroup):
             return
         self._met_plugins = True
         self._look_further()
+        _quiet_logs()
         found = import_module("k8s_ovs.cli.plugin_commands").plugin_commands(frozenset(self._lazy))
         for name, group in found.groups.items():
             self.commands[name] = _named(typer.main.get_group(group), name)
-        _quiet_logs()
         # Completion cannot show messages.
         for problem in () if ctx.resilient_parsing else found.problems:
             _complain("warning", problem)

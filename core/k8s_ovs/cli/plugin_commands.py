@@ -12,7 +12,7 @@ import typer
 from attrs import frozen
 
 from k8s_ovs.cli.cluster.with_cluster import give_clusters
-from k8s_ovs.errors import PluginError
+from k8s_ovs.errors import PluginError, shown
 from k8s_ovs.hooks.load import PLUGINS_GROUP
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
@@ -43,7 +43,8 @@ def plugin_commands(taken: frozenset[str]) -> PluginCommands:
                 problems.append(f"plugin {entry.name}: there is a command {name} already")
             elif not isinstance(app, typer.Typer):
                 problems.append(
-                    f"plugin {entry.name}: command {name} is {app!r}, expected a typer application"
+                    f"plugin {entry.name}: command {name} is {shown(app)}, "
+                    "expected a typer application"
                 )
             else:
                 give_clusters(entry.name, app)
@@ -55,14 +56,16 @@ def _commands_of(entry: EntryPoint) -> dict[str, Any]:
     """What one plugin offers. Raises PluginError that names it."""
     try:
         plugin = entry.load()()
-    except Exception as error:  # a plugin may raise anything; the others go on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything; the others go on
         raise PluginError(
-            f"plugin {entry.name} ({entry.value}) does not load: {error!r}"
+            f"plugin {entry.name} ({entry.value}) does not load: {shown(error)}"
         ) from error
     offered: dict[str, Any] = {}
     for _, result in PluginManager({entry.name: plugin}).commands():
         if isinstance(result, Failure):
             raise PluginError(str(result))
         for each in result:
-            offered |= each
+            offered |= {str(name): app for name, app in each.items()}
     return offered

@@ -7,12 +7,13 @@ its results carry its plugin's name, and what it raises is its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any, get_args
 
 import pluggy
-from attrs import frozen
+from attrs import field, frozen
 
-from k8s_ovs.errors import PluginError
+from k8s_ovs.errors import PluginError, shown
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Table
@@ -27,8 +28,13 @@ from k8s_ovs.plugin.values import (
     Refuse,
     Wait,
 )
+from k8s_ovs.supervise import FaultLog
 
 __all__ = ["SPECS", "HookCall", "HookSpec", "find_calls"]
+
+
+#: More values than this one call cannot mean: a generator that never ends would stop the node.
+_MOST_RESULTS = 1_000_000
 
 
 @frozen
@@ -69,6 +75,7 @@ class HookCall:
     hook: str
     function: Callable[..., Any]
     arguments: tuple[str, ...]
+    faults: FaultLog = field(factory=FaultLog, eq=False, repr=False)
 
     def __call__(self, subject: str, **given: Any) -> tuple[Any, ...] | Failure:
         """Its results for `subject`. given: all that the hook may take."""
@@ -76,19 +83,21 @@ class HookCall:
         try:
             answer = self.function(**{name: given[name] for name in self.arguments})
             found = _results(answer, many=spec.many)
-        except Exception as error:  # a plugin may raise anything; the others go on
-            return Failure(self.plugin, self.hook, subject, repr(error))
-        wrong = next((each for each in found if not isinstance(each, spec.result)), None)
-        if wrong is None:
-            return found
-        kinds = " or ".join(each.__name__ for each in get_args(spec.result) or (spec.result,))
-        return Failure(self.plugin, self.hook, subject, f"returned {wrong!r}, expected {kinds}")
+            wrong = _wrong(found, spec)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything, SystemExit too
+            about = {"plugin": self.plugin, "hook": self.hook, "subject": subject}
+            self.faults.tell("hook failed", error, **about)
+            return Failure(self.plugin, self.hook, subject, shown(error, 500))
+        return Failure(self.plugin, self.hook, subject, wrong) if wrong else found
 
 
 def find_calls(plugins: Mapping[str, object]) -> dict[str, list[HookCall]]:
     """The calls of each hook, in the order of `plugins`. Raises PluginError for what is no hook."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Hooks)
+    faults = FaultLog()
     calls: dict[str, list[HookCall]] = {hook: [] for hook in SPECS}
     for name, plugin in plugins.items():
         for hook in SPECS:
@@ -100,7 +109,7 @@ def find_calls(plugins: Mapping[str, object]) -> dict[str, list[HookCall]]:
         for caller in manager.get_hookcallers(plugin) or ():
             for each in caller.get_hookimpls():
                 if each.plugin is plugin and caller.name in SPECS:
-                    call = HookCall(name, caller.name, each.function, each.argnames)
+                    call = HookCall(name, caller.name, each.function, each.argnames, faults)
                     calls[caller.name].append(call)
     _refuse_unknown(manager)
     return calls
@@ -110,8 +119,19 @@ def _results(answer: Any, *, many: bool) -> tuple[Any, ...]:
     if answer is None:
         return ()
     if many and isinstance(answer, Iterable):
-        return tuple(answer)
+        return tuple(islice(answer, _MOST_RESULTS + 1))
     return (answer,)
+
+
+def _wrong(found: tuple[Any, ...], spec: HookSpec) -> str:
+    """What is wrong with the results; "": nothing."""
+    if len(found) > _MOST_RESULTS:
+        return f"returned more than {_MOST_RESULTS} values"
+    for each in found:
+        if not isinstance(each, spec.result):
+            kinds = " or ".join(kind.__name__ for kind in get_args(spec.result) or (spec.result,))
+            return f"returned {shown(each)}, expected {kinds}"
+    return ""
 
 
 def _refuse_unmarked(manager: pluggy.PluginManager, name: str, plugin: object, hook: str) -> None:

@@ -1,58 +1,151 @@
-"""Kinds and resources whose functions may raise anything, and are named with their plugin then."""
+"""Kinds and resources whose functions may raise or return anything, and are named with their plugin
+then."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, TypeVar
+from ipaddress import IPv4Network
+from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from k8s_ovs.errors import InvalidRecord, PluginError
+from k8s_ovs.errors import InvalidRecord, PluginError, shown
 from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.supervise import FaultLog
 
 __all__ = ["guarded_kind", "guarded_resource"]
-
-T = TypeVar("T")
 
 
 def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
     """`kind` that raises InvalidRecord for what it cannot read and PluginError for what it cannot
-    write, whatever the plugin raises."""
+    write or compare, whatever the plugin raises or returns."""
+    guard = _Guard(plugin, kind.name, FaultLog())
     return evolve(
         kind,
-        decode=partial(_read, plugin, kind.decode),
-        encode=partial(_write, plugin, kind.encode),
-        index=kind.index and partial(_judge, plugin, kind.index),
-        asks=kind.asks and partial(_judge, plugin, kind.asks),
-        holds=kind.holds and partial(_judge, plugin, kind.holds),
+        decode=guard.reading(kind.decode),
+        encode=guard.writing(kind.encode),
+        index=kind.index and guard.judging("index", kind.index, _hashable),
+        asks=kind.asks and guard.judging("asks", kind.asks, _true_or_false),
+        holds=kind.holds and guard.judging("holds", kind.holds, _network_or_none),
+        check=kind.check and guard.comparing(kind.check),
     )
 
 
 def guarded_resource(plugin: str, resource: KubeResource) -> KubeResource:
     """`resource` that raises InvalidRecord for what it cannot read, whatever the plugin raises."""
-    decode: Callable[[str, Mapping[str, Any]], Any] = partial(_read, plugin, resource.decode)
-    return evolve(resource, decode=decode)
+    guard = _Guard(plugin, resource.name, FaultLog())
+    return evolve(resource, decode=guard.reading(resource.decode))
 
 
-def _read(plugin: str, decode: Callable[[str, Any], T], key: str, found: Any) -> T:
+@frozen
+class _Guard:
+    """Calls functions of one kind or resource of one plugin."""
+
+    plugin: str
+    name: str
+    faults: FaultLog
+
+    def reading(self, decode: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+        def read(key: str, found: Any) -> Any:
+            try:
+                value = decode(key, found)
+                # What cannot be compared with itself cannot be compared with what comes next.
+                if value is not None and bool(value == value) in (True, False):  # noqa: PLR0124
+                    return value
+            except (InvalidRecord, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self._tell("decode", error)
+                text = f"{key}: plugin {self.plugin} cannot read it: {shown(error)}"
+                raise InvalidRecord(text) from error
+            raise InvalidRecord(
+                f"{key}: plugin {self.plugin} cannot read it: decode returned None, "
+                "expected a value or InvalidRecord"
+            )
+
+        return read
+
+    def writing(self, encode: Callable[[Any], Any]) -> Callable[[Any], bytes]:
+        def write(value: Any) -> bytes:
+            try:
+                written = encode(value)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self._tell("encode", error)
+                text = f"plugin {self.plugin} cannot write {shown(value)}: {shown(error)}"
+                raise PluginError(text) from error
+            if isinstance(written, bytes):
+                return written
+            raise PluginError(
+                f"plugin {self.plugin} cannot write {shown(value)}: "
+                f"encode returned {shown(written)}, expected bytes"
+            )
+
+        return write
+
+    def judging(
+        self, what: str, judge: Callable[[Any], Any], expected: Callable[[Any], str]
+    ) -> Callable[[Any], Any]:
+        """expected: what a judgement should have been; "": it is good."""
+
+        def judged(value: Any) -> Any:
+            try:
+                found = judge(value)
+                wanted = expected(found)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self._tell(what, error)
+                text = f"plugin {self.plugin} cannot judge {shown(value)}: {shown(error)}"
+                raise InvalidRecord(text) from error
+            if not wanted:
+                return found
+            raise InvalidRecord(
+                f"plugin {self.plugin} cannot judge {shown(value)}: {what} of {self.name} "
+                f"returned {shown(found)}, expected {wanted}"
+            )
+
+        return judged
+
+    def comparing(self, check: Callable[..., Any]) -> Callable[..., Mapping[str, str]]:
+        def compare(config: Any, records: Mapping[str, tuple[Any, int]]) -> Mapping[str, str]:
+            try:
+                found = check(config, records)
+                good = isinstance(found, Mapping) and all(
+                    isinstance(text, str) for pair in found.items() for text in pair
+                )
+                if good:
+                    return dict(found)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self._tell("check", error)
+                text = f"plugin {self.plugin} cannot check {self.name}: {shown(error)}"
+                raise PluginError(text) from error
+            raise PluginError(
+                f"plugin {self.plugin} cannot check {self.name}: check returned {shown(found)}, "
+                "expected a mapping of keys to reasons"
+            )
+
+        return compare
+
+    def _tell(self, what: str, error: BaseException) -> None:
+        about = {"plugin": self.plugin, "function": what, "records": self.name}
+        self.faults.tell("function of a plugin failed", error, **about)
+
+
+def _hashable(index: Any) -> str:
     try:
-        return decode(key, found)
-    except InvalidRecord:
-        raise
-    except Exception as error:
-        raise InvalidRecord(f"{key}: plugin {plugin} cannot read it: {error!r}") from error
+        hash(index)
+    except TypeError:
+        return "something hashable"
+    return ""
 
 
-def _judge(plugin: str, judge: Callable[[Any], T], value: Any) -> T:
-    try:
-        return judge(value)
-    except Exception as error:
-        raise InvalidRecord(f"plugin {plugin} cannot judge {value!r}: {error!r}") from error
+def _true_or_false(asks: Any) -> str:
+    return "" if isinstance(asks, bool) else "True or False"
 
 
-def _write(plugin: str, encode: Callable[[Any], bytes], value: Any) -> bytes:
-    try:
-        return encode(value)
-    except Exception as error:
-        raise PluginError(f"plugin {plugin} cannot write {value!r}: {error!r}") from error
+def _network_or_none(held: Any) -> str:
+    return "" if held is None or isinstance(held, IPv4Network) else "an IPv4Network or None"

@@ -10,15 +10,18 @@ from typing import Any
 from stevedore.named import NamedExtensionManager
 
 from k8s_ovs.builtin import CORE, NODE_SUBNETS
-from k8s_ovs.errors import PluginError
+from k8s_ovs.errors import PluginError, shown
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.owners import owner_bits
 from k8s_ovs.hooks.selection import chosen_plugins
+from k8s_ovs.supervise import FaultLog
 
 __all__ = ["PLUGINS_GROUP", "installed_plugins", "known_owners", "load_plugins"]
 
 PLUGINS_GROUP = "k8s_ovs.plugins"
 FEATURES_GROUP = "k8s_ovs.features"
+
+_faults = FaultLog()
 
 
 def installed_plugins() -> dict[str, tuple[str, ...]]:
@@ -38,8 +41,18 @@ def known_owners() -> dict[int, str]:
 def load_plugins(plugin_name: str) -> PluginManager:
     """The plugins that `plugin_name` of the configuration asks for.
 
-    Raises PluginError that says which name is wrong and what is installed.
+    Raises PluginError that says which name is wrong and what is installed, or what a plugin raised.
     """
+    try:
+        return _load(plugin_name)
+    except (PluginError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a plugin may raise anything while it is imported
+        _faults.tell("plugins do not load", error, plugins=plugin_name)
+        raise PluginError(f'PluginName: "{plugin_name}" does not load: {shown(error)}') from error
+
+
+def _load(plugin_name: str) -> PluginManager:
     known = installed_plugins()
     names = chosen_plugins(plugin_name, known["plugins"], known["features"])
     _refuse_namesakes(names)
@@ -51,7 +64,7 @@ def load_plugins(plugin_name: str) -> PluginManager:
         invoke_on_load=True,
         name_order=True,
         on_load_failure_callback=lambda _, entry, error: broken.append(
-            f'plugin "{entry.name}" ({entry.value}) does not load: {error!r}'
+            f'plugin "{entry.name}" ({entry.value}) does not load: {shown(error)}'
         ),
         on_missing_entrypoints_callback=late.extend,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from k8s_ovs.builtin import BUILTIN
-from k8s_ovs.errors import PluginError
+from k8s_ovs.errors import PluginError, shown
 from k8s_ovs.hooks.calls import find_calls
 from k8s_ovs.hooks.guarded import guarded_kind, guarded_resource
 from k8s_ovs.hooks.owners import owners_of
@@ -126,7 +126,7 @@ class PluginManager:
             if number is None or (type(number) is int and 0 <= number <= MAX_TENANT_ID):
                 return number
             raise PluginError(
-                f"plugin {call.plugin}: {hook} of pod {pod.identity}: returned {number!r}, "
+                f"plugin {call.plugin}: {hook} of pod {pod.identity}: returned {shown(number)}, "
                 f"expected 0 to {MAX_TENANT_ID}"
             )
         raise PluginError("no mode is loaded")

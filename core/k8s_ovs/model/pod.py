@@ -11,6 +11,8 @@ from ipaddress import IPv4Address
 
 from attrs import field, frozen
 
+from k8s_ovs.model.checked import whole
+
 __all__ = [
     "Pod",
     "Rates",
@@ -27,6 +29,8 @@ _MOST_MEMORY = 255
 _MEMORY = "k8s-ovs"
 
 _TO_POD, _FROM_POD = "k8s-ovs-to-pod", "k8s-ovs-from-pod"
+#: Of any rate; the kernel and Open vSwitch have limits of their own, and say so.
+_BITS = whole(0, (1 << 63) - 1)
 
 
 @frozen
@@ -36,8 +40,8 @@ class Rates:
     to_pod: what it receives, from_pod: what it sends; None: as fast as it can.
     """
 
-    to_pod: int | None = None
-    from_pod: int | None = None
+    to_pod: int | None = field(default=None, validator=_BITS)
+    from_pod: int | None = field(default=None, validator=_BITS)
 
 
 @frozen

@@ -9,19 +9,28 @@ import time
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 
+import structlog
 from attrs import define, evolve, field, frozen
 
-from k8s_ovs.errors import K8sOvsError, PluginError
+from k8s_ovs.errors import K8sOvsError, PluginError, shown
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.link.shaping.pod_rates import rate_problems
 from k8s_ovs.link.veth import PodLink, check, host_name_of
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code, valid_attachments
+from k8s_ovs.node.cni.protocol import (
+    CniError,
+    CniRequest,
+    Code,
+    previous_addresses,
+    valid_attachments,
+)
 from k8s_ovs.node.cni.server import Reply
 from k8s_ovs.node.network import Network, link_settings, pod_link, pod_request
 from k8s_ovs.plugin.values import LinkSettings, Refuse
 
-__all__ = ["Add", "Attachments", "Remove"]
+__all__ = ["Add", "Attachments", "Remove", "failed"]
+
+_log = structlog.get_logger(__name__)
 
 
 @frozen(eq=False)
@@ -67,13 +76,22 @@ class Attachments:
     _questions: list[tuple[CniRequest, Reply]] = field(factory=list)
 
     def put(self, request: CniRequest, reply: Reply) -> None:
-        """A request for the next reconcile."""
-        if request.command == "ADD":
+        """A request for the next reconcile. An ADD that can never succeed is answered at once."""
+        if request.command == "ADD" and (problem := _nameless(request)) is not None:
+            reply(problem)
+        elif request.command == "ADD":
             self._adds.append(_Waiting(request, reply))
         elif request.command in ("DEL", "GC"):
             self._removals.append((request, reply))
         else:
             self._questions.append((request, reply))
+
+    def drop(self, request: CniRequest) -> None:
+        """Nobody waits for this ADD any more; nothing happens where it waits no longer."""
+        for each in [waiting for waiting in self._adds if waiting.request is request]:
+            self._adds.remove(each)
+            waited = f"while it waited for: {each.reason}"
+            each.reply(CniError(Code.TRY_AGAIN_LATER, "the client has hung up", waited))
 
     @property
     def next_deadline(self) -> float | None:
@@ -112,8 +130,8 @@ class Attachments:
         for request, reply in removals:
             try:
                 planned.append(Remove(tuple(_unwanted(request, pods)), reply))
-            except CniError as error:
-                reply(error)
+            except Exception as error:
+                reply(failed(request, error))
         return tuple(planned)
 
     def plan_adds(self, network: Network, pods: Mapping[str, Pod]) -> tuple[Add, ...]:
@@ -126,8 +144,8 @@ class Attachments:
             serial += 1
             try:
                 add = _plan_add(each, network, pods, in_use, serial)
-            except CniError as error:
-                each.reply(error)
+            except Exception as error:  # the others go on
+                each.reply(failed(each.request, error))
                 continue
             if add is None:
                 self._adds.append(each)
@@ -140,11 +158,43 @@ class Attachments:
     def answer_questions(self, network: Network, pods: Mapping[str, Pod]) -> None:
         """CHECK and STATUS, now that the network is ready."""
         for request, reply in self._take_questions():
-            reply(_check(request, network, pods) if request.command == "CHECK" else None)
+            try:
+                answer = _check(request, network, pods) if request.command == "CHECK" else None
+            except Exception as error:  # the others go on
+                answer = failed(request, error)
+            reply(answer)
 
     def _take_questions(self) -> list[tuple[CniRequest, Reply]]:
         questions, self._questions = self._questions, []
         return questions
+
+
+def failed(request: CniRequest, error: Exception) -> CniError:
+    """The answer to a request that raised `error`. What is our fault is in the log, whole."""
+    if isinstance(error, CniError):
+        return error
+    if isinstance(error, K8sOvsError):
+        return CniError(Code.FAILED, f"{request.command} failed", str(error))
+    _log.error(
+        "CNI request failed",
+        command=request.command,
+        container=request.container_id,
+        pod=f"{request.namespace}/{request.pod}",
+        exc_info=error,
+    )
+    details = f"{shown(error)}; the daemon's log has more"
+    return CniError(Code.FAILED, "k8s-ovs failed on this request", details)
+
+
+def _nameless(request: CniRequest) -> CniError | None:
+    """Why no plugin can say what this pod is; None: it has a name."""
+    names = {"K8S_POD_NAME": request.pod, "K8S_POD_NAMESPACE": request.namespace}
+    missing = [name for name, value in names.items() if not value]
+    if not missing:
+        return None
+    found = ";".join(f"{key}={value}" for key, value in request.args.items())
+    details = f"found {shown(found)}, expected also {' and '.join(missing)}"
+    return CniError(Code.INVALID_ENVIRONMENT, "CNI_ARGS does not name the pod", details)
 
 
 def _plan_add(
@@ -253,9 +303,7 @@ def _check(request: CniRequest, network: Network, pods: Mapping[str, Pod]) -> Cn
 
 def _differs(request: CniRequest, pod: Pod) -> list[str]:
     """Where the runtime remembers another address than we assigned."""
-    previous = request.config.get("prevResult")
-    ips = previous.get("ips", ()) if isinstance(previous, dict) else ()
-    known = [str(ip.get("address", "")).split("/")[0] for ip in ips if isinstance(ip, dict)]
+    known = previous_addresses(request.config)
     if known and str(pod.ip) not in known:
         return [f"prevResult has {', '.join(known)}, the pod has {pod.ip}"]
     return []

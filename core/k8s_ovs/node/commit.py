@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import structlog
 
-from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.errors import K8sOvsError, shown
 from k8s_ovs.link import veth
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.world import PODS, Slot
@@ -80,7 +80,11 @@ class Committer:
     def detach_only(self) -> None:
         """A reconcile without a network: pods can still be removed."""
         removes = self._attachments.plan_removals(self._switch.pods())
-        self._switch.change_ports((), _ports_of(removes))
+        try:
+            self._switch.change_ports((), _ports_of(removes))
+        except Exception as error:
+            self._give_up((), removes, error)
+            raise
         self._answer_removes(removes)
 
     @property
@@ -100,12 +104,12 @@ class Committer:
         staying = {port: pod for port, pod in pods.items() if port not in leaving}
         if not_kept:
             self._attachments.not_ready(not_kept)
-        planned = () if not_kept else self._attachments.plan_adds(network, pods)
+        adds = () if not_kept else self._attachments.plan_adds(network, pods)
         log.took("plan")
-        adds = self._make_links(network, planned)
-        log.took("links")
-        self._attachments.answer_questions(network, staying)
         try:
+            adds = self._make_links(network, adds)
+            log.took("links")
+            self._attachments.answer_questions(network, staying)
             self._change_ports(adds, removes)
             log.took("ovsdb")
             self._answer_removes(removes)
@@ -115,7 +119,7 @@ class Committer:
             log.took("flows")
             adds = self._standing(network, adds, log)
             log.took("ports")
-        except K8sOvsError as error:
+        except Exception as error:  # whatever it is, who waits is answered
             self._give_up(adds, removes, error)
             raise
         for add in adds:
@@ -142,6 +146,10 @@ class Committer:
                     self._make_link(network, add)
             except K8sOvsError as error:
                 add.reply(CniError(Code.FAILED, f"pod {add.pod.identity}: {error}"))
+            except Exception as error:  # the others go on
+                _log.error("pod failed", node=self._node, pod=add.pod.identity, exc_info=error)
+                text = f"pod {add.pod.identity}: k8s-ovs failed on it: {shown(error)}"
+                add.reply(CniError(Code.FAILED, text))
             else:
                 made.append(add)
         return tuple(made)
@@ -153,7 +161,7 @@ class Committer:
         veth.create(add.link)
         try:
             self._rate_limits.begin(network, add.pod, add.settings)
-        except K8sOvsError:
+        except Exception:
             veth.delete([add.link.host_name])
             raise
 
@@ -228,10 +236,13 @@ class Committer:
             reason = f"port {add.pod.port}: {reasons[add.pod.port]}"
             add.reply(CniError(Code.FAILED, f"pod {add.pod.identity} got no port", reason))
 
-    def _give_up(self, adds: Iterable[Add], removes: Iterable[Remove], error: K8sOvsError) -> None:
-        """Open vSwitch failed: kubelet tries again, and the next ADD or DEL finds the orphans."""
+    def _give_up(self, adds: Iterable[Add], removes: Iterable[Remove], error: Exception) -> None:
+        """The reconcile failed: kubelet tries again, and the next ADD or DEL finds the orphans."""
         self._synced = False
-        answer = CniError(Code.TRY_AGAIN_LATER, "Open vSwitch failed", str(error))
+        if isinstance(error, K8sOvsError):
+            answer = CniError(Code.TRY_AGAIN_LATER, "Open vSwitch failed", str(error))
+        else:
+            answer = CniError(Code.TRY_AGAIN_LATER, "k8s-ovs failed", shown(error))
         for reply in [each.reply for each in adds] + [each.reply for each in removes]:
             reply(answer)
 
@@ -249,13 +260,15 @@ class Committer:
 
     def _delete_pending(self) -> None:
         """Delete all devices that have accumulated since the last time, at the price of one."""
-        names = sorted(self._pending_deletion)
+        names = sorted(self._pending_deletion.copy())
         if not names:
             return
         try:
             veth.delete(names)
         except K8sOvsError as error:
             _log.warning("orphaned devices not deleted", devices=names, reason=str(error))
+        except Exception as error:  # an executor keeps what a task raises to itself
+            _log.error("orphaned devices not deleted", devices=names, exc_info=error)
         self._pending_deletion.difference_update(names)
 
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from contextlib import ExitStack
-from typing import Literal
+from contextlib import ExitStack, suppress
 
 import structlog
+from attrs import frozen
 
-from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.election import LeaderElection
-from k8s_ovs.errors import K8sOvsError, Unavailable
-from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node_status import LEADER_KEY, SEEN, STATUS
+from k8s_ovs.backoff import Backoff
+from k8s_ovs.errors import K8sOvsError, Unavailable, shown
+from k8s_ovs.model.node_status import SEEN, STATUS
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.world import NODES
 from k8s_ovs.node.attach import Attachments
+from k8s_ovs.node.cluster import ClusterParts
+from k8s_ovs.node.cni.listener import SocketInUse
 from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
@@ -37,18 +36,17 @@ from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import Switch
 from k8s_ovs.node.tell.event_recorder import EventRecorder, PodEvent
-from k8s_ovs.node.tell.metrics import Metrics
+from k8s_ovs.node.tell.metrics import Metrics, MetricsPage
 from k8s_ovs.node.tell.node_state import NodeState, node_state_of
+from k8s_ovs.node.tell.output import Output
 from k8s_ovs.node.tell.status_file import StatusFile
-from k8s_ovs.node.tell.status_publisher import StatusPublisher
-from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
-from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
+from k8s_ovs.observe.kube import Kube
 from k8s_ovs.observe.watch_event import RecordChange, WatchEvent
 from k8s_ovs.ovs.poller import wait
 from k8s_ovs.plugin.command.output import few
-from k8s_ovs.plugin.values import Event
+from k8s_ovs.supervise import FaultLog
 
 __all__ = ["Daemon"]
 
@@ -56,12 +54,18 @@ _log = structlog.get_logger(__name__)
 
 #: Seconds between two looks at all flows that the switch has.
 _RESYNC = 10.0
-_LEADER_TTL = 10
 
 _OUTSIDE = (
     "it is no Kubernetes node, as no API server is named "
     "(KUBECONFIG, KUBERNETES_MASTER, or the pod's service account)"
 )
+
+
+@frozen(eq=False)
+class _HungUp:
+    """The client of this ADD has hung up."""
+
+    request: CniRequest
 
 
 class Daemon:
@@ -78,33 +82,38 @@ class Daemon:
         self._committer = Committer(
             self._switch, self._attachments, limits, self._keeper.repaired, settings.hostname
         )
-        self._setup = Setup(
-            settings, self._switch, self._ingest, self._keeper.host, self._on_config
-        )
         self._etcd = Etcd(settings.etcd)
         self._kube = Kube(settings.kube) if settings.kube else None
-        self._watches: dict[str, ResourceWatch] = {}
-        self._allocation: tuple[str, LeaderElection, Allocator] | None = None
-        self._publisher: tuple[str, StatusPublisher] | None = None
+        self._cluster = ClusterParts(settings, self._etcd, self._kube, self._inbox)
+        self._setup = Setup(
+            settings, self._switch, self._ingest, self._keeper.host, self._cluster.follow
+        )
         self._applied = 0
         self._installed = False
+        self._installation = Output("CNI installation")
+        self._socket = Output("CNI socket")
+        self._in_use: SocketInUse | None = None
+        self._faults = FaultLog()
         self._status = StatusFile(settings.cni_socket.parent / "status.json")
         self._stopping = threading.Event()
         self._backoff = Backoff()
         self._again_at: float | None = None
         self._resync_at = 0.0
         self._reason = "the daemon is starting"
-        self._event_recorder = EventRecorder(self._record_event, post_pod=self._record_pod_event)
+        self._event_recorder = EventRecorder(
+            self._cluster.record_event, post_pod=self._cluster.record_pod_event
+        )
+        self._page: MetricsPage | None = None
         self._metrics = Metrics(self._state())
+        if settings.metrics:
+            self._page = MetricsPage(self._metrics, settings.metrics)
+        self._cni: CniServer | None = None
 
     def run(self) -> None:
         """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
         with ExitStack() as stack:
-            cni = CniServer(self._settings.cni_socket, self._hear, count=self._metrics.cni)
-            cni.start()
-            stack.callback(cni.stop)
-            if self._settings.metrics:
-                stack.callback(self._metrics.serve(self._settings.metrics))
+            stack.callback(self._stop_serving)
+            self._tend_outputs()
             stack.callback(self._end_parts)
             watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see)
             watch.start()
@@ -122,12 +131,62 @@ class Daemon:
             if self._kube is None:
                 _log.info("this host serves no pods", node=self._settings.hostname, reason=_OUTSIDE)
             while not self._stopping.is_set():
-                begin = time.monotonic()
-                self._reconcile()
-                self._metrics.reconciled(time.monotonic() - begin)
-                self._offer()
-                self._wait()
+                self._tend_outputs()
+                self._reconcile_alone()
+                self._wait_alone()
         _log.info("daemon stopped", node=self._settings.hostname)
+
+    def _tend_outputs(self) -> None:
+        """Serve what is not served yet. Raises SocketInUse: another daemon does all this."""
+        if self._cni is None and not self._socket.put_off:
+            self._socket.attempt(self._serve_cni)
+        if self._in_use is not None:
+            raise self._in_use
+        if self._page is not None:
+            self._page.tend()
+
+    def _serve_cni(self) -> None:
+        path, count = self._settings.cni_socket, self._metrics.cni
+        cni = CniServer(path, self._hear, count=count, hung_up=self._hear_hung_up)
+        try:
+            cni.start()
+        except SocketInUse as error:
+            self._in_use = error
+            return
+        self._cni = cni
+
+    def _stop_serving(self) -> None:
+        if self._page is not None:
+            self._page.stop()
+        if self._cni is not None:
+            self._cni.stop()
+
+    def _reconcile_alone(self) -> None:
+        """A reconcile. What nobody expected ends nothing: it is told and taken again."""
+        begin = time.monotonic()
+        try:
+            self._reconcile()
+            self._offer()
+        except Exception as error:
+            self._faults.tell("reconcile failed", error, node=self._settings.hostname)
+            self._go_on_after(error)
+        self._metrics.reconciled(time.monotonic() - begin)
+
+    def _go_on_after(self, error: Exception) -> None:
+        """All is looked at again, as nobody knows what was done; pods can go, others wait."""
+        reason = f"k8s-ovs failed: {shown(error)}; the daemon's log has more"
+        self._again_at = time.monotonic() + self._backoff.wait()
+        try:
+            self._without_network(Unavailable(reason))
+        except Exception as worse:
+            self._faults.tell("reconcile failed again", worse, node=self._settings.hostname)
+
+    def _wait_alone(self) -> None:
+        try:
+            self._wait()
+        except Exception as error:
+            self._faults.tell("waiting failed", error, node=self._settings.hostname)
+            self._stopping.wait(self._backoff.wait())
 
     def _reconcile(self) -> None:
         self._take_in()
@@ -143,13 +202,15 @@ class Daemon:
             network = self._kept_network()
             broken = self._keeper.reason or self._setup.conflict or self._unnamed(network)
             self._committer.commit(network, broken)
-            if broken:
-                self._fail(broken)
-                return
-            self._install_cni()
         except K8sOvsError as error:
             self._without_network(error)
             return
+        broken = broken or self._socket.problem
+        if broken:
+            self._fail(broken)
+            return
+        if not self._installed and not self._installation.put_off:
+            self._installation.attempt(self._install_cni)
         self._succeed(network)
 
     def _unnamed(self, network: Network) -> str:
@@ -180,22 +241,23 @@ class Daemon:
     def _install_cni(self) -> None:
         """With it the container runtime says that its network is ready, so pods work by now."""
         settings = self._settings
-        if settings.install_cni is not None and not self._installed:
+        if settings.install_cni is not None:
             directories = settings.bin_dir, settings.conf_dir
             for path in install(
                 *directories, settings.install_cni, CNI_VERSION, settings.cni_socket
             ):
                 _log.info("installed", node=settings.hostname, path=str(path))
-            self._installed = True
+        self._installed = True
 
     def _take_in(self) -> None:
         for item in self._inbox.take():
-            if isinstance(item, tuple):
-                self._attachments.put(*item)
-            else:
-                self._ingest.absorb(item)
+            try:
+                self._take(item)
+            except Exception as error:  # the others are taken in
+                self._faults.tell("watch event failed", error, node=self._settings.hostname)
         connected = self._switch.openflow is not None
-        self._switch.ovsdb.run()
+        with suppress(Unavailable):  # it connects anew then
+            self._switch.ovsdb.run()
         self._switch.serve_flows_connection()
         if connected and self._switch.openflow is None:
             self._setup.forget_devices()
@@ -203,6 +265,14 @@ class Daemon:
         if time.monotonic() >= self._resync_at:
             self._resync_at = time.monotonic() + _RESYNC
             self._committer.lost_flows()
+
+    def _take(self, item: tuple[CniRequest, Reply] | _HungUp | WatchEvent) -> None:
+        if isinstance(item, tuple):
+            self._attachments.put(*item)
+        elif isinstance(item, _HungUp):
+            self._attachments.drop(item.request)
+        else:
+            self._ingest.absorb(item)
 
     def _without_network(self, error: K8sOvsError) -> None:
         """The network is not there, or Open vSwitch failed: pods can go, others wait."""
@@ -214,6 +284,9 @@ class Daemon:
             self._committer.detach_only()
         except K8sOvsError as failure:
             self._attachments.switch_away(str(failure))
+        except Exception as failure:
+            self._faults.tell("pods cannot be removed", failure, node=self._settings.hostname)
+            self._attachments.switch_away(shown(failure))
         self._fail(str(error))
 
     def _fail(self, reason: str) -> None:
@@ -234,24 +307,36 @@ class Daemon:
     def _offer(self) -> None:
         """Give the allocator the newest snapshot, as long as all of the cluster is seen in it."""
         reconciler = self._setup.reconciler
-        if reconciler is None or self._allocation is None:
+        if reconciler is None:
             return
         if self._ingest.cluster_connected(reconciler.manager.resources.values()):
-            self._allocation[2].offer(reconciler.world, reconciler.manager)
+            self._cluster.offer_world(reconciler.world, reconciler.manager)
 
     def _tell_state(self) -> None:
         """Status file, etcd, metrics and events render one state, so they agree."""
         state = self._state()
-        self._metrics.offer(state)
-        self._event_recorder.offer(state)
-        self._status.write(state)
+        tellers = self._metrics.offer, self._event_recorder.offer, self._status.write, self._publish
+        for tell in tellers:
+            try:
+                tell(state)
+            except Exception as error:  # the others tell
+                self._faults.tell("state not told", error, node=self._settings.hostname)
+
+    def _publish(self, state: NodeState) -> None:
         self._publish_early()
-        if self._publisher is not None:
-            self._publisher[1].offer(state)
+        self._cluster.offer_state(state)
+
+    def _problems(self) -> list[str]:
+        outputs = self._status, self._installation, *((self._page,) if self._page else ())
+        return [
+            *(each.problem for each in outputs if each.problem),
+            *self._setup.problems,
+            *self._keeper.problems,
+            *self._committer.problems,
+            *self._cluster.problems,
+        ]
 
     def _state(self) -> NodeState:
-        election, allocator = self._allocation[1:] if self._allocation else (None, None)
-        allocated = allocator.problems if allocator else ()
         return node_state_of(
             self._settings.hostname,
             self._reason,
@@ -259,14 +344,9 @@ class Daemon:
             ingest=self._ingest,
             reconciler=self._setup.reconciler,
             commits=self._switch.commits,
-            problems=[
-                *self._setup.problems,
-                *self._keeper.problems,
-                *self._committer.problems,
-                *allocated,
-            ],
+            problems=self._problems(),
             repairs=self._keeper.report.repairs,
-            is_leader=election is not None and election.token is not None,
+            is_leader=self._cluster.is_leader,
         )
 
     def _wait(self) -> None:
@@ -277,8 +357,11 @@ class Daemon:
             self._again_at,
             self._attachments.next_deadline,
             self._status.due_at,
+            self._socket.due_at,
+            self._page.due_at if self._page else None,
             # A reconcile that succeeds sets a new one; one that fails is repeated in any case.
             None if self._reason else self._committer.retry_at,
+            None if self._reason else self._installation.due_at,
         ]
         readable = [self._inbox.fileno()]
         if self._switch.openflow is not None:
@@ -292,6 +375,10 @@ class Daemon:
             reply(CniError(Code.NOT_AVAILABLE, "this host serves no pods", _OUTSIDE))
         else:
             self._inbox.put((request, reply))
+
+    def _hear_hung_up(self, request: CniRequest) -> None:
+        """Nobody waits for an ADD any more, in the server's thread."""
+        self._inbox.put(_HungUp(request))
 
     def _see(self, event: WatchEvent) -> None:
         """What etcd shows, in the watch's thread. What nodes say of themselves is for people: each
@@ -307,20 +394,6 @@ class Daemon:
         self._stopping.set()
         self._inbox.wake()
 
-    def _on_config(self, config: NetworkConfig, manager: PluginManager) -> None:
-        """Tell of this node, watch what the plugins need, join this network's leader election."""
-        base = f"{self._settings.prefix}/{config.name}"
-        self._publish_to(base)
-        if self._kube is None:
-            return
-        for name, resource in manager.resources.items():
-            selector = f"spec.nodeName={self._settings.hostname}" if resource.local_only else ""
-            if name not in self._watches:
-                wanted = WatchedResource(resource.path, KUBE + name, selector)
-                self._watches[name] = ResourceWatch(self._kube, wanted, self._inbox.put)
-                self._watches[name].start()
-        self._join_election(base)
-
     def _publish_early(self) -> None:
         """Where no configuration could be taken yet, tell below the network that etcd names: what
         the others should know of this node is just why it has none."""
@@ -328,82 +401,15 @@ class Daemon:
             return
         config, _ = self._ingest.config()
         if config is not None:
-            self._publish_to(f"{self._settings.prefix}/{config.name}")
-
-    def _publish_to(self, base: str) -> None:
-        if self._publisher and self._publisher[0] == base:
-            return
-        self._end_publisher()
-        hostname, external = self._settings.hostname, self._kube is None
-        publisher = StatusPublisher(self._etcd, base, hostname, external=external)
-        publisher.start()
-        self._publisher = (base, publisher)
-
-    def _end_publisher(self) -> None:
-        if self._publisher:
-            self._publisher[1].stop()
-            self._publisher = None
-
-    def _join_election(self, base: str) -> None:
-        if self._allocation and self._allocation[0] == base:
-            return
-        self._end_allocation()
-        election = LeaderElection(
-            self._etcd,
-            f"{base}/{LEADER_KEY}",
-            self._settings.hostname,
-            ttl=_LEADER_TTL,
-            on_change=lambda _: self._inbox.wake(),
-        )
-        allocator = Allocator(self._etcd, base, election, publish=self._publish)
-        self._allocation = (base, election, allocator)
-        election.start()
-        allocator.start()
-
-    def _publish(self, event: Event) -> None:
-        """An event of an allocation, in the allocator's thread."""
-        if self._kube is not None:
-            about = Involved(event.kind, event.name)
-            host = self._settings.hostname
-            post_event(
-                self._kube, about, event.reason, event.message, severity="Warning", host=host
-            )
-
-    def _record_event(self, reason: str, message: str, warning: bool) -> None:
-        """An event of this node, in the event recorder's thread."""
-        if self._kube is not None:
-            host = self._settings.hostname
-            severity: Literal["Warning", "Normal"] = "Warning" if warning else "Normal"
-            post_event(
-                self._kube, Involved("Node", host), reason, message, severity=severity, host=host
-            )
-
-    def _record_pod_event(self, event: PodEvent) -> None:
-        """An event of a pod, in the event recorder's thread."""
-        if self._kube is not None:
-            about = Involved("Pod", event.name, event.namespace, event.uid)
-            severity: Literal["Warning", "Normal"] = "Normal" if event.well else "Warning"
-            reason = "NetworkConnected" if event.well else "NetworkCutOff"
-            host = self._settings.hostname
-            post_event(self._kube, about, reason, event.message, severity=severity, host=host)
+            self._cluster.publish_to(f"{self._settings.prefix}/{config.name}")
 
     def _tell_of_pod(self, pod: Pod, reason: str) -> None:
         """An event of a pod that is cut off, or no longer is."""
         message = reason or "the pod is connected again"
         self._event_recorder.tell(PodEvent(pod.namespace, pod.name, pod.uid, message, not reason))
 
-    def _end_allocation(self) -> None:
-        if self._allocation:
-            _, election, allocator = self._allocation
-            allocator.stop()
-            election.stop()
-            self._allocation = None
-
     def _end_parts(self) -> None:
-        self._end_allocation()
-        self._end_publisher()
-        for watch in self._watches.values():
-            watch.stop()
+        self._cluster.end()
         self._committer.close()
         self._switch.drop_flows_connection()
         self._etcd.close()

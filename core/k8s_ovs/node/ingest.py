@@ -11,12 +11,13 @@ from typing import Any
 import structlog
 from attrs import evolve, frozen
 
-from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.errors import InvalidRecord, PluginError, shown
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.world import CONNECTED, EMPTY, Slot, Tag
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.supervise import FaultLog
 
 __all__ = ["ETCD", "KUBE", "Changes", "Ingest"]
 
@@ -61,6 +62,7 @@ class Ingest:
         self.revision = 0
         self.sources: dict[str, SourceState] = {}
         self._told_connected: dict[str, bool] = {}
+        self._faults = FaultLog()
 
     def synced(self, source: str) -> bool:
         """Whether this source has sent a snapshot at least once."""
@@ -146,7 +148,7 @@ class Ingest:
         outcomes = {(kind, key): self._decoded[kind].get(key) for kind, key in dirty}
         for name in {kind for kind, _ in dirty}:
             if name in kinds and kinds[name].check is not None:
-                outcomes |= self._checked(kinds[name], config)
+                outcomes |= self._checked_alone(kinds[name], config)
         changes |= self._connection_changes(resources)
         for which, outcome in outcomes.items():
             found = self._entries.get(ETCD, {}).get("/".join((config.name, *which)))
@@ -176,9 +178,36 @@ class Ingest:
             if isinstance(kind, RecordKind):
                 tag = kind.tag(value)
                 asks = kind.asks is not None and kind.asks(value)
+                if kind.holds is not None:
+                    kind.holds(value)  # what cannot be judged is set aside before it is used
             decoded[key] = _Valid(value, entry.revision, tag, asks)
         except InvalidRecord as error:
             decoded[key] = str(error)
+        except Exception as error:  # our fault: this record alone is set aside
+            decoded[key] = self._fault(f"{kind.name}/{key}", error)
+
+    def _checked_alone(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, _Outcome]:
+        """As `_checked`; where that fails, nothing of the kind that is new comes into force."""
+        try:
+            return self._checked(kind, config)
+        except PluginError as error:
+            reason = str(error)
+        except Exception as error:
+            reason = self._fault(kind.name, error)
+        outcomes: dict[_Which, _Outcome] = {}
+        for key, each in self._decoded.get(kind.name, {}).items():
+            good = isinstance(each, str) or self._is_known(kind, key, each)
+            outcomes[kind.name, key] = each if good else f"{kind.name}/{key}: {reason}"
+        return outcomes
+
+    def _is_known(self, kind: RecordKind, key: str, valid: _Valid) -> bool:
+        slot = self._slots.get((kind.name, key), EMPTY)
+        return slot.problem is None and slot.revision == valid.revision
+
+    def _fault(self, record: str, error: Exception) -> str:
+        """A failure that is not the record's: in the log whole; returns what is said of it."""
+        self._faults.tell("record failed", error, record=record)
+        return f"{record}: k8s-ovs failed on it: {shown(error)}"
 
     def _checked(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, _Outcome]:
         """All records of a kind, those that contradict an older one as the reason why."""
@@ -215,8 +244,12 @@ class Ingest:
         """What `outcome` changes in the world. at: the revision of the key as etcd has it, so that
         who repairs a quarantined record can say which one was meant."""
         before = self._slots.get(which, EMPTY)
-        after = _slot(before, outcome, at)
-        if after == before:
+        try:
+            after = _slot(before, outcome, at)
+            same = bool(after == before)
+        except Exception as error:  # values of plugins compare themselves
+            after, same = _slot(before, self._fault("/".join(which), error), at), False
+        if same:
             return
         _log_quarantine("/".join(which), before, after)
         changes[which] = None if after == EMPTY else after

@@ -116,6 +116,9 @@ class RateLimits:
             self._set(network, pod, settings)
         except LinkError as error:
             self._fail(pod, settings, error)
+        except Exception as error:  # ours: the other pods' limits are set
+            _log.error("rate limit failed", node=self._node, pod=pod.identity, exc_info=error)
+            self._fail(pod, settings, error)
         else:
             self._failed.pop(pod.port, None)
             self._applied[pod.port] = settings.rates
@@ -133,7 +136,7 @@ class RateLimits:
             ms=round((time.monotonic() - begin) * 1e3, 2),
         )
 
-    def _fail(self, pod: Pod, settings: LinkSettings, error: LinkError) -> None:
+    def _fail(self, pod: Pod, settings: LinkSettings, error: Exception) -> None:
         reason = f"pod {pod.identity}: rate limit not applied: {error}"
         if self._failed.get(pod.port, (None, ""))[1] != reason:
             _log.warning(

@@ -198,6 +198,7 @@ class Switch:
         """Tell `desired` what the switch has, over a connection kept open. Raises Unavailable."""
         if self.openflow is None:
             self.openflow = self._connection()
+        self.openflow.patience = self.ovsdb.patience
         try:
             flows, meters = self.openflow.dump(), self.openflow.meters()
         except Unavailable:
@@ -206,7 +207,9 @@ class Switch:
         desired.found((flow.cookie for flow in flows), meters, altered_cookies(flows, meters))
 
     def _connection(self) -> OpenFlow:
-        return OpenFlow.connect(management_socket(self._run_dir), self._timeout)
+        # While ovs-vswitchd makes ports it answers nobody.
+        path = management_socket(self._run_dir)
+        return OpenFlow.connect(path, self._timeout, self.ovsdb.patience)
 
     def commit_flows(self, desired: DesiredFlows) -> tuple[int, int]:
         """Bring the flows to what is desired, in one bundle; how many were (added, deleted).
@@ -217,6 +220,7 @@ class Switch:
             raise Unavailable("there is no OpenFlow connection to br0")
         while delta := desired.delta():
             begin = time.monotonic()
+            self.openflow.patience = self.ovsdb.patience
             try:
                 refused = self.openflow.put_meters(delta.new_meters, delta.other_meters)
                 desired.metered(delta, refused)

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
+from typing import get_args
 
+import attrs
 from attrs import field, frozen
 
+from k8s_ovs.errors import shown
+from k8s_ovs.model.checked import as_tuple, has_type, tuple_of
 from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.table import PipelineError, Table
 
@@ -54,20 +58,32 @@ CT_STATE_BITS = {
 }
 
 
+_WHOLE = has_type(int, error=PipelineError)
+_WHOLE_OR_NONE = has_type(int, None, error=PipelineError)
+_TEXT = has_type(str, error=PipelineError)
+_FIELD = has_type(Field, error=PipelineError)
+
+
 @frozen
 class Term:
     """One field with a value; `mask` None means every bit."""
 
-    field: Field
-    value: int
-    mask: int | None = None
+    field: Field = attrs.field(validator=_FIELD)
+    value: int = attrs.field(validator=_WHOLE)
+    mask: int | None = attrs.field(default=None, validator=_WHOLE_OR_NONE)
+
+
+def _as_terms(terms: Iterable[Term]) -> tuple[Term, ...]:
+    return as_tuple(terms)
 
 
 @frozen
 class Match:
     """Which packets: every term must hold. Terms are in OXM prerequisite order."""
 
-    terms: tuple[Term, ...] = ()
+    terms: tuple[Term, ...] = field(
+        default=(), converter=_as_terms, validator=tuple_of(Term, error=PipelineError)
+    )
 
 
 @frozen
@@ -77,7 +93,7 @@ class Output:
     Raises PipelineError for a port that is not of 32 bits.
     """
 
-    port: int | Field
+    port: int | Field = field(validator=has_type(int, Field, error=PipelineError))
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.port, int):
@@ -96,8 +112,8 @@ class SetField:
     Raises PipelineError for a value that the field cannot hold.
     """
 
-    field: Field
-    value: int
+    field: Field = attrs.field(validator=_FIELD)
+    value: int = attrs.field(validator=_WHOLE)
 
     def __attrs_post_init__(self) -> None:
         _refuse_too_wide(self.field.name, self.value, self.field.bits)
@@ -110,8 +126,8 @@ class Move:
     A tunnel's 64-bit tun_id into a 32-bit register keeps all of a VNI's 24 bits.
     """
 
-    source: Field
-    target: Field
+    source: Field = field(validator=_FIELD)
+    target: Field = field(validator=_FIELD)
 
     @property
     def bits(self) -> int:
@@ -123,7 +139,7 @@ class Move:
 class Goto:
     """Go on in another table. Always the last action."""
 
-    table: str
+    table: str = field(validator=_TEXT)
 
 
 @frozen
@@ -134,10 +150,10 @@ class Ct:
     mark that is not of 32, and for a mark without commit, which would be lost.
     """
 
-    zone: int
-    commit: bool = False
-    mark: int | None = None
-    table: str | None = None
+    zone: int = field(validator=_WHOLE)
+    commit: bool = field(default=False, validator=has_type(bool, error=PipelineError))
+    mark: int | None = field(default=None, validator=_WHOLE_OR_NONE)
+    table: str | None = field(default=None, validator=has_type(str, None, error=PipelineError))
 
     def __attrs_post_init__(self) -> None:
         _refuse_too_wide("ct zone", self.zone, 16)
@@ -157,9 +173,9 @@ class Meter:
     Raises PipelineError for numbers that do not fit.
     """
 
-    number: int
-    rate: int
-    burst: int
+    number: int = field(validator=_WHOLE)
+    rate: int = field(validator=_WHOLE)
+    burst: int = field(validator=_WHOLE)
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= self.number <= 0xFFFF0000:
@@ -174,14 +190,14 @@ class Meter:
 class Note:
     """Does nothing; carries bytes for a reader of the flow table."""
 
-    data: bytes
+    data: bytes = field(validator=has_type(bytes, error=PipelineError))
 
 
 Action = Output | InPort | SetField | Move | Goto | Ct | Meter | Note
 
 
-def _as_tuple(actions: Iterable[Action]) -> tuple[Action, ...]:
-    return tuple(actions)
+def _as_actions(actions: Iterable[Action]) -> tuple[Action, ...]:
+    return as_tuple(actions)
 
 
 @frozen
@@ -191,10 +207,14 @@ class Flow:
     Raises PipelineError for a goto to a table that `table` does not declare as a next one.
     """
 
-    table: Table
-    priority: int
-    match: Match
-    actions: tuple[Action, ...] = field(default=(), converter=_as_tuple)
+    table: Table = field(validator=has_type(Table, error=PipelineError))
+    priority: int = field(validator=_WHOLE)
+    match: Match = field(validator=has_type(Match, error=PipelineError))
+    actions: tuple[Action, ...] = field(
+        default=(),
+        converter=_as_actions,
+        validator=tuple_of(*get_args(Action), error=PipelineError),
+    )
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.priority <= 0xFFFF:
@@ -271,7 +291,9 @@ def _term(of: Field, value: Value) -> Term:
     try:
         number, mask = _number(of, value)
     except ValueError as error:
-        raise PipelineError(f"{of.name}={value!r} is not a value of this field: {error}") from error
+        raise PipelineError(
+            f"{of.name}={shown(value)} is not a value of this field: {error}"
+        ) from error
     _refuse_too_wide(of.name, number, of.bits)
     if mask is None or mask == of.full_mask:
         return Term(of, number)
@@ -284,7 +306,9 @@ def _term(of: Field, value: Value) -> Term:
 
 
 def _number(of: Field, value: Value) -> tuple[int, int | None]:
-    """A person's value as (number, mask)."""
+    """A person's value as (number, mask). Raises ValueError."""
+    if type(value) is bool or not isinstance(value, int | str | IPv4Address | IPv4Network):
+        raise ValueError("expected a whole number, a text, an IPv4Address or an IPv4Network")
     if isinstance(value, int):
         return value, None
     if isinstance(value, IPv4Address):

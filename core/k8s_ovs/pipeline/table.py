@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from attrs import field, frozen
+
+from k8s_ovs.errors import shown
+from k8s_ovs.model.checked import as_tuple, has_type, tuple_of
 
 __all__ = ["Pipeline", "PipelineError", "Table"]
 
@@ -17,6 +21,23 @@ _LAST_TABLE = 254  # OFPTT_MAX, OpenFlow 1.4 section 7.3.4.1
 
 class PipelineError(ValueError):
     """Tables that cannot be put in order, or a hop that no table declares."""
+
+
+def _as_names(names: Iterable[str]) -> tuple[str, ...]:
+    return as_tuple(names)
+
+
+def _as_pair(pair: Iterable[str] | None) -> tuple[str, str] | None:
+    return None if pair is None else as_tuple(pair)  # type: ignore[return-value]  # checked then
+
+
+def _is_pair_of_tables(instance: Table, _: Any, pair: Any) -> None:
+    if pair is None:
+        return
+    if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(e, str) for e in pair)):
+        raise PipelineError(
+            f"table {instance.name}: between: found {shown(pair)}, expected the names of two tables"
+        )
 
 
 @frozen
@@ -30,10 +51,14 @@ class Table:
     where no flow of this table says otherwise. None for the core's own tables.
     """
 
-    name: str
-    question: str = field(eq=False)
-    next: tuple[str, ...] = field(default=(), eq=False)
-    between: tuple[str, str] | None = None
+    name: str = field(validator=has_type(str, error=PipelineError))
+    question: str = field(eq=False, validator=has_type(str, error=PipelineError))
+    next: tuple[str, ...] = field(
+        default=(), eq=False, converter=_as_names, validator=tuple_of(str, error=PipelineError)
+    )
+    between: tuple[str, str] | None = field(
+        default=None, converter=_as_pair, validator=_is_pair_of_tables
+    )
 
     @property
     def onward(self) -> tuple[str, ...]:

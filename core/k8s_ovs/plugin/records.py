@@ -6,12 +6,35 @@ from collections.abc import Callable, Hashable, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
+from k8s_ovs.errors import shown
+from k8s_ovs.model.checked import has_type
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.world import Slot, Tag
 
 __all__ = ["KubeResource", "RecordKind"]
+
+
+def _is_name(instance: object, _: Any, name: Any) -> None:
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ValueError(
+            f"{type(instance).__name__}.name: found {shown(name)}, expected a word without /"
+        )
+
+
+def _is_path(_: object, __: Any, path: Any) -> None:
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise ValueError(
+            f"KubeResource.path: found {shown(path)}, expected one such as /api/v1/namespaces"
+        )
+
+
+def _is_function(instance: object, attribute: Any, value: Any) -> None:
+    if not callable(value) and not (value is None and attribute.default is None):
+        raise TypeError(
+            f"{type(instance).__name__}.{attribute.name}: found {shown(value)}, expected a function"
+        )
 
 
 @frozen
@@ -28,13 +51,15 @@ class RecordKind:
     that it was in force before. Such a record is quarantined.
     """
 
-    name: str
-    decode: Callable[[str, bytes], Any]
-    encode: Callable[[Any], bytes]
-    index: Callable[[Any], Hashable] | None = None
-    asks: Callable[[Any], bool] | None = None
-    holds: Callable[[Any], IPv4Network | None] | None = None
-    check: Callable[[NetworkConfig, Mapping[str, tuple[Any, int]]], Mapping[str, str]] | None = None
+    name: str = field(validator=_is_name)
+    decode: Callable[[str, bytes], Any] = field(validator=_is_function)
+    encode: Callable[[Any], bytes] = field(validator=_is_function)
+    index: Callable[[Any], Hashable] | None = field(default=None, validator=_is_function)
+    asks: Callable[[Any], bool] | None = field(default=None, validator=_is_function)
+    holds: Callable[[Any], IPv4Network | None] | None = field(default=None, validator=_is_function)
+    check: Callable[[NetworkConfig, Mapping[str, tuple[Any, int]]], Mapping[str, str]] | None = (
+        field(default=None, validator=_is_function)
+    )
 
     def slot(self, value: Any, revision: int) -> Slot:
         """The slot of a record whose value counts."""
@@ -54,7 +79,7 @@ class KubeResource:
     (spec.nodeName).
     """
 
-    name: str
-    path: str
-    decode: Callable[[str, Mapping[str, Any]], Any]
-    local_only: bool = False
+    name: str = field(validator=_is_name)
+    path: str = field(validator=_is_path)
+    decode: Callable[[str, Mapping[str, Any]], Any] = field(validator=_is_function)
+    local_only: bool = field(default=False, validator=has_type(bool))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
 from attrs import field, frozen
 
+from k8s_ovs.model.checked import as_tuple, has_type, named_texts, tuple_of, whole
 from k8s_ovs.model.pod import Rates
 
 __all__ = [
@@ -25,6 +26,9 @@ __all__ = [
 ]
 
 
+_TEXT = has_type(str)
+
+
 @frozen
 class PodRequest:
     """A pod that kubelet wants attached (CNI ADD)."""
@@ -40,14 +44,18 @@ class PodRequest:
 class Refuse:
     """This pod cannot be attached; kubelet shows the reason."""
 
-    reason: str
+    reason: str = field(validator=_TEXT)
 
 
 @frozen
 class Wait:
     """This pod cannot be attached yet. When the deadline comes, kubelet shows the reason."""
 
-    reason: str
+    reason: str = field(validator=_TEXT)
+
+
+def _as_networks(networks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
+    return as_tuple(networks)
 
 
 @frozen
@@ -59,10 +67,12 @@ class LinkSettings:
     kernel cannot do that is refused; False: it runs without, and that is told.
     """
 
-    mtu: int | None = None
-    routes: tuple[IPv4Network, ...] = ()
-    rates: Rates = field(factory=Rates)
-    must_hold: bool = True
+    mtu: int | None = field(default=None, validator=whole(68, 65535))
+    routes: tuple[IPv4Network, ...] = field(
+        default=(), converter=_as_networks, validator=tuple_of(IPv4Network)
+    )
+    rates: Rates = field(factory=Rates, validator=has_type(Rates))
+    must_hold: bool = field(default=True, validator=has_type(bool))
 
 
 @frozen
@@ -72,10 +82,10 @@ class Write:
     revision: the mod_revision that this was decided on; 0: there was none.
     """
 
-    kind: str
-    key: str
+    kind: str = field(validator=_TEXT)
+    key: str = field(validator=_TEXT)
     value: Any
-    revision: int
+    revision: int = field(validator=whole(0, (1 << 63) - 1))
 
 
 @frozen
@@ -85,10 +95,14 @@ class Event:
     reason: one word in CamelCase, message: a sentence.
     """
 
-    kind: str
-    name: str
-    reason: str
-    message: str
+    kind: str = field(validator=_TEXT)
+    name: str = field(validator=_TEXT)
+    reason: str = field(validator=_TEXT)
+    message: str = field(validator=_TEXT)
+
+
+def _as_writes(writes: Iterable[Write]) -> tuple[Write, ...]:
+    return as_tuple(writes)
 
 
 @frozen
@@ -98,41 +112,41 @@ class Allocation:
     event: what people who look at a Kubernetes object should read there, once this is written.
     """
 
-    writes: tuple[Write, ...]
-    reason: str
-    event: Event | None = None
+    writes: tuple[Write, ...] = field(converter=_as_writes, validator=tuple_of(Write))
+    reason: str = field(validator=_TEXT)
+    event: Event | None = field(default=None, validator=has_type(Event, None))
 
 
 @frozen
 class Refusal(Exception):
     """What a record asks for cannot be given; the record's answer says the reason."""
 
-    reason: str
+    reason: str = field(validator=_TEXT)
 
 
 @frozen
 class Problem:
     """Something that keeps one subject from being served; all else goes on."""
 
-    subject: str
-    text: str
+    subject: str = field(validator=_TEXT)
+    text: str = field(validator=_TEXT)
 
 
 @frozen
 class Metric:
     """A number for Prometheus; `labels` tell values of one name apart."""
 
-    name: str
-    help: str
-    value: float
-    labels: Mapping[str, str] = field(factory=dict)
+    name: str = field(validator=_TEXT)
+    help: str = field(validator=_TEXT)
+    value: float = field(validator=has_type(float, int, bool))
+    labels: Mapping[str, str] = field(factory=dict, validator=named_texts)
 
 
 @frozen
 class Check:
     """What `k8s-ovs doctor` says of one thing; `advice`: what to do where it is not ok."""
 
-    name: str
-    ok: bool
-    found: str
-    advice: str = ""
+    name: str = field(validator=_TEXT)
+    ok: bool = field(validator=has_type(bool))
+    found: str = field(validator=_TEXT)
+    advice: str = field(default="", validator=has_type(str))

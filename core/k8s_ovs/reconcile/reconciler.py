@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from k8s_ovs.errors import PluginError
+from k8s_ovs.builtin import CORE
+from k8s_ovs.errors import PluginError, shown
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure, Results
 from k8s_ovs.model.pod import Pod
@@ -21,6 +22,7 @@ from k8s_ovs.plugin.view import View
 from k8s_ovs.reconcile.desired_flows import DesiredFlows, FlowConflict
 from k8s_ovs.reconcile.pod_links import PodLinks
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, FlowOwner, Subject
+from k8s_ovs.supervise import FaultLog
 
 __all__ = ["Reconciler"]
 
@@ -42,6 +44,7 @@ class Reconciler:
         self._local_tenants: set[Subject] = set()
         self._tenants: dict[str, int] = {}
         self._failures: dict[tuple[str, Subject], str] = {}
+        self._faults = FaultLog()
         for kind, slots in (world or World()).kinds.items():
             self.update({(kind, key): slot for key, slot in slots.items()})
         self.world = world or World()
@@ -72,16 +75,23 @@ class Reconciler:
         before = set(self._failures.values())
         # What was in the way of a subject's flow may be gone after this reconcile.
         dirty, self._dirty = self._dirty | self._conflicting, set()
+        try:
+            self._compute_all(dirty)
+        except BaseException:
+            self._dirty |= dirty  # what was not computed must not be forgotten
+            raise
+        return [text for text in self._failures.values() if text not in before]
+
+    def _compute_all(self, dirty: set[Subject]) -> None:
         changes: dict[FlowOwner, tuple[WireFlow, ...]] = {}
         for subject in sorted(each for each in dirty if each.kind != TENANT):
-            changes |= self._compute(subject)
+            changes |= self._compute_alone(subject)
         for subject in self._dirty_tenants(dirty):
-            changes |= self._compute(subject)
+            changes |= self._compute_alone(subject)
         conflicts = self.desired.replace(changes)
         self._conflicting = {conflict.owner.subject for conflict in conflicts}
         for conflict in conflicts:
             self._note_conflict(conflict)
-        return [text for text in self._failures.values() if text not in before]
 
     def note_refused(self) -> list[str]:
         """Make failures of what the switch has refused since the last call; returns them."""
@@ -93,12 +103,25 @@ class Reconciler:
             texts.append(text)
         return texts
 
+    def _compute_alone(self, subject: Subject) -> dict[FlowOwner, tuple[WireFlow, ...]]:
+        """As `_compute`; a subject for which that fails altogether keeps its last flows."""
+        try:
+            return self._compute(subject)
+        except Exception as error:  # our fault: the others go on
+            about = {"kind": subject.kind, "subject": subject.key}
+            self._faults.tell("subject failed", error, **about)
+            failure = Failure(CORE, f"{subject.kind}_flows", subject.key, shown(error, 500))
+            self._failures[CORE, subject] = str(failure)
+            return {}
+
     def _compute(self, subject: Subject) -> dict[FlowOwner, tuple[WireFlow, ...]]:
         """New flows of each plugin for `subject`; a plugin that fails keeps its last valid ones."""
         view = self.manager.view(self.world)
-        results = self._ask(subject, view)
-        failed = self._ask_link(subject, view)
-        self._remember_reads(subject, view.reads)
+        try:
+            results = self._ask(subject, view)
+            failed = self._ask_link(subject, view)
+        finally:
+            self._remember_reads(subject, view.reads)
         for name in self.manager.names:
             self._failures.pop((name, subject), None)
         self._failures |= {(each.plugin, subject): str(each) for each in failed}
@@ -161,8 +184,12 @@ class Reconciler:
         owner_bits = self.manager.owner_bits(plugin)
         try:
             return tuple(encode(flow, owner_bits, self.manager.pipeline) for flow in flows)
-        except (PipelineError, KeyError, ValueError) as error:
+        except PipelineError as error:
             return Failure(plugin, f"{subject.kind}_flows", subject.key, str(error))
+        except Exception as error:  # a flow that says of itself that it is good, and is not
+            about = {"plugin": plugin, "kind": subject.kind, "subject": subject.key}
+            self._faults.tell("flow cannot be encoded", error, **about)
+            return Failure(plugin, f"{subject.kind}_flows", subject.key, shown(error, 500))
 
     def _remember_reads(self, subject: Subject, reads: set[Read]) -> None:
         for read in self._reads.pop(subject, set()) - reads:

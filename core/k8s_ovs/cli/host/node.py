@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import structlog
@@ -104,6 +105,18 @@ def run(
     Daemon(settings).run()
 
 
+class _Stderr:
+    """What the log is printed to. A full disk or a reader that ended must not end the daemon."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 def _set_up_log(level: str, form: str) -> None:
     """One line per event on stderr. Raises InvalidRecord naming the flag."""
     levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -124,7 +137,7 @@ def _set_up_log(level: str, form: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(levels[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Stderr()),  # type: ignore[arg-type]  # prints
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(levels[level], logging.WARNING), stream=sys.stderr)

@@ -12,24 +12,28 @@ from pathlib import Path
 
 from k8s_ovs.errors import K8sOvsError
 
-__all__ = ["close", "listen", "listening_process", "peer_uid"]
+__all__ = ["SocketInUse", "close", "listen", "listening_process", "peer_uid"]
 
 _BACKLOG = 512
 _PROBE_SECONDS = 1.0
 _UCRED = struct.Struct("=iII")
 
 
+class SocketInUse(K8sOvsError):
+    """Another daemon serves the socket: there is nothing for this one to do here."""
+
+
 def listen(path: Path) -> socket.socket:
     """A listening, non-blocking socket at `path`, mode 0600; its directory is made with mode 0700.
 
-    A socket that nobody listens at is replaced atomically. Raises K8sOvsError when a live daemon
-    listens there, or the path cannot be used.
+    A socket that nobody listens at is replaced atomically. Raises SocketInUse when a live daemon
+    listens there, another K8sOvsError when the path cannot be used.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone_in(path.parent):
             if (pid := listening_process(path)) is not None:
-                raise K8sOvsError(f"socket {path} is in use by a live daemon (process {pid})")
+                raise SocketInUse(f"socket {path} is in use by a live daemon (process {pid})")
             return _bound(path)
     except OSError as error:
         raise K8sOvsError(f"socket {path} cannot be made: {error.strerror or error}") from error

@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_interface
 from typing import Any
 
 from attrs import field, frozen
 
-from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.errors import K8sOvsError, shown
 
 __all__ = [
     "ANSWER_SECONDS",
@@ -31,6 +32,7 @@ __all__ = [
     "asked_version",
     "encode_reply",
     "parse_request",
+    "previous_addresses",
     "valid_attachments",
     "version_answer",
 ]
@@ -39,6 +41,9 @@ __all__ = [
 ANSWER_SECONDS = 30.0
 
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+
+#: Characters of a version that is repeated to who asked in it, whether or not we know it.
+_LONGEST_VERSION = 32
 
 #: Bytes of the largest request that is read.
 MAX_REQUEST = 1 << 20
@@ -158,6 +163,8 @@ def parse_request(wire: bytes, arrived: float) -> CniRequest:
     command = environment.get("CNI_COMMAND", "")
     _check_environment(command, environment)
     config = _config(stdin)
+    if command == "CHECK":
+        previous_addresses(config)
     return CniRequest(
         command=command,
         container_id=environment.get("CNI_CONTAINERID", ""),
@@ -178,9 +185,10 @@ def version_answer(cni_version: str) -> dict[str, Any]:
 def asked_version(wire: bytes) -> str:
     """The version in which to answer a request that may be malformed: its own, or else ours."""
     try:
-        return str(json.loads(wire.partition(b"\0\0")[2])["cniVersion"])
+        asked = json.loads(wire.partition(b"\0\0")[2])["cniVersion"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return VERSIONS[-1]
+    return asked if isinstance(asked, str) and len(asked) <= _LONGEST_VERSION else VERSIONS[-1]
 
 
 def valid_attachments(request: CniRequest) -> frozenset[tuple[str, str]]:
@@ -194,14 +202,44 @@ def valid_attachments(request: CniRequest) -> frozenset[tuple[str, str]]:
             break
     else:
         raise CniError(Code.INVALID_CONFIG, "GC without cni.dev/valid-attachments")
-    try:
-        # Go writes an empty list as null.
-        return frozenset(
-            (item["containerID"], item["ifname"]) for item in request.config[key] or ()
-        )
-    except (KeyError, TypeError) as error:
-        found = f"found {request.config[key]!r}, expected a list of containerID and ifname"
-        raise CniError(Code.INVALID_CONFIG, f"{key} is malformed", found) from error
+    items = request.config[key]
+    if items is None:  # what Go writes for an empty list
+        return frozenset()
+    if not isinstance(items, list):
+        raise _malformed(key, items, "a list of objects with containerID and ifname")
+    return frozenset(_attachment(f"{key}[{place}]", item) for place, item in enumerate(items))
+
+
+def _attachment(where: str, item: object) -> tuple[str, str]:
+    if isinstance(item, dict):
+        container, ifname = item.get("containerID"), item.get("ifname")
+        if isinstance(container, str) and isinstance(ifname, str):
+            return container, ifname
+    raise _malformed(where, item, "an object with the texts containerID and ifname")
+
+
+def previous_addresses(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The addresses, without lengths, that CHECK's prevResult has; none where it has no `ips`.
+
+    Raises CniError (7) for one that no plugin can have written (section "ADD Success").
+    """
+    if "prevResult" not in config:
+        return ()
+    previous = config["prevResult"]
+    if not isinstance(previous, dict):
+        raise _malformed("prevResult", previous, "an object")
+    ips = previous.get("ips", [])
+    if not isinstance(ips, list):
+        raise _malformed("prevResult.ips", ips, "a list of objects with an address")
+    return tuple(_address(f"prevResult.ips[{place}]", each) for place, each in enumerate(ips))
+
+
+def _address(where: str, item: object) -> str:
+    text = item.get("address") if isinstance(item, dict) else None
+    if isinstance(text, str):
+        with suppress(ValueError):
+            return str(ip_interface(text).ip)
+    raise _malformed(where, item, 'an object with an address such as "172.11.4.2/22"')
 
 
 def encode_reply(
@@ -219,7 +257,7 @@ def encode_reply(
 
 def _check_environment(command: str, environment: Mapping[str, str]) -> None:
     if command not in _COMMANDS:
-        found = f"found {command!r}, expected one of {', '.join(_COMMANDS)}"
+        found = f"found {shown(command)}, expected one of {', '.join(_COMMANDS)}"
         raise CniError(Code.INVALID_ENVIRONMENT, "unknown CNI_COMMAND", found)
     needed = _REQUIRED.get(command, ())
     if missing := [name for name in needed if not environment.get(name)]:
@@ -228,23 +266,24 @@ def _check_environment(command: str, environment: Mapping[str, str]) -> None:
         )
     if not needed:
         return
-    if not _CONTAINER_ID.match(environment["CNI_CONTAINERID"]):
-        found = f"found {environment['CNI_CONTAINERID']!r}, expected letters, digits, '_', '.', '-'"
+    container, ifname = environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]
+    if not _CONTAINER_ID.match(container):
+        found = f"found {shown(container)}, expected letters, digits, '_', '.', '-'"
         raise CniError(Code.INVALID_ENVIRONMENT, "CNI_CONTAINERID is invalid", found)
-    if not _IFNAME.match(environment["CNI_IFNAME"]):
-        found = f"found {environment['CNI_IFNAME']!r}, expected 1 to 15 characters, no '/', ':'"
+    if not _IFNAME.match(ifname):
+        found = f"found {shown(ifname)}, expected 1 to 15 characters, no '/', ':'"
         raise CniError(Code.INVALID_ENVIRONMENT, "CNI_IFNAME is invalid", found)
 
 
 def _config(stdin: bytes) -> Mapping[str, Any]:
     try:
-        config = json.loads(stdin)
+        config = json.loads(stdin, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise CniError(
             Code.DECODING_FAILURE, "the network configuration is not JSON", str(error)
         ) from error
     if not isinstance(config, dict):
-        found = f"found {type(config).__name__}, expected an object"
+        found = f"found {_json(config)}, expected an object"
         raise CniError(Code.INVALID_CONFIG, "the network configuration is invalid", found)
     return config
 
@@ -255,14 +294,14 @@ def _version(command: str, config: Mapping[str, Any]) -> str:
     if command == "VERSION":
         return version if version in VERSIONS else VERSIONS[-1]
     if version not in VERSIONS:
-        found = f"found {version!r}, expected one of {', '.join(VERSIONS)}"
+        found = f"found {_json(version)}, expected one of {', '.join(VERSIONS)}"
         raise CniError(Code.INCOMPATIBLE_VERSION, "incompatible cniVersion", found)
     since = _COMMANDS[command]
     if VERSIONS.index(version) < VERSIONS.index(since):
         found = f"the configuration's cniVersion is {version}, {command} exists since {since}"
         raise CniError(Code.INCOMPATIBLE_VERSION, f"cniVersion does not allow {command}", found)
     if command != "STATUS" and not (isinstance(config.get("name"), str) and config["name"]):
-        found = f"found {config.get('name')!r}, expected the network's name"
+        found = f"found {_json(config.get('name'))}, expected the network's name"
         raise CniError(Code.INVALID_CONFIG, "the network configuration has no name", found)
     return str(version)
 
@@ -273,10 +312,29 @@ def _arguments(text: str) -> dict[str, str]:
     arguments = {}
     for key, equals, value in items:
         if not equals:
-            found = f"found {key!r} in {text!r}, expected KEY=VALUE separated by ';'"
+            found = f"found {shown(key)} in {shown(text)}, expected KEY=VALUE separated by ';'"
             raise CniError(Code.INVALID_ENVIRONMENT, "CNI_ARGS is invalid", found)
         arguments[key] = value
     return arguments
+
+
+def _malformed(what: str, value: object, expected: str) -> CniError:
+    found = f"found {_json(value)}, expected {expected}"
+    return CniError(Code.INVALID_CONFIG, f"{what} is malformed", found)
+
+
+def _refuse_constant(name: str) -> Any:
+    # Python reads NaN and Infinity; RFC 8259 section 6 has no such numbers.
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _json(value: object, limit: int = 200) -> str:
+    """A value as its sender wrote it, cut."""
+    try:
+        text = json.dumps(value)
+    except (ValueError, TypeError, RecursionError):
+        return shown(value, limit)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _error_json(error: CniError, cni_version: str) -> dict[str, Any]:

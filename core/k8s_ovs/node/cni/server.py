@@ -6,12 +6,14 @@ One thread reads requests and hands them on; an answer is sent by whichever thre
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -29,8 +31,9 @@ from k8s_ovs.node.cni.protocol import (
     parse_request,
     version_answer,
 )
+from k8s_ovs.supervise import SupervisedThread
 
-__all__ = ["Answer", "CniServer", "Count", "Handle", "Reply"]
+__all__ = ["Answer", "CniServer", "Count", "Handle", "HungUp", "Reply"]
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +44,8 @@ Reply = Callable[[Answer], bool]
 Handle = Callable[[CniRequest, Reply], None]
 #: Called for each answered request: command, outcome (ok or the error's code), seconds.
 Count = Callable[[str, str, float], None]
+#: Called in the server's thread for each ADD that was handed on and whose client has hung up.
+HungUp = Callable[[CniRequest], None]
 
 #: Seconds that a client may take to send its request, or to take its answer.
 _CLIENT_TIMEOUT = 5.0
@@ -76,7 +81,8 @@ class CniServer:
     VERSION and malformed requests are answered here, everything else is given to `handle`, in the
     server's thread: it must not block. A request for a container that has one under way is handed
     on when that one is answered. Peers whose uid is not in `allowed_uids` are refused. `count` is
-    told of each answer.
+    told of each answer, `hung_up` of each ADD that nobody waits for any more: its holder drops
+    it and answers, so that the container's DEL need not wait.
     """
 
     def __init__(
@@ -85,14 +91,19 @@ class CniServer:
         handle: Handle,
         allowed_uids: Collection[int] = (0,),
         count: Count | None = None,
+        hung_up: HungUp | None = None,
     ) -> None:
         self._path = Path(socket_path)
         self._handle = handle
         self._allowed_uids = frozenset(allowed_uids)
         self._count = count
+        self._hung_up = hung_up
         self._selector = selectors.DefaultSelector()
         self._wake_fd = -1
-        self._stopping = False
+        self._stopping = threading.Event()
+        # Clients of ADDs: it reports just those that have hung up (epoll_ctl(2), EPOLLHUP).
+        self._clients = select.epoll()
+        self._by_descriptor: dict[int, _Pending] = {}
         self._reading: dict[socket.socket, _Client] = {}
         self._lock = threading.Lock()
         self._open: set[_Pending] = set()
@@ -105,12 +116,15 @@ class CniServer:
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(self._wake_fd, selectors.EVENT_READ, self._awake)
-        self._thread = threading.Thread(target=self._serve, name="cni-server", daemon=True)
+        self._selector.register(self._clients, selectors.EVENT_READ, self._see_hung_up)
+        self._thread = SupervisedThread(
+            name="cni-server", target=self._serve, stopped=self._stopping
+        )
         self._thread.start()
 
     def stop(self) -> None:
         """Take no more requests; those under way are told to try again later."""
-        self._stopping = True
+        self._stopping.set()
         os.eventfd_write(self._wake_fd, 1)
         self._thread.join(_STOP_SECONDS)
         cni_socket.close(self._listener, self._path)
@@ -121,15 +135,16 @@ class CniServer:
         for client in list(self._reading.values()):
             self._drop(client)
         self._selector.close()
+        self._clients.close()
         os.close(self._wake_fd)
 
     def _serve(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             for key, _ in self._selector.select(self._next_deadline()):
-                if key.fileobj is self._listener or key.fileobj == self._wake_fd:
+                if not isinstance(key.data, _Client):
                     key.data()
                 elif key.fileobj in self._reading:
-                    self._read(key.data)
+                    self._read_alone(key.data)
             self._drop_slow()
 
     def _awake(self) -> None:
@@ -149,8 +164,12 @@ class CniServer:
                 return
             # A request that was whole before this one came goes first.
             for client in list(self._reading.values()):
-                self._read(client)
-            self._welcome(channel)
+                self._read_alone(client)
+            try:
+                self._welcome(channel)
+            except Exception:  # one client must not end the service of all the others
+                log.exception("CNI client failed")
+                channel.close()
 
     def _welcome(self, channel: socket.socket) -> None:
         uid = cni_socket.peer_uid(channel)
@@ -164,6 +183,14 @@ class CniServer:
         if not self._read(client):
             self._reading[channel] = client
             self._selector.register(channel, selectors.EVENT_READ, client)
+
+    def _read_alone(self, client: _Client) -> None:
+        """Read on; a client on which that fails is dropped."""
+        try:
+            self._read(client)
+        except Exception:
+            log.exception("CNI client failed")
+            self._drop(client)
 
     def _read(self, client: _Client) -> bool:
         """Whether the request is complete: read to its end, or given up."""
@@ -193,6 +220,10 @@ class CniServer:
             log.warning("CNI request is malformed", code=int(error.code), reason=str(error))
             _send(channel, encode_reply(error, asked_version(wire)))
             return
+        except Exception as error:  # ours: who asked must hear of it, and the others go on
+            log.exception("CNI request failed while it was read")
+            _send(channel, encode_reply(_own_fault(error), asked_version(wire)))
+            return
         if request.command == "VERSION":
             answer = version_answer(request.cni_version)
             _send(channel, encode_reply(answer, request.cni_version))
@@ -200,6 +231,9 @@ class CniServer:
         pending = _Pending(request, channel, self._finish)
         with self._lock:
             self._open.add(pending)
+            if request.command == "ADD":
+                self._by_descriptor[channel.fileno()] = pending
+                self._clients.register(channel, 0)
             if request.container_id in self._waiting:
                 self._waiting[request.container_id].append(pending)
                 return
@@ -215,7 +249,33 @@ class CniServer:
         except Exception as error:
             # One request must not end the service of all the others.
             log.exception("CNI request failed", **_identity(pending.request))
-            pending.reply(CniError(Code.FAILED, "k8s-ovs failed on this request", str(error)))
+            pending.reply(_own_fault(error))
+
+    def _see_hung_up(self) -> None:
+        """Nobody waits for these ADDs, and the DEL that follows waits behind them."""
+        for descriptor, _ in self._clients.poll(0):
+            with self._lock:
+                self._clients.unregister(descriptor)
+                pending = self._by_descriptor.pop(descriptor, None)
+            if pending is not None and not self._withdraw(pending) and self._hung_up is not None:
+                self._hung_up(pending.request)
+
+    def _withdraw(self, pending: _Pending) -> bool:
+        """Drop a request that was not handed on yet; False: it was."""
+        with self._lock:
+            queue = self._waiting.get(pending.request.container_id, deque())
+            its_turn = pending in self._ready
+            if not its_turn and pending not in queue:
+                return False
+            (self._ready if its_turn else queue).remove(pending)
+            if not its_turn:
+                self._open.discard(pending)
+        if its_turn:
+            pending.reply(CniError(Code.TRY_AGAIN_LATER, "the client has hung up"))
+        else:
+            pending.channel.close()
+            log.info("cni", **_identity(pending.request), client="gone")
+        return True
 
     def _finish(self, pending: _Pending, answer: Answer) -> bool:
         request = pending.request
@@ -223,7 +283,10 @@ class CniServer:
             if pending not in self._open:
                 return False
             self._open.remove(pending)
-        sent = _send(pending.channel, encode_reply(answer, request.cni_version))
+            if self._by_descriptor.pop(pending.channel.fileno(), None) is not None:
+                with suppress(OSError, ValueError):
+                    self._clients.unregister(pending.channel)
+        sent = _send(pending.channel, _encoded(answer, request))
         with self._lock:
             queue = self._waiting.get(request.container_id)
             if queue:
@@ -233,9 +296,12 @@ class CniServer:
         if queue is not None and self._ready:
             os.eventfd_write(self._wake_fd, 1)
         seconds = time.monotonic() - request.arrived
-        if self._count is not None:
-            self._count(request.command, _outcome(answer), seconds)
-        _log(request, answer, sent, seconds)
+        try:
+            if self._count is not None:
+                self._count(request.command, _outcome(answer), seconds)
+            _log(request, answer, sent, seconds)
+        except Exception:  # it is answered, and its sender has others to answer
+            log.exception("CNI answer not counted", **_identity(request))
         return True
 
     def _next_deadline(self) -> float | None:
@@ -268,6 +334,19 @@ def _send(channel: socket.socket, reply: bytes) -> bool:
         except OSError:
             return False
     return True
+
+
+def _encoded(answer: Answer, request: CniRequest) -> bytes:
+    try:
+        return encode_reply(answer, request.cni_version)
+    except Exception as error:
+        log.exception("CNI answer cannot be sent", **_identity(request))
+        return encode_reply(_own_fault(error), request.cni_version)
+
+
+def _own_fault(error: Exception) -> CniError:
+    """The answer to a request on which we failed; the log has the traceback."""
+    return CniError(Code.FAILED, "k8s-ovs failed on this request", str(error) or repr(error))
 
 
 def _refusal(msg: str) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from k8s_ovs.node.tell.node_state import NodeState
+from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["EventRecorder", "PodEvent", "Post"]
 
@@ -51,8 +52,8 @@ class EventRecorder:
         self._wanted = ""
         self._told = ""
         self._changed = threading.Event()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = SupervisedThread(name="events", target=self._run, stopped=self._stopped)
 
     def start(self) -> None:
         self._thread.start()
@@ -70,11 +71,13 @@ class EventRecorder:
 
     def stop(self) -> None:
         """End without a word. An event that is on its way is not waited for."""
-        self._stopped = True
+        self._stopped.set()
         self._changed.set()
 
     def _run(self) -> None:
-        while not self._stopped:
+        if self._wanted != self._told:  # begun again after a failure
+            self._changed.set()
+        while not self._stopped.is_set():
             self._changed.wait()
             self._changed.clear()
             while self._pods and not self._stopped:
@@ -86,8 +89,8 @@ class EventRecorder:
     def _tell(self, waiting_for: str) -> None:
         if waiting_for == self._told:
             return
-        self._told = waiting_for
         if waiting_for:
             self._post("NetworkNotReady", f"k8s-ovs waits for: {waiting_for}", True)
         else:
             self._post("NetworkReady", "k8s-ovs serves pods on this node", False)
+        self._told = waiting_for

@@ -26,9 +26,10 @@ from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.hooks.result import Failure, Results
 from k8s_ovs.node.switch import Commits
 from k8s_ovs.node.tell.node_state import NodeState
+from k8s_ovs.node.tell.output import Output
 from k8s_ovs.plugin.values import Metric
 
-__all__ = ["Metrics", "listen_address"]
+__all__ = ["Metrics", "MetricsPage", "listen_address"]
 
 #: Seconds. An ADD takes some milliseconds, and waits for half a minute at most.
 _CNI_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -92,6 +93,42 @@ class Metrics:
             thread.join()
 
         return stop
+
+
+class MetricsPage:
+    """The page of `metrics` at HOST:PORT, served as soon as the address can be had.
+
+    Raises InvalidRecord for what is no address.
+    """
+
+    def __init__(self, metrics: Metrics, address: str) -> None:
+        listen_address(address)
+        self._metrics = metrics
+        self._address = address
+        self._stop: Callable[[], None] | None = None
+        self._output = Output("metrics page")
+
+    @property
+    def problem(self) -> str:
+        """Why it is not served; "": it is."""
+        return self._output.problem
+
+    @property
+    def due_at(self) -> float | None:
+        """When to try again (time.monotonic()); None: no need."""
+        return self._output.due_at
+
+    def tend(self) -> None:
+        """Serve it, if it is not served yet and it is time to try. Never raises."""
+        if self._stop is None and not self._output.put_off:
+            self._output.attempt(self._serve)
+
+    def stop(self) -> None:
+        if self._stop is not None:
+            self._stop()
+
+    def _serve(self) -> None:
+        self._stop = self._metrics.serve(self._address)
 
 
 def listen_address(text: str) -> tuple[str, int]:
@@ -183,4 +220,14 @@ def _of_plugins(results: Results[Metric]) -> Iterator[Family]:
 
 def _is_sound(metric: Metric) -> bool:
     """Whether Prometheus can read it: one bad name makes it drop the whole page."""
-    return all(_NAME.fullmatch(name) for name in (metric.name, *metric.labels))
+    texts = (metric.help, *metric.labels.values())
+    named = all(_NAME.fullmatch(name) for name in (metric.name, *metric.labels))
+    return named and all(text.isprintable() or _is_utf8(text) for text in texts)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

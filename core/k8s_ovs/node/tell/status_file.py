@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from k8s_ovs.errors import shown
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.node.tell.node_state import NodeState
+from k8s_ovs.node.tell.output import Output
 
 __all__ = ["StatusFile", "status_json"]
 
 _AT_MOST_EVERY = 1.0
+_LONGEST_WAIT = 10.0
 
 
 class StatusFile:
@@ -29,21 +33,39 @@ class StatusFile:
         self._ready: bool | None = None
         self._written: Mapping[str, Any] = {}
         self._next = 0.0
+        self._output = Output(f"status file {path}", longest_wait=_LONGEST_WAIT)
         self.due_at: float | None = None
 
+    @property
+    def problem(self) -> str:
+        """Why the file cannot be written; "": it can."""
+        return self._output.problem
+
     def write(self, state: NodeState) -> None:
-        """Plugins are asked for their part only when it is time to write."""
+        """Plugins are asked for their part only when it is time to write. Never raises: what cannot
+        be written is a problem, and is tried again."""
         now = time.monotonic()
-        if state.ready == self._ready and now < self._next:
+        if self._output.put_off:
+            self.due_at = self._output.due_at
+            return
+        if not self._output.problem and state.ready == self._ready and now < self._next:
             self.due_at = self._next
             return
         self.due_at, self._ready, self._next = None, state.ready, now + self._every
-        said = status_json(state)
+        if not self._output.attempt(lambda: self._put(status_json(state))):
+            self.due_at = self._output.due_at
+
+    def _put(self, said: Mapping[str, Any]) -> None:
         if said == self._written:
             return
         beside = self._path.with_suffix(".new")
-        beside.write_text(json.dumps(said, indent=1) + "\n")
-        beside.replace(self._path)
+        try:
+            beside.write_text(json.dumps(said, indent=1) + "\n")
+            beside.replace(self._path)
+        except OSError:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)  # half a file would take the place of what is whole
+            raise
         self._written = said
 
 
@@ -85,6 +107,17 @@ def _local_node(state: NodeState) -> dict[str, Any]:
 def _of_plugins(state: NodeState) -> dict[str, Any]:
     """What each plugin's status hook says."""
     return {
-        plugin: str(result) if isinstance(result, Failure) else dict(result[0])
+        plugin: str(result) if isinstance(result, Failure) else _as_json(plugin, result)
         for plugin, result in state.plugin_status()
     }
+
+
+def _as_json(plugin: str, result: tuple[Mapping[str, Any], ...]) -> Any:
+    """What the hook returned, as the file can hold it; else what is wrong with it."""
+    if not result:
+        return {}
+    try:
+        return json.loads(json.dumps(dict(result[0]), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        found = f"returned {shown(result[0])}, expected JSON values by name: {shown(error)}"
+        return str(Failure(plugin, "status", "the network", found))

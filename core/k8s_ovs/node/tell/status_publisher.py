@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 import structlog
 from attrs import evolve
 
+from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
 from k8s_ovs.node.tell.node_state import NodeState
-from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Etcd, Put
+from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["StatusPublisher", "node_status"]
 
@@ -51,8 +52,8 @@ class StatusPublisher:
         self._lease = 0
         self._renew_at = 0.0
         self._wake = threading.Event()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = SupervisedThread(name="status", target=self._run, stopped=self._stopped)
 
     def start(self) -> None:
         self._thread.start()
@@ -66,13 +67,13 @@ class StatusPublisher:
 
     def stop(self) -> None:
         """Take the record away and end."""
-        self._stopped = True
+        self._stopped.set()
         self._wake.set()
         self._thread.join(2 * self._etcd.settings.timeout)
 
     def _run(self) -> None:
         backoff = Backoff()
-        while not self._stopped:
+        while not self._stopped.is_set():
             try:
                 self._step()
                 backoff.reset()
@@ -85,7 +86,7 @@ class StatusPublisher:
 
     def _pause(self, least: float) -> None:
         """At least `least` seconds, then until there is something to do."""
-        time.sleep(0 if self._stopped else least)
+        self._stopped.wait(least)
         self._wake.wait(max(self._renew_at - time.monotonic(), 0))
         self._wake.clear()
 

@@ -11,13 +11,14 @@ import grpc
 import structlog
 from attrs import frozen
 
+from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable
-from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.connection import EtcdConnection
 from k8s_ovs.observe.etcd.errors import reason
 from k8s_ovs.observe.etcd.messages import PROGRESS_REQUEST, key_bytes, key_text, watch_request
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Sink, Snapshot, SourceState, WatchEvent
+from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["PrefixWatch"]
 
@@ -118,7 +119,9 @@ class PrefixWatch:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._stream: _EventStream | None = None
-        self._thread = threading.Thread(target=self._run, name=f"watch {source}", daemon=True)
+        self._thread = SupervisedThread(
+            name=f"watch {source}", target=self._run, stopped=self._stopped
+        )
 
     def start(self) -> None:
         """Begin; watch events come from now on."""

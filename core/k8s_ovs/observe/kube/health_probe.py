@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from k8s_ovs.errors import Unavailable
+from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["Cut", "HealthProbe"]
 
@@ -41,9 +42,7 @@ class HealthProbe:
             self._cuts[id(cut)] = cut
             if self._thread is None:
                 self._wake.clear()
-                self._thread = threading.Thread(
-                    target=self._run, name="kube-health-probe", daemon=True
-                )
+                self._thread = SupervisedThread(name="kube-health-probe", target=self._run)
                 self._thread.start()
         try:
             yield

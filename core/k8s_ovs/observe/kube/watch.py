@@ -10,11 +10,12 @@ import time
 import structlog
 from attrs import frozen
 
+from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable
-from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.kube.client import Json, Kube, Lines
 from k8s_ovs.observe.kube.errors import Expired, refusal
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Sink, Snapshot, SourceState, WatchEvent
+from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["ResourceWatch", "WatchedResource", "list_resource", "object_key"]
 
@@ -76,8 +77,8 @@ class ResourceWatch:
         self._backoff = Backoff()
         self._stopped = threading.Event()
         self._lines: Lines | None = None
-        self._thread = threading.Thread(
-            target=self._run, name=f"watch-{resource.source}", daemon=True
+        self._thread = SupervisedThread(
+            name=f"watch-{resource.source}", target=self._run, stopped=self._stopped
         )
 
     def start(self) -> None:

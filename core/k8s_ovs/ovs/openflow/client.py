@@ -33,6 +33,9 @@ _ANSWERS = (
 )
 _TOLD_AT_MOST = 5
 
+#: Seconds that the bridge may work on each message of a change before it answers.
+_PER_MESSAGE = 0.001
+
 
 class FlowRefused(SwitchError):
     """Open vSwitch refused flows of a commit, and did nothing of it.
@@ -50,6 +53,8 @@ class OpenFlow:
 
     After Unavailable or TimedOut the connection is closed and stays so: the caller makes a new
     one, and reads what the bridge holds, since a commit that got no answer may have been done.
+
+    patience: seconds more that the bridge may be silent, as it has something else to do.
     """
 
     def __init__(self, connected: socket.socket, path: str, timeout: float) -> None:
@@ -61,18 +66,22 @@ class OpenFlow:
         self._outgoing = bytearray()
         self._xid = 0
         self._bundle = 0
+        self._in_bundle = 0
+        self.patience = 0.0
 
     @classmethod
-    def connect(cls, path: str, timeout: float = 5.0) -> OpenFlow:
+    def connect(cls, path: str, timeout: float = 5.0, patience: float = 0.0) -> OpenFlow:
         """Connect to a bridge's management socket, `RUNDIR/BRIDGE.mgmt`.
 
-        timeout: seconds of silence after which the bridge counts as hanging, in every call.
+        timeout: seconds of silence after which the bridge counts as hanging, in every call;
+        large changes, and `patience`, make it longer.
         Raises Unavailable where nothing listens, TimedOut, and SwitchError for a bridge that does
         not speak OpenFlow 1.4.
         """
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         stream.setblocking(False)
         client = cls(stream, path, timeout)
+        client.patience = patience
         try:
             stream.connect(path)
             client._greet()
@@ -99,6 +108,7 @@ class OpenFlow:
         flow_mods = [delete_by_cookie(each) for each in deletes] + [flow.body for flow in adds]
         self._bundle += 1
         xid = self._new_xids(len(flow_mods) + 2)
+        self._in_bundle = len(flow_mods)
         errors = self._fill_bundle(flow_mods, xid)
         if errors:
             self._control(Bundle.DISCARD)
@@ -152,7 +162,7 @@ class OpenFlow:
         first = self._new_xids(len(mods) + 1)
         last = first + len(mods)
         sent = [messages.with_xid(mod, first + place) for place, mod in enumerate(mods)]
-        replies = self._ask(b"".join(sent) + messages.barrier(last), last)
+        replies = self._ask(b"".join(sent) + messages.barrier(last), last, len(mods))
         return {
             numbers[error.xid - first]: f"meter: {error_name(error.body)}"
             for error in _errors(replies)
@@ -213,11 +223,12 @@ class OpenFlow:
             for place, flow_mod in enumerate(flow_mods)
         )
         parts.append(messages.bundle_control(self._bundle, Bundle.CLOSE, closing))
-        return _errors(self._ask(b"".join(parts), closing))
+        return _errors(self._ask(b"".join(parts), closing, len(parts)))
 
     def _control(self, what: Bundle) -> list[Message]:
         xid = self._new_xids(1)
-        return _errors(self._ask(messages.bundle_control(self._bundle, what, xid), xid))
+        control = messages.bundle_control(self._bundle, what, xid)
+        return _errors(self._ask(control, xid, self._in_bundle))
 
     def _refusal(
         self, errors: Sequence[Message], adds: Sequence[WireFlow], first: int
@@ -249,39 +260,47 @@ class OpenFlow:
             raise SwitchError(f"the bridge at {self._path}: {error_name(error.body)} in {doing}")
         return replies
 
-    def _ask(self, request: bytes, last_xid: int) -> list[Message]:
-        """What the bridge answers, up to the end of its answer to the message of `last_xid`."""
+    def _ask(self, request: bytes, last_xid: int, size: int = 0) -> list[Message]:
+        """What the bridge answers, up to the end of its answer to the message of `last_xid`.
+
+        size: how many messages it has to work on before it answers.
+        """
         self._refuse_closed()
         self._outgoing += request
         return self._exchange(
-            lambda received: received.xid == last_xid and not messages.has_more(received)
+            lambda received: received.xid == last_xid and not messages.has_more(received),
+            size * _PER_MESSAGE,
         )
 
-    def _exchange(self, ends: Callable[[Message], bool]) -> list[Message]:
-        """Send what is to be sent, reading all the while, until a message that `ends` it."""
+    def _exchange(self, ends: Callable[[Message], bool], work: float = 0.0) -> list[Message]:
+        """Send what is to be sent, reading all the while, until a message that `ends` it.
+
+        work: seconds more that the bridge may be silent once it has all.
+        """
         received: list[Message] = []
-        deadline = time.monotonic() + self._timeout
+        news: list[Message] = []
+        deadline = silence = 0.0
         try:
             while True:
-                sent = self._write()
-                self._wait(deadline)
+                if self._write() or news or not deadline:
+                    silence = self._timeout + self.patience + (0.0 if self._outgoing else work)
+                    deadline = time.monotonic() + silence
+                self._wait(deadline, silence)
                 news = self._read()
                 received += news
                 if any(ends(each) for each in news):
                     return received
-                if sent or news:
-                    deadline = time.monotonic() + self._timeout
         except BaseException:
             # Half an answer is on its way: the next question must not take it for its own.
             self.close()
             raise
 
-    def _wait(self, deadline: float) -> None:
+    def _wait(self, deadline: float, silence: float) -> None:
         wanted = select.POLLIN | (select.POLLOUT if self._outgoing else 0)
         poll = select.poll()
         poll.register(self._socket, wanted)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimedOut(f"the bridge at {self._path} did not answer within {self._timeout:g} s")
+            raise TimedOut(f"the bridge at {self._path} did not answer within {silence:.3g} s")
 
     def _write(self) -> int:
         """Send as much as goes without waiting; the number of bytes that went."""

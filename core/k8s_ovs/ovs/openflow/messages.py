@@ -187,6 +187,8 @@ def has_more(message: Message) -> bool:
     """Whether it is a part of an answer that goes on in a further message."""
     if message.kind != Type.MULTIPART_REPLY:
         return False
+    if len(message.body) < MULTIPART.size:
+        raise SwitchError(f"a multipart reply of {len(message.body)} bytes, expected 8 at least")
     flags: int = MULTIPART.unpack_from(message.body)[1]
     return bool(flags & _REPLY_MORE)
 

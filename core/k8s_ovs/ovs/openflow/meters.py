@@ -16,6 +16,7 @@ from attrs import frozen
 from k8s_ovs.errors import SwitchError
 from k8s_ovs.ovs.openflow.messages import MULTIPART, Message, Multipart, multipart_request
 from k8s_ovs.pipeline.flow import Meter
+from k8s_ovs.pipeline.table import PipelineError
 
 __all__ = [
     "Metered",
@@ -65,7 +66,10 @@ def configured_meters(replies: Iterable[Message]) -> dict[int, Meter]:
     meters = {}
     for offset, body in _parts(replies, _CONFIGURATION.size, length_at=0):
         _, _, number, _, _, rate, burst = _CONFIGURATION.unpack_from(body, offset)
-        meters[number] = Meter(number, rate or 0xFFFFFFFF, burst or 0xFFFFFFFF)
+        try:
+            meters[number] = Meter(number, rate or 0xFFFFFFFF, burst or 0xFFFFFFFF)
+        except PipelineError as error:
+            raise SwitchError(f"the configuration of a meter that cannot be: {error}") from error
     return meters
 
 

@@ -18,11 +18,12 @@ import ovs.db.idl
 import ovs.poller
 import structlog
 
-from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
+from k8s_ovs.errors import SwitchError, TimedOut, Unavailable, shown
 from k8s_ovs.ovs.ovsdb.json_parser import speed_up
 from k8s_ovs.ovs.ovsdb.schema import COLUMNS, SCHEMA
 from k8s_ovs.ovs.ovsdb.state import Bridge, Port, SwitchState
 from k8s_ovs.ovs.ovsdb.transaction import Operation, Transaction, deletion, operations, sign_of_life
+from k8s_ovs.supervise import FaultLog
 
 __all__ = ["Ovsdb"]
 
@@ -34,13 +35,18 @@ _Poller: Any = ovs.poller.Poller
 _PROBE_MS = 2500
 _BACKOFF_MS = (1000, 5000)
 
+#: Seconds that one more port may take: ovs-vswitchd needs up to 15 ms for one on a busy machine,
+#: and answers nothing meanwhile.
+_PER_PORT = 0.05
+
 _log = structlog.get_logger(__name__)
 
 
 class Ovsdb:
     """One connection to ovsdb-server at `remote`, such as unix:/var/run/openvswitch/db.sock.
 
-    timeout: seconds that any one call may take.
+    timeout: seconds that any one call may take, and more for each port that Open vSwitch has to
+    make or remove.
     """
 
     def __init__(self, remote: str, timeout: float = 5.0) -> None:
@@ -58,6 +64,8 @@ class Ovsdb:
         self._values: dict[UUID, Any] = {}
         self._bridges: dict[str, Bridge] = {}
         self._told_seqno = 0
+        self._unapplied_ports = 0
+        self._faults = FaultLog()
 
     def connect(self) -> None:
         """Wait until the whole content has arrived.
@@ -86,8 +94,11 @@ class Ovsdb:
         return int(self._idl.change_seqno)
 
     def run(self) -> bool:
-        """Process what has come. True if the content has changed since the last `run`."""
-        self._idl.run()
+        """Process what has come. True if the content has changed since the last `run`.
+
+        Raises Unavailable for what cannot be understood; the connection is made anew then.
+        """
+        self._take_in()
         changed = self.seqno != self._told_seqno
         self._told_seqno = self.seqno
         return changed
@@ -124,6 +135,13 @@ class Ovsdb:
         root = self._known_root()
         return bool(_value(root, "cur_cfg") >= _value(root, "next_cfg"))
 
+    @property
+    def patience(self) -> float:
+        """Seconds that ovs-vswitchd may take for the ports that it has to make and remove."""
+        if self._unapplied_ports and self._root() is not None and self.applied:
+            self._unapplied_ports = 0
+        return self._unapplied_ports * _PER_PORT
+
     def commit(self, transaction: Transaction) -> None:
         """Bring the bridge to what `transaction` says, in one transaction; no write if it is up to
         date.
@@ -132,11 +150,13 @@ class Ovsdb:
         see `await_applied`. Raises SwitchError with OVSDB's words, TimedOut or Unavailable; after
         those two it may still be carried out later.
         """
+        ports = len(transaction.add_ports) + len(transaction.remove_ports)
         self._transact(
             f"bridge {transaction.bridge}",
             lambda: operations(
                 transaction, self._known_root().uuid, self.bridge(transaction.bridge)
             ),
+            ports,
         )
 
     def delete_bridge(self, name: str) -> None:
@@ -171,10 +191,20 @@ class Ovsdb:
         return {name: _number(bridge, name, ports.get(name)) for name in names}
 
     def _deadline(self) -> float:
-        return time.monotonic() + self._timeout
+        return time.monotonic() + self._timeout + self.patience
+
+    def _take_in(self) -> None:
+        try:
+            self._idl.run()
+        except Exception as error:  # the library trusts its peer
+            self._faults.tell("OVSDB sent what cannot be understood", error, remote=self._remote)
+            self._idl.force_reconnect()
+            raise Unavailable(
+                f"ovsdb-server at {self._remote} sent what cannot be understood: {shown(error)}"
+            ) from error
 
     def _await(self, ready: Callable[[], bool], deadline: float, late: str) -> None:
-        self._idl.run()
+        self._take_in()
         while not ready():
             left = deadline - time.monotonic()
             if left <= 0:
@@ -183,10 +213,10 @@ class Ovsdb:
             self._idl.wait(poller)
             poller.timer_wait(max(1, int(left * 1000)))
             poller.block()
-            self._idl.run()
+            self._take_in()
 
     def _late(self, late: str) -> Unavailable:
-        within = f"within {self._timeout:g} s"
+        within = f"within {self._timeout + self.patience:.3g} s"
         if self._idl._session.is_connected():
             return TimedOut(f"ovsdb-server at {self._remote}, {within}: {late}")
         return Unavailable(
@@ -194,15 +224,18 @@ class Ovsdb:
             "and is this its socket?"
         )
 
-    def _transact(self, subject: str, compose: Callable[[], list[Operation]]) -> None:
-        begin = time.monotonic()
-        deadline = begin + self._timeout
+    def _transact(
+        self, subject: str, compose: Callable[[], list[Operation]], ports: int = 0
+    ) -> None:
+        """ports: how many ovs-vswitchd has to make or remove for it."""
+        begin, deadline = time.monotonic(), self._deadline() + ports * _PER_PORT
         while time.monotonic() < deadline:
             self._await(lambda: self.connected, deadline, "it sent no content")
             asked = compose()
             if not asked:
                 return
             transaction = self._send(asked, deadline)
+            self._unapplied_ports += ports
             status = transaction.commit()
             if status == _idl.Transaction.ERROR:
                 raise SwitchError(f"{subject}: {_words(transaction.get_error())}")

@@ -1,0 +1,143 @@
+"""What of this daemon the others in the cluster see: its status, its part in leader election, the
+allocations that it makes as leader, and events. All of it runs in threads of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from k8s_ovs.allocate.allocator import Allocator
+from k8s_ovs.allocate.election import LeaderElection
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node_status import LEADER_KEY
+from k8s_ovs.model.world import World
+from k8s_ovs.node.inbox import Inbox
+from k8s_ovs.node.ingest import KUBE
+from k8s_ovs.node.settings import NodeSettings
+from k8s_ovs.node.tell.event_recorder import PodEvent
+from k8s_ovs.node.tell.node_state import NodeState
+from k8s_ovs.node.tell.status_publisher import StatusPublisher
+from k8s_ovs.observe.etcd.client import Etcd
+from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
+from k8s_ovs.plugin.values import Event
+
+__all__ = ["ClusterParts"]
+
+_LEADER_TTL = 10
+
+
+class ClusterParts:
+    """They follow the configuration. kube None: an external host, which does not allocate."""
+
+    def __init__(self, settings: NodeSettings, etcd: Etcd, kube: Kube | None, inbox: Inbox) -> None:
+        self._settings = settings
+        self._etcd = etcd
+        self._kube = kube
+        self._inbox = inbox
+        self._watches: dict[str, ResourceWatch] = {}
+        self._allocation: tuple[str, LeaderElection, Allocator] | None = None
+        self._publisher: tuple[str, StatusPublisher] | None = None
+
+    @property
+    def is_leader(self) -> bool:
+        return self._allocation is not None and self._allocation[1].token is not None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be allocated."""
+        return self._allocation[2].problems if self._allocation else ()
+
+    def offer_world(self, world: World, manager: PluginManager) -> None:
+        """The newest snapshot, for the allocator."""
+        if self._allocation is not None:
+            self._allocation[2].offer(world, manager)
+
+    def offer_state(self, state: NodeState) -> None:
+        """The newest state, for the status in etcd."""
+        if self._publisher is not None:
+            self._publisher[1].offer(state)
+
+    def end(self) -> None:
+        self._end_allocation()
+        self._end_publisher()
+        for watch in self._watches.values():
+            watch.stop()
+
+    def follow(self, config: NetworkConfig, manager: PluginManager) -> None:
+        """Tell of this node, watch what the plugins need, join this network's leader election."""
+        base = f"{self._settings.prefix}/{config.name}"
+        self.publish_to(base)
+        if self._kube is None:
+            return
+        for name, resource in manager.resources.items():
+            selector = f"spec.nodeName={self._settings.hostname}" if resource.local_only else ""
+            if name not in self._watches:
+                wanted = WatchedResource(resource.path, KUBE + name, selector)
+                self._watches[name] = ResourceWatch(self._kube, wanted, self._inbox.put)
+                self._watches[name].start()
+        self._join_election(base)
+
+    def publish_to(self, base: str) -> None:
+        if self._publisher and self._publisher[0] == base:
+            return
+        self._end_publisher()
+        hostname, external = self._settings.hostname, self._kube is None
+        publisher = StatusPublisher(self._etcd, base, hostname, external=external)
+        publisher.start()
+        self._publisher = (base, publisher)
+
+    def _end_publisher(self) -> None:
+        if self._publisher:
+            self._publisher[1].stop()
+            self._publisher = None
+
+    def _join_election(self, base: str) -> None:
+        if self._allocation and self._allocation[0] == base:
+            return
+        self._end_allocation()
+        election = LeaderElection(
+            self._etcd,
+            f"{base}/{LEADER_KEY}",
+            self._settings.hostname,
+            ttl=_LEADER_TTL,
+            on_change=lambda _: self._inbox.wake(),
+        )
+        allocator = Allocator(self._etcd, base, election, publish=self._post)
+        self._allocation = (base, election, allocator)
+        election.start()
+        allocator.start()
+
+    def _post(self, event: Event) -> None:
+        """An event of an allocation, in the allocator's thread."""
+        if self._kube is not None:
+            about = Involved(event.kind, event.name)
+            host = self._settings.hostname
+            post_event(
+                self._kube, about, event.reason, event.message, severity="Warning", host=host
+            )
+
+    def record_event(self, reason: str, message: str, warning: bool) -> None:
+        """An event of this node, in the event recorder's thread."""
+        if self._kube is not None:
+            host = self._settings.hostname
+            severity: Literal["Warning", "Normal"] = "Warning" if warning else "Normal"
+            post_event(
+                self._kube, Involved("Node", host), reason, message, severity=severity, host=host
+            )
+
+    def record_pod_event(self, event: PodEvent) -> None:
+        """An event of a pod, in the event recorder's thread."""
+        if self._kube is not None:
+            about = Involved("Pod", event.name, event.namespace, event.uid)
+            severity: Literal["Warning", "Normal"] = "Normal" if event.well else "Warning"
+            reason = "NetworkConnected" if event.well else "NetworkCutOff"
+            host = self._settings.hostname
+            post_event(self._kube, about, reason, event.message, severity=severity, host=host)
+
+    def _end_allocation(self) -> None:
+        if self._allocation:
+            _, election, allocator = self._allocation
+            allocator.stop()
+            election.stop()
+            self._allocation = None

@@ -1,0 +1,130 @@
+"""A reconcile that fails as a whole: told, taken again, and those who wait go on waiting."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from k8s_ovs.node.cni.listener import SocketInUse
+from k8s_ovs.node.cni.protocol import CniRequest
+from k8s_ovs.node.daemon import Daemon
+from k8s_ovs.node.install.cni_config import Style
+from k8s_ovs.node.settings import NodeSettings
+from k8s_ovs.observe.etcd.settings import EtcdSettings
+
+MISTAKE = ZeroDivisionError("a mistake of ours")
+
+
+def settings_of(tmp_path: Path, **changes: Any) -> NodeSettings:
+    """Of a daemon that reaches nothing."""
+    given = {
+        "etcd": EtcdSettings(("http://127.0.0.1:1",)),
+        "prefix": "/k8s.ovs.com/ovs/network",
+        "hostname": "node1",
+        "kube": None,
+        "cni_socket": tmp_path / "run" / "cni.sock",
+        "ovs_run_dir": tmp_path,
+        "network": None,
+        "datapath": "auto",
+        "metrics": None,
+        "cni_wait": 30.0,
+        "install_cni": None,
+        "bin_dir": tmp_path,
+        "conf_dir": tmp_path,
+    }
+    return NodeSettings(**given | changes)
+
+
+def request(command: str) -> CniRequest:
+    args = {"K8S_POD_NAME": "web", "K8S_POD_NAMESPACE": "default"}
+    return CniRequest(command, "c1", "/run/netns/pod", "eth0", args, {}, "1.1.0", 1e12)
+
+
+def failing(*_: Any) -> Any:
+    raise MISTAKE
+
+
+def test_a_reconcile_that_fails_is_told_and_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Daemon(settings_of(tmp_path))
+    answers: dict[str, Any] = {}
+    for command in ("ADD", "STATUS"):
+        daemon._attachments.put(
+            request(command), lambda answer, of=command: not answers.update({of: answer})
+        )
+    monkeypatch.setattr(daemon, "_reconcile", failing)
+    (tmp_path / "run").mkdir()
+    with capture_logs() as logs:
+        for _ in range(3):
+            daemon._reconcile_alone()
+    assert [each["exc_info"] for each in logs if each.get("exc_info")] == [MISTAKE]
+    state = daemon._state()
+    assert not state.ready
+    assert state.waiting_for.startswith("k8s-ovs failed: ZeroDivisionError('a mistake of ours')")
+    assert daemon._again_at is not None
+    assert answers.keys() == {"STATUS"}
+    assert "a mistake of ours" in str(answers["STATUS"])
+    assert daemon._attachments.next_deadline is not None
+
+
+def test_a_teller_that_fails_does_not_keep_the_others_from_telling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Daemon(settings_of(tmp_path))
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(daemon._cluster, "offer_state", failing)
+    monkeypatch.setattr(daemon._event_recorder, "offer", failing)
+    with capture_logs() as logs:
+        daemon._tell_state()
+    assert [each["event"] for each in logs] == ["state not told"]
+    assert (tmp_path / "run" / "status.json").exists()
+
+
+def test_a_watch_event_that_fails_does_not_lose_those_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Daemon(settings_of(tmp_path))
+    monkeypatch.setattr(daemon._ingest, "absorb", failing)
+    daemon._inbox.put(object())
+    daemon._inbox.put((request("ADD"), lambda _: True))
+    with capture_logs() as logs:
+        daemon._take_in()
+    assert "watch event failed" in [each["event"] for each in logs]
+    assert daemon._attachments.next_deadline is not None
+
+
+def test_a_socket_that_cannot_be_made_is_told_and_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("in the way")
+    daemon = Daemon(settings_of(tmp_path))
+    with capture_logs() as logs:
+        daemon._tend_outputs()
+        daemon._tend_outputs()
+    assert len([each for each in logs if each["log_level"] == "warning"]) == 1
+    assert "CNI socket: " in daemon._socket.problem
+    (tmp_path / "run").unlink()
+    daemon._socket.due_at = 0.0
+    with capture_logs():
+        daemon._tend_outputs()
+    assert daemon._socket.problem == ""
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.connect(str(tmp_path / "run" / "cni.sock"))
+    with capture_logs(), pytest.raises(SocketInUse):
+        Daemon(settings_of(tmp_path))._tend_outputs()
+    daemon._stop_serving()
+
+
+def test_a_host_whose_cni_files_cannot_be_written_serves_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "bin").write_text("in the way")
+    daemon = Daemon(settings_of(tmp_path, install_cni=Style.CONF, bin_dir=tmp_path / "bin" / "cni"))
+    with capture_logs():
+        assert not daemon._installation.attempt(daemon._install_cni)
+    assert any("CNI installation: " in each for each in daemon._state().problems)
+    (tmp_path / "bin").unlink()
+    with capture_logs():
+        assert daemon._installation.attempt(daemon._install_cni)
+    assert daemon._state().problems == ()
