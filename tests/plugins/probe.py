@@ -66,7 +66,7 @@ def told(directory: str, plugin_name: str) -> dict[str, Any]:
         "flows": flows,
         "failures": bridge.failures,
         "traces": traces,
-        "records": {key: str(each.value) for key, each in found.of("audits").items()},
+        "records": {key: str(each.settled) for key, each in found.of("audits").items()},
         "quarantine": {key: each.value for key, each in found.of("quarantine").items()},
         "status": dict(manager.status(manager.view(found))),
     }
