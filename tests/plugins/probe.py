@@ -66,8 +66,8 @@ def told(directory: str, plugin_name: str) -> dict[str, Any]:
         "flows": flows,
         "failures": bridge.failures,
         "traces": traces,
-        "records": {key: str(each.value) for key, each in found.of("audits").items()},
-        "quarantine": {key: each.value for key, each in found.of("quarantine").items()},
+        "records": {key: str(value) for key, value in found.settled("audits").items()},
+        "quarantine": {"/".join(which): text for which, text in found.problems.items()},
         "status": dict(manager.status(manager.view(found))),
     }
 
