@@ -7,12 +7,12 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from tests.unit.scripted_apiserver import LINE, ScriptedApiServer
 
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.observe.kube.client import Kube
 from k8s_ovs.observe.kube.health_probe import HealthProbe
 from k8s_ovs.observe.kube.settings import KubeSettings
-from tests.unit.scripted_apiserver import LINE, ScriptedApiServer
 
 INTERVAL = 0.02
 
@@ -73,8 +73,7 @@ def api() -> Iterator[ScriptedApiServer]:
 
 
 def kube_at(server: ScriptedApiServer, timeout: float = 4.0) -> Kube:
-    kube = Kube(KubeSettings.from_environment({"KUBERNETES_MASTER": server.address}), timeout)
-    return kube
+    return Kube(KubeSettings.from_environment({"KUBERNETES_MASTER": server.address}), timeout)
 
 
 @pytest.mark.parametrize("status", [200, 301, 401, 403, 404, 429, 500, 503])
@@ -131,5 +130,5 @@ def test_a_watch_can_be_cut_while_another_thread_waits_for_its_next_line(
         found = iter(lines)
         next(found)
         threading.Timer(0.1, lines.cut, [Unavailable("enough")]).start()
-        with pytest.raises(Unavailable, match="^enough$"):
+        with pytest.raises(Unavailable, match=r"^enough$"):
             next(found)

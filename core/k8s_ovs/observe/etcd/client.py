@@ -19,14 +19,15 @@ from k8s_ovs.observe.etcd.messages import (
     CreatedAt,
     Delete,
     Get,
+    KeyRange,
     KeyValue,
     Operation,
     Put,
     TxnResult,
     Unchanged,
     key_bytes,
+    key_ranges,
     key_value,
-    prefix_end,
     range_request,
     txn_request,
     txn_result,
@@ -73,14 +74,23 @@ class Etcd:
         response = self._range(f"get {key}", range_request(key_bytes(key)))
         return key_value(response.kvs[0]) if response.kvs else None
 
-    def list(self, prefix: str) -> tuple[dict[str, KeyValue], int]:
+    def get_at(self, key: str, revision: int) -> KeyValue | None:
+        """The key as it was at a revision. K8sOvsError also where etcd has forgotten that one, or
+        has never reached it."""
+        request = range_request(key_bytes(key), revision=revision)
+        response = self._range(f"get {key} at revision {revision}", request)
+        return key_value(response.kvs[0]) if response.kvs else None
+
+    def list(self, prefix: str, left_out: Iterable[str] = ()) -> tuple[dict[str, KeyValue], int]:
         """All keys that start with the prefix, by full key, and the revision at which they were so.
 
-        Read in pages of one and the same revision; read again when that is compacted meanwhile.
+        left_out: beginnings of keys that are not read. Read in pages of one and the same revision;
+        read again when that is compacted meanwhile.
         """
+        ranges = key_ranges(prefix, left_out)
         while True:
             try:
-                return self._list(prefix)
+                return self._list(f"list {prefix}", ranges)
             except K8sOvsError as error:
                 if not is_compacted(error.__cause__):
                     raise
@@ -162,16 +172,18 @@ class Etcd:
             lambda peer, limit, metadata: peer.kv.Range(request, timeout=limit, metadata=metadata),
         )
 
-    def _list(self, prefix: str) -> tuple[dict[str, KeyValue], int]:
+    def _list(self, what: str, ranges: tuple[KeyRange, ...]) -> tuple[dict[str, KeyValue], int]:
         found: dict[str, KeyValue] = {}
-        start, end, revision = key_bytes(prefix) or b"\0", prefix_end(key_bytes(prefix)), 0
-        while True:
-            request = range_request(start, end, limit=_PAGE, revision=revision)
-            response = self._range(f"list {prefix}", request)
-            revision = revision or response.header.revision
-            for message in response.kvs:
-                entry = key_value(message)
-                found[entry.key] = entry
-            if not response.more:
-                return found, revision
-            start = response.kvs[-1].key + b"\0"
+        revision = 0
+        for keys in ranges:
+            start, more = keys.start, True
+            while more:
+                request = range_request(start, keys.end, limit=_PAGE, revision=revision)
+                response = self._range(what, request)
+                revision = revision or response.header.revision
+                for message in response.kvs:
+                    entry = key_value(message)
+                    found[entry.key] = entry
+                more = response.more
+                start = response.kvs[-1].key + b"\0" if more else start
+        return found, revision

@@ -87,12 +87,18 @@ class HealthProbe:
                     cut(error)
 
     def _asked(self) -> float:
-        """Seconds to leave the server alone. Raises Unavailable when it failed to answer twice."""
+        """Seconds to leave the server alone. Raises Unavailable, why the first question failed,
+        when the second one did too.
+        """
         first, second = self._limits
         began = time.monotonic()
         try:
             return self._ask(first)
-        except Unavailable:
-            # What was refused at once may be a server that is replaced in this moment.
-            self._wake.wait(max(0.0, began + self._interval - time.monotonic()))
-        return self._ask(second)
+        except Unavailable as error:
+            failure = error
+        # What was refused at once may be a server that is replaced in this moment.
+        self._wake.wait(max(0.0, began + self._interval - time.monotonic()))
+        try:
+            return self._ask(second)
+        except Unavailable as error:
+            raise failure from error
