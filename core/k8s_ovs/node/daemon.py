@@ -25,7 +25,7 @@ from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.inbox import Inbox
-from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
+from k8s_ovs.node.ingest import ETCD, KUBE, LEFT_OUT, Ingest
 from k8s_ovs.node.install.cni_config import CNI_VERSION
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.node.network import Network
@@ -41,7 +41,7 @@ from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
-from k8s_ovs.observe.watch_event import RecordChange, WatchEvent
+from k8s_ovs.observe.watch_event import RecordChange, Snapshot, WatchEvent
 from k8s_ovs.ovs.poller import wait
 from k8s_ovs.plugin.values import Event
 
@@ -52,6 +52,8 @@ _log = structlog.get_logger(__name__)
 #: Seconds between two looks at all flows that the switch has.
 _RESYNC = 60.0
 _LEADER_TTL = 10
+#: The leader election's key, below the network's prefix.
+_ELECTION = "allocator"
 
 _OUTSIDE = (
     "it is no Kubernetes node, as no API server is named "
@@ -95,7 +97,7 @@ class Daemon:
             if self._settings.metrics:
                 stack.callback(self._metrics.serve(self._settings.metrics))
             stack.callback(self._end_parts)
-            watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see)
+            watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see, LEFT_OUT)
             watch.start()
             stack.callback(watch.stop)
             if self._kube is not None:
@@ -251,14 +253,27 @@ class Daemon:
             self._inbox.put((request, reply))
 
     def _see(self, event: WatchEvent) -> None:
-        """What etcd shows, in the watch's thread. What nodes say of themselves is for people: each
-        node would answer it with a new status of its own, and so on for ever."""
+        """What etcd shows, in the watch's thread. What nodes say of themselves is seen only until
+        a configuration names the network: each node would answer it with a new status of its own,
+        and so on for ever."""
+        self._show_election(event)
         told_by_node = isinstance(event, RecordChange) and event.key.split("/")[1:2] in (
             [STATUS],
             [SEEN],
         )
         if not told_by_node:
             self._inbox.put(event)
+
+    def _show_election(self, event: WatchEvent) -> None:
+        """Whether there is a leader, so that no daemon has to ask etcd for it all the time."""
+        if self._allocation is None:
+            return
+        base, election, _ = self._allocation
+        key = f"{base}/{_ELECTION}".removeprefix(f"{self._settings.prefix}/")
+        if isinstance(event, Snapshot):
+            election.saw(key in event.entries)
+        elif isinstance(event, RecordChange) and event.key == key:
+            election.saw(event.entry is not None)
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping.set()
@@ -307,10 +322,11 @@ class Daemon:
         self._end_allocation()
         election = LeaderElection(
             self._etcd,
-            f"{base}/allocator",
+            f"{base}/{_ELECTION}",
             self._settings.hostname,
             ttl=_LEADER_TTL,
             on_change=lambda _: self._inbox.wake(),
+            watched=True,
         )
         allocator = Allocator(self._etcd, base, election, publish=self._publish)
         self._allocation = (base, election, allocator)
