@@ -15,7 +15,7 @@ from collections.abc import Callable
 import structlog
 from attrs import frozen
 
-from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Absent, CreatedAt, Etcd, Get, Put
 from k8s_ovs.observe.failure_log import FailureLog
@@ -82,6 +82,7 @@ class LeaderElection:
         self._failures = FailureLog(
             "leadership unknown", "leadership known again", key=key, node=identity
         )
+        self._problem = ""
         self._term: _Term | None = None
         self._told: LeaderToken | None = None
         self._stopped = threading.Event()
@@ -92,6 +93,11 @@ class LeaderElection:
         """None when another daemon is the leader, or the lease may have expired unrenewed."""
         term = self._term
         return term.token if term and time.monotonic() < term.ends else None
+
+    @property
+    def problem(self) -> str:
+        """Why there can be no leader, although etcd answers; empty: there can."""
+        return self._problem
 
     def start(self) -> None:
         """Begin to run for leader."""
@@ -118,8 +124,10 @@ class LeaderElection:
                 wait = self._step()
                 backoff.reset()
                 self._failures.worked()
+                self._problem = ""
             except K8sOvsError as error:
                 self._failures.failed(error)
+                self._problem = "" if isinstance(error, Unavailable) else str(error)
                 wait = backoff.wait()
             self._tell()
             self._pause(wait)

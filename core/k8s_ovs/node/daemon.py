@@ -217,7 +217,11 @@ class Daemon:
 
     def _state(self) -> NodeState:
         election, allocator = self._allocation[1:] if self._allocation else (None, None)
+        told = self._publisher[1].problem if self._publisher else ""
+        elected = election.problem if election else ""
         allocated = allocator.problems if allocator else ()
+        # One etcd that refuses is one problem, whoever meets it.
+        refused = dict.fromkeys(each for each in (told, elected, *allocated) if each)
         return node_state_of(
             self._settings.hostname,
             self._reason,
@@ -225,7 +229,7 @@ class Daemon:
             ingest=self._ingest,
             reconciler=self._setup.reconciler,
             commits=self._switch.commits,
-            problems=[*self._setup.problems, *self._committer.problems, *allocated],
+            problems=[*self._setup.problems, *self._committer.problems, *refused],
             is_leader=election is not None and election.token is not None,
         )
 
@@ -307,7 +311,9 @@ class Daemon:
             return
         self._end_publisher()
         hostname, external = self._settings.hostname, self._kube is None
-        publisher = StatusPublisher(self._etcd, base, hostname, external=external)
+        publisher = StatusPublisher(
+            self._etcd, base, hostname, external=external, on_problem=self._inbox.wake
+        )
         publisher.start()
         self._publisher = (base, publisher)
 

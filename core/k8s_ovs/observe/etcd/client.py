@@ -12,7 +12,7 @@ from etcd3 import etcdrpc as rpc
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.observe.etcd.connection import EtcdConnection, Metadata, Peer
-from k8s_ovs.observe.etcd.errors import is_compacted, is_gone
+from k8s_ovs.observe.etcd.errors import EtcdFull, is_compacted, is_gone
 from k8s_ovs.observe.etcd.messages import (
     Absent,
     Compare,
@@ -40,6 +40,7 @@ __all__ = [
     "CreatedAt",
     "Delete",
     "Etcd",
+    "EtcdFull",
     "EtcdSettings",
     "Get",
     "KeyValue",
@@ -55,7 +56,8 @@ _PAGE = 2000
 
 class Etcd:
     """Each call takes the settings' timeout at most and raises TimedOut, Unavailable (no endpoint
-    answers; names them), InvalidRecord (user or password refused) or K8sOvsError (etcd refuses).
+    answers; names them), InvalidRecord (user or password refused), EtcdFull (no space for a write)
+    or K8sOvsError (etcd refuses).
 
     After Unavailable a write may or may not have been done, and a reported write may have been done
     twice: guard with compares what must not be.
@@ -165,6 +167,26 @@ class Etcd:
         except K8sOvsError as error:
             if not is_gone(error.__cause__):
                 raise
+
+    def check_space(self) -> None:
+        """Raises EtcdFull if etcd refuses writes. One member tells what it knows, so it is cheap; of
+        an etcd that we may not ask nothing is said."""
+        request, asked = rpc.StatusRequest(), list[str]()
+
+        def ask(peer: Peer, limit: float, metadata: Metadata) -> Any:
+            asked.append(peer.endpoint)
+            return peer.status(request, timeout=limit, metadata=metadata)
+
+        try:
+            response = self.connection.call("status", ask)
+        except Unavailable:
+            raise
+        except K8sOvsError:
+            return
+        # StatusResponse.errors, "memberID:... alarm:NOSPACE": etcd3 0.12 was generated before etcd
+        # 3.4 brought it.
+        if b"alarm:NOSPACE" in response:
+            raise EtcdFull(asked[-1])
 
     def _range(self, what: str, request: Any) -> Any:
         return self.connection.call(

@@ -54,6 +54,7 @@ class EtcdProcess:
     detached: the process outlives this program, else it is killed with it.
     durable: data are synced to the disk; without it etcd is quicker, and loses data when the
     machine (not the process) crashes.
+    quota: bytes that its database may take, 0: etcd's default.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class EtcdProcess:
         certificates: Certificates | None = None,
         detached: bool = False,
         durable: bool = False,
+        quota: int = 0,
     ) -> None:
         self.directory = directory
         self.netns = netns
         self.certificates = certificates
         self._detached = detached
         self._durable = durable
+        self._quota = quota
         scheme = "https" if certificates else "http"
         bracketed = f"[{host}]" if ":" in host else host
         if port is None:
@@ -242,6 +245,8 @@ class EtcdProcess:
         command += [f"--initial-cluster=etcd={_PEER}", "--bcrypt-cost=4", "--enable-v2=false"]
         # A cluster of one has nobody to lose an election to: it need not wait a second for it.
         command += ["--heartbeat-interval=20", "--election-timeout=200"]
+        if self._quota:
+            command += [f"--quota-backend-bytes={self._quota}"]
         if self.certificates:
             server = self.certificates
             command += ["--client-cert-auth", "--trusted-ca-file", str(server.ca)]
