@@ -169,8 +169,8 @@ class Etcd:
                 raise
 
     def check_space(self) -> None:
-        """Raises EtcdFull if etcd refuses writes. One member tells what it knows, so it is cheap; of
-        an etcd that we may not ask nothing is said."""
+        """Raises EtcdFull if etcd refuses writes. One member tells what it knows, so it is
+        cheap; of an etcd that we may not ask nothing is said."""
         request, asked = rpc.StatusRequest(), list[str]()
 
         def ask(peer: Peer, limit: float, metadata: Metadata) -> Any:
