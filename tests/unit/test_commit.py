@@ -209,6 +209,7 @@ def test_a_pod_that_goes_is_one_line_also_where_its_flows_go_later(
     assert commit_lines(lines) == [(0, 1, 0, 4)]
     (line,) = [each for each in lines if each["event"] == "commit"]
     assert {"plan_ms", "ovsdb_ms", "flows_ms"} <= line.keys()
+    assert line["log_level"] == "debug", "its DEL has a line of its own"
 
 
 def test_what_changes_nothing_is_no_line(monkeypatch: pytest.MonkeyPatch) -> None:

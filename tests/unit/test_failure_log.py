@@ -92,3 +92,14 @@ def test_what_comes_and_goes_is_two_lines_a_minute(clock: Clock, lines: list[Any
 def test_what_always_works_says_nothing(lines: list[Any]) -> None:
     made().worked()
     assert lines == []
+
+
+def test_an_outage_after_a_calm_is_a_new_one(clock: Clock, lines: list[Any]) -> None:
+    log = made()
+    for _ in range(2):
+        log.failed(Unavailable("no answer"))
+        log.worked()
+        clock.now += 10
+        log.worked()
+        clock.now += 10
+    assert [event for event, _, _ in told(lines)] == ["not written", "written again"] * 2

@@ -46,7 +46,10 @@ class CommitLog:
         if not (self.adds or self.removes or self.added or self.deleted):
             return
         world = reconciler.world
-        _log.info(
+        # That a pod went, the line of its DEL says already.
+        only_went = self.removes and not (self.adds or self.added)
+        say = _log.debug if only_went else _log.info
+        say(
             "commit",
             node=self.node,
             adds=self.adds,
