@@ -220,7 +220,7 @@ class Daemon:
         told = self._publisher[1].problem if self._publisher else ""
         elected = election.problem if election else ""
         allocated = allocator.problems if allocator else ()
-        # One etcd that refuses is one problem, whoever meets it.
+        # All of them meet the same etcd: that it refuses is one problem.
         refused = dict.fromkeys(each for each in (told, elected, *allocated) if each)
         return node_state_of(
             self._settings.hostname,

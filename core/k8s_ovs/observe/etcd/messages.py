@@ -29,6 +29,7 @@ __all__ = [
     "key_ranges",
     "key_text",
     "key_value",
+    "prefix_end",
     "range_request",
     "txn_request",
     "txn_result",
@@ -132,6 +133,12 @@ def key_text(key: bytes) -> str:
     return key.decode("utf-8", "surrogateescape")
 
 
+def prefix_end(prefix: bytes) -> bytes:
+    """The first key after all that start with the prefix; a zero byte: there is none."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\0"
+
+
 def key_ranges(prefix: str, left_out: Iterable[str] = ()) -> tuple[KeyRange, ...]:
     """All keys that start with the prefix, but for those that start with one of `left_out`.
 
@@ -142,8 +149,8 @@ def key_ranges(prefix: str, left_out: Iterable[str] = ()) -> tuple[KeyRange, ...
     start = key_bytes(prefix) or b"\0"
     for hole in sorted(map(key_bytes, left_out)):
         ranges.append(KeyRange(start, hole))
-        start = _prefix_end(hole)
-    return (*ranges, KeyRange(start, _prefix_end(key_bytes(prefix))))
+        start = prefix_end(hole)
+    return (*ranges, KeyRange(start, prefix_end(key_bytes(prefix))))
 
 
 def key_value(message: Any) -> KeyValue:
@@ -188,12 +195,6 @@ def watch_request(keys: KeyRange, revision: int) -> bytes:
     create = rpc.WatchCreateRequest(key=keys.start, range_end=keys.end, start_revision=revision)
     encoded: bytes = rpc.WatchRequest(create_request=create).SerializeToString()
     return encoded
-
-
-def _prefix_end(prefix: bytes) -> bytes:
-    """The first key after all that start with the prefix; a zero byte: there is none."""
-    stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\0"
 
 
 def _compare(compare: Compare) -> Any:
