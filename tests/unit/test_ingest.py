@@ -312,9 +312,7 @@ def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
     }
 
 
-def test_what_nodes_say_of_themselves_is_left_out_once_the_configuration_names_the_network() -> (
-    None
-):
+def test_what_nodes_say_is_left_out_once_the_configuration_names_the_network() -> None:
     below = LEFT_OUT.below
     assert LEFT_OUT.key == "config"
     assert below(None) == ()

@@ -36,6 +36,9 @@ _log = structlog.get_logger(__name__)
 # word. Counted, not timed: a node that was suspended itself must not take its peer for dead.
 _PROBE_EVERY = 1.5
 _PROBES_UNANSWERED = 2
+# etcd brings new watches up to date every 100 ms, each by itself. It answers a progress request when
+# all are; older releases answer at once, so they are asked this much later.
+_SETTLE = 0.25
 
 
 class _WatchEnded(K8sOvsError):
@@ -56,8 +59,9 @@ class LeftOut:
 
 @frozen
 class _Event:
-    """pair None: the key was deleted."""
+    """number: of the range of keys. pair None: the key was deleted."""
 
+    number: int
     key: str
     pair: KeyValue | None
     revision: int
@@ -66,7 +70,9 @@ class _Event:
 class _EventStream:
     """One watch of some ranges of keys at one endpoint, until something ends it.
 
-    revisions: from which each of the ranges is watched.
+    revisions: from which each of the ranges is watched. What happened before etcd has brought all
+    ranges up to date is held until then, and comes in the order in which it happened: who has seen
+    a revision has seen all that was before it.
     """
 
     def __init__(
@@ -90,11 +96,13 @@ class _EventStream:
         self._over.set()
         self._call.cancel()
 
-    def events(self) -> Iterator[tuple[int, list[_Event]]]:
-        """What one response brought, in order, and the number of its range.
+    def events(self) -> Iterator[list[_Event]]:
+        """What one response brought, in order; nothing, where it is a sign of life.
 
         Raises Unavailable or _WatchEnded, or just ends.
         """
+        held: list[_Event] = []
+        is_held = len(self._wanted) > 1
         try:
             for response in self._call:
                 self._unanswered = 0
@@ -102,8 +110,13 @@ class _EventStream:
                     self._raise_cancelled(response)
                 if response.created:
                     self._note_created(response)
-                events = [_event(message) for message in response.events]
-                yield self._numbers.get(response.watch_id, 0), events
+                number = self._numbers.get(response.watch_id, 0)
+                held += [_event(number, message) for message in response.events]
+                if is_held and (response.created or response.events):
+                    continue  # the answer to the progress request comes last
+                is_held = False
+                events, held = sorted(held, key=lambda event: event.revision), []
+                yield events
         except grpc.RpcError as error:
             if self._over.is_set():
                 return
@@ -115,7 +128,9 @@ class _EventStream:
         # gRPC runs this in a thread of its own, which serves as the watchdog.
         for keys, revision in self._wanted:
             yield watch_request(keys, revision)
-        while not self._over.wait(_PROBE_EVERY):
+        wait = _SETTLE if len(self._wanted) > 1 else _PROBE_EVERY
+        while not self._over.wait(wait):
+            wait = _PROBE_EVERY
             if self._unanswered >= _PROBES_UNANSWERED:
                 self._silent = True
                 self._call.cancel()
@@ -226,16 +241,16 @@ class PrefixWatch:
         if stream is None:
             return
         try:
-            for number, events in stream.events():
+            for events in stream.events():
                 self._backoff.reset()
                 self._found()
                 for event in events:
-                    self._take(number, event)
+                    self._take(event)
         except Unavailable:
             self._etcd.connection.avoid(stream.endpoint)
             raise
 
-    def _take(self, number: int, event: _Event) -> None:
+    def _take(self, event: _Event) -> None:
         key, pair = event.key[len(self._prefix) :], event.pair
         entry = None if pair is None else Entry(pair.value, pair.mod_revision)
         self._send(RecordChange(self._source, key, entry, event.revision))
@@ -244,7 +259,7 @@ class PrefixWatch:
         elif self._last is not None and self._last.key == event.key:
             self._last = None
         if self._next is not None:
-            self._next[number] = event.revision + 1
+            self._next[event.number] = event.revision + 1
         if self._holes_by(key, pair) != self._holes:
             raise _WatchEnded(f"{event.key} names other keys to leave out")
 
@@ -338,7 +353,7 @@ class PrefixWatch:
             self._sink(event)
 
 
-def _event(message: Any) -> _Event:
+def _event(number: int, message: Any) -> _Event:
     deleted = message.type == message.DELETE
     pair = None if deleted else key_value(message.kv)
-    return _Event(key_text(message.kv.key), pair, message.kv.mod_revision)
+    return _Event(number, key_text(message.kv.key), pair, message.kv.mod_revision)
