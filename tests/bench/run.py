@@ -122,6 +122,9 @@ def _measure(lab: Lab, program: Path, wanted: argparse.Namespace) -> dict[str, A
 def _measure_cni(
     lab: Lab, both: tuple[Subject, Subject], wanted: argparse.Namespace
 ) -> dict[str, Any]:
+    node = lab.nodes[0].name
+    lab.stop_daemon(node)
+    lab.start_daemon(node, "--log-level=debug")  # it tells the steps of a DEL
     cni.one_by_one(both, _WARM_UP)
     log = steps.Log(lab)
     _progress(f"{wanted.singles} ADDs and DELs, one by one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -59,6 +60,26 @@ def apiserver_refuses(world: LabNet) -> Iterator[None]:
         run(["nft", "delete", "table", "ip", "refuse"], netns=fabric)
 
 
+# What etcd does itself when its database has reached its quota.
+_NO_SPACE = """
+import sys, grpc
+from etcd3 import etcdrpc as rpc
+maintenance = rpc.MaintenanceStub(grpc.insecure_channel(sys.argv[1]))
+member = maintenance.Status(rpc.StatusRequest()).header.member_id
+alarm = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, memberID=member, alarm=rpc.NOSPACE)
+maintenance.Alarm(alarm)
+"""
+
+
+@contextmanager
+def etcd_full(world: LabNet) -> Iterator[None]:
+    world.lab.exec("fabric", [sys.executable, "-c", _NO_SPACE, "192.168.0.1:2379"])
+    try:
+        yield
+    finally:
+        world.lab.etcdctl("alarm", "disarm")
+
+
 ETCD = pytest.mark.parametrize("away", [etcd_dead, etcd_hangs])
 API = pytest.mark.parametrize("away", [apiserver_hangs, apiserver_refuses])
 
@@ -107,12 +128,29 @@ def test_a_daemon_that_starts_without_an_api_server_serves(shaken: LabNet, away:
         goes_on(shaken, known=False)
 
 
+def test_an_etcd_without_space_is_told_by_status_and_doctor_and_everything_known_goes_on(
+    shaken: LabNet,
+) -> None:
+    doctor = ("k8s-ovs", "doctor")
+    with etcd_full(shaken):
+        goes_on(shaken)
+        await_that("it is told", lambda: "etcdctl alarm disarm" in problems(shaken), WITHIN)
+        done = shaken.lab.exec("node1", doctor, check=False)
+        assert "its database is full (alarm NOSPACE)" in done.stdout
+        assert "did not answer" not in done.stdout + problems(shaken)
+    await_that("it is over", lambda: not problems(shaken), WITHIN)
+
+
 def goes_on(world: LabNet, *, known: bool = True) -> None:
     """Packets of pods that run, and a new pod. known: to the API server."""
     assert world.pings("x", world.address("y"))
     with world.attached("node1", "late", known=known) as pod:
         assert pod.ip is not None
         assert world.pings("y", pod.ip)
+
+
+def problems(world: LabNet) -> str:
+    return "; ".join(world.status("node1")["problems"])
 
 
 def waits_for(world: LabNet) -> str:

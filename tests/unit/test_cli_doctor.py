@@ -26,6 +26,7 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.node.host.state import Look
 from k8s_ovs.node.install.installer import install
+from k8s_ovs.observe.etcd.client import EtcdFull
 from k8s_ovs.plugin import Check, View, hook
 from k8s_ovs.reconcile.desired_flows import Delta
 from k8s_ovs.state.diff import Difference
@@ -119,6 +120,7 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
         "etcd",
         "--etcd-endpoints",
     ),
+    "full etcd": (evolve(WELL, full=EtcdFull("http://e:2379")), "etcd", "etcdctl alarm disarm"),
     "bad record": (
         evolve(WELL, snapshot=evolve(SNAPSHOT, problems=("config: Name: missing",))),
         "records",

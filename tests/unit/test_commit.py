@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from structlog.testing import capture_logs
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.link import veth
@@ -15,7 +16,7 @@ from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.model.pod import Pod, Rates
 from k8s_ovs.model.world import PODS
 from k8s_ovs.node import rate_limits as limits
-from k8s_ovs.node.attach import Add, Attachments
+from k8s_ovs.node.attach import Add, Attachments, Remove
 from k8s_ovs.node.cni.protocol import CniError, CniResult
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.ipam import AddressPool
@@ -36,6 +37,7 @@ class Node:
 
     busy = False
     openflow = object()
+    changes = (1, 0)
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, broken: bool) -> None:
         self.events: list[str] = []
@@ -71,6 +73,8 @@ class Node:
     def change_ports(self, add: Iterable[Pod], remove: Iterable[str]) -> None:
         add = list(add)
         self.there |= {pod.port: pod for pod in add}
+        for port in remove:
+            self.there.pop(port, None)
         self.events += ["port"] * len(add)
 
     def release_ports(self, ports: Iterable[str]) -> None:
@@ -82,7 +86,8 @@ class Node:
     def commit_flows(self, desired: DesiredFlows) -> tuple[int, int]:
         if any(self.network.reconciler.world.of(PODS)):
             self.events.append("flows")
-        return 1, 0
+        changes, self.changes = self.changes, (0, 0)
+        return changes
 
     def broken_ports(self, ports: Iterable[str]) -> dict[str, str]:
         return {}
@@ -105,19 +110,28 @@ class Node:
 class Planned(Attachments):
     """Requests that come to just these ADDs."""
 
-    def __init__(self, adds: tuple[Add, ...]) -> None:
+    def __init__(self, adds: tuple[Add, ...], removes: tuple[Remove, ...] = ()) -> None:
         super().__init__(add_timeout=1.0)
         self.adds = adds
+        self.removes = removes
 
     def plan_adds(self, network: Network, pods: Mapping[str, Pod]) -> tuple[Add, ...]:
-        return self.adds
+        adds, self.adds = self.adds, ()
+        return adds
+
+    def plan_removals(self, pods: Mapping[str, Pod]) -> tuple[Remove, ...]:
+        removes, self.removes = self.removes, ()
+        return removes
 
 
 @contextmanager
-def committing(node: Node, adds: list[Add]) -> Iterator[Committer]:
+def committing(
+    node: Node, adds: Iterable[Add] = (), removes: Iterable[Remove] = ()
+) -> Iterator[Committer]:
     switch: Any = node
     limits = RateLimits("node1", switch.note_rates)
-    committer = Committer(switch, Planned(tuple(adds)), limits, lambda *_: None, "node1")
+    planned = Planned(tuple(adds), tuple(removes))
+    committer = Committer(switch, planned, limits, lambda *_: None, "node1")
     try:
         yield committer
     finally:
@@ -173,3 +187,42 @@ def test_of_a_pod_that_is_made_anew_the_port_goes_before_its_device_is_replaced(
     node = Node(monkeypatch, broken=False)
     node.attach(LinkSettings(rates=LIMITS), anew=True)
     assert node.events == ["port released", "device", "limits", "port", "flows", "answer"]
+
+
+def commit_lines(lines: list[Any]) -> list[tuple[int, int, int, int]]:
+    """Pods that came and went, flows added and deleted, by line."""
+    wanted = ("adds", "removes", "added", "deleted")
+    return [tuple(each[name] for name in wanted) for each in lines if each["event"] == "commit"]
+
+
+def test_a_pod_that_goes_is_one_line_also_where_its_flows_go_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, pod = Node(monkeypatch, broken=False), sample_pod(1)
+    node.there[pod.port] = pod
+    with committing(node, removes=[Remove((pod,), node._reply)]) as committer:
+        node.busy = True
+        with capture_logs() as lines:
+            committer.commit(node.network)
+            assert "answer" in node.events
+            committer.commit(node.network)
+            node.busy, node.changes = False, (0, 4)
+            committer.commit(node.network)
+            committer.commit(node.network)
+    assert commit_lines(lines) == [(0, 1, 0, 4)]
+    (line,) = [each for each in lines if each["event"] == "commit"]
+    assert {"plan_ms", "ovsdb_ms", "flows_ms"} <= line.keys()
+    assert line["log_level"] == "debug", "its DEL has a line of its own"
+
+
+def test_what_changes_nothing_is_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    node, pod = Node(monkeypatch, broken=False), sample_pod(1)
+    node.there[pod.port], node.changes = pod, (0, 0)
+    settings = LinkSettings()
+    link = pod_link(node.network, pod, settings)
+    again = Add(pod, link, settings, node._reply, standing=True)
+    gone_before = Remove((), node._reply)
+    with committing(node, [again], [gone_before]) as committer, capture_logs() as lines:
+        committer.commit(node.network)
+    assert node.events.count("answer") == 2
+    assert commit_lines(lines) == []

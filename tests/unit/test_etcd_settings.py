@@ -7,7 +7,7 @@ import pytest
 from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.observe.etcd.client import EtcdSettings, parse_endpoints
-from k8s_ovs.observe.etcd.messages import prefix_end
+from k8s_ovs.observe.etcd.messages import KeyRange, key_ranges, prefix_end
 
 PLAIN = ("http://127.0.0.1:2379",)
 SECURE = ("https://127.0.0.1:2379",)
@@ -68,6 +68,16 @@ def test_the_password_is_not_shown_with_the_settings() -> None:
 )
 def test_a_prefix_ends_before_the_next_possible_key(prefix: bytes, end: bytes) -> None:
     assert prefix_end(prefix) == end
+
+
+def test_a_prefix_without_some_keys_is_the_ranges_around_them() -> None:
+    assert key_ranges("/p/") == (KeyRange(b"/p/", b"/p0"),)
+    assert key_ranges("") == (KeyRange(b"\0", b"\0"),)
+    assert key_ranges("/p/", ["/p/n/status/", "/p/n/seen/"]) == (
+        KeyRange(b"/p/", b"/p/n/seen/"),
+        KeyRange(b"/p/n/seen0", b"/p/n/status/"),
+        KeyRange(b"/p/n/status0", b"/p0"),
+    )
 
 
 def test_waits_grow_to_the_cap_and_start_over_after_success() -> None:

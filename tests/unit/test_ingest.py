@@ -17,7 +17,7 @@ from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import NODES, SUBNETS, Slot, World
-from k8s_ovs.node.ingest import ETCD, KUBE, Changes, Ingest
+from k8s_ovs.node.ingest import ETCD, KUBE, LEFT_OUT, Changes, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin import KubeResource
 from k8s_ovs_subnet import SingleTenant
@@ -310,3 +310,13 @@ def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
         ("audits", "a/b"): Slot({}, revision=1),
         ("audits", "c"): Slot(problem="k8ssdn/audits/c: not an audit", revision=2),
     }
+
+
+def test_what_nodes_say_is_left_out_once_the_configuration_names_the_network() -> None:
+    below = LEFT_OUT.below
+    assert LEFT_OUT.key == "config"
+    assert below(None) == ()
+    assert below(b"no JSON") is None, "an invalid one changes nothing"
+    config = {"Name": "net", "Network": "10.1.0.0/16", "HostSubnetLength": 8}
+    config |= {"ServiceNetwork": "10.96.0.0/12", "PluginName": "k8s-ovs-subnet"}
+    assert below(json.dumps(config).encode()) == ("net/seen/", "net/status/")

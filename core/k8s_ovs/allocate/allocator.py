@@ -18,7 +18,8 @@ from k8s_ovs.errors import K8sOvsError, Unavailable, shown
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.world import CONFIG, Slot, World
-from k8s_ovs.observe.etcd.client import Etcd
+from k8s_ovs.observe.etcd.client import Etcd, EtcdFull
+from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
 from k8s_ovs.supervise import FaultLog, SupervisedThread
@@ -74,6 +75,9 @@ class Allocator:
         self._held: dict[_Key, float] = {}
         self._problems: tuple[str, ...] = ()
         self._faults = FaultLog()
+        self._failures = FailureLog(
+            "allocation failed, trying again", "allocation works again", prefix=base
+        )
         self._thread = SupervisedThread(name="allocator", target=self._run, stopped=self._stopped)
 
     @property
@@ -98,7 +102,7 @@ class Allocator:
     def reconcile(self) -> bool:
         """Write what is wanted now; False: call again soon. Called by the thread itself.
 
-        Raises Unavailable if etcd does not answer.
+        Raises Unavailable if etcd does not answer, EtcdFull if it refuses all writes.
         """
         token = self._election.token
         if self._offered is None or token is None:
@@ -130,8 +134,11 @@ class Allocator:
             self._wake.clear()
             try:
                 wait = _IDLE if self.reconcile() else _RETRY
+                self._failures.worked()
             except K8sOvsError as error:
-                _log.warning("allocation failed, trying again", reason=str(error))
+                self._failures.failed(error)
+                if not isinstance(error, Unavailable):
+                    self._problems = (str(error),)
                 wait = _RETRY
 
     def _carry_out(
@@ -151,7 +158,7 @@ class Allocator:
             else:
                 try:
                     settled &= self._write(token, manager, plugin, each)
-                except Unavailable:
+                except (Unavailable, EtcdFull):
                     raise
                 except K8sOvsError as error:
                     problems.append(f"plugin {plugin}: {each.reason}: {error}")

@@ -16,16 +16,22 @@ import structlog
 from attrs import frozen
 
 from k8s_ovs.backoff import Backoff
-from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.observe.etcd.client import Absent, CreatedAt, Etcd, Get, Put
+from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["LeaderElection", "LeaderToken"]
 
 _log = structlog.get_logger(__name__)
 
-# The longest time until a daemon notices that there is no leader.
+#: Seconds between two looks at the key while another daemon is the leader: where nobody calls
+#: `saw`, and where that is just in case.
 _LOOK_EVERY = 2.0
+_LOOK_SELDOM = 30.0
+#: Seconds within which daemons run when the leader is gone. Not all in step: the first to run
+#: becomes the leader, the others see that and need not try.
+_SPREAD = 0.5
 
 
 @frozen
@@ -53,6 +59,7 @@ class LeaderElection:
     key: the election key in etcd; its value is {"holder": identity}.
     ttl: seconds until the leadership of a silent leader expires.
     on_change: called by that thread with the token on becoming the leader and None on losing that.
+    watched: somebody watches the key and calls `saw`; else it is read every 2 s.
     """
 
     def __init__(
@@ -62,12 +69,21 @@ class LeaderElection:
         identity: str,
         ttl: int = 10,
         on_change: Callable[[LeaderToken | None], None] | None = None,
+        *,
+        watched: bool = False,
     ) -> None:
         self._etcd = etcd
         self._key = key
         self._identity = identity
         self._ttl = ttl
         self._on_change = on_change
+        self._look_every = _LOOK_SELDOM if watched else _LOOK_EVERY
+        self._is_held = False
+        self._wake = threading.Event()
+        self._failures = FailureLog(
+            "leadership unknown", "leadership known again", key=key, node=identity
+        )
+        self._problem = ""
         self._term: _Term | None = None
         self._told: LeaderToken | None = None
         self._stopped = threading.Event()
@@ -81,31 +97,55 @@ class LeaderElection:
         term = self._term
         return term.token if term and time.monotonic() < term.ends else None
 
+    @property
+    def problem(self) -> str:
+        """Why there can be no leader, although etcd answers; empty: there can."""
+        return self._problem
+
     def start(self) -> None:
         """Begin to run for leader."""
         self._thread.start()
 
+    def saw(self, held: bool) -> None:
+        """Whether the key exists, as a watch shows it. From any thread."""
+        self._is_held = held
+        if not held:
+            self._wake.set()
+
     def stop(self) -> None:
         """Release leadership and end, as soon as the calls in progress end."""
         self._stopped.set()
+        self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(4 * self._etcd.settings.timeout)
 
     def _run(self) -> None:
         backoff = Backoff(cap=_LOOK_EVERY)
         while not self._stopped.is_set():
+            self._wake.clear()
             try:
                 wait = self._step()
                 backoff.reset()
+                self._failures.worked()
+                self._problem = ""
             except K8sOvsError as error:
-                _log.warning(
-                    "leadership unknown", key=self._key, node=self._identity, reason=str(error)
-                )
+                self._failures.failed(error)
+                self._problem = "" if isinstance(error, Unavailable) else str(error)
                 wait = backoff.wait()
             self._tell()
-            self._stopped.wait(wait)
+            self._pause(wait)
         self._give_back()
         self._tell()
+
+    def _pause(self, seconds: float) -> None:
+        """That long, or until the key is seen to be gone, and still is a moment later."""
+        ends = time.monotonic() + seconds
+        while not self._stopped.is_set() and self._wake.wait(max(0.0, ends - time.monotonic())):
+            self._wake.clear()
+            if self._term is None:
+                self._stopped.wait(random.uniform(0.0, _SPREAD))  # noqa: S311  spreads load only
+            if not self._is_held:
+                return
 
     def _step(self) -> float:
         """Become or stay the leader; seconds until the next step."""
@@ -114,9 +154,7 @@ class LeaderElection:
         elif self._etcd.get(self._key) is None:
             self._term = self._taken()
         if self._term is None:
-            # Not all in step: the first to see that there is no leader becomes it, the others need
-            # not try.
-            return _LOOK_EVERY * random.uniform(0.5, 1.0)  # noqa: S311  spreads load only
+            return self._look_every * random.uniform(0.5, 1.0)  # noqa: S311  spreads load only
         return self._ttl / 3
 
     def _taken(self) -> _Term | None:

@@ -20,6 +20,7 @@ from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.node.tell.status_publisher import StatusPublisher
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
+from k8s_ovs.observe.watch_event import RecordChange, Snapshot, WatchEvent
 from k8s_ovs.plugin.values import Event
 
 __all__ = ["ClusterParts"]
@@ -45,8 +46,25 @@ class ClusterParts:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be allocated."""
-        return self._allocation[2].problems if self._allocation else ()
+        """What could not be allocated, and why etcd refuses to be told."""
+        told = self._publisher[1].problem if self._publisher else ""
+        _, election, allocator = self._allocation or (None, None, None)
+        elected = election.problem if election else ""
+        allocated = allocator.problems if allocator else ()
+        # All of them meet the same etcd: that it refuses is one problem.
+        return tuple(dict.fromkeys(each for each in (told, elected, *allocated) if each))
+
+    def see(self, event: WatchEvent) -> None:
+        """Whether there is a leader, so that no daemon has to ask etcd for it all the time. In the
+        thread of etcd's watch."""
+        if self._allocation is None:
+            return
+        base, election, _ = self._allocation
+        key = f"{base}/{LEADER_KEY}".removeprefix(f"{self._settings.prefix}/")
+        if isinstance(event, Snapshot):
+            election.saw(key in event.entries)
+        elif isinstance(event, RecordChange) and event.key == key:
+            election.saw(event.entry is not None)
 
     def offer_world(self, world: World, manager: PluginManager) -> None:
         """The newest snapshot, for the allocator."""
@@ -83,7 +101,9 @@ class ClusterParts:
             return
         self._end_publisher()
         hostname, external = self._settings.hostname, self._kube is None
-        publisher = StatusPublisher(self._etcd, base, hostname, external=external)
+        publisher = StatusPublisher(
+            self._etcd, base, hostname, external=external, on_problem=self._inbox.wake
+        )
         publisher.start()
         self._publisher = (base, publisher)
 
@@ -102,6 +122,7 @@ class ClusterParts:
             self._settings.hostname,
             ttl=_LEADER_TTL,
             on_change=lambda _: self._inbox.wake(),
+            watched=True,
         )
         allocator = Allocator(self._etcd, base, election, publish=self._post)
         self._allocation = (base, election, allocator)

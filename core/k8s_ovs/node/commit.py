@@ -58,6 +58,7 @@ class Committer:
         self._looked_for: Reconciler | None = None
         self._synced = False
         self._put_off_at: float | None = None
+        self._untold: CommitLog | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -97,7 +98,7 @@ class Committer:
 
         not_kept: why the node does not work, and attaches no pods; "": it does.
         """
-        log = CommitLog(self._node)
+        log = self._begun_log()
         pods = self._switch.pods()
         removes = self._attachments.plan_removals(pods)
         leaving = set(_ports_of(removes))
@@ -114,7 +115,8 @@ class Committer:
             log.took("ovsdb")
             self._answer_removes(removes)
             self._set_pods(network, staying | {add.pod.port: add.pod for add in adds})
-            if adds or not self._flows_can_wait():
+            put_off = not adds and self._flows_can_wait()
+            if not put_off:
                 self._commit_flows(network, log)
             log.took("flows")
             adds = self._standing(network, adds, log)
@@ -129,7 +131,19 @@ class Committer:
             network.pool.release(pod.ip)
         self._rate_limits.follow(network, self._switch.pods())
         log.took("limits")
-        log.tell(network.reconciler, len(adds), len(removes))
+        log.adds += sum(not add.standing for add in adds)
+        log.removes += len(leaving)
+        if put_off:
+            self._untold = log
+        else:
+            log.tell(network.reconciler)
+
+    def _begun_log(self) -> CommitLog:
+        log, self._untold = self._untold, None
+        if log is None:
+            return CommitLog(self._node)
+        log.go_on()
+        return log
 
     def _make_links(self, network: Network, adds: tuple[Add, ...]) -> tuple[Add, ...]:
         """Make the pods' devices; an ADD whose device cannot be made is answered with the error.

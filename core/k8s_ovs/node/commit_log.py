@@ -17,36 +17,48 @@ _log = structlog.get_logger(__name__)
 
 @mutable
 class CommitLog:
-    """Begins when it is made. added, deleted: flows."""
+    """Begins when it is made. adds, removes: pods. added, deleted: flows.
+
+    A reconcile that leaves its flows to the next one leaves its log to it too: so a pod that goes
+    is one line.
+    """
 
     node: str
+    adds: int = 0
+    removes: int = 0
     added: int = 0
     deleted: int = 0
-    _begin: float = field(factory=time.monotonic, init=False)
     _mark: float = field(factory=time.monotonic, init=False)
     _steps: dict[str, float] = field(factory=dict, init=False)
+
+    def go_on(self) -> None:
+        """The next reconcile begins; the time since the last step was spent elsewhere."""
+        self._mark = time.monotonic()
 
     def took(self, step: str) -> None:
         """The time since the last step was spent in `step`."""
         now = time.monotonic()
-        self._steps[f"{step}_ms"] = round((now - self._mark) * 1e3, 2)
+        self._steps[step] = self._steps.get(step, 0.0) + now - self._mark
         self._mark = now
 
-    def tell(self, reconciler: Reconciler, adds: int, removes: int) -> None:
-        """Write the line; nothing where nothing was done."""
-        if not (adds or removes or self.added or self.deleted):
+    def tell(self, reconciler: Reconciler) -> None:
+        """Write the line; nothing where nothing was changed."""
+        if not (self.adds or self.removes or self.added or self.deleted):
             return
         world = reconciler.world
-        _log.info(
+        # That a pod went, the line of its DEL says already.
+        only_went = self.removes and not (self.adds or self.added)
+        say = _log.debug if only_went else _log.info
+        say(
             "commit",
             node=self.node,
-            adds=adds,
-            removes=removes,
+            adds=self.adds,
+            removes=self.removes,
             added=self.added,
             deleted=self.deleted,
             flows=len(reconciler.desired),
             pods=len(world.of(PODS)),
             revision=world.revision,
-            ms=round((time.monotonic() - self._begin) * 1e3, 1),
-            **self._steps,
+            ms=round(sum(self._steps.values()) * 1e3, 1),
+            **{f"{step}_ms": round(seconds * 1e3, 2) for step, seconds in self._steps.items()},
         )

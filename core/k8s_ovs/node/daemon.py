@@ -27,7 +27,7 @@ from k8s_ovs.node.cni.server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.inbox import Inbox
-from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
+from k8s_ovs.node.ingest import ETCD, KUBE, LEFT_OUT, Ingest
 from k8s_ovs.node.install.cni_config import CNI_VERSION
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.node.network import Network
@@ -115,7 +115,7 @@ class Daemon:
             stack.callback(self._stop_serving)
             self._tend_outputs()
             stack.callback(self._end_parts)
-            watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see)
+            watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see, LEFT_OUT)
             watch.start()
             stack.callback(watch.stop)
             if self._kube is not None:
@@ -381,8 +381,10 @@ class Daemon:
         self._inbox.put(_HungUp(request))
 
     def _see(self, event: WatchEvent) -> None:
-        """What etcd shows, in the watch's thread. What nodes say of themselves is for people: each
-        node would answer it with a new status of its own, and so on without end."""
+        """What etcd shows, in the watch's thread. What nodes say of themselves is seen only until
+        a configuration names the network: each node would answer it with a new status of its own,
+        and so on without end."""
+        self._cluster.see(event)
         told_by_node = isinstance(event, RecordChange) and event.key.split("/")[1:2] in (
             [STATUS],
             [SEEN],

@@ -14,12 +14,14 @@ from attrs import evolve, frozen
 from k8s_ovs.errors import InvalidRecord, PluginError, shown
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node_status import SEEN, STATUS
 from k8s_ovs.model.world import CONNECTED, EMPTY, Slot, Tag
+from k8s_ovs.observe.etcd.watch import LeftOut
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin.records import KubeResource, RecordKind
 from k8s_ovs.supervise import FaultLog
 
-__all__ = ["ETCD", "KUBE", "Changes", "Ingest"]
+__all__ = ["ETCD", "KUBE", "LEFT_OUT", "Changes", "Ingest"]
 
 #: Sources of watch events: etcd's prefix, and "kube:<name of the resource>".
 ETCD = "etcd"
@@ -45,6 +47,21 @@ class _Valid:
 
 #: What an entry comes to: a valid record, why it is invalid; None: it is gone.
 _Outcome = _Valid | str | None
+
+
+def _told_by_nodes(config: bytes | None) -> tuple[str, ...] | None:
+    if config is None:
+        return ()
+    try:
+        name = decode(NetworkConfig, _CONFIG_KEY, config).name
+    except InvalidRecord:
+        return None
+    return f"{name}/{SEEN}/", f"{name}/{STATUS}/"
+
+
+#: What nodes say of themselves is for people. Each change of the cluster is one change in each
+#: node's status, so if each node watched them all, it would be as many events as nodes, squared.
+LEFT_OUT = LeftOut(_CONFIG_KEY, _told_by_nodes)
 
 
 class Ingest:
@@ -81,7 +98,7 @@ class Ingest:
     def absorb(self, event: WatchEvent) -> None:
         """Take in a watch event; `changes` says what follows from it."""
         if isinstance(event, SourceState):
-            self._note_state(event)
+            self.sources[event.source] = event
             return
         entries = self._entries.setdefault(event.source, {})
         touched = self._touched.setdefault(event.source, set())
@@ -268,14 +285,6 @@ class Ingest:
         else:
             entries[event.key] = event.entry
         touched.add(event.key)
-
-    def _note_state(self, state: SourceState) -> None:
-        before = self.sources.get(state.source)
-        self.sources[state.source] = state
-        if before is None or before.connected != state.connected:
-            say = _log.info if state.connected else _log.warning
-            said = "connected" if state.connected else "disconnected, serving the last snapshot"
-            say(f"{state.source} is {said}", source=state.source, detail=state.detail)
 
 
 def _slot(before: Slot, outcome: _Outcome, at: int) -> Slot:

@@ -9,11 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from k8s_ovs.allocate.election import LeaderElection, LeaderToken
 from k8s_ovs.observe.etcd.client import Etcd, EtcdSettings, Put
+from k8s_ovs.observe.etcd.watch import PrefixWatch
+from k8s_ovs.observe.watch_event import RecordChange, Snapshot, WatchEvent
 from k8s_ovs_testing.servers.etcd import EtcdProcess
 from k8s_ovs_testing.servers.tcp_proxy import TcpProxy
 
@@ -49,9 +52,11 @@ def etcd(process: EtcdProcess) -> Iterator[Etcd]:
 def run_for_leader() -> Iterator[Callable[..., tuple[LeaderElection, Changes]]]:
     made: list[LeaderElection] = []
 
-    def start(etcd: Etcd, key: str, holder: str) -> tuple[LeaderElection, Changes]:
+    def start(
+        etcd: Etcd, key: str, holder: str, *, watched: bool = False
+    ) -> tuple[LeaderElection, Changes]:
         changes: Changes = queue.SimpleQueue()
-        made.append(LeaderElection(etcd, key, holder, TTL, changes.put))
+        made.append(LeaderElection(etcd, key, holder, TTL, changes.put, watched=watched))
         made[-1].start()
         return made[-1], changes
 
@@ -170,3 +175,53 @@ def test_a_campaign_waits_for_an_etcd_that_comes_late(
     with late:
         taken(changes)
         election.stop()
+
+
+@pytest.fixture
+def watch_for() -> Iterator[Callable[..., None]]:
+    """Shows elections whether their key exists, as the daemon does."""
+    made: list[PrefixWatch] = []
+
+    def start(etcd: Etcd, key: str, *elections: LeaderElection) -> None:
+        def see(event: WatchEvent) -> None:
+            for election in elections:
+                if isinstance(event, Snapshot):
+                    election.saw("" in event.entries)
+                elif isinstance(event, RecordChange) and not event.key:
+                    election.saw(event.entry is not None)
+
+        made.append(PrefixWatch(etcd, key, "test", see))
+        made[-1].start()
+
+    yield start
+    for watch in made:
+        watch.stop()
+
+
+def test_who_is_shown_the_key_asks_for_nothing_and_follows_a_leader_that_ends(
+    process: EtcdProcess,
+    etcd: Etcd,
+    run_for_leader: Callable[..., tuple[LeaderElection, Changes]],
+    watch_for: Callable[..., None],
+) -> None:
+    key = "/election/watched"
+    first, first_changes = run_for_leader(etcd, key, "node1", watched=True)
+    old = taken(first_changes)
+    own = Etcd(EtcdSettings((process.endpoint,)))
+    asked: list[str] = []
+    call = own.connection.call
+
+    def call_and_note(what: str, ask: Any) -> Any:
+        asked.append(what)
+        return call(what, ask)
+
+    own.connection.call = call_and_note  # type: ignore[method-assign]  # this client's alone
+    second, changed = run_for_leader(own, key, "node2", watched=True)
+    third, _ = run_for_leader(own, key, "node3", watched=True)
+    watch_for(etcd, key, second, third)
+    with pytest.raises(queue.Empty):
+        changed.get(timeout=2 * TTL)
+    assert asked == [f"get {key}"] * 2  # each looked once, as it began
+    third.stop()
+    first.stop()
+    assert taken(changed).create_revision > old.create_revision

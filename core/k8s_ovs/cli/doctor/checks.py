@@ -13,6 +13,7 @@ from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig
 from k8s_ovs.node.install.cni_config import BINARY, PORTMAP
 from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT
+from k8s_ovs.observe.etcd.client import EtcdFull
 from k8s_ovs.plugin.values import Check
 from k8s_ovs.state.value import (
     Address,
@@ -36,7 +37,7 @@ _WITHIN_SECONDS = "a running daemon repairs this within 10 s: check its status a
 def core_checks(observations: Observations) -> Iterator[Check]:
     """One check per part, in the order in which they depend on each other."""
     yield from _switch(observations)
-    yield from _etcd(observations.snapshot)
+    yield from _etcd(observations.snapshot, observations.full)
     yield _kube(observations.kube)
     if isinstance(observations.node, K8sOvsError):
         # An unreachable etcd or switch is named above already.
@@ -93,11 +94,14 @@ def _datapath(switch: SwitchStatus, in_kernel: bool | K8sOvsError) -> Check:
     return Check("datapath", True, "userspace: this kernel has none (modprobe openvswitch)")
 
 
-def _etcd(snapshot: ClusterSnapshot | K8sOvsError) -> Iterator[Check]:
+def _etcd(snapshot: ClusterSnapshot | K8sOvsError, full: EtcdFull | None) -> Iterator[Check]:
     if isinstance(snapshot, K8sOvsError):
         yield Check("etcd", False, str(snapshot), "check --etcd-endpoints and that etcd runs")
         return
-    yield Check("etcd", True, f"{len(snapshot.raw)} keys")
+    if full is not None:
+        yield Check("etcd", False, full.found, full.advice)
+    else:
+        yield Check("etcd", True, f"{len(snapshot.raw)} keys")
     for problem in snapshot.problems:
         yield Check("records", False, problem, "repair the record; k8s-ovs config check lists all")
     if not snapshot.problems:

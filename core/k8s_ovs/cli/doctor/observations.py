@@ -8,7 +8,12 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, kube_from_environment, read_snapshot
+from k8s_ovs.cli.cluster.snapshot import (
+    ClusterSnapshot,
+    kube_from_environment,
+    opened,
+    read_snapshot,
+)
 from k8s_ovs.cli.host.status import SwitchStatus, switch_status
 from k8s_ovs.cli.host.this_node import (
     DaemonStatus,
@@ -27,6 +32,7 @@ from k8s_ovs.model.world import LOCAL_NODE, World
 from k8s_ovs.node.host.state import Look, host_state
 from k8s_ovs.node.install.cni_config import BINARY, has_plugin, plugins_of
 from k8s_ovs.node.install.cni_program import check_program
+from k8s_ovs.observe.etcd.client import EtcdFull
 from k8s_ovs.ovs.datapath import Datapath
 from k8s_ovs.reconcile.desired_flows import Delta
 
@@ -88,7 +94,8 @@ class Observations:
     """Each part's answer, or why there is none.
 
     in_kernel: this kernel has Open vSwitch's datapath. kube: where the API server is; empty: the
-    environment names none. cni_program: what the runtime starts, in its own words.
+    environment names none. cni_program: what the runtime starts, in its own words. full: that etcd
+    refuses writes; None: it does not, as far as it says.
     """
 
     daemon: DaemonStatus | K8sOvsError
@@ -99,6 +106,7 @@ class Observations:
     node: NodeObservations | K8sOvsError
     cni: CniObservations | K8sOvsError
     cni_program: str | K8sOvsError
+    full: EtcdFull | None = None
 
 
 def observe(
@@ -128,7 +136,19 @@ def observe(
         node=node,
         cni=_or_error(lambda: ask_cni(cni)),
         cni_program=_or_error(lambda: check_program(cni.bin_dir / BINARY)),
+        full=_full(etcd) if isinstance(snapshot, ClusterSnapshot) else None,
     )
+
+
+def _full(location: EtcdLocation) -> EtcdFull | None:
+    with opened(location) as etcd:
+        try:
+            etcd.check_space()
+        except EtcdFull as error:
+            return error
+        except K8sOvsError:
+            return None  # it was there a moment ago
+    return None
 
 
 def _ask_node(

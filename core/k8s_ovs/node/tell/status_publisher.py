@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
 from attrs import evolve
 
 from k8s_ovs.backoff import Backoff
-from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
 from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.observe.etcd.client import Etcd, Put
+from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["StatusPublisher", "node_status"]
@@ -28,6 +30,8 @@ _log = structlog.get_logger(__name__)
 #: Seconds after which the record of a node that is not heard of is gone.
 _TTL = 15
 _AT_MOST_EVERY = 1.0
+#: Seconds between two questions whether etcd takes writes: a node that has none would not notice.
+_SPACE_EVERY = 30.0
 #: Seconds between two notes of when a host was seen, and for which the last one is kept.
 _NOTE_EVERY = 30.0
 _NOTE_TTL = 30 * 24 * 3600
@@ -37,14 +41,26 @@ class StatusPublisher:
     """A thread that keeps the status of `host` at the newest, written at most once a second.
 
     base: the network's prefix in etcd, `<prefix>/<Name>`. external: Kubernetes does not know the
-    host, so it is noted when it was seen.
+    host, so it is noted when it was seen. on_problem: called by the thread when `problem` changes.
     """
 
-    def __init__(self, etcd: Etcd, base: str, host: str, *, external: bool) -> None:
+    def __init__(
+        self,
+        etcd: Etcd,
+        base: str,
+        host: str,
+        *,
+        external: bool,
+        on_problem: Callable[[], None] = lambda: None,
+    ) -> None:
         self._etcd = etcd
         self._base = base
         self._key = f"{base}/{STATUS}/{host}"
         self._external = external
+        self._on_problem = on_problem
+        self._failures = FailureLog("status not written", "status written again", key=self._key)
+        self._space_at = 0.0
+        self.problem = ""
         self._lasting = 0
         self._note_at = 0.0
         self._wanted: NodeStatus | None = None
@@ -78,11 +94,21 @@ class StatusPublisher:
                 self._step()
                 backoff.reset()
                 pause = _AT_MOST_EVERY
+                self._failures.worked()
+                self._have_problem("")
             except K8sOvsError as error:
-                _log.warning("status not written", key=self._key, reason=str(error))
-                self._lease, self._note_at, pause = 0, 0.0, backoff.wait()
+                self._failures.failed(error)
+                self._have_problem("" if isinstance(error, Unavailable) else str(error))
+                # Whether the lease still exists, its renewal says; etcd may refuse another one.
+                self._renew_at, self._note_at, pause = 0.0, 0.0, backoff.wait()
             self._pause(pause)
         self._end()
+
+    def _have_problem(self, text: str) -> None:
+        """text: why etcd refuses, which etcd itself cannot be told; empty: it does not."""
+        if text != self.problem:
+            self.problem = text
+            self._on_problem()
 
     def _pause(self, least: float) -> None:
         """At least `least` seconds, then until there is something to do."""
@@ -106,6 +132,9 @@ class StatusPublisher:
                 said.append(self._note(wanted, now))
             self._etcd.txn((), said)
             self._written = wanted
+        if now >= self._space_at or self.problem:
+            self._etcd.check_space()
+            self._space_at = now + _SPACE_EVERY
 
     def _is_to_be_noted(self, now: float) -> bool:
         return self._external and now >= self._note_at

@@ -12,21 +12,22 @@ from etcd3 import etcdrpc as rpc
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.observe.etcd.connection import EtcdConnection, Metadata, Peer
-from k8s_ovs.observe.etcd.errors import is_compacted, is_gone
+from k8s_ovs.observe.etcd.errors import EtcdFull, is_compacted, is_gone
 from k8s_ovs.observe.etcd.messages import (
     Absent,
     Compare,
     CreatedAt,
     Delete,
     Get,
+    KeyRange,
     KeyValue,
     Operation,
     Put,
     TxnResult,
     Unchanged,
     key_bytes,
+    key_ranges,
     key_value,
-    prefix_end,
     range_request,
     txn_request,
     txn_result,
@@ -39,6 +40,7 @@ __all__ = [
     "CreatedAt",
     "Delete",
     "Etcd",
+    "EtcdFull",
     "EtcdSettings",
     "Get",
     "KeyValue",
@@ -54,7 +56,8 @@ _PAGE = 2000
 
 class Etcd:
     """Each call takes the settings' timeout at most and raises TimedOut, Unavailable (no endpoint
-    answers; names them), InvalidRecord (user or password refused) or K8sOvsError (etcd refuses).
+    answers; names them), InvalidRecord (user or password refused), EtcdFull (no space for a write)
+    or K8sOvsError (etcd refuses).
 
     After Unavailable a write may or may not have been done, and a reported write may have been done
     twice: guard with compares what must not be.
@@ -73,14 +76,23 @@ class Etcd:
         response = self._range(f"get {key}", range_request(key_bytes(key)))
         return key_value(response.kvs[0]) if response.kvs else None
 
-    def list(self, prefix: str) -> tuple[dict[str, KeyValue], int]:
+    def get_at(self, key: str, revision: int) -> KeyValue | None:
+        """The key as it was at a revision. K8sOvsError also where etcd has forgotten that one, or
+        has never reached it."""
+        request = range_request(key_bytes(key), revision=revision)
+        response = self._range(f"get {key} at revision {revision}", request)
+        return key_value(response.kvs[0]) if response.kvs else None
+
+    def list(self, prefix: str, left_out: Iterable[str] = ()) -> tuple[dict[str, KeyValue], int]:
         """All keys that start with the prefix, by full key, and the revision at which they were so.
 
-        Read in pages of one and the same revision; read again when that is compacted meanwhile.
+        left_out: beginnings of keys that are not read. Read in pages of one and the same revision;
+        read again when that is compacted meanwhile.
         """
+        ranges = key_ranges(prefix, left_out)
         while True:
             try:
-                return self._list(prefix)
+                return self._list(f"list {prefix}", ranges)
             except K8sOvsError as error:
                 if not is_compacted(error.__cause__):
                     raise
@@ -156,22 +168,44 @@ class Etcd:
             if not is_gone(error.__cause__):
                 raise
 
+    def check_space(self) -> None:
+        """Raises EtcdFull if etcd refuses writes. One member tells what it knows, so it is
+        cheap; of an etcd that we may not ask nothing is said."""
+        request, asked = rpc.StatusRequest(), list[str]()
+
+        def ask(peer: Peer, limit: float, metadata: Metadata) -> Any:
+            asked.append(peer.endpoint)
+            return peer.status(request, timeout=limit, metadata=metadata)
+
+        try:
+            response = self.connection.call("status", ask)
+        except Unavailable:
+            raise
+        except K8sOvsError:
+            return
+        # StatusResponse.errors, "memberID:... alarm:NOSPACE": etcd3 0.12 was generated before etcd
+        # 3.4 brought it.
+        if b"alarm:NOSPACE" in response:
+            raise EtcdFull(asked[-1])
+
     def _range(self, what: str, request: Any) -> Any:
         return self.connection.call(
             what,
             lambda peer, limit, metadata: peer.kv.Range(request, timeout=limit, metadata=metadata),
         )
 
-    def _list(self, prefix: str) -> tuple[dict[str, KeyValue], int]:
+    def _list(self, what: str, ranges: tuple[KeyRange, ...]) -> tuple[dict[str, KeyValue], int]:
         found: dict[str, KeyValue] = {}
-        start, end, revision = key_bytes(prefix) or b"\0", prefix_end(key_bytes(prefix)), 0
-        while True:
-            request = range_request(start, end, limit=_PAGE, revision=revision)
-            response = self._range(f"list {prefix}", request)
-            revision = revision or response.header.revision
-            for message in response.kvs:
-                entry = key_value(message)
-                found[entry.key] = entry
-            if not response.more:
-                return found, revision
-            start = response.kvs[-1].key + b"\0"
+        revision = 0
+        for keys in ranges:
+            start, more = keys.start, True
+            while more:
+                request = range_request(start, keys.end, limit=_PAGE, revision=revision)
+                response = self._range(what, request)
+                revision = revision or response.header.revision
+                for message in response.kvs:
+                    entry = key_value(message)
+                    found[entry.key] = entry
+                more = response.more
+                start = response.kvs[-1].key + b"\0" if more else start
+        return found, revision

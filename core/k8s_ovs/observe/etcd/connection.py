@@ -16,7 +16,9 @@ from etcd3 import etcdrpc
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.observe.etcd.errors import (
+    EtcdFull,
     auth_is_off,
+    is_full,
     is_passing,
     refusal,
     token_is_stale,
@@ -64,6 +66,7 @@ class Peer:
     lease: Any
     auth: Any
     watch: Any
+    status: Any
 
 
 Metadata = tuple[tuple[str, str], ...]
@@ -95,8 +98,8 @@ class EtcdConnection:
 
         what: the operation and its key, for errors. An attempt that was not answered may have been
         carried out all the same, and is then done twice.
-        Raises TimedOut, Unavailable, InvalidRecord (wrong user or password) or K8sOvsError (etcd
-        refuses the call).
+        Raises TimedOut, Unavailable, EtcdFull (no space), InvalidRecord (wrong user or password) or
+        K8sOvsError (etcd refuses the call).
         """
         deadline = time.monotonic() + self._settings.timeout
         failures: list[tuple[str, grpc.RpcError]] = []
@@ -106,6 +109,8 @@ class EtcdConnection:
             try:
                 response = self._ask(peer, ask, _left(deadline) / (len(order) - done))
             except grpc.RpcError as error:
+                if is_full(error):
+                    raise EtcdFull(peer.endpoint) from error
                 if not is_passing(error):
                     raise refusal(what, peer.endpoint, self._settings.username, error) from error
                 failures.append((peer.endpoint, error))
@@ -201,5 +206,11 @@ def _peer(endpoint: str, credentials: Any) -> Peer:
         request_serializer=None,
         response_deserializer=_rpc.WatchResponse.FromString,
     )
+    status = channel.unary_unary(
+        "/etcdserverpb.Maintenance/Status",
+        request_serializer=_rpc.StatusRequest.SerializeToString,
+        # The answer's bytes: see `Etcd.alarms`.
+        response_deserializer=None,
+    )
     kv, lease, auth = _rpc.KVStub(channel), _rpc.LeaseStub(channel), _rpc.AuthStub(channel)
-    return Peer(endpoint, channel, kv, lease, auth, watch)
+    return Peer(endpoint, channel, kv, lease, auth, watch, status)

@@ -13,8 +13,10 @@ import grpc
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, TimedOut, Unavailable
 
 __all__ = [
+    "EtcdFull",
     "auth_is_off",
     "is_compacted",
+    "is_full",
     "is_gone",
     "is_passing",
     "reason",
@@ -34,6 +36,24 @@ _PASSING = frozenset(
     }
 )
 _NOBODY = "user name is empty"
+#: With these etcd itself begins what it says; all else is gRPC's, of an etcd that says nothing.
+_SPEAKER = "etcdserver: "
+
+
+class EtcdFull(K8sOvsError):
+    """etcd answers, and writes nothing more until somebody makes room.
+
+    found: the fact alone. advice: what to do.
+    """
+
+    advice = (
+        "look with `etcdctl alarm list`, make room (`etcdctl compact REVISION`, `etcdctl defrag`, "
+        "or a larger --quota-backend-bytes), then `etcdctl alarm disarm`"
+    )
+
+    def __init__(self, endpoint: str) -> None:
+        self.found = f"etcd at {endpoint} refuses all writes: its database is full (alarm NOSPACE)"
+        super().__init__(f"{self.found}; {self.advice}")
 
 
 def is_passing(error: Any) -> bool:
@@ -50,6 +70,11 @@ def token_is_stale(error: Any) -> bool:
 def auth_is_off(error: Any) -> bool:
     """A user was named to an etcd that does not ask for one."""
     return "authentication is not enabled" in _words(error)
+
+
+def is_full(error: Any) -> bool:
+    """Its database has reached its quota, so the whole cluster refuses writes (alarm NOSPACE)."""
+    return "database space exceeded" in _words(error)
 
 
 def is_compacted(error: BaseException | None) -> bool:
@@ -90,13 +115,15 @@ def refusal(what: str, endpoint: str, user: str | None, error: Any) -> K8sOvsErr
 
 
 def unavailable(what: str, limit: float, failures: list[tuple[str, Any]]) -> Unavailable:
-    """No endpoint answered. failures: (endpoint, its error), in the order they were tried."""
+    """No endpoint did it. failures: (endpoint, its error), in the order they were tried."""
     tried = "; ".join(f"{endpoint}: {reason(error)}" for endpoint, error in failures)
     if all(error.code() is grpc.StatusCode.DEADLINE_EXCEEDED for _, error in failures):
         return TimedOut(f"etcd did not answer {what} in {limit:g} s: {tried}")
+    if any((error.details() or "").startswith(_SPEAKER) for _, error in failures):
+        return Unavailable(f"etcd cannot do {what} now: {tried}")
     return Unavailable(f"etcd did not answer {what}: {tried}")
 
 
 def _words(error: Any) -> str:
     words: str = error.details() or error.code().name
-    return words.removeprefix("etcdserver: ")
+    return words.removeprefix(_SPEAKER)

@@ -6,6 +6,7 @@ Source: etcd's api/etcdserverpb/rpc.proto and api/mvccpb/kv.proto.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import frozen
@@ -18,12 +19,14 @@ __all__ = [
     "CreatedAt",
     "Delete",
     "Get",
+    "KeyRange",
     "KeyValue",
     "Operation",
     "Put",
     "TxnResult",
     "Unchanged",
     "key_bytes",
+    "key_ranges",
     "key_text",
     "key_value",
     "prefix_end",
@@ -47,6 +50,14 @@ class KeyValue:
     create_revision: int
     mod_revision: int
     lease: int = 0
+
+
+@frozen
+class KeyRange:
+    """All keys from `start` on that are less than `end`; end b"\\0": all from `start` on."""
+
+    start: bytes
+    end: bytes
 
 
 @frozen
@@ -128,6 +139,20 @@ def prefix_end(prefix: bytes) -> bytes:
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\0"
 
 
+def key_ranges(prefix: str, left_out: Iterable[str] = ()) -> tuple[KeyRange, ...]:
+    """All keys that start with the prefix, but for those that start with one of `left_out`.
+
+    etcd can watch ranges, and has no way to say "but for". left_out: whole keys' beginnings below
+    the prefix, none of them the beginning of another.
+    """
+    ranges = []
+    start = key_bytes(prefix) or b"\0"
+    for hole in sorted(map(key_bytes, left_out)):
+        ranges.append(KeyRange(start, hole))
+        start = prefix_end(hole)
+    return (*ranges, KeyRange(start, prefix_end(key_bytes(prefix))))
+
+
 def key_value(message: Any) -> KeyValue:
     """An mvccpb.KeyValue as a value."""
     return KeyValue(
@@ -165,11 +190,9 @@ def txn_result(response: Any) -> TxnResult:
     return TxnResult(response.succeeded, response.header.revision, found)
 
 
-def watch_request(prefix: bytes, revision: int) -> bytes:
-    """The WatchRequest for a prefix from a revision on, as its bytes."""
-    create = rpc.WatchCreateRequest(
-        key=prefix or b"\0", range_end=prefix_end(prefix), start_revision=revision
-    )
+def watch_request(keys: KeyRange, revision: int) -> bytes:
+    """The WatchRequest for a range of keys from a revision on, as its bytes."""
+    create = rpc.WatchCreateRequest(key=keys.start, range_end=keys.end, start_revision=revision)
     encoded: bytes = rpc.WatchRequest(create_request=create).SerializeToString()
     return encoded
 

@@ -17,7 +17,7 @@ from kubernetes.client.rest import RESTResponse
 from urllib3.connection import HTTPConnection
 
 from k8s_ovs.errors import Unavailable
-from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, Refused, refusal, transport_failure
+from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, refusal, transport_failure
 from k8s_ovs.observe.kube.health_probe import HealthProbe
 from k8s_ovs.observe.kube.settings import KubeSettings
 
@@ -26,7 +26,6 @@ __all__ = ["Json", "Kube", "Lines"]
 Json = dict[str, Any]
 
 _PAGE = 500
-_PROBE_LIMIT = 2.0
 _MERGE_PATCH = "application/merge-patch+json"
 # A host that disappears (no FIN, no RST) is given up after some 4 s of silence.
 _SOCKET_OPTIONS = (
@@ -58,7 +57,7 @@ class Kube:
         ]
         self._client = ApiClient(settings.configuration)
         self._client.user_agent = "k8s-ovs"
-        self._health_probe = HealthProbe(self._ask_version)
+        self._health_probe = HealthProbe(self.ask_version)
 
     def get(self, path: str, timeout: float | None = None) -> Json:
         """One object."""
@@ -93,9 +92,6 @@ class Kube:
         silence: seconds after which a silent watch has failed in any case.
         """
         response = self._open("GET", path, params, None, self.timeout)
-        connection = response.response.connection
-        if connection is not None and connection.sock is not None:
-            connection.sock.settimeout(silence)
         lines = Lines(response, self.settings, silence)
         try:
             with self._health_probe.over(lines.cut):
@@ -107,12 +103,11 @@ class Kube:
         """Close the idle connections."""
         self._client.close()  # type: ignore[no-untyped-call]  # the client has no types
 
-    def _ask_version(self) -> None:
-        """/version is cheap, and open to all by default; a refusal is an answer too."""
-        try:
-            self.get("/version", timeout=_PROBE_LIMIT)
-        except Refused:
-            return
+    def ask_version(self, limit: float) -> float:
+        """For the health probe: /version is cheap, and whatever comes back is an answer."""
+        response = self._send("GET", "/version", {}, None, limit)
+        response.response.drain_conn()
+        return _seconds(response.headers.get("Retry-After"))
 
     def _call(
         self,
@@ -142,6 +137,22 @@ class Kube:
         body: Json | None,
         limit: float,
     ) -> RESTResponse:
+        """The response that the server agreed to give."""
+        response = self._send(method, path, params, body, limit)
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+            text = self._read(response, limit)
+            raise refusal(self.settings.server, f"{method} {path}", response.status, text)
+        return response
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        body: Json | None,
+        limit: float,
+    ) -> RESTResponse:
+        """Whatever response comes; raises Unavailable and TimedOut."""
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if method == "PATCH":
             headers["Content-Type"] = _MERGE_PATCH
@@ -154,13 +165,9 @@ class Kube:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            response = self._client.call_api(*request, _request_timeout=(limit, limit))
+            return self._client.call_api(*request, _request_timeout=(limit, limit))
         except TRANSPORT_ERRORS as error:
             raise self._failure(error, limit) from error
-        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
-            text = self._read(response, limit)
-            raise refusal(self.settings.server, f"{method} {path}", response.status, text)
-        return response
 
     def _read(self, response: RESTResponse, limit: float) -> bytes:
         try:
@@ -174,19 +181,26 @@ class Kube:
 
 
 class Lines:
-    """The lines of a response that goes on. Any thread may `cut` it."""
+    """The lines of a response that goes on. Any thread may `cut` it.
+
+    silence: seconds after which the next line is no longer waited for.
+    """
 
     def __init__(self, response: RESTResponse, settings: KubeSettings, silence: float) -> None:
         self._response = response.response
         self._settings = settings
         self._silence = silence
         self._reason: Unavailable | None = None
+        self._socket = _socket_of(self._response)
+        if self._socket is not None:
+            self._socket.settimeout(silence)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yields until the server ends it; raises Unavailable when it breaks or was cut."""
         rest = b""
         try:
-            for chunk in self._response.stream():
+            # Not `stream`: without chunks it waits until 64 KiB are there.
+            while chunk := self._response.read1():
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line for line in lines if line)
         except TRANSPORT_ERRORS as error:
@@ -203,11 +217,29 @@ class Lines:
     def cut(self, reason: Unavailable) -> None:
         """End it now, with this reason, even while another thread waits for the next line."""
         self._reason = reason
-        sock = self._response.connection and self._response.connection.sock
-        if sock is None:
+        if self._socket is None:
             return
         try:
             # Not SSLSocket.shutdown: it takes the TLS state away from the thread that reads.
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         except OSError:
             return  # it was closed by the peer or by the reader at this moment
+
+
+def _socket_of(response: Any) -> socket.socket | None:
+    """What an open response is read from; None: it has ended already.
+
+    After `Connection: close` the connection has let go of its socket before the body is read, and
+    only the file that http.client made of it knows it.
+    """
+    connection = response.connection
+    if connection is not None and connection.sock is not None:
+        found: socket.socket = connection.sock
+        return found
+    file = getattr(response._fp, "fp", None)
+    return getattr(getattr(file, "raw", None), "_sock", None)
+
+
+def _seconds(retry_after: str | None) -> float:
+    """A Retry-After header in seconds; 0 for none, and for a date, which Kubernetes never sends."""
+    return float(retry_after) if retry_after and retry_after.isdecimal() else 0.0

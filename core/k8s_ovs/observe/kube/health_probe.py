@@ -8,28 +8,44 @@ small question is asked every few seconds, for all of them together.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.supervise import SupervisedThread
 
-__all__ = ["Cut", "HealthProbe"]
+__all__ = ["Ask", "Cut", "HealthProbe"]
 
+#: Asks the server, with a time limit in seconds. Returns how many seconds the server wants to be
+#: left alone. Raises Unavailable where nothing came back; any HTTP answer, also a refusal, counts.
+Ask = Callable[[float], float]
 Cut = Callable[[Unavailable], None]
 
 _INTERVAL = 2.0
+_LIMIT = 2.0
+# One lost packet is no outage: a second question must fail too. Both together take less than 5 s.
+_SECOND_LIMIT = 1.0
+#: However long the server asks to be left alone, we want to know by then.
+_LONGEST_PAUSE = 30.0
 
 
 class HealthProbe:
-    """Asks every 2 s while watches are open; cuts them all when no answer comes.
+    """Asks every 2 s while watches are open; cuts them all when two questions in a row fail.
 
-    ask: raises Unavailable when there is no answer within its own time limit. With a limit of
-    2 s a server that hangs is noticed within 4 s.
+    interval: seconds between questions, and within which a failed one is repeated. limits: seconds
+    that the first question may take, and the second. A server that hangs is noticed within 5 s.
     """
 
-    def __init__(self, ask: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        interval: float = _INTERVAL,
+        limits: tuple[float, float] = (_LIMIT, _SECOND_LIMIT),
+    ) -> None:
         self._ask = ask
+        self._interval = interval
+        self._limits = limits
         self._lock = threading.Lock()
         self._cuts: dict[int, Cut] = {}
         self._wake = threading.Event()
@@ -53,8 +69,9 @@ class HealthProbe:
                     self._wake.set()
 
     def _run(self) -> None:
+        pause = self._interval
         while True:
-            self._wake.wait(_INTERVAL)
+            self._wake.wait(pause)
             with self._lock:
                 self._wake.clear()
                 if not self._cuts:
@@ -62,7 +79,25 @@ class HealthProbe:
                     return
                 cuts = tuple(self._cuts.values())
             try:
-                self._ask()
+                pause = max(self._interval, min(self._asked(), _LONGEST_PAUSE))
             except Unavailable as error:
+                pause = self._interval
                 for cut in cuts:
                     cut(error)
+
+    def _asked(self) -> float:
+        """Seconds to leave the server alone. Raises Unavailable, why the first question failed,
+        when the second one did too.
+        """
+        first, second = self._limits
+        began = time.monotonic()
+        try:
+            return self._ask(first)
+        except Unavailable as error:
+            failure = error
+        # What was refused at once may be a server that is replaced in this moment.
+        self._wake.wait(max(0.0, began + self._interval - time.monotonic()))
+        try:
+            return self._ask(second)
+        except Unavailable as error:
+            raise failure from error

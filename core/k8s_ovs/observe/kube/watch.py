@@ -6,12 +6,14 @@ import json
 import random
 import threading
 import time
+from typing import Any
 
 import structlog
 from attrs import frozen
 
 from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.observe.kube.client import Json, Kube, Lines
 from k8s_ovs.observe.kube.errors import Expired, refusal
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Sink, Snapshot, SourceState, WatchEvent
@@ -71,10 +73,20 @@ class ResourceWatch:
         self._kube = kube
         self._resource = resource
         self._sink = sink
-        self._log = _log.bind(source=resource.source, server=kube.settings.server)
+        source, server = resource.source, kube.settings.server
+        self._log = _log.bind(source=source, server=server)
         self._version = ""
         self._connected: bool | None = None
         self._backoff = Backoff()
+        self._outage = FailureLog(
+            f"{source} is disconnected, serving the last snapshot",
+            f"{source} is connected",
+            source=source,
+            server=server,
+        )
+        self._expiry = FailureLog(
+            "resourceVersion expired, relisting", "watching on", source=source, server=server
+        )
         self._stopped = threading.Event()
         self._lines: Lines | None = None
         self._thread = SupervisedThread(
@@ -98,15 +110,14 @@ class ResourceWatch:
             try:
                 self._list_and_follow()
             except Expired as error:
-                self._log.info("resourceVersion expired, relisting", detail=str(error))
+                self._expiry.failed(error)
                 self._version = ""
                 self._pause()
             except K8sOvsError as error:
                 self._lost(error)
             except Exception as error:
-                self._log.exception("observer failed, listing again")
                 self._version = ""
-                self._lost(error)
+                self._lost(error, exc_info=True)
 
     def _list_and_follow(self) -> None:
         if not self._version:
@@ -121,9 +132,9 @@ class ResourceWatch:
         if lasted <= _SHORT:
             self._pause()
 
-    def _lost(self, error: Exception) -> None:
-        if self._connected is not False and not self._stopped.is_set():
-            self._log.warning("API server disconnected", detail=str(error))
+    def _lost(self, error: Exception, **fields: Any) -> None:
+        if not self._stopped.is_set():
+            self._outage.failed(error, **fields)
         self._set_connected(False, str(error))
         self._pause()
 
@@ -133,7 +144,7 @@ class ResourceWatch:
     def _snapshot(self) -> None:
         began = time.monotonic()
         snapshot, self._version = list_resource(self._kube, self._resource)
-        self._set_connected(True)
+        self._found()
         self._send(snapshot)
         self._log.info(
             "resource listed",
@@ -154,9 +165,10 @@ class ResourceWatch:
             self._lines = lines
             if self._stopped.is_set():
                 return
-            self._set_connected(True)
+            self._found()
             for line in lines:
                 self._take(line)
+                self._expiry.worked()
 
     def _take(self, line: bytes) -> None:
         kind, document = self._event(line)
@@ -181,6 +193,10 @@ class ResourceWatch:
                 f"API server {self._kube.settings.server}: watch {self._resource.path}: "
                 f"expected an event, found {line[:80]!r}"
             ) from error
+
+    def _found(self) -> None:
+        self._outage.worked()
+        self._set_connected(True)
 
     def _set_connected(self, connected: bool, detail: str = "") -> None:
         if connected is not self._connected:

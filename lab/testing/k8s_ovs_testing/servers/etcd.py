@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,8 @@ __all__ = ["EtcdProcess", "free_port"]
 
 # Below the ports that the kernel hands to clients, so that none takes it while etcd is stopped.
 _PORTS = range(20000, 32000)
+# Port 0: nobody is to reach the peer port of a cluster of one.
+_PEER = "http://127.0.0.1:0"
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -51,6 +54,7 @@ class EtcdProcess:
     detached: the process outlives this program, else it is killed with it.
     durable: data are synced to the disk; without it etcd is quicker, and loses data when the
     machine (not the process) crashes.
+    quota: bytes that its database may take, 0: etcd's default.
     """
 
     def __init__(
@@ -63,12 +67,14 @@ class EtcdProcess:
         certificates: Certificates | None = None,
         detached: bool = False,
         durable: bool = False,
+        quota: int = 0,
     ) -> None:
         self.directory = directory
         self.netns = netns
         self.certificates = certificates
         self._detached = detached
         self._durable = durable
+        self._quota = quota
         scheme = "https" if certificates else "http"
         bracketed = f"[{host}]" if ":" in host else host
         if port is None:
@@ -128,6 +134,17 @@ class EtcdProcess:
     def restart(self) -> None:
         """Stop and start on the same data and address."""
         self.stop()
+        self.start()
+
+    def restore(self, backup: Path) -> None:
+        """Stop, and start on what `ctl("snapshot", "save", backup)` wrote, as people do it."""
+        self.stop()
+        shutil.rmtree(self.directory / "data")
+        command = ["etcdctl", "snapshot", "restore", str(backup), "--name=etcd"]
+        command += ["--data-dir", str(self.directory / "data")]
+        command += [f"--initial-cluster=etcd={_PEER}", f"--initial-advertise-peer-urls={_PEER}"]
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "ETCDCTL_API": "3"}
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=15)
         self.start()
 
     def kill(self) -> None:
@@ -220,16 +237,16 @@ class EtcdProcess:
         return ["nsenter", f"--net=/run/netns/{self.netns}"] if self.netns else []
 
     def _command(self) -> list[str]:
-        # Port 0: nobody is to reach the peer port of a cluster of one.
-        peer = "http://127.0.0.1:0"
         command = [] if self._detached else ["setpriv", "--pdeathsig", "KILL"]
         command += [*self._enter_namespace(), "etcd", "--name=etcd"]
         command += ["--data-dir", str(self.directory / "data")]
         command += ["--listen-client-urls", self.endpoint, "--advertise-client-urls", self.endpoint]
-        command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-        command += [f"--initial-cluster=etcd={peer}", "--bcrypt-cost=4", "--enable-v2=false"]
+        command += ["--listen-peer-urls", _PEER, "--initial-advertise-peer-urls", _PEER]
+        command += [f"--initial-cluster=etcd={_PEER}", "--bcrypt-cost=4", "--enable-v2=false"]
         # A cluster of one has nobody to lose an election to: it need not wait a second for it.
         command += ["--heartbeat-interval=20", "--election-timeout=200"]
+        if self._quota:
+            command += [f"--quota-backend-bytes={self._quota}"]
         if self.certificates:
             server = self.certificates
             command += ["--client-cert-auth", "--trusted-ca-file", str(server.ca)]
