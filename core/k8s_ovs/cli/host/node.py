@@ -6,12 +6,14 @@ import logging
 import os
 import socket
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import structlog
 import typer
 
 from k8s_ovs.cli import options
+from k8s_ovs.cli.own_warnings import show_own
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.node.cni.protocol import ANSWER_SECONDS
 from k8s_ovs.node.daemon import Daemon
@@ -21,6 +23,8 @@ from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.observe.kube import KubeSettings
 
 __all__ = ["run"]
+
+_log = structlog.get_logger(__name__)
 
 
 def run(
@@ -128,3 +132,16 @@ def _set_up_log(level: str, form: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(levels[level], logging.WARNING), stream=sys.stderr)
+    warnings.showwarning = _log_warning
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,  # as warnings.showwarning has it
+    line: str | None = None,
+) -> None:
+    """A warning of Python as a line of the log, if it is of our own code or of a plugin."""
+    show_own(_log.warning, message, category, filename, lineno)
