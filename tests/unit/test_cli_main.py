@@ -130,9 +130,7 @@ def test_the_version_of_the_daemon_is_shown_where_one_runs(k8s_ovs: Cli, tmp_pat
 
 
 @pytest.mark.parametrize("status", ["[]", "{", '"x"', "\udc80", '{"pid": []}'])
-def test_a_status_that_is_none_is_no_traceback(
-    status: str, k8s_ovs: Cli, tmp_path: Path
-) -> None:
+def test_a_status_that_is_none_is_no_traceback(status: str, k8s_ovs: Cli, tmp_path: Path) -> None:
     (tmp_path / "status.json").write_bytes(status.encode(errors="surrogateescape"))
     shown = k8s_ovs("version", "--cni-socket", str(tmp_path / "cni.sock"))
     assert (shown.exit_code, shown.stdout) == (0, f"client  {version('k8s-ovs')}\n")

@@ -59,7 +59,14 @@ def stderr(beside: Path, *words: str, **env: str) -> str:
 @pytest.mark.parametrize("warnings", ["", "default", "always"])
 @pytest.mark.parametrize(
     "words",
-    [("--help",), ("status",), ("doctor",), ("flows",), ("node", "--log-level", "loud"), ("nonsense",)],
+    [
+        ("--help",),
+        ("status",),
+        ("doctor",),
+        ("flows",),
+        ("node", "--log-level", "loud"),
+        ("nonsense",),
+    ],
     ids=" ".join,
 )
 def test_no_command_prints_the_warnings_of_libraries(

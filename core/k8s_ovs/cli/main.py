@@ -212,12 +212,12 @@ def _root(
     """A Kubernetes network on Open vSwitch."""
 
 
-def _show_warning(
+def _show_warning(  # noqa: PLR0917 - as warnings.showwarning has it
     message: Warning | str,
     category: type[Warning],
     filename: str,
     lineno: int,
-    file: Any = None,  # as warnings.showwarning has it
+    file: Any = None,
     line: str | None = None,
 ) -> None:
     """In the place of warnings.showwarning, which prints those of libraries too."""

@@ -61,4 +61,3 @@ def _raiser() -> str:
             break
         frame = frame.f_back
     return name.partition(".")[0]
-

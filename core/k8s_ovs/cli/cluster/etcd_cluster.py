@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from k8s_ovs.allocate.write import declared_kind, transaction_of
@@ -15,7 +15,7 @@ from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
 from k8s_ovs.model.world import CONFIG, Slot
 from k8s_ovs.node.switch import management_socket
 from k8s_ovs.observe.etcd.client import Etcd
-from k8s_ovs.ovs.openflow.flow_dump import dump_flows
+from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.wire import encode
 from k8s_ovs.plugin.command.cluster import Counter, Record
@@ -71,8 +71,9 @@ class EtcdCluster:
     def counters(self, flows: Iterable[Flow]) -> list[Counter | None]:
         manager = self._known_snapshot().manager
         owner = manager.owner_bits(self._plugin)
-        dumped = dump_flows(management_socket(self._ovs_run_dir))
-        by_cookie = {each.cookie: Counter(each.packets, each.bytes) for each in dumped}
+        with closing(OpenFlow.connect(management_socket(self._ovs_run_dir))) as openflow:
+            installed = openflow.dump()
+        by_cookie = {each.cookie: Counter(each.packets, each.bytes) for each in installed}
         cookies = (encode(flow, owner, manager.pipeline).cookie for flow in flows)
         return [by_cookie.get(cookie) for cookie in cookies]
 

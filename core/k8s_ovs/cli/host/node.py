@@ -135,12 +135,12 @@ def _set_up_log(level: str, form: str) -> None:
     warnings.showwarning = _log_warning
 
 
-def _log_warning(
+def _log_warning(  # noqa: PLR0917 - as warnings.showwarning has it
     message: Warning | str,
     category: type[Warning],
     filename: str,
     lineno: int,
-    file: Any = None,  # as warnings.showwarning has it
+    file: Any = None,
     line: str | None = None,
 ) -> None:
     """A warning of Python as a line of the log, if it is of our own code or of a plugin."""
