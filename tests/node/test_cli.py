@@ -155,6 +155,21 @@ def test_a_field_that_nobody_knows_is_kept_with_a_warning(prefix: str, k8s_ovs: 
     assert json.loads(k8s_ovs("config", "show", "-o", "json").stdout)["Pluginname"] == "x"
 
 
+def test_fields_of_plugins_are_known_where_those_run_and_checked(prefix: str, k8s_ovs: Cli) -> None:
+    fields = {"GlobalNamespaces": ["red"], "BandwidthUnenforced": "warn"}
+    good = k8s_ovs("config", "set", text(PluginName="k8s-ovs-multitenant", **fields))
+    assert (good.exit_code, good.stderr) == (0, "")
+    wrong = k8s_ovs("config", "set", "--force", text(BandwidthUnenforced="no"))
+    assert wrong.exit_code == 1
+    assert wrong.stderr == (
+        'error: JSON: BandwidthUnenforced: found "no", expected "refuse" or "warn"\n'
+    )
+    other = k8s_ovs("config", "set", text(**fields))
+    assert other.exit_code == 0
+    assert "warning: GlobalNamespaces: unknown field, kept as it is; known f" in other.stderr
+    assert "BandwidthUnenforced:" not in other.stderr
+
+
 def test_without_a_configuration_show_check_and_list_say_what_to_do(
     prefix: str, k8s_ovs: Cli
 ) -> None:

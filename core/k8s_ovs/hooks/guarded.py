@@ -1,4 +1,4 @@
-"""Kinds and resources whose functions may raise anything, and are named with their plugin then."""
+"""What plugins declare with functions of their own, which may raise anything: errors name them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from typing import Any, TypeVar
 from attrs import evolve
 
 from k8s_ovs.errors import InvalidRecord, PluginError
-from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 
-__all__ = ["guarded_kind", "guarded_resource"]
+__all__ = ["guarded_field", "guarded_kind", "guarded_resource"]
 
 T = TypeVar("T")
+
+
+def guarded_field(plugin: str, field: ConfigField) -> ConfigField:
+    """`field` that raises InvalidRecord for what it cannot judge, whatever the plugin raises."""
+    return evolve(field, accepts=partial(_judge, plugin, field.accepts))
 
 
 def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:

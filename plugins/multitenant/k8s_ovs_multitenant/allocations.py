@@ -6,11 +6,22 @@ since the next one depends on where the cursor is then.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from attrs import define, evolve, frozen
 
-from k8s_ovs.plugin import GLOBAL_TENANT, MAX_TENANT_ID, Allocation, Event, Refusal, View, Write
+from k8s_ovs.plugin import (
+    GLOBAL_TENANT,
+    MAX_TENANT_ID,
+    Allocation,
+    ConfigField,
+    Event,
+    Refusal,
+    View,
+    Write,
+)
 from k8s_ovs_multitenant.records import (
     CURSOR,
     FIRST_TENANT_ID,
@@ -22,12 +33,26 @@ from k8s_ovs_multitenant.records import (
     NetNamespace,
 )
 
-__all__ = ["allocations", "global_namespaces"]
+__all__ = ["GLOBAL_NAMESPACES", "allocations", "global_namespaces"]
 
 #: Namespaces per transaction: etcd takes 128 operations, a namespace needs two.
 _BATCH = 50
 _CURSOR_KEY = "last"
 _DEFAULT_GLOBAL = ("kube-system",)
+#: What Kubernetes accepts as a namespace's name (RFC 1123, section 2.1).
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def _are_namespaces(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(each, str) and _NAMESPACE.fullmatch(each) for each in value
+    )
+
+
+#: Field of the configuration: namespaces that begin as part of the global tenant.
+GLOBAL_NAMESPACES = ConfigField(
+    "GlobalNamespaces", _are_namespaces, 'a list of namespaces such as ["kube-system"]'
+)
 
 
 @frozen
@@ -250,5 +275,5 @@ def _cursor(view: View, last: int) -> Write:
 
 def global_namespaces(view: View) -> tuple[str, ...]:
     """Namespaces that begin as part of the global tenant: the configuration's GlobalNamespaces."""
-    found = view.config.extra.get("GlobalNamespaces", _DEFAULT_GLOBAL)
-    return tuple(found) if isinstance(found, list | tuple) else _DEFAULT_GLOBAL
+    found = view.config.extra.get(GLOBAL_NAMESPACES.name, _DEFAULT_GLOBAL)
+    return tuple(found) if GLOBAL_NAMESPACES.accepts(found) else _DEFAULT_GLOBAL

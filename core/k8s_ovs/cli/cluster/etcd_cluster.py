@@ -54,7 +54,8 @@ class EtcdCluster:
         found = self._etcd.get(f"{self._location.prefix}/{path}")
         if found is None:
             return None
-        return Record(declared.decode(path, found.value), found.mod_revision)
+        value = declared.decode(path, found.value)
+        return None if value is None else Record(value, found.mod_revision)
 
     def write(self, *writes: Write) -> int | None:
         snapshot = self._known_snapshot()

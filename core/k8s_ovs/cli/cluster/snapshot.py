@@ -103,6 +103,7 @@ def snapshot_of(
             manager = load_plugins(config.plugin_name)
         except PluginError as error:
             problems.append(str(error))
+        problems += [f"config: {problem}" for problem in manager.config_problems(config)]
         changes = ingest.changes(config, manager.kinds, manager.resources)
         world = world.changed(changes, revision)
     problems += [problem for _, problem in sorted(world.problems.items())]
