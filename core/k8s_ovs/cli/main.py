@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import warnings
 from importlib import import_module
 from typing import Annotated, Any
@@ -100,6 +102,12 @@ class _LazyGroup(TyperGroup):
             return super().invoke(ctx)
         except K8sOvsError as error:
             _complain("error", str(error))
+            raise typer.Exit(1) from error
+        except BrokenPipeError:
+            raise  # whoever read our output has had enough, which is no error
+        except OSError as error:
+            named = f"{error.filename}: " if error.filename is not None else ""
+            _complain("error", f"{named}{error.strerror or error}")
             raise typer.Exit(1) from error
 
     def _look_further(self) -> None:
@@ -228,6 +236,9 @@ def _show_warning(  # noqa: PLR0917 - as warnings.showwarning has it
 def main() -> Any:
     """The program that users start."""
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where a program has put in its own
+            stream.reconfigure(errors="backslashreplace")
     return app()
 
 

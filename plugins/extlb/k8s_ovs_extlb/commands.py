@@ -44,7 +44,7 @@ def list_hosts(output: OutputForm = Output.TABLE, *, cluster: Cluster) -> None:
         say_json([as_json(each) for each in found])
         return
     now = datetime.now(UTC)
-    say_columns(HEAD, (as_cells(each, now) for each in found))
+    say_columns(HEAD, (as_cells(each, now) for each in found), none="no external hosts")
     for each in found:
         if each.problem:
             complain("warning", f"{each.name} at {each.address}: {each.problem}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from k8s_ovs.allocate.write import declared_kind, transaction_of
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, opened, read_snapshot
 from k8s_ovs.cli.options import EtcdLocation
-from k8s_ovs.errors import PluginError
+from k8s_ovs.errors import InvalidRecord, PluginError
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
 from k8s_ovs.model.world import CONFIG, Slot
@@ -19,6 +19,7 @@ from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.wire import encode
 from k8s_ovs.plugin.command.cluster import Counter, Record
+from k8s_ovs.plugin.command.output import complain
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Write
 from k8s_ovs.plugin.view import View
@@ -42,6 +43,7 @@ class EtcdCluster:
         self._etcd = etcd
         self._ovs_run_dir = ovs_run_dir
         self._snapshot: ClusterSnapshot | None = None
+        self._unreadable: set[str] = set()
 
     def view(self) -> View:
         self._snapshot = snapshot = read_snapshot(self._location)
@@ -81,7 +83,17 @@ class EtcdCluster:
     def _said(self, kind: str) -> list[NodeStatus]:
         base = f"{self._location.prefix}/{self._known_snapshot().needed_config().name}/{kind}/"
         found, _ = self._etcd.list(base)
-        return [decode(NodeStatus, key, each.value) for key, each in sorted(found.items())]
+        return list(filter(None, (self._status(key, found[key].value) for key in sorted(found))))
+
+    def _status(self, key: str, data: bytes) -> NodeStatus | None:
+        """What a node says; None: it cannot be read, which is told once."""
+        try:
+            return decode(NodeStatus, key, data)
+        except InvalidRecord as error:
+            if key not in self._unreadable:
+                self._unreadable.add(key)
+                complain("warning", f"{error}; left out here")
+            return None
 
     def _record(self, kind: str, key: str) -> tuple[RecordKind, str]:
         """The kind, and the record's path below the prefix."""

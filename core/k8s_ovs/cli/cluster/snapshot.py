@@ -132,9 +132,9 @@ def _unknown_keys(
         return ()
     # The leader election's key and the nodes' statuses are not records of the network.
     known = {*manager.kinds, "allocator", STATUS, SEEN}
-    paths = (path.split("/") for path in entries)
+    paths = ((path, *path.split("/"), "") for path in entries)
     return tuple(
-        "/".join(words) for words in paths if words[0] == config.name and words[1] not in known
+        path for path, name, kind, *_ in paths if name == config.name and kind not in known
     )
 
 

@@ -166,7 +166,7 @@ def _say(rows: list[FlowRow], which: _Which, output: Output) -> None:
         marks = {"add": "+", "delete": "-"}
         say_columns(("", *_COLUMNS[which]), ((marks[r.change], *_cells(r, which)) for r in rows))
     else:
-        say_columns(_COLUMNS[which], (_cells(row, which) for row in rows))
+        say_columns(_COLUMNS[which], (_cells(row, which) for row in rows), none="no such flows")
 
 
 def _cells(row: FlowRow, which: _Which) -> tuple[str, ...]:
