@@ -59,7 +59,8 @@ def add(
     *,
     subnet: Annotated[str | None, typer.Option(help="This subnet exactly, CIDR.")] = None,
     host_subnet_length: Annotated[
-        int | None, typer.Option(help="Host bits of its subnet, if not as many as nodes have.")
+        int | None,
+        typer.Option(min=2, max=30, help="Host bits of its subnet, if not as many as nodes have."),
     ] = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
