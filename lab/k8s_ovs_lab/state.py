@@ -39,13 +39,19 @@ _HOSTS = "hosts"
 class LabState:
     """The lab's own record.
 
-    datapath: what `auto` has become, system or netdev. complete: all of it was brought up;
+    datapath: what `auto` has become, system or netdev. numbers: of the nodes that it has now; those
+    that were asked for, until some are added or removed. complete: all of it was brought up;
     otherwise the lab stopped half way and must be cleaned up.
     """
 
     settings: LabSettings
     datapath: str
     complete: bool = False
+    numbers: tuple[int, ...] = field(kw_only=True)
+
+    @numbers.default
+    def _as_asked(self) -> tuple[int, ...]:
+        return tuple(range(1, self.settings.nodes + 1))
 
     def write(self, directory: Path) -> None:
         """Put it on disk in one step."""
@@ -63,7 +69,8 @@ class LabState:
         try:
             record = json.loads(path.read_text())
             settings = LabSettings(**record["settings"])
-            return cls(settings, record["datapath"], record["complete"])
+            numbers = tuple(int(each) for each in record["numbers"])
+            return cls(settings, record["datapath"], record["complete"], numbers=numbers)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:

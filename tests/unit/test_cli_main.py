@@ -31,9 +31,15 @@ def leaves() -> Iterator[tuple[tuple[str, ...], Any]]:
     root: Any = typer.main.get_command(app)
     context = root.make_context("k8s-ovs", ["config"])
     for name in COMMANDS:
-        command = root.get_command(context, name)
-        for word, leaf in getattr(command, "commands", {"": command}).items():
-            yield tuple(filter(None, (name, word))), leaf
+        yield from below((name,), root.get_command(context, name))
+
+
+def below(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The command, or those in it."""
+    if not hasattr(command, "commands"):
+        yield words, command
+    for word, inner in getattr(command, "commands", {}).items():
+        yield from below((*words, word), inner)
 
 
 LEAVES = dict(leaves())

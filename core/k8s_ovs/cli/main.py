@@ -171,9 +171,15 @@ def _load(name: str, wanted: _Command) -> Any:
 def _named(command: Any, name: str) -> Any:
     """The command under its name, with help that the terminal can wrap."""
     command.name = name
-    for each in (command, *getattr(command, "commands", {}).values()):
-        each.help = _flowing(each.help or "")
+    _let_flow(command)
     return command
+
+
+def _let_flow(command: Any) -> None:
+    """Help that the terminal can wrap, of the command and all below it."""
+    command.help = _flowing(command.help or "")
+    for each in getattr(command, "commands", {}).values():
+        _let_flow(each)
 
 
 def _flowing(text: str) -> str:
