@@ -83,7 +83,8 @@ class Lab:
     def nodes(self) -> tuple[LabNode, ...]:
         """The nodes, in order."""
         there = LabState.read(self.layout.directory) or self.state
-        return tuple(map(self.layout.node, there.numbers))
+        numbers = evolve(there, settings=self.state.settings).numbers
+        return tuple(map(self.layout.node, numbers))
 
     @property
     def hosts(self) -> tuple[LabNode, ...]:

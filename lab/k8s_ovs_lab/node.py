@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 
-from attrs import evolve
-
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab import cni, servers
 from k8s_ovs_lab.layout import LabNode, Layout
@@ -38,8 +36,7 @@ def add_node(layout: Layout, state: LabState, name: str) -> LabNode:
         except BaseException:
             _clear(node)
             raise
-        numbers = tuple(sorted((*there.numbers, number)))
-        evolve(there, numbers=numbers).write(layout.directory)
+        there.with_node(number).write(layout.directory)
     return node
 
 
@@ -50,8 +47,8 @@ def remove_node(layout: Layout, node: LabNode) -> None:
         servers.objects(layout).delete_node(node.name)
         _clear(node)
         if there is not None:
-            numbers = tuple(n for n in there.numbers if layout.node(n) != node)
-            evolve(there, numbers=numbers).write(layout.directory)
+            number = layout.node_number(node.name)
+            there.without_node(number).write(layout.directory)
 
 
 def _clear(node: LabNode) -> None:

@@ -16,6 +16,7 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab import Lab, LabSettings, Layout
 from k8s_ovs_lab.lifecycle import tear_down
 from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.state import LabPod
 from k8s_ovs_lab.status import examine
 from k8s_ovs_lab.underlay import namespaces
 
@@ -241,7 +242,7 @@ def test_a_node_comes_and_goes_and_its_subnet_with_it(lab: Lab, directory: Path)
     status = {node.name: node for node in examine(lab).nodes}
     assert (status["node3"].ready, status["node3"].network) == (True, "")
     one, three = lab.run_pod("node1", "one"), lab.run_pod("node3", "three")
-    lab.exec("one", ["ping", "-c1", "-W5", str(three.ip)])
+    await_answer(lab, "one", three)
     assert Lab.up(SETTINGS, directory).nodes == lab.nodes
 
     assert change(lab, "node", "remove", "node3").returncode == 0
@@ -251,6 +252,15 @@ def test_a_node_comes_and_goes_and_its_subnet_with_it(lab: Lab, directory: Path)
     assert not (directory / "node3").exists()
     await_that("the subnet is free", lambda: "192.168.0.13" not in records(lab), 30)
     assert "no node node3 in lab" in change(lab, "node", "remove", "node3").stderr
+
+
+def await_answer(lab: Lab, place: str, pod: LabPod) -> None:
+    """Wait until a pod answers: each node follows a change by itself."""
+
+    def answers() -> bool:
+        return lab.exec(place, ["ping", "-c1", "-W1", str(pod.ip)]).returncode == 0
+
+    await_that(f"packets from {place} to {pod.title}", answers, 30)
 
 
 def records(lab: Lab) -> str:
@@ -274,7 +284,8 @@ def test_a_namespace_comes_and_goes_with_what_is_in_it(lab: Lab) -> None:
 
 @pytest.mark.parametrize("which", [["--daemon"], ["--ovs"], []], ids=str)
 def test_a_restart_gives_new_processes_and_pods_go_on(lab: Lab, which: list[str]) -> None:
-    one, two = lab.run_pod("node1", "one"), lab.run_pod("node2", "two")
+    lab.run_pod("node1", "one")
+    two = lab.run_pod("node2", "two")
     before = pids(lab)
     done = change(lab, "restart", "node1", *which)
     assert done.returncode == 0, done.stderr
@@ -287,10 +298,7 @@ def test_a_restart_gives_new_processes_and_pods_go_on(lab: Lab, which: list[str]
         if which == ["--daemon"]
         else {"ovs-vswitchd"}
     )
-    await_that(
-        "packets", lambda: lab.exec("one", ["ping", "-c1", "-W1", str(two.ip)]) is not None, 30
-    )
-    assert one.ip
+    await_answer(lab, "one", two)
 
 
 def pids(lab: Lab) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -81,3 +82,25 @@ def test_no_command_prints_the_warnings_of_libraries(
 def test_a_plugins_own_warning_is_shown_in_one_line(beside: Path) -> None:
     said = [line for line in stderr(beside, "--help").splitlines() if "acme is old" in line]
     assert said == [f"warning: {beside}/acme.py:4: UserWarning: acme is old"]
+
+
+def test_the_daemon_logs_a_plugins_warning_and_none_of_libraries(beside: Path) -> None:
+    # The second noisy library of the test comes along with the plugin alone.
+    program = (
+        "import warnings; filters = warnings.filters[:]; warnings.simplefilter('ignore')\n"
+        "from k8s_ovs.cli.host import node; node._set_up_log('info', 'json')\n"
+        "warnings.filters[:] = filters; import acme, click_extra"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+        | {"PYTHONPATH": str(beside)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    (line,) = [each for each in done.stderr.splitlines() if str(beside) in each]
+    said = json.loads(line)
+    assert said["level"] == "warning"
+    assert said["event"] == f"{beside}/acme.py:4: UserWarning: acme is old"

@@ -104,7 +104,7 @@ class _LazyGroup(TyperGroup):
             _complain("error", str(error))
             raise typer.Exit(1) from error
         except BrokenPipeError:
-            raise  # whoever read our output has had enough, which is no error
+            raise  # the reader of our output has ended, which is no error
         except OSError as error:
             named = f"{error.filename}: " if error.filename is not None else ""
             _complain("error", f"{named}{error.strerror or error}")

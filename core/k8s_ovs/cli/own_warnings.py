@@ -1,4 +1,4 @@
-"""Which of Python's warnings concern whoever runs k8s-ovs? Those of its own code and of plugins.
+"""Which of Python's warnings does a user of k8s-ovs see? Those of its own code and of plugins.
 
 What libraries warn of, such as that one of them is deprecated, is for those who choose them.
 """
