@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -16,6 +16,7 @@ from k8s_ovs.errors import InvalidRecord, K8sOvsError, Unavailable
 from k8s_ovs_lab import cni, servers
 from k8s_ovs_lab.command import command_in, run
 from k8s_ovs_lab.host import add_host, remove_host
+from k8s_ovs_lab.kube.apply import apply_all
 from k8s_ovs_lab.kube.service import Endpoint, Service, free_address, install, translation
 from k8s_ovs_lab.layout import LabNode, LabSettings, Layout
 from k8s_ovs_lab.lifecycle import (
@@ -26,6 +27,7 @@ from k8s_ovs_lab.lifecycle import (
     start_switch,
     tear_down,
 )
+from k8s_ovs_lab.node import add_node, remove_node
 from k8s_ovs_lab.state import LabPod, LabState, forget_pod, hosts, pods, write_pod
 from k8s_ovs_lab.underlay import add_namespace, remove_namespaces
 
@@ -80,7 +82,9 @@ class Lab:
     @property
     def nodes(self) -> tuple[LabNode, ...]:
         """The nodes, in order."""
-        return self.layout.nodes(self.state.settings.nodes)
+        there = LabState.read(self.layout.directory) or self.state
+        numbers = evolve(there, settings=self.state.settings).numbers
+        return tuple(map(self.layout.node, numbers))
 
     @property
     def hosts(self) -> tuple[LabNode, ...]:
@@ -104,6 +108,51 @@ class Lab:
                 return node
         names = ", ".join(node.name for node in there)
         raise K8sOvsError(f"no node {name} in lab {self.layout.name}: there are {names}")
+
+    def add_node(self, name: str) -> LabNode:
+        """Make one more node; returns when its network serves. name: node1, node2 and so on."""
+        node = add_node(self.layout, self.state, name)
+        self.start_daemon(name)
+        servers.objects(self.layout).mark_node(node, ready=True)
+        self.sync_services()
+        return node
+
+    def remove_node(self, name: str) -> None:
+        """Remove a node with its pods, as if its machine was switched off and it was deleted."""
+        node = self.node(name)
+        if node.external:
+            raise K8sOvsError(f"{name} is an external host: k8s-ovs lab unhost removes it")
+        if self.nodes == (node,):
+            raise K8sOvsError(f"{name} is the last node: k8s-ovs lab down removes the lab")
+        for pod in self.pods().values():
+            if pod.node == name:
+                self._forget(pod)
+        remove_node(self.layout, node)
+
+    def add_namespace(self, name: str) -> None:
+        """Make a namespace of Kubernetes. Raises K8sOvsError if it exists."""
+        servers.objects(self.layout).create_namespace(name)
+
+    def remove_namespace(self, name: str) -> None:
+        """Delete a namespace with its pods and services."""
+        objects = servers.objects(self.layout)
+        objects.require_namespace(name)
+        for pod in self.pods().values():
+            if pod.namespace == name:
+                self.delete_pod(pod.title)
+        for service in self.services():
+            if service.namespace == name:
+                objects.delete_service(name, service.name)
+        objects.delete_namespace(name)
+        self.sync_services()
+
+    def apply(self, documents: Iterable[Any]) -> Iterator[str]:
+        """Put objects into the API server; what was done with each, as it is done."""
+        yield from apply_all(servers.objects(self.layout), documents)
+        try:
+            self.sync_services()
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise K8sOvsError(f"a service cannot be translated on the nodes: {error!r}") from error
 
     def add_host(self, name: str) -> LabNode:
         """Make a host that Kubernetes does not know, with an Open vSwitch and no daemon yet:
@@ -289,12 +338,18 @@ class Lab:
     def restart_daemon(self, node: str) -> None:
         """End a node's daemon and start it again; returns when its network serves."""
         self.stop_daemon(node)
-        self.start_daemon(node)
+        # An external host that has no record yet waits for one.
+        self.start_daemon(node, wait=not self.node(node).external)
 
     def restart_ovs(self, node: str) -> None:
         """Restart a node's ovs-vswitchd: flows are gone, ports and settings are not."""
-        servers.restart_vswitchd(self.node(node))
+        if self.part(f"{node}/ovs").running():
+            servers.restart_vswitchd(self.node(node))
         self.start_ovs(node)
+
+    def await_node(self, node: str) -> None:
+        """Wait until a node's network serves. Raises TimedOut, Unavailable if no daemon runs."""
+        await_node(self.node(node))
 
     def stop_ovs(self, node: str) -> None:
         """End a node's Open vSwitch, and what it made in the kernel; its database stays."""

@@ -43,6 +43,7 @@ _CONFIG: Mapping[str, Any] = {
 }
 _DATAPATHS = ("auto", "system", "netdev")
 _NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
+_NODE = re.compile(r"node[1-9][0-9]{0,3}")
 #: What a host cannot be called: other places, and what else the fabric has devices for.
 _PLACES = re.compile(r"fabric|outside|lo|sw\d+|(node|gateway)\d*")
 
@@ -145,6 +146,13 @@ class Layout:
     def nodes(self, count: int) -> tuple[LabNode, ...]:
         """The first nodes, in order."""
         return tuple(self.node(number) for number in range(1, count + 1))
+
+    def node_number(self, name: str) -> int:
+        """The number of a node's name. Raises InvalidRecord for a name that none can have."""
+        number = name.removeprefix("node")
+        if not _NODE.fullmatch(name) or int(number) > _MOST_NODES:
+            raise InvalidRecord(f"node {name!r}: expected node1 to node{_MOST_NODES}")
+        return int(number)
 
     def host(self, name: str, address: IPv4Address) -> LabNode:
         """A host that is no node. Raises InvalidRecord for a name that it cannot have."""

@@ -68,7 +68,7 @@ def bring_up(layout: Layout, settings: LabSettings, report: Report) -> LabState:
     _check_machine()
     with locked(layout.directory):
         state = _standing(layout, settings, report) or _foundation(layout, settings, report)
-        nodes = layout.nodes(settings.nodes)
+        nodes = tuple(map(layout.node, state.numbers))
         for node in nodes:
             report(f"Open vSwitch of {node.name}")
             start_switch(layout, node, state.datapath)
@@ -137,7 +137,7 @@ def _standing(layout: Layout, settings: LabSettings, report: Report) -> LabState
                 "expected an empty or new directory"
             )
         return None
-    nodes = layout.nodes(found.settings.nodes)
+    nodes = map(layout.node, found.numbers)
     names = (layout.fabric, layout.outside, *(node.netns for node in nodes))
     if not found.complete or not all((NETNS / name).exists() for name in names):
         report("cleaning up what an earlier lab left")

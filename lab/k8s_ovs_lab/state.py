@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from k8s_ovs.errors import InvalidRecord, TimedOut
 from k8s_ovs_lab.layout import LabNode, LabSettings, Layout
@@ -40,12 +40,31 @@ class LabState:
     """The lab's own record.
 
     datapath: what `auto` has become, system or netdev. complete: all of it was brought up;
-    otherwise the lab stopped half way and must be cleaned up.
+    otherwise the lab stopped half way and must be cleaned up. added, removed: numbers of nodes that
+    it has beside those that were asked for, and of those that it has no more.
     """
 
     settings: LabSettings
     datapath: str
     complete: bool = False
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of the nodes that it has now."""
+        asked = set(range(1, self.settings.nodes + 1))
+        return tuple(sorted((asked | set(self.added)) - set(self.removed)))
+
+    def with_node(self, number: int) -> LabState:
+        """The state with one more node."""
+        removed = tuple(each for each in self.removed if each != number)
+        return evolve(self, added=(*self.added, number), removed=removed)
+
+    def without_node(self, number: int) -> LabState:
+        """The state without a node."""
+        added = tuple(each for each in self.added if each != number)
+        return evolve(self, added=added, removed=(*self.removed, number))
 
     def write(self, directory: Path) -> None:
         """Put it on disk in one step."""
@@ -63,7 +82,8 @@ class LabState:
         try:
             record = json.loads(path.read_text())
             settings = LabSettings(**record["settings"])
-            return cls(settings, record["datapath"], record["complete"])
+            changes = (tuple(map(int, record.get(name, ()))) for name in ("added", "removed"))
+            return cls(settings, record["datapath"], record["complete"], *changes)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:

@@ -18,6 +18,7 @@ from k8s_ovs.ovs.openflow.altered import altered_cookies
 from k8s_ovs.ovs.openflow.client import FlowRefused, OpenFlow
 from k8s_ovs.pipeline.field import FIELDS, register
 from k8s_ovs.pipeline.flow import Flow, Goto, Output, SetField, any_packet, ip, tcp
+from k8s_ovs.pipeline.reading import read_actions, read_match
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow, encode
 from k8s_ovs_testing.ovs import OvsProcess
@@ -93,8 +94,27 @@ def test_open_vswitch_reads_our_bytes_as_its_own_tool_reads_our_text(
         # What Open vSwitch shows is byte by byte what was sent: so a changed flow is noticed.
         dumped = client.dump()
         assert altered_cookies(dumped, client.meters()) == set()
-        assert {flow.cookie for flow in dumped} <= {wire(flow).cookie for flow in drawn}
+        installed = {each.cookie: each for each in dumped}
     assert shown(ovs, "br0") == shown(ovs, "br1")
+    names = {SAMPLE_PIPELINE.number(each.name): each.name for each in SAMPLE_PIPELINE.tables}
+    desired = {wire(flow).cookie: flow for flow in drawn}
+    for cookie, found in installed.items():
+        text = flow_text(desired[cookie], SAMPLE_PIPELINE, human=True)
+        said = re.fullmatch(r"table=\w+,priority=\d+,?(\S*) actions=(.*)", text)
+        assert said is not None
+        # A switch has terms in an order of its own, and fills notes up.
+        assert _terms(read_match(found.match)) == _terms(said[1])
+        assert _short(read_actions(found.instructions, names)) == _short(said[2])
+
+
+def _terms(match: str) -> list[str]:
+    """Sorted; a whole ct_state comes back with a mask."""
+    return sorted(each for each in match.split(",") if not each.startswith("ct_state="))
+
+
+def _short(actions: str) -> str:
+    """Actions without the zeros at the end of notes."""
+    return re.sub(r"note:([0-9a-f.]*?)(\.?00)*(?=,|$)", r"note:\1", actions)
 
 
 def test_a_dump_tells_what_was_committed(ovs: OvsProcess, client: OpenFlow) -> None:
@@ -266,3 +286,51 @@ def test_a_bridge_held_to_another_version_is_refused_with_the_remedy(ovs: OvsPro
     ):
         OpenFlow.connect(ovs.mgmt("brold"))
     ovs.vsctl("del-br", "brold")
+
+
+#: Flows as ovs-ofctl adds them, and what is read: match and actions.
+OF_OTHERS = {
+    "table=7,tcp6,tp_dst=80,ipv6_dst=fd00::/64 actions=NORMAL": (
+        "tcp6,tp_dst=80,ipv6_dst=fd00::/ffff:ffff:ffff:ffff::",
+        "NORMAL",
+    ),
+    "table=7,dl_vlan=5 actions=strip_vlan,output:3": (
+        "vlan_vid=0x1005",
+        "pop_vlan,output:3",
+    ),
+    "table=7,ip,nw_tos=4 actions=dec_ttl,resubmit(,9),load:5->NXM_NX_REG1[0..7]": (
+        "ip,ip_dscp=1",
+        "dec_ttl,resubmit(,9),load:0x5->DST_TENANT[0..7]",
+    ),
+    "table=7,ct_state=+trk,ip,pkt_mark=7 actions=ct(commit,zone=reg1[0..15],nat(src=10.0.0.1))": (
+        "ip,ct_state=+trk,pkt_mark=0x7",
+        "ct(commit,zone=DST_TENANT[0..15],nat(src=10.0.0.1))",
+    ),
+    "table=7,metadata=9 actions=write_metadata:1/3,goto_table:8": (
+        "metadata=0x9",
+        "write_metadata:0x1/0x3,goto_table:EIGHT",
+    ),
+    "table=7,sctp,tp_src=9 actions=conjunction(5,1/2)": (
+        "ip,nw_proto=132,sctp_src=9",
+        "conjunction(5,1/2)",
+    ),
+    "table=7,priority=0 actions=controller(max_len=64),set_field:5/7->reg1": (
+        "",
+        "CONTROLLER:64,load:0x5->DST_TENANT[0..2]",
+    ),
+    "table=7,ip actions=ct(commit,nat(dst=10.0.0.1-10.0.0.9:80-90,random))": (
+        "ip",
+        "ct(commit,zone=0,nat(dst=10.0.0.1-10.0.0.9:80-90,random))",
+    ),
+    "table=7,conj_id=5 actions=ct_clear,write_actions(output:1)": None,
+    "table=7,arp actions=learn(table=1,output:NXM_OF_IN_PORT[])": None,
+}
+
+
+@pytest.mark.parametrize("added", OF_OTHERS)
+def test_flows_that_others_added_can_be_read(added: str, client: OpenFlow, ovs: OvsProcess) -> None:
+    ovs.ofctl("add-flow", "br0", added)
+    (found,) = client.dump()
+    said = read_match(found.match), read_actions(found.instructions, {8: "EIGHT"})
+    expected = OF_OTHERS[added]
+    assert said == expected or (expected is None and all(said))

@@ -129,7 +129,7 @@ def test_unknown_plugins_can_be_forced_since_other_nodes_may_have_them(
     prefix: str, k8s_ovs: Cli
 ) -> None:
     refused = k8s_ovs("config", "set", text(PluginName="k8s-ovs-subnet,acme"))
-    assert refused.stderr.endswith("to write it all the same, add --force\n")
+    assert refused.stderr.endswith("; add --force to write it anyway\n")
     forced = k8s_ovs("config", "set", "--force", text(PluginName="k8s-ovs-subnet,acme"))
     assert forced.exit_code == 0
     assert 'warning: PluginName: no plugin "acme" is installed' in forced.stderr
@@ -153,6 +153,21 @@ def test_a_field_that_nobody_knows_is_kept_with_a_warning(prefix: str, k8s_ovs: 
     assert done.exit_code == 0
     assert "warning: Pluginname: unknown field, kept as it is" in done.stderr
     assert json.loads(k8s_ovs("config", "show", "-o", "json").stdout)["Pluginname"] == "x"
+
+
+def test_fields_of_plugins_are_known_where_those_run_and_checked(prefix: str, k8s_ovs: Cli) -> None:
+    fields = {"GlobalNamespaces": ["red"], "BandwidthUnenforced": "warn"}
+    good = k8s_ovs("config", "set", text(PluginName="k8s-ovs-multitenant", **fields))
+    assert (good.exit_code, good.stderr) == (0, "")
+    wrong = k8s_ovs("config", "set", "--force", text(BandwidthUnenforced="no"))
+    assert wrong.exit_code == 1
+    assert wrong.stderr == (
+        'error: JSON: BandwidthUnenforced: found "no", expected "refuse" or "warn"\n'
+    )
+    other = k8s_ovs("config", "set", text(**fields))
+    assert other.exit_code == 0
+    assert "warning: GlobalNamespaces: unknown field, kept as it is; known f" in other.stderr
+    assert "BandwidthUnenforced:" not in other.stderr
 
 
 def test_without_a_configuration_show_check_and_list_say_what_to_do(
@@ -254,8 +269,9 @@ def test_the_switch_has_just_the_flows_that_are_computed_here(on_node: Run) -> N
     assert {each["cookie"] for each in installed} == {each["cookie"] for each in desired}
     owners = {each["cookie"]: each["owner"] for each in desired}
     assert {each["cookie"]: each["owner"] for each in installed} == owners
-    tables = {each["cookie"]: each["table"] for each in desired}
-    assert {each["cookie"]: each["table"] for each in installed} == tables
+    for words in ("table", "match", "actions"):
+        expected = {each["cookie"]: each.get(words) for each in desired}
+        assert {each["cookie"]: each.get(words) for each in installed} == expected
     wanted = {name for each in desired for name in each["wanted_by"]}
     assert wanted == {"the network", "pod default/web"}
 
@@ -302,7 +318,7 @@ def test_flows_are_chosen_by_table_and_owner(on_node: Run) -> None:
 def test_flows_of_a_switch_that_is_not_there_are_an_error(k8s_ovs: Cli, tmp_path: Path) -> None:
     shown = k8s_ovs("flows", "--ovs-run-dir", str(tmp_path))
     assert shown.exit_code == 1
-    assert shown.stderr.startswith(f"error: the bridge at {tmp_path}/br0.mgmt: ")
+    assert shown.stderr.startswith(f"error: no connection to ovsdb-server at unix:{tmp_path}/db")
 
 
 def test_the_doctor_finds_a_healthy_node_well_and_names_what_was_broken(

@@ -15,6 +15,8 @@ import pytest
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab import Lab, LabSettings, Layout
 from k8s_ovs_lab.lifecycle import tear_down
+from k8s_ovs_lab.process import await_that
+from k8s_ovs_lab.state import LabPod
 from k8s_ovs_lab.status import examine
 from k8s_ovs_lab.underlay import namespaces
 
@@ -214,6 +216,142 @@ def test_the_command_line_tells_what_is_wrong_without_a_trace(lab: Lab) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: no pod default/nowhere in lab {SETTINGS.name}")
     assert cli(lab, "run", "web", "--node", "node9").stderr.startswith("error: no node node9")
+
+
+def change(lab: Lab, *words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """The same for a command whose name has several words."""
+    program = [sys.executable, "-m", "k8s_ovs.cli.main", "lab"]
+    place = (f"--name={lab.layout.name}", f"--state={lab.layout.directory}")
+    return subprocess.run(
+        [*program, *words, *place],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_node_comes_and_goes_and_its_subnet_with_it(lab: Lab, directory: Path) -> None:
+    before = namespaces(lab.layout)
+    made = change(lab, "node", "add", "node3")
+    assert (made.returncode, made.stdout) == (0, "192.168.0.13\n"), made.stderr
+    assert [node.name for node in lab.nodes] == ["node1", "node2", "node3"]
+    assert change(lab, "node", "add", "node3").stderr == "error: node node3 is there already\n"
+    assert "expected node1 to node180" in change(lab, "node", "add", "web").stderr
+    status = {node.name: node for node in examine(lab).nodes}
+    assert (status["node3"].ready, status["node3"].network) == (True, "")
+    one, three = lab.run_pod("node1", "one"), lab.run_pod("node3", "three")
+    await_answer(lab, "one", three)
+    assert Lab.up(SETTINGS, directory).nodes == lab.nodes
+
+    assert change(lab, "node", "remove", "node3").returncode == 0
+    assert lab.pods() == {"default/one": one}
+    lab.delete_pod("one")
+    assert namespaces(lab.layout) == before
+    assert not (directory / "node3").exists()
+    await_that("the subnet is free", lambda: "192.168.0.13" not in records(lab), 30)
+    assert "no node node3 in lab" in change(lab, "node", "remove", "node3").stderr
+
+
+def await_answer(lab: Lab, place: str, pod: LabPod) -> None:
+    """Wait until a pod answers: each node follows a change by itself."""
+
+    def answers() -> bool:
+        return lab.exec(place, ["ping", "-c1", "-W1", str(pod.ip)]).returncode == 0
+
+    await_that(f"packets from {place} to {pod.title}", answers, 30)
+
+
+def records(lab: Lab) -> str:
+    return lab.etcdctl("get", "--prefix", "--keys-only", "/")
+
+
+def test_a_namespace_comes_and_goes_with_what_is_in_it(lab: Lab) -> None:
+    assert change(lab, "namespace", "add", "shop2").returncode == 0
+    again = change(lab, "namespace", "add", "shop2")
+    assert again.stderr == "error: namespace shop2 is there already\n"
+    assert "expected up to 63 small letters" in change(lab, "namespace", "add", "Shop").stderr
+    pod = lab.run_pod("node1", "web", "shop2")
+    lab.service("web", 80, ["web"], namespace="shop2")
+    assert change(lab, "namespace", "remove", "shop2").returncode == 0
+    assert lab.pods() == {}
+    assert lab.services() == ()
+    assert pod.netns not in namespaces(lab.layout)
+    assert "no namespace shop2" in change(lab, "namespace", "remove", "shop2").stderr
+    assert "every cluster has it" in change(lab, "namespace", "remove", "default").stderr
+
+
+@pytest.mark.parametrize("which", [["--daemon"], ["--ovs"], []], ids=str)
+def test_a_restart_gives_new_processes_and_pods_go_on(lab: Lab, which: list[str]) -> None:
+    lab.run_pod("node1", "one")
+    two = lab.run_pod("node2", "two")
+    before = pids(lab)
+    done = change(lab, "restart", "node1", *which)
+    assert done.returncode == 0, done.stderr
+    after = pids(lab)
+    changed = {name for name, pid in after.items() if before[name] != pid}
+    assert changed == (
+        {"daemon", "ovs-vswitchd"}
+        if not which
+        else {"daemon"}
+        if which == ["--daemon"]
+        else {"ovs-vswitchd"}
+    )
+    await_answer(lab, "one", two)
+
+
+def pids(lab: Lab) -> dict[str, str]:
+    """Processes of the first node."""
+    directory = lab.node("node1").directory
+    found = [*directory.glob("*.pid"), *directory.glob("ovs/*.pid")]
+    return {path.stem: path.read_text() for path in found}
+
+
+def test_a_restart_of_nobody_is_refused(lab: Lab) -> None:
+    done = change(lab, "restart", "web")
+    assert (done.returncode, "no node web in lab" in done.stderr) == (1, True)
+
+
+def test_objects_are_applied_and_applied_again(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "objects.yaml"
+    path.write_text(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: red}\n---\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: red}\n"
+        "spec: {nodeName: node1, containers: [{name: a, image: b}]}\n"
+    )
+    first = change(lab, "apply", "-f", str(path))
+    assert first.stdout == "namespace/red created\npod/web created\n", first.stderr
+    assert "warning: pod red/web does not run" in first.stderr
+    again = change(lab, "apply", "--file", "-", text=path.read_text())
+    assert again.stdout == "namespace/red configured\npod/web configured\n", again.stderr
+    unknown = change(
+        lab, "apply", "-f", "-", text='{"apiVersion":"v1","kind":"Foo","metadata":{"name":"a"}}'
+    )
+    assert unknown.stderr == "error: Foo of v1: the lab's API server has no such objects\n"
+    assert change(lab, "apply", "-f", "/nowhere").stderr == (
+        "error: --file /nowhere: No such file or directory\n"
+    )
+    assert change(lab, "namespace", "remove", "red").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--config", '{"HostSubnetLength":99}'], "--config: HostSubnetLength: found 99"),
+        (["--config", '{"BandwidthUnenforced":1}'], "--config: BandwidthUnenforced: found 1"),
+        (["--plugin", "acme"], '--plugin: PluginName: no plugin "acme" is installed'),
+    ],
+    ids=str,
+)
+def test_a_configuration_that_daemons_would_refuse_starts_nothing(
+    lab: Lab, flags: list[str], complaint: str
+) -> None:
+    program = [sys.executable, "-m", "k8s_ovs.cli.main", "lab", "up", "--name", "other"]
+    done = subprocess.run(
+        [*program, *flags], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr.startswith(f"error: {complaint}")) == (1, True)
 
 
 def test_two_labs_run_side_by_side(lab: Lab) -> None:

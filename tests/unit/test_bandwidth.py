@@ -38,6 +38,29 @@ def test_each_direction_has_an_annotation_of_its_own(annotations: Any, rates: Ra
     assert bandwidth_of(KEY, pod_object(annotations)) == Bandwidth(frozenset({"uid1"}), rates)
 
 
+@pytest.mark.parametrize("annotations", [{INGRESS: "10M"}, {INGRESS: "much"}, None])
+@pytest.mark.parametrize(
+    "without_interface",
+    [
+        {"spec": {"hostNetwork": True}},
+        {"status": {"phase": "Succeeded"}},
+        {"status": {"phase": "Failed"}},
+        {"spec": {"hostNetwork": True}, "status": {"phase": "Running"}},
+    ],
+)
+def test_a_pod_without_an_interface_of_ours_is_not_looked_at(
+    without_interface: dict[str, Any], annotations: Any
+) -> None:
+    assert bandwidth_of(KEY, pod_object(annotations) | without_interface) is None
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Unknown"])
+def test_a_pod_that_may_still_run_is_looked_at(phase: str) -> None:
+    living = {"spec": {"hostNetwork": False}, "status": {"phase": phase}}
+    with pytest.raises(InvalidRecord, match="found"):
+        bandwidth_of(KEY, pod_object({INGRESS: "much"}) | living)
+
+
 def test_the_annotations_are_kubernetes_own() -> None:
     assert INGRESS == "kubernetes.io/ingress-bandwidth"
     assert EGRESS == "kubernetes.io/egress-bandwidth"

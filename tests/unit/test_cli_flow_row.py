@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from k8s_ovs.builtin import CORE
 from k8s_ovs.cli.host.flow_row import (
     FlowRow,
@@ -16,25 +14,19 @@ from k8s_ovs.cli.host.flow_row import (
     installed_row,
     select,
 )
-from k8s_ovs.errors import SwitchError
 from k8s_ovs.hooks.load import known_owners, load_plugins
 from k8s_ovs.model.world import PODS, Slot
-from k8s_ovs.ovs.openflow.flow_dump import DumpedFlow, parse_dump
+from k8s_ovs.ovs.openflow.client import InstalledFlow
+from k8s_ovs.pipeline.field import FIELDS, register
+from k8s_ovs.pipeline.flow import Flow, Goto, Move, Note, Output, SetField, ip
 from k8s_ovs.pipeline.table import Pipeline
-from k8s_ovs.pipeline.tables import CORE_TABLES
+from k8s_ovs.pipeline.tables import CORE_TABLES, POD_IN
+from k8s_ovs.pipeline.wire import encode
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_testing.world import sample_pod, sample_world
 
-DUMP = """
- cookie=0x722e5474f21d8d6e, duration=39.9s, table="POD_IN", n_packets=3, n_bytes=294, \
-priority=100,ip,in_port=veth1 actions=set_field:0x2->reg0,\
-move:NXM_NX_TUN_ID[0..31]->NXM_NX_REG1[],goto_table:"POD_OUT"
- cookie=0x1, duration=1s, table=3, n_packets=0, n_bytes=0, idle_timeout=5, hard_age=1, \
-tcp,tp_dst=80 actions=drop
- cookie=0x2, duration=1.5s, table=NOTE, n_packets=0, n_bytes=0, priority=0 \
-actions=note:6b.38.73.00.00
-"""
 OWNERS = known_owners()
+PIPELINE = Pipeline(CORE_TABLES)
 
 
 def row(table: str, priority: int = 0, cookie: int = 0, owner: str = CORE) -> FlowRow:
@@ -42,34 +34,42 @@ def row(table: str, priority: int = 0, cookie: int = 0, owner: str = CORE) -> Fl
     return FlowRow(table, priority, owner, "", "drop", cookie)
 
 
-def test_a_dump_is_read_with_priority_counters_and_without_quotes() -> None:
-    first, second, third = parse_dump(DUMP)
-    assert first == DumpedFlow(
-        cookie=0x722E5474F21D8D6E,
+def installed(flow: Flow, cookie: int) -> InstalledFlow:
+    """The flow as a switch has it."""
+    body = encode(flow, 0, PIPELINE).body[48:]
+    length = int.from_bytes(body[2:4], "big")
+    instructions = body[(length + 7) // 8 * 8 :]
+    table = PIPELINE.number(flow.table.name)
+    return InstalledFlow(table, cookie, flow.priority, 3, 294, body[4:length], instructions)
+
+
+def test_an_installed_flow_gets_names_of_tables_ports_and_registers_and_its_owner() -> None:
+    actions = [
+        SetField(register("SRC_TENANT"), 2),
+        Move(FIELDS["tun_id"], register("DST_TENANT")),
+        Output(7),
+        Note(b"k8s"),
+        Goto("ROUTE"),
+    ]
+    flow = installed(Flow(POD_IN, 100, ip(in_port=7), actions), 0x722E5474F21D8D6E)
+    tables = {PIPELINE.number(each.name): each.name for each in CORE_TABLES}
+    assert installed_row(flow, OWNERS, tables, {7: "veth1"}) == FlowRow(
         table="POD_IN",
         priority=100,
+        owner="k8s-ovs-subnet",
+        match="ip,in_port=veth1",
+        actions="set_field:0x2->SRC_TENANT,move:tun_id[0..31]->DST_TENANT[0..31],output:veth1,"
+        "note:k8s,goto_table:ROUTE",
+        cookie=0x722E5474F21D8D6E,
         packets=3,
         bytes=294,
-        match="ip,in_port=veth1",
-        actions="set_field:0x2->reg0,move:NXM_NX_TUN_ID[0..31]->NXM_NX_REG1[],goto_table:POD_OUT",
     )
-    assert (second.table, second.priority, second.match) == ("3", 32768, "tcp,tp_dst=80")
-    assert (third.priority, third.match) == (0, "")
 
 
-def test_a_line_that_is_no_flow_is_an_error_that_shows_it() -> None:
-    with pytest.raises(SwitchError, match="a flow was expected, found: flood actions=what"):
-        parse_dump("flood actions=what")
-
-
-def test_an_installed_flow_gets_names_of_registers_and_its_owner() -> None:
-    first, second, third = (installed_row(flow, OWNERS) for flow in parse_dump(DUMP))
-    assert first.owner == "k8s-ovs-subnet"
-    assert first.actions == (
-        "set_field:0x2->SRC_TENANT,move:tun_id[0..31]->DST_TENANT[],goto_table:POD_OUT"
-    )
-    assert second.owner == "0x0000"
-    assert third.actions == "note:k8s"
+def test_an_installed_flow_of_nobody_shows_numbers() -> None:
+    flow = InstalledFlow(77, 1, 32768, 0, 0, b"", b"")
+    row = installed_row(flow, OWNERS, {}, {})
+    assert (row.table, row.owner, row.match, row.actions) == ("77", "0x0000", "", "drop")
 
 
 def test_a_desired_flow_says_who_wants_it_by_the_names_that_people_use() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from k8s_ovs.cli.main import app
 Cli = Callable[..., Result]
 
 GROUPS = ("config", "subnet", "pod", "lab", "tenant", "external")
-SINGLE = ("node", "status", "flows", "doctor", "install-cni", "uninstall")
+SINGLE = ("node", "status", "flows", "doctor", "install-cni", "uninstall", "version")
 COMMANDS = (*SINGLE, *GROUPS)
 REFERENCE = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -27,9 +31,15 @@ def leaves() -> Iterator[tuple[tuple[str, ...], Any]]:
     root: Any = typer.main.get_command(app)
     context = root.make_context("k8s-ovs", ["config"])
     for name in COMMANDS:
-        command = root.get_command(context, name)
-        for word, leaf in getattr(command, "commands", {"": command}).items():
-            yield tuple(filter(None, (name, word))), leaf
+        yield from below((name,), root.get_command(context, name))
+
+
+def below(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The command, or those in it."""
+    if not hasattr(command, "commands"):
+        yield words, command
+    for word, inner in getattr(command, "commands", {}).items():
+        yield from below((*words, word), inner)
 
 
 LEAVES = dict(leaves())
@@ -101,6 +111,58 @@ def test_flags_without_a_command_are_the_daemons(k8s_ovs: Cli) -> None:
     assert shown.stderr == (
         "error: --log-level: found loud, expected one of debug, info, warning, error\n"
     )
+
+
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_the_version_can_be_asked_for(flag: str, k8s_ovs: Cli) -> None:
+    shown = k8s_ovs(flag)
+    assert (shown.exit_code, shown.stdout) == (0, f"{version('k8s-ovs')}\n")
+
+
+def test_the_version_of_the_daemon_is_shown_where_one_runs(k8s_ovs: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "cni.sock"
+    status = {"node": "node1", "pid": os.getpid(), "version": "0.0.7"}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    words = ("version", "--cni-socket", str(path))
+    alone = k8s_ovs(*words)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        both = k8s_ovs(*words)
+        as_json = json.loads(k8s_ovs(*words, "-o", "json").stdout)
+    assert alone.stdout == f"client  {version('k8s-ovs')}\n"
+    assert both.stdout == f"client  {version('k8s-ovs')}\ndaemon  0.0.7\n"
+    assert as_json == {"client": version("k8s-ovs"), "daemon": "0.0.7"}
+
+
+@pytest.mark.parametrize("status", ["[]", "{", '"x"', "\udc80", '{"pid": []}'])
+def test_a_status_that_is_none_is_no_traceback(status: str, k8s_ovs: Cli, tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_bytes(status.encode(errors="surrogateescape"))
+    shown = k8s_ovs("version", "--cni-socket", str(tmp_path / "cni.sock"))
+    assert (shown.exit_code, shown.stdout) == (0, f"client  {version('k8s-ovs')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--versoin",), "No such option: --versoin. Did you mean '--version'?"),
+        (("--foo", "status"), "No such option: --foo."),
+        (("--output", "json", "status"), "No such option: --output."),
+        (("--etcd-endpoint=http://a:1",), "No such option: --etcd-endpoint. Did you mean"),
+        (("--etcd-endpoints=http://a:1", "--foo"), "No such option: --foo."),
+        (("--etcd-endpoints", "http://a:1", "status"), "'status' comes behind an option"),
+        (("-x", "status"), "No such option: -x"),
+    ],
+    ids=str,
+)
+def test_options_in_front_of_a_command_are_named_and_not_taken_for_the_daemons(
+    words: tuple[str, ...], complaint: str, k8s_ovs: Cli
+) -> None:
+    shown = k8s_ovs(*words)
+    assert shown.exit_code == 2
+    assert "k8s-ovs node" not in shown.stderr
+    assert "Usage: k8s-ovs [OPTIONS] COMMAND" in shown.stderr
+    assert complaint in " ".join(shown.stderr.replace("│", " ").split())
 
 
 def test_a_form_of_output_that_is_none_is_refused(k8s_ovs: Cli) -> None:

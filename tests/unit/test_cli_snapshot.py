@@ -71,6 +71,23 @@ def test_plugins_that_are_not_installed_are_a_problem_and_records_are_read_all_t
     assert found.problems[1].startswith("k8ssdn/subnets/10.0.0.1: not JSON")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("GlobalNamespaces", "red", 'found "red", expected a list of namespaces such as'),
+        ("GlobalNamespaces", ["Red!"], 'found ["Red!"], expected a list of namespaces such as'),
+        ("GlobalNamespaces", [7], "found [7], expected a list of namespaces such as"),
+        ("BandwidthUnenforced", ["warn"], 'found ["warn"], expected "refuse" or "warn"'),
+    ],
+)
+def test_a_wrong_value_of_a_plugins_field_is_a_problem(
+    field: str, value: Any, problem: str
+) -> None:
+    found = snapshot(CONFIG | {"PluginName": "k8s-ovs-multitenant", field: value})
+    assert len(found.problems) == 1
+    assert found.problems[0].startswith(f"config: {field}: {problem}")
+
+
 def test_every_record_that_is_wrong_is_a_problem() -> None:
     found = snapshot(
         **{

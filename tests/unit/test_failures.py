@@ -184,7 +184,6 @@ KINDS: dict[str, tuple[dict[str, Any], str]] = {
     "index ends": ({"index": leave}, "cannot judge 'bad': SystemExit(3)"),
     "asks": ({"asks": lambda _: None}, "asks of notes returned None, expected True or False"),
     "holds": ({"holds": lambda value: value}, "holds of notes returned 'bad', expected an IPv4N"),
-    "decode none": ({"decode": lambda *_: None}, "decode returned None, expected a value"),
     "decode ends": ({"decode": leave}, "plugin acme cannot read it: SystemExit(3)"),
     "incomparable": ({"decode": lambda *_: Incomparable()}, "cannot read it: ValueError('not to"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -19,7 +20,7 @@ from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import NODES, SUBNETS, Slot, World
 from k8s_ovs.node.ingest import ETCD, KUBE, LEFT_OUT, Changes, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
-from k8s_ovs.plugin import KubeResource
+from k8s_ovs.plugin import KubeResource, RecordKind
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host
 
@@ -320,3 +321,45 @@ def test_what_nodes_say_is_left_out_once_the_configuration_names_the_network() -
     config = {"Name": "net", "Network": "10.1.0.0/16", "HostSubnetLength": 8}
     config |= {"ServiceNetwork": "10.96.0.0/12", "PluginName": "k8s-ovs-subnet"}
     assert below(json.dumps(config).encode()) == ("net/seen/", "net/status/")
+
+
+def _unless_idle(key: str, found: Any) -> Any:
+    """A decoder to which "idle" is not of interest, and "bad" invalid."""
+    word = found["word"] if isinstance(found, Mapping) else json.loads(found)
+    if word == "bad":
+        raise InvalidRecord(f"{key}: bad")
+    return None if word == "idle" else word
+
+
+def test_what_a_decoder_gives_none_for_is_as_if_it_did_not_exist() -> None:
+    kind, resource = (
+        RecordKind("words", _unless_idle, encode),
+        KubeResource("said", "", _unless_idle),
+    )
+    ingest = Ingest()
+
+    def told(word: str, revision: int) -> Changes:
+        ingest.absorb(write("k8ssdn/words/w", json.dumps(word).encode(), revision))
+        ingest.absorb(RecordChange(f"{KUBE}said", "d/w", Entry({"word": word}, 0), 0))
+        return ingest.changes(CONFIG, {"words": kind}, {"said": resource})
+
+    assert told("idle", 1) == {}
+    assert told("loud", 2) == {
+        ("words", "w"): Slot("loud", revision=2),
+        ("said", "d/w"): Slot("loud"),
+    }
+    assert told("idle", 3) == {("words", "w"): None, ("said", "d/w"): None}
+    assert {slot and slot.problem for slot in told("bad", 4).values()} == {
+        "k8ssdn/words/w: bad",
+        "d/w: bad",
+    }
+    assert told("idle", 5) == {("words", "w"): None, ("said", "d/w"): None}
+
+
+def test_a_record_that_was_not_of_interest_for_a_moment_has_no_value_left() -> None:
+    kind = RecordKind("words", _unless_idle, encode)
+    ingest = Ingest()
+    for revision, word in enumerate(("loud", "idle", "bad"), start=1):
+        ingest.absorb(write("k8ssdn/words/w", json.dumps(word).encode(), revision))
+    (slot,) = ingest.changes(CONFIG, {"words": kind}, {}).values()
+    assert slot == Slot(None, problem="k8ssdn/words/w: bad", revision=3)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from k8s_ovs.errors import InvalidRecord
-from k8s_ovs.observe.kube import KubeSettings
+from k8s_ovs.observe.kube import Kube, KubeSettings
 
 
 def kubeconfig(path: Path, server: str = "https://10.0.0.1:6443", **context: str) -> str:
@@ -123,3 +128,77 @@ def test_a_service_account_without_token_is_named(tmp_path: Path) -> None:
 def test_an_empty_environment_names_no_api_server(tmp_path: Path) -> None:
     empty = {"KUBECONFIG": "", "KUBERNETES_MASTER": ""}
     assert KubeSettings.from_environment(empty, tmp_path) is None
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    path = kubeconfig(kept / "config")
+    (kept / "config").chmod(0o600)
+    kept.chmod(0o700)
+    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    os.seteuid(65534)  # root may read everything
+    try:
+        with pytest.raises(InvalidRecord, match=f"KUBECONFIG={path}: {path}: Permission denied"):
+            KubeSettings.from_environment({"KUBECONFIG": path})
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    "path", ["~nobody-has-this-name/config", "/" + "a" * 5000, "/proc/self/mem/x"]
+)
+def test_a_path_that_cannot_be_is_named(path: str) -> None:
+    with pytest.raises(InvalidRecord, match="KUBECONFIG="):
+        KubeSettings.from_environment({"KUBECONFIG": path})
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just("x"),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "name",
+                    "cluster",
+                    "user",
+                    "context",
+                    "server",
+                    "token",
+                    "insecure-skip-tls-verify",
+                ]
+            )
+            | st.sampled_from(
+                ["certificate-authority-data", "certificate-authority", "client-certificate"]
+            )
+            | st.sampled_from(
+                ["client-key-data", "tls-server-name", "proxy-url", "username", "auth-provider"]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(("clusters", "users", "contexts", "current-context"), ANYTHING)
+        | {"cluster": ANYTHING, "user": ANYTHING},
+    )
+)
+def test_any_document_is_settings_or_one_error(tmp_path: Path, parts: dict[str, Any]) -> None:
+    path = tmp_path / "config"
+    document = json.loads(Path(kubeconfig(path)).read_text())
+    document["clusters"][0]["cluster"] = parts.pop("cluster", {"server": "https://10.0.0.1:6443"})
+    document["users"][0]["user"] = parts.pop("user", {"token": "secret"})
+    path.write_text(json.dumps(document | parts))
+    with suppress(InvalidRecord):
+        found = KubeSettings.from_environment({"KUBECONFIG": str(path)})
+        assert found is not None
+        Kube(found).close()

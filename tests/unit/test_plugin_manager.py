@@ -14,6 +14,7 @@ from k8s_ovs.hooks.result import Failure
 from k8s_ovs.pipeline.tables import POD_IN, VERDICT
 from k8s_ovs.pipeline.wire import MAX_OWNER
 from k8s_ovs.plugin import (
+    ConfigField,
     Flow,
     Goto,
     KubeResource,
@@ -27,7 +28,7 @@ from k8s_ovs.plugin import (
     ip,
 )
 from k8s_ovs_subnet import SingleTenant
-from k8s_ovs_testing.world import sample_pod, sample_world
+from k8s_ovs_testing.world import sample_config, sample_pod, sample_world
 
 REQUEST = PodRequest("default", "web", "uid", "container", "eth0")
 
@@ -72,6 +73,41 @@ def test_each_result_carries_its_plugins_name() -> None:
     assert [flow.table.name for flow in plugins["acme-0"]] == ["AUDIT"]  # type: ignore[union-attr]  # no Failure
     assert running.admit_pod(view(running), REQUEST) == [("acme-0", (Refuse("not audited"),))]
     assert running.status(view(running)) == [("acme-0", ({"audited": 2},))]
+
+
+class Configured:
+    """A plugin with fields of its own in the configuration."""
+
+    def __init__(self, *fields: ConfigField) -> None:
+        self.fields = fields
+
+    @hook
+    def config_fields(self) -> Iterable[ConfigField]:
+        return self.fields
+
+
+LOUD = ConfigField("Loud", lambda value: isinstance(value, bool), "true or false")
+
+
+def test_a_field_of_a_plugin_is_checked_with_what_was_found_and_expected() -> None:
+    running = manager(Configured(LOUD))
+    assert running.config_problems(sample_config(extra={"Loud": True, "Other": 1})) == []
+    assert running.config_problems(sample_config(extra={"Loud": [1]})) == [
+        "Loud: found [1], expected true or false"
+    ]
+
+
+def test_a_field_whose_check_raises_is_a_problem_that_names_the_plugin() -> None:
+    running = manager(Configured(ConfigField("Loud", lambda value: value["x"], "an object")))
+    (problem,) = running.config_problems(sample_config(extra={"Loud": {}}))
+    assert problem.startswith("Loud: plugin acme-0 cannot judge {}: KeyError")
+
+
+@pytest.mark.parametrize("name", ["Loud", "MTU"])
+def test_a_field_that_is_declared_already_is_refused(name: str) -> None:
+    again = ConfigField(name, LOUD.accepts, LOUD.expected)
+    with pytest.raises(PluginError, match=f'plugin acme-1: the field "{name}" of the config'):
+        manager(Configured(LOUD), Configured(again))
 
 
 def test_the_core_alone_runs_with_any_mode_and_names_no_plugin() -> None:

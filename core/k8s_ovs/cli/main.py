@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import sys
+import warnings
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from attrs import frozen
@@ -42,6 +44,7 @@ _COMMANDS = {
     "uninstall": _Command(
         "k8s_ovs.cli.uninstall.command", "Remove from this host what k8s-ovs made on it."
     ),
+    "version": _Command("k8s_ovs.cli.host.version", "Which version this is, and the daemon's."),
 }
 
 #: Entry points of other distributions: one command group (a typer application) each.
@@ -65,7 +68,10 @@ class _LazyGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """`k8s-ovs --etcd-endpoints=...` starts the daemon, as before there were commands."""
         own = {flag for parameter in self.get_params(ctx) for flag in parameter.opts}
-        if args and args[0].startswith("--") and args[0].partition("=")[0] not in own:
+        first = args[0].partition("=")[0] if args else ""
+        if first.startswith("--") and first != "--" and first not in own:
+            if not ctx.resilient_parsing:
+                _refuse_what_node_lacks(ctx, args, own)
             args = ["node", *args]
         return super().parse_args(ctx, args)
 
@@ -97,6 +103,12 @@ class _LazyGroup(TyperGroup):
         except K8sOvsError as error:
             _complain("error", str(error))
             raise typer.Exit(1) from error
+        except BrokenPipeError:
+            raise  # the reader of our output has ended, which is no error
+        except OSError as error:
+            named = f"{error.filename}: " if error.filename is not None else ""
+            _complain("error", f"{named}{error.strerror or error}")
+            raise typer.Exit(1) from error
 
     def _look_further(self) -> None:
         """Learn the names of other distributions' groups; their code waits until one runs."""
@@ -122,6 +134,24 @@ class _LazyGroup(TyperGroup):
             _complain("warning", problem)
 
 
+def _refuse_what_node_lacks(ctx: Any, args: list[str], own: set[str]) -> None:
+    """Without a command, all options must be the daemon's, and no command may follow."""
+    parameters = _load("node", _COMMANDS["node"]).get_params(ctx)
+    takes_value = {flag: not each.is_flag for each in parameters for flag in each.opts}
+    words = iter(args)
+    for word in words:
+        flag, equals, _ = word.partition("=")
+        if not flag.startswith("-"):
+            ctx.fail(f"'{word}' comes behind an option, expected k8s-ovs COMMAND OPTIONS")
+        if flag not in takes_value:
+            known = [name for name in (*own, *takes_value) if name.startswith("--")]
+            near = import_module("difflib").get_close_matches(flag, known)
+            guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            ctx.fail(f"No such option: {flag}.{guess}")
+        if takes_value[flag] and not equals:
+            next(words, None)
+
+
 def _load(name: str, wanted: _Command) -> Any:
     try:
         module = import_module(wanted.module)
@@ -141,9 +171,15 @@ def _load(name: str, wanted: _Command) -> Any:
 def _named(command: Any, name: str) -> Any:
     """The command under its name, with help that the terminal can wrap."""
     command.name = name
-    for each in (command, *getattr(command, "commands", {}).values()):
-        each.help = _flowing(each.help or "")
+    _let_flow(command)
     return command
+
+
+def _let_flow(command: Any) -> None:
+    """Help that the terminal can wrap, of the command and all below it."""
+    command.help = _flowing(command.help or "")
+    for each in getattr(command, "commands", {}).values():
+        _let_flow(each)
 
 
 def _flowing(text: str) -> str:
@@ -171,12 +207,45 @@ app = typer.Typer(
 )
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(import_module("importlib.metadata").version("k8s-ovs"))
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", is_eager=True, callback=_say_version, help="Show the version."
+        ),
+    ] = False,
+) -> None:
     """A Kubernetes network on Open vSwitch."""
 
 
-main: Callable[[], Any] = app
+def _show_warning(  # noqa: PLR0917 - as warnings.showwarning has it
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """In the place of warnings.showwarning, which prints those of libraries too."""
+    show_own = import_module("k8s_ovs.cli.own_warnings").show_own
+    show_own(lambda text: _complain("warning", text), message, category, filename, lineno)
+
+
+def main() -> Any:
+    """The program that users start."""
+    warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where a program has put in its own
+            stream.reconfigure(errors="backslashreplace")
+    return app()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,12 @@ from typing import Annotated, Any
 import typer
 from attrs import frozen
 
+from k8s_ovs.cli.flag_values import (
+    check_directory,
+    check_prefix,
+    check_readable,
+    check_socket,
+)
 from k8s_ovs.node.install.cni_config import Style
 from k8s_ovs.observe.etcd.settings import EtcdSettings, parse_endpoints
 
@@ -40,27 +46,34 @@ OVS_RUN_DIR = Path("/var/run/openvswitch")
 _PANEL = "etcd"
 
 
-def _option(flag: str, help_text: str, variable: str) -> typer.models.OptionInfo:
+def _option(
+    flag: str, help_text: str, variable: str, check: Callable[[Any], Any] | None = None
+) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(
-        flag, help=help_text, envvar=variable, rich_help_panel=_PANEL
+        flag, help=help_text, envvar=variable, rich_help_panel=_PANEL, callback=check
     )
     return option
+
+
+def _file(flag: str, help_text: str, variable: str) -> typer.models.OptionInfo:
+    return _option(flag, help_text, variable, check_readable(flag))
 
 
 Endpoints = Annotated[
     str, _option("--etcd-endpoints", "URLs, comma-separated.", "K8S_OVS_ETCD_ENDPOINTS")
 ]
 Prefix = Annotated[
-    str, _option("--etcd-prefix", "Where the network's keys are.", "K8S_OVS_ETCD_PREFIX")
+    str,
+    _option("--etcd-prefix", "Where the network's keys are.", "K8S_OVS_ETCD_PREFIX", check_prefix),
 ]
 CaFile = Annotated[
     str | None,
-    _option("--etcd-cafile", "Who signed etcd's certificate (PEM).", "K8S_OVS_ETCD_CAFILE"),
+    _file("--etcd-cafile", "Who signed etcd's certificate (PEM).", "K8S_OVS_ETCD_CAFILE"),
 ]
 CertFile = Annotated[
-    str | None, _option("--etcd-certfile", "Our certificate (PEM).", "K8S_OVS_ETCD_CERTFILE")
+    str | None, _file("--etcd-certfile", "Our certificate (PEM).", "K8S_OVS_ETCD_CERTFILE")
 ]
-KeyFile = Annotated[str | None, _option("--etcd-keyfile", "Its key (PEM).", "K8S_OVS_ETCD_KEYFILE")]
+KeyFile = Annotated[str | None, _file("--etcd-keyfile", "Its key (PEM).", "K8S_OVS_ETCD_KEYFILE")]
 Username = Annotated[
     str | None, _option("--etcd-username", "etcd's user.", "K8S_OVS_ETCD_USERNAME")
 ]
@@ -74,22 +87,34 @@ CniSocket = Annotated[
         "--cni-socket",
         help="Where the CNI program finds the daemon.",
         envvar="K8S_OVS_CNI_SOCKET",
+        callback=check_socket,
     ),
 ]
 OvsRunDir = Annotated[
     Path,
-    typer.Option("--ovs-run-dir", help="Where Open vSwitch has its sockets.", envvar="OVS_RUNDIR"),
+    typer.Option(
+        "--ovs-run-dir",
+        help="Where Open vSwitch has its sockets.",
+        envvar="OVS_RUNDIR",
+        callback=check_directory("--ovs-run-dir"),
+    ),
 ]
 BinDir = Annotated[
     Path,
     typer.Option(
-        "--bin-dir", help="Where the runtime finds CNI programs.", envvar="K8S_OVS_CNI_BIN_DIR"
+        "--bin-dir",
+        help="Where the runtime finds CNI programs.",
+        envvar="K8S_OVS_CNI_BIN_DIR",
+        callback=check_directory("--bin-dir"),
     ),
 ]
 ConfDir = Annotated[
     Path,
     typer.Option(
-        "--conf-dir", help="Where the runtime finds networks.", envvar="K8S_OVS_CNI_CONF_DIR"
+        "--conf-dir",
+        help="Where the runtime finds networks.",
+        envvar="K8S_OVS_CNI_CONF_DIR",
+        callback=check_directory("--conf-dir"),
     ),
 ]
 CniStyle = Annotated[
@@ -163,4 +188,4 @@ def _etcd_location(
     settings = etcd_settings(
         etcd_endpoints, etcd_cafile, etcd_certfile, etcd_keyfile, etcd_username, etcd_password
     )
-    yield EtcdLocation(settings, etcd_prefix.rstrip("/"))
+    yield EtcdLocation(settings, etcd_prefix)

@@ -18,7 +18,7 @@ from k8s_ovs.hooks.result import Failure
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Table
 from k8s_ovs.plugin.hooks import PROJECT, Hooks
-from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
     Allocation,
     Check,
@@ -50,6 +50,7 @@ SPECS: Mapping[str, HookSpec] = {
     "tables": HookSpec(Table),
     "kinds": HookSpec(RecordKind),
     "resources": HookSpec(KubeResource),
+    "config_fields": HookSpec(ConfigField),
     "network_flows": HookSpec(Flow),
     "node_flows": HookSpec(Flow),
     "pod_flows": HookSpec(Flow),

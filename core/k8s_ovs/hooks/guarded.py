@@ -1,5 +1,5 @@
-"""Kinds and resources whose functions may raise or return anything, and are named with their plugin
-then."""
+"""What plugins declare with functions of their own, which may raise or return anything: errors name
+the plugin then."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from typing import Any
 from attrs import evolve, frozen
 
 from k8s_ovs.errors import InvalidRecord, PluginError, shown
-from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.supervise import FaultLog
 
-__all__ = ["guarded_kind", "guarded_resource"]
+__all__ = ["guarded_field", "guarded_kind", "guarded_resource"]
+
+
+def guarded_field(plugin: str, field: ConfigField) -> ConfigField:
+    """`field` that raises InvalidRecord for what it cannot judge, whatever the plugin raises."""
+    guard = _Guard(plugin, field.name, FaultLog())
+    return evolve(field, accepts=guard.judging("accepts", field.accepts, _true_or_false))
 
 
 def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
@@ -50,18 +56,14 @@ class _Guard:
             try:
                 value = decode(key, found)
                 # What cannot be compared with itself cannot be compared with what comes next.
-                if value is not None and bool(value == value) in (True, False):  # noqa: PLR0124
-                    return value
+                bool(value == value)  # noqa: PLR0124
             except (InvalidRecord, KeyboardInterrupt):
                 raise
             except BaseException as error:
                 self._tell("decode", error)
                 text = f"{key}: plugin {self.plugin} cannot read it: {shown(error)}"
                 raise InvalidRecord(text) from error
-            raise InvalidRecord(
-                f"{key}: plugin {self.plugin} cannot read it: decode returned None, "
-                "expected a value or InvalidRecord"
-            )
+            return value
 
         return read
 

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from k8s_ovs.builtin import BUILTIN
-from k8s_ovs.errors import PluginError, shown
+from k8s_ovs.errors import InvalidRecord, PluginError, shown
 from k8s_ovs.hooks.calls import find_calls
-from k8s_ovs.hooks.guarded import guarded_kind, guarded_resource
+from k8s_ovs.hooks.guarded import guarded_field, guarded_kind, guarded_resource
 from k8s_ovs.hooks.owners import owners_of
 from k8s_ovs.hooks.result import Failure, Results
+from k8s_ovs.model.codec import field_names
+from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import MAX_TENANT_ID
@@ -22,7 +24,7 @@ from k8s_ovs.model.world import RESERVED_KINDS, World
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Pipeline, PipelineError, Table
 from k8s_ovs.pipeline.tables import CORE_TABLES
-from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
     Allocation,
     Check,
@@ -57,6 +59,9 @@ class PluginManager:
         self.kinds: dict[str, RecordKind] = {}
         self.resources: dict[str, KubeResource] = {}
         self._declare_records()
+        #: All fields of the configuration that plugins read, by name.
+        self.config_fields: dict[str, ConfigField] = {}
+        self._declare_fields()
         holds = {each.name: each.holds for each in self.kinds.values() if each.holds}
         self._plugin_set = PluginSet(self._tenant_of, self._vni_of, self.pipeline, holds)
 
@@ -67,6 +72,17 @@ class PluginManager:
     def view(self, world: World) -> View:
         """A view for one hook call."""
         return View(world, self._plugin_set)
+
+    def config_problems(self, config: NetworkConfig) -> list[str]:
+        """What is wrong with the fields of the configuration that plugins read."""
+        problems: list[str] = []
+        for name in sorted(config.extra.keys() & self.config_fields.keys()):
+            try:
+                found = self.config_fields[name].problem(config.extra[name])
+            except InvalidRecord as error:
+                found = f"{name}: {error}"
+            problems += [found] if found else []
+        return problems
 
     def network_flows(self, view: View) -> Results[Flow]:
         return self._ask("network_flows", "the network", view=view)
@@ -147,6 +163,15 @@ class PluginManager:
                 self.kinds[each.name] = guarded_kind(plugin, each)
             else:
                 self.resources[each.name] = guarded_resource(plugin, each)
+
+    def _declare_fields(self) -> None:
+        for plugin, each in self._declared("config_fields"):
+            if each.name in self.config_fields or each.name in field_names(NetworkConfig):
+                raise PluginError(
+                    f'plugin {plugin}: the field "{each.name}" of the configuration is declared '
+                    "already, expected another name"
+                )
+            self.config_fields[each.name] = guarded_field(plugin, each)
 
     def _refuse_known(self, plugin: str, name: str) -> None:
         if name in RESERVED_KINDS or name in self.kinds or name in self.resources:

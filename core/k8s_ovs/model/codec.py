@@ -18,7 +18,7 @@ from cattrs.errors import ClassValidationError
 
 from k8s_ovs.errors import InvalidRecord
 
-__all__ = ["decode", "encode", "named", "parse_network"]
+__all__ = ["decode", "encode", "field_names", "named", "parse_network"]
 
 T = TypeVar("T")
 
@@ -74,6 +74,11 @@ def encode(record: Any) -> bytes:
         if "json" in f.metadata and plain[f.name] is not None
     }
     return json.dumps(body | dict(record.extra), separators=(",", ":")).encode()
+
+
+def field_names(kind: type) -> list[str]:
+    """The JSON names of a record's known fields."""
+    return [f.metadata["json"] for f in attrs.fields(kind) if "json" in f.metadata]
 
 
 def parse_network(text: Any) -> IPv4Network:

@@ -15,12 +15,13 @@ from attrs import field, frozen
 
 from k8s_ovs.model.codec import named
 
-__all__ = ["VXLAN_OVERHEAD", "NetworkConfig", "incompatibility"]
+__all__ = ["NETWORK_NAME", "VXLAN_OVERHEAD", "NetworkConfig", "incompatibility"]
 
 #: Bytes that VXLAN over IPv4 adds to a packet (RFC 7348 section 4.3 and 5).
 VXLAN_OVERHEAD = 50
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+#: What a network can be called.
+NETWORK_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 @frozen
@@ -43,7 +44,7 @@ class NetworkConfig:
 
     def __attrs_post_init__(self) -> None:
         """Raises ValueError that names the field, what was found and what was expected."""
-        if not _NAME.fullmatch(self.name):
+        if not NETWORK_NAME.fullmatch(self.name):
             raise ValueError(
                 f'Name: found "{self.name}", expected letters, digits, dots and dashes'
             )

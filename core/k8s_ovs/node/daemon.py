@@ -17,8 +17,6 @@ from attrs import frozen
 from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable, shown
 from k8s_ovs.model.node_status import SEEN, STATUS
-from k8s_ovs.model.pod import Pod
-from k8s_ovs.model.world import NODES
 from k8s_ovs.node.attach import Attachments
 from k8s_ovs.node.cluster import ClusterParts
 from k8s_ovs.node.cni.listener import SocketInUse
@@ -27,7 +25,7 @@ from k8s_ovs.node.cni.server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.inbox import Inbox
-from k8s_ovs.node.ingest import ETCD, KUBE, LEFT_OUT, Ingest
+from k8s_ovs.node.ingest import ETCD, LEFT_OUT, Ingest
 from k8s_ovs.node.install.cni_config import CNI_VERSION
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.node.network import Network
@@ -35,7 +33,7 @@ from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import Switch
-from k8s_ovs.node.tell.event_recorder import EventRecorder, PodEvent
+from k8s_ovs.node.tell.event_recorder import EventRecorder
 from k8s_ovs.node.tell.metrics import Metrics, MetricsPage
 from k8s_ovs.node.tell.node_state import NodeState, node_state_of
 from k8s_ovs.node.tell.output import Output
@@ -45,7 +43,6 @@ from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.kube import Kube
 from k8s_ovs.observe.watch_event import RecordChange, WatchEvent
 from k8s_ovs.ovs.poller import wait
-from k8s_ovs.plugin.command.output import few
 from k8s_ovs.supervise import FaultLog
 
 __all__ = ["Daemon"]
@@ -77,14 +74,19 @@ class Daemon:
         self._ingest = Ingest()
         self._switch = Switch(settings.ovs_run_dir, settings.datapath)
         self._attachments = Attachments(settings.cni_wait)
-        limits = RateLimits(settings.hostname, self._switch.note_rates)
-        self._keeper = Keeper(settings.hostname, self._switch, limits, self._tell_of_pod)
-        self._committer = Committer(
-            self._switch, self._attachments, limits, self._keeper.repaired, settings.hostname
-        )
         self._etcd = Etcd(settings.etcd)
         self._kube = Kube(settings.kube) if settings.kube else None
         self._cluster = ClusterParts(settings, self._etcd, self._kube, self._inbox)
+        self._event_recorder = EventRecorder(
+            self._cluster.record_event, post_pod=self._cluster.record_pod_event
+        )
+        limits = RateLimits(settings.hostname, self._switch.note_rates)
+        self._keeper = Keeper(
+            settings.hostname, self._switch, limits, self._event_recorder.tell_of_pod
+        )
+        self._committer = Committer(
+            self._switch, self._attachments, limits, self._keeper.repaired, settings.hostname
+        )
         self._setup = Setup(
             settings, self._switch, self._ingest, self._keeper.host, self._cluster.follow
         )
@@ -100,9 +102,6 @@ class Daemon:
         self._again_at: float | None = None
         self._resync_at = 0.0
         self._reason = "the daemon is starting"
-        self._event_recorder = EventRecorder(
-            self._cluster.record_event, post_pod=self._cluster.record_pod_event
-        )
         self._page: MetricsPage | None = None
         self._metrics = Metrics(self._state())
         if settings.metrics:
@@ -200,7 +199,7 @@ class Daemon:
             return
         try:
             network = self._kept_network()
-            broken = self._keeper.reason or self._setup.conflict or self._unnamed(network)
+            broken = self._keeper.reason or self._setup.reason
             self._committer.commit(network, broken)
         except K8sOvsError as error:
             self._without_network(error)
@@ -212,16 +211,6 @@ class Daemon:
         if not self._installed and not self._installation.put_off:
             self._installation.attempt(self._install_cni)
         self._succeed(network)
-
-    def _unnamed(self, network: Network) -> str:
-        """Why no pod of this node would ever be found: Kubernetes knows no node of its name."""
-        hostname, world = self._settings.hostname, network.reconciler.world
-        if self._kube is None or not self._ingest.connected(KUBE + NODES):
-            return ""
-        if world.slot(NODES, hostname).settled is not None:
-            return ""
-        known = few(sorted(world.settled(NODES)))
-        return f"Kubernetes has no Node {hostname} (--hostname); it has {known}"
 
     def _kept_network(self) -> Network:
         """The network, with everything put right that somebody changed of it."""
@@ -381,9 +370,8 @@ class Daemon:
         self._inbox.put(_HungUp(request))
 
     def _see(self, event: WatchEvent) -> None:
-        """What etcd shows, in the watch's thread. What nodes say of themselves is seen only until
-        a configuration names the network: each node would answer it with a new status of its own,
-        and so on without end."""
+        """What etcd shows, in the watch's thread. What nodes say of themselves is seen only until a
+        configuration names the network: each would answer it with a new status, without end."""
         self._cluster.see(event)
         told_by_node = isinstance(event, RecordChange) and event.key.split("/")[1:2] in (
             [STATUS],
@@ -404,11 +392,6 @@ class Daemon:
         config, _ = self._ingest.config()
         if config is not None:
             self._cluster.publish_to(f"{self._settings.prefix}/{config.name}")
-
-    def _tell_of_pod(self, pod: Pod, reason: str) -> None:
-        """An event of a pod that is cut off, or no longer is."""
-        message = reason or "the pod is connected again"
-        self._event_recorder.tell(PodEvent(pod.namespace, pod.name, pod.uid, message, not reason))
 
     def _end_parts(self) -> None:
         self._cluster.end()

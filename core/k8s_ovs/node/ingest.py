@@ -154,7 +154,7 @@ class Ingest:
                 # What was valid for a moment is the last settled value of what asks or is invalid.
                 for entry in passed.get(path, ()) if kinds[kind].check is None else ():
                     self._decode(kinds[kind], key, path, entry)
-                    earlier = self._decoded[kind][key]
+                    earlier = self._decoded[kind].get(key)
                     self._settle(changes, (kind, key), earlier, at=entry.revision)
                 self._decode(kinds[kind], key, path, self._entries[ETCD].get(path))
                 dirty.add((kind, key))
@@ -191,6 +191,9 @@ class Ingest:
             return
         try:
             value = kind.decode(path, entry.value)
+            if value is None:  # nobody's business, as if it did not exist
+                decoded.pop(key, None)
+                return
             tag, asks = None, False
             if isinstance(kind, RecordKind):
                 tag = kind.tag(value)

@@ -18,15 +18,16 @@ from k8s_ovs.link.host_addresses import address_conflicts, local_addresses
 from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.model.world import CONFIG, LOCAL_NODE, SUBNETS, Slot
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, NODES, SUBNETS, Slot
 from k8s_ovs.node.host.desired import host_values, switch_values
 from k8s_ovs.node.host.state import HostState, Look
-from k8s_ovs.node.ingest import ETCD, Ingest
+from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet, pod_mtu
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.switch import NODE_PORT, Switch
+from k8s_ovs.plugin.command.output import few
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs.state.value import Value
 
@@ -81,9 +82,19 @@ class Setup:
         return [text for text in self._problems.values() if text]
 
     @property
-    def conflict(self) -> str:
-        """Which other addresses of this machine keep its packets from pods; "": none."""
-        return self._conflict
+    def reason(self) -> str:
+        """Why no packet of a pod would arrive, although all is set up; "": they do."""
+        return self._conflict or self._unnamed()
+
+    def _unnamed(self) -> str:
+        """Why no pod of this node would ever be found: Kubernetes knows no node of its name."""
+        hostname, reconciler = self._settings.hostname, self._reconciler
+        if self._settings.kube is None or reconciler is None:
+            return ""
+        known = reconciler.world.settled(NODES)
+        if hostname in known or not self._ingest.connected(KUBE + NODES):
+            return ""
+        return f"Kubernetes has no Node {hostname} (--hostname); it has {few(sorted(known))}"
 
     def forget_devices(self) -> None:
         """Open vSwitch started anew: bridge, devices and addresses are checked again."""

@@ -6,7 +6,7 @@ registers carry their names instead, which no switch understands and every reade
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
 from attrs import frozen
@@ -29,7 +29,7 @@ from k8s_ovs.pipeline.flow import (
 )
 from k8s_ovs.pipeline.table import Pipeline
 
-__all__ = ["flow_text"]
+__all__ = ["field_name", "flow_text", "match_text", "port_text", "value_text"]
 
 #: Names that ovs-ofctl's dumps prefer in a match, ovs-fields(7).
 _IN_A_MATCH = {
@@ -82,6 +82,16 @@ def flow_text(flow: Flow, pipeline: Pipeline | None = None, *, human: bool = Fal
     return f"{','.join([*head, *_match(flow.match, names)])} actions={actions or 'drop'}"
 
 
+def match_text(terms: Iterable[Term]) -> Iterator[str]:
+    """The terms of a match, with names of registers."""
+    return _match(Match(tuple(terms)), _Names("", None, True))
+
+
+def field_name(field: Field) -> str:
+    """What people call a field or register."""
+    return next((name for name, each in REGISTERS.items() if each == field), field.name)
+
+
 @frozen
 class _Names:
     """How tables and fields are called in one flow's text."""
@@ -103,9 +113,7 @@ class _Names:
         )
 
     def field(self, field: Field) -> str:
-        if not self.human:
-            return field.name
-        return next((name for name, each in REGISTERS.items() if each == field), field.name)
+        return field_name(field) if self.human else field.name
 
 
 def _match(match: Match, names: _Names) -> Iterator[str]:
@@ -127,7 +135,7 @@ def _match(match: Match, names: _Names) -> Iterator[str]:
 def _term_value(term: Term) -> str:
     kind, mask = term.field.kind, term.mask
     if mask is None:
-        return _value(term.field, term.value)
+        return value_text(term.field, term.value)
     if kind is FieldKind.CT_STATE:
         return "".join(
             f"{'+' if term.value & bit else '-'}{name}"
@@ -141,20 +149,21 @@ def _term_value(term: Term) -> str:
     return f"{term.value:#x}/{mask:#x}"
 
 
-def _value(field: Field, value: int) -> str:
+def value_text(field: Field, value: int) -> str:
+    """A value of a field, without a mask."""
     if field.kind is FieldKind.MAC:
         return _mac(value)
     if field.kind is FieldKind.IPV4:
         return str(IPv4Address(value))
     if field.kind is FieldKind.PORT:
-        return _port(value)
+        return port_text(value)
     return str(value) if field.kind is FieldKind.NUMBER else f"{value:#x}"
 
 
 def _action(action: Action, names: _Names) -> str:
     match action:
         case SetField():
-            value = _value(action.field, action.value)
+            value = value_text(action.field, action.value)
             text = f"set_field:{value}->{names.field(action.field)}"
         case Move():
             bits = f"[0..{action.bits - 1}]"
@@ -164,7 +173,7 @@ def _action(action: Action, names: _Names) -> str:
         case Output(port=Field() as register):
             text = f"output:{names.field(register)}[]"
         case Output(port=int() as port):
-            text = f"output:{_port(port)}"
+            text = f"output:{port_text(port)}"
         case InPort():
             text = "IN_PORT"
         case Goto():
@@ -188,7 +197,8 @@ def _ct_arguments(ct: Ct, names: _Names) -> Iterator[str]:
         yield f"exec(set_field:{ct.mark:#x}->ct_mark)"
 
 
-def _port(number: int) -> str:
+def port_text(number: int) -> str:
+    """A port's number, or the word for a reserved one."""
     return _RESERVED_PORTS.get(number, str(number))
 
 

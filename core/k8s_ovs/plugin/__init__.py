@@ -27,7 +27,7 @@ and its subject keeps its last valid flows.
 
 - hooks.py: every hook, what it gets and what it returns
 - view.py: what a hook may look at
-- records.py: how a plugin declares records in etcd and resources of Kubernetes
+- records.py: how a plugin declares fields of the configuration, records, and resources
 - values.py: what hooks get and return besides flows
 - command/: for commands of a plugin: the cluster, tables and JSON, waiting
 
@@ -77,7 +77,7 @@ from k8s_ovs.pipeline.flow import (
 from k8s_ovs.pipeline.table import Table
 from k8s_ovs.pipeline.tables import VERDICT
 from k8s_ovs.plugin.hooks import Hooks, hook
-from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
     Allocation,
     Check,
@@ -104,6 +104,7 @@ __all__ = [
     "VERDICT",
     "Allocation",
     "Check",
+    "ConfigField",
     "Ct",
     "Event",
     "Field",

@@ -14,7 +14,7 @@ from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Table
-from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
     Allocation,
     Check,
@@ -48,6 +48,10 @@ class Hooks:
     @_spec
     def resources(self) -> Iterable[KubeResource]:  # type: ignore[empty-body]  # a specification
         """Resources of Kubernetes that the plugin reads."""
+
+    @_spec
+    def config_fields(self) -> Iterable[ConfigField]:  # type: ignore[empty-body]  # a specification
+        """Fields of the network's configuration that the plugin reads."""
 
     @_spec
     def network_flows(self, view: View) -> Iterable[Flow]:  # type: ignore[empty-body]  # a specification

@@ -1,7 +1,9 @@
-"""What a plugin declares of records: kinds of its own in etcd, and resources of Kubernetes."""
+"""What a plugin declares: fields of the configuration, kinds of records in etcd, and resources of
+Kubernetes."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Hashable, Mapping
 from ipaddress import IPv4Network
 from typing import Any
@@ -13,7 +15,26 @@ from k8s_ovs.model.checked import has_type
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.world import Slot, Tag
 
-__all__ = ["KubeResource", "RecordKind"]
+__all__ = ["ConfigField", "KubeResource", "RecordKind"]
+
+
+@frozen
+class ConfigField:
+    """A field of the configuration that a plugin reads from `view.config.extra`.
+
+    name: as in JSON. accepts: whether a JSON value is valid. expected: what is, in words that
+    follow "expected ".
+    """
+
+    name: str
+    accepts: Callable[[Any], bool]
+    expected: str
+
+    def problem(self, value: Any) -> str | None:
+        """Why a value is invalid; None: it is valid."""
+        if self.accepts(value):
+            return None
+        return f"{self.name}: found {json.dumps(value)}, expected {self.expected}"
 
 
 def _is_name(instance: object, _: Any, name: Any) -> None:
@@ -41,7 +62,8 @@ def _is_function(instance: object, attribute: Any, value: Any) -> None:
 class RecordKind:
     """A kind of record in etcd, below `<prefix>/<Name>/<name>/`.
 
-    decode: (key, bytes) to a value; raises InvalidRecord. encode: the way back.
+    decode: (key, bytes) to a value; raises InvalidRecord. None: not of interest, as if the record
+    did not exist. encode: the way back.
     index: what `View.having` finds a value by; None: by nothing.
     asks: whether a value asks the allocator for something. Until it is answered the record's
     settled value remains in force, and `View.request` shows what is asked.
@@ -75,7 +97,8 @@ class KubeResource:
     """A resource of Kubernetes to watch: its records are of kind `name`.
 
     path: of the list, such as /api/v1/namespaces. decode: (key, JSON object) to a value; raises
-    InvalidRecord. The key is "name", or "namespace/name". local_only: just the objects of this node
+    InvalidRecord. None: not of interest, as if the object did not exist. The key is "name", or
+    "namespace/name". local_only: just the objects of this node
     (spec.nodeName).
     """
 

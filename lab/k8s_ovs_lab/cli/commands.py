@@ -7,14 +7,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from k8s_ovs.errors import InvalidRecord, K8sOvsError
+from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError
+from k8s_ovs.model.codec import decode
+from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs_lab import Lab, LabSettings, Layout, Report
+from k8s_ovs_lab.cli.changes import Name, State, apply, namespaces, nodes, restart
 from k8s_ovs_lab.cli.demo import demo
 from k8s_ovs_lab.cli.tables import as_json, print_tables
 from k8s_ovs_lab.lifecycle import directory_of, tear_down
@@ -28,11 +30,6 @@ app = typer.Typer(
 )
 app.command()(demo)
 
-Name = Annotated[str, typer.Option("--name", help="Name of the lab, for several side by side.")]
-State = Annotated[
-    Path | None,
-    typer.Option("--state", help="Directory of the lab's files.", show_default="/run/k8s-ovs-NAME"),
-]
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Kubernetes namespace.")]
 Output = Annotated[str, typer.Option("--output", "-o", help="table or json.")]
 
@@ -62,6 +59,7 @@ def up(
       k8s-ovs lab up --config '{"Network":"10.32.0.0/12","HostSubnetLength":9}'
     """
     settings = LabSettings(name, nodes, plugin, datapath, _object(config, "--config"))
+    _check(settings)
     with _progress() as report:
         lab = Lab.up(settings, state, report)
     print_tables(examine(lab))
@@ -266,6 +264,12 @@ def unservice(
     Lab.open(name, state).delete_service(service_name, namespace)
 
 
+app.add_typer(nodes, name="node")
+app.add_typer(namespaces, name="namespace")
+app.command()(restart)
+app.command()(apply)
+
+
 @contextmanager
 def _progress() -> Iterator[Report]:
     """Steps as they are begun: a spinner for people, plain lines for a file or a pipe."""
@@ -275,6 +279,20 @@ def _progress() -> Iterator[Report]:
         return
     with console.status("") as spinner:
         yield lambda step: spinner.update(f"{step} ...")
+
+
+def _check(settings: LabSettings) -> None:
+    """Refuse a configuration that the daemons would refuse, before anything is made."""
+    # Only to bring a lab up are plugins loaded here.
+    from k8s_ovs.hooks.load import load_plugins  # noqa: PLC0415 - see above
+
+    config = decode(NetworkConfig, "--config", json.dumps(settings.network_config()).encode())
+    try:
+        manager = load_plugins(config.plugin_name)
+    except PluginError as error:
+        raise InvalidRecord(f"--plugin: {error}") from error
+    for problem in manager.config_problems(config):
+        raise InvalidRecord(f"--config: {problem}")
 
 
 def _object(text: str, option: str) -> dict[str, Any]:

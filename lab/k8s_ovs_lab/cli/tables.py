@@ -36,8 +36,14 @@ def print_tables(status: LabStatus) -> None:
         console,
         ("POD", "NODE", "ADDRESS", "NETNS"),
         ((pod.title, pod.node, str(pod.ip or "-"), pod.netns) for pod in status.pods),
+        none="no pods",
     )
-    _print(console, ("SERVICE", "ADDRESS", "ENDPOINTS"), map(_service, status.services))
+    _print(
+        console,
+        ("SERVICE", "ADDRESS", "ENDPOINTS"),
+        map(_service, status.services),
+        none="no services",
+    )
     for problem in (*(node.network for node in status.nodes if node.network), *status.problems):
         console.print(f"! {problem}", highlight=False, markup=False, soft_wrap=True)
 
@@ -60,9 +66,13 @@ def _alive(running: bool) -> str:
     return "up" if running else "DOWN"
 
 
-def _print(console: Console, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+def _print(
+    console: Console, head: tuple[str, ...], rows: Iterable[tuple[str, ...]], none: str = ""
+) -> None:
     table = Table(*head, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*row)
     if table.row_count:
         console.print(table)
+    elif none:
+        console.print(none, highlight=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
 
+from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.observe.kube import Conflict, Json, Kube, KubeSettings, NotFound
 from k8s_ovs_lab.command import inside
 from k8s_ovs_lab.kube.service import Endpoint, Service, services_of
@@ -16,6 +18,9 @@ from k8s_ovs_lab.state import LabPod
 __all__ = ["Objects"]
 
 _API = "/api/v1"
+#: RFC 1123 section 2.1, as Kubernetes has it.
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_OF_EVERY_CLUSTER = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
 @frozen
@@ -101,6 +106,26 @@ class Objects:
     def ensure_namespace(self, name: str) -> None:
         """Make a namespace; nothing happens if it exists."""
         self._ensure(f"{_API}/namespaces", _object("Namespace", name))
+
+    def create_namespace(self, name: str) -> None:
+        """Make a namespace. Raises K8sOvsError if it exists, InvalidRecord for a wrong name."""
+        if not _NAMESPACE.fullmatch(name):
+            raise InvalidRecord(
+                f"namespace {name!r}: expected up to 63 small letters, digits and dashes"
+            )
+        try:
+            with inside(self.netns):
+                self.kube.create(f"{_API}/namespaces", _object("Namespace", name))
+        except Conflict as error:
+            raise K8sOvsError(f"namespace {name} is there already") from error
+
+    def require_namespace(self, name: str) -> None:
+        """Raises K8sOvsError for a namespace that does not exist, or that every cluster has."""
+        names = [item["metadata"]["name"] for item in self._items("namespaces")]
+        if name not in names:
+            raise K8sOvsError(f"no namespace {name}: there are {', '.join(names)}")
+        if name in _OF_EVERY_CLUSTER:
+            raise K8sOvsError(f"namespace {name} stays: every cluster has it")
 
     def delete_namespace(self, name: str) -> None:
         """Delete a namespace, which holds nothing any more; nothing happens if it is gone."""

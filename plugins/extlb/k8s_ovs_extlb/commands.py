@@ -44,7 +44,7 @@ def list_hosts(output: OutputForm = Output.TABLE, *, cluster: Cluster) -> None:
         say_json([as_json(each) for each in found])
         return
     now = datetime.now(UTC)
-    say_columns(HEAD, (as_cells(each, now) for each in found))
+    say_columns(HEAD, (as_cells(each, now) for each in found), none="no external hosts")
     for each in found:
         if each.problem:
             complain("warning", f"{each.name} at {each.address}: {each.problem}")
@@ -59,7 +59,8 @@ def add(
     *,
     subnet: Annotated[str | None, typer.Option(help="This subnet exactly, CIDR.")] = None,
     host_subnet_length: Annotated[
-        int | None, typer.Option(help="Host bits of its subnet, if not as many as nodes have.")
+        int | None,
+        typer.Option(min=2, max=30, help="Host bits of its subnet, if not as many as nodes have."),
     ] = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,

@@ -6,7 +6,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -130,10 +130,14 @@ def _alive(each: Host, live: NodeStatus | None, seen: NodeStatus | None, newest:
 
 
 def _ago(seen: str | None, now: datetime) -> str:
-    """How long ago that was, in the largest unit that there is one of."""
+    """How long ago that was, in the largest unit that there is one of; "?": it is no time."""
     if seen is None:
         return "never"
-    seconds = max(int((now - datetime.fromisoformat(seen)).total_seconds()), 0)
+    try:
+        when = datetime.fromisoformat(seen)
+    except ValueError:
+        return "?"
+    seconds = max(int((now - when.replace(tzinfo=when.tzinfo or UTC)).total_seconds()), 0)
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds // length} {unit} ago"

@@ -15,6 +15,7 @@ from typing import Any
 from k8s_ovs.plugin import (
     GLOBAL_TENANT,
     Allocation,
+    ConfigField,
     Flow,
     KubeResource,
     Metric,
@@ -25,7 +26,7 @@ from k8s_ovs.plugin import (
     View,
     hook,
 )
-from k8s_ovs_multitenant.allocations import allocations
+from k8s_ovs_multitenant.allocations import GLOBAL_NAMESPACES, allocations
 from k8s_ovs_multitenant.counts import counts, metrics
 from k8s_ovs_multitenant.flows import NETWORK_FLOWS, TENANT, member, unwanted, within
 from k8s_ovs_multitenant.records import (
@@ -54,6 +55,10 @@ class MultiTenant:
     @hook
     def resources(self) -> Iterable[KubeResource]:
         return [namespaces()]
+
+    @hook
+    def config_fields(self) -> Iterable[ConfigField]:
+        return [GLOBAL_NAMESPACES]
 
     @hook
     def tenant_of(self, view: View, pod: Pod) -> int | None:

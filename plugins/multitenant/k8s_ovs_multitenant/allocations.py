@@ -6,20 +6,36 @@ since the next one depends on where the cursor is then.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from attrs import evolve
 
-from k8s_ovs.plugin import GLOBAL_TENANT, Allocation, Event, Refusal, View, Write
+from k8s_ovs.plugin import GLOBAL_TENANT, Allocation, ConfigField, Event, Refusal, View, Write
 from k8s_ovs_multitenant.actions import ANSWERS, unknown
 from k8s_ovs_multitenant.records import NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni, NetNamespace
 from k8s_ovs_multitenant.tenants import Numbers, Tenants, cursor, free_numbers, known_tenants
 
-__all__ = ["allocations", "global_namespaces"]
+__all__ = ["GLOBAL_NAMESPACES", "allocations", "global_namespaces"]
 
 #: Namespaces per transaction: etcd takes 128 operations, a namespace needs two.
 _BATCH = 50
 _DEFAULT_GLOBAL = ("kube-system",)
+#: What Kubernetes accepts as a namespace's name (RFC 1123, section 2.1).
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def _are_namespaces(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(each, str) and _NAMESPACE.fullmatch(each) for each in value
+    )
+
+
+#: Field of the configuration: namespaces that begin as part of the global tenant.
+GLOBAL_NAMESPACES = ConfigField(
+    "GlobalNamespaces", _are_namespaces, 'a list of namespaces such as ["kube-system"]'
+)
 
 
 def allocations(view: View) -> Iterator[Allocation]:
@@ -162,5 +178,5 @@ def _removed(view: View, name: str) -> Allocation:
 
 def global_namespaces(view: View) -> tuple[str, ...]:
     """Namespaces that begin as part of the global tenant: the configuration's GlobalNamespaces."""
-    found = view.config.extra.get("GlobalNamespaces", _DEFAULT_GLOBAL)
-    return tuple(found) if isinstance(found, list | tuple) else _DEFAULT_GLOBAL
+    found = view.config.extra.get(GLOBAL_NAMESPACES.name, _DEFAULT_GLOBAL)
+    return tuple(found) if GLOBAL_NAMESPACES.accepts(found) else _DEFAULT_GLOBAL

@@ -15,6 +15,7 @@ from k8s_ovs.plugin.command.output import (
     OutputForm,
     as_columns,
     complain,
+    printable,
     say_columns,
     say_json,
 )
@@ -61,7 +62,7 @@ def list_tenants(output: OutputForm = Output.TABLE, *, cluster: Cluster) -> None
     if output is Output.JSON:
         say_json([as_json(each) for each in known])
     else:
-        say_columns(HEAD, map(as_cells, known))
+        say_columns(HEAD, map(as_cells, known), none="no namespaces have a record")
 
 
 @app.command()
@@ -88,7 +89,7 @@ def show(namespace: Namespace, output: OutputForm = Output.TABLE, *, cluster: Cl
     rows = [(name, str(each.packets), str(each.bytes)) for name, each in counted.items()]
     say_columns(("ON THIS NODE", "PACKETS", "BYTES"), rows)
     if not rows:
-        typer.echo(f"no counters here: {reason}")
+        typer.echo(printable(f"no counters here: {reason}"))
 
 
 @app.command()
@@ -176,7 +177,7 @@ def check(
         say_json({"source": source, "target": target, **asdict(found)})
     else:
         verb = "reaches" if found.reaches else "does NOT reach"
-        typer.echo(f"{source} {verb} {target}: {found.why}")
+        typer.echo(printable(f"{source} {verb} {target}: {found.why}"))
     for each in ends:
         if each.action:
             complain("warning", f"{each.namespace}: {each.action} is not answered yet")

@@ -12,6 +12,7 @@ from typing import Any
 
 from k8s_ovs.plugin import (
     Check,
+    ConfigField,
     Flow,
     KubeResource,
     LinkSettings,
@@ -33,6 +34,13 @@ __all__ = ["POLICE", "Shaping"]
 #: apply.
 UNENFORCED = "BandwidthUnenforced"
 
+_UNENFORCED = ConfigField(
+    UNENFORCED,
+    # Of text only: others may not even be hashable.
+    lambda value: isinstance(value, str) and value in ("refuse", "warn"),
+    '"refuse" or "warn"',
+)
+
 
 class Shaping:
     """A feature that sets the rate limits that pods' annotations ask for."""
@@ -44,6 +52,10 @@ class Shaping:
     @hook
     def resources(self) -> Iterable[KubeResource]:
         return [pods()]
+
+    @hook
+    def config_fields(self) -> Iterable[ConfigField]:
+        return [_UNENFORCED]
 
     @hook
     def admit_pod(self, view: View, request: PodRequest) -> Refuse | Wait | None:
@@ -92,6 +104,6 @@ def _rates(view: View, pod: Pod) -> Rates:
 def _must_hold(view: View) -> bool:
     """Raises ValueError for an invalid value."""
     found = view.config.extra.get(UNENFORCED, "refuse")
-    if found not in ("refuse", "warn"):
-        raise ValueError(f'{UNENFORCED}: found {found!r}, expected "refuse" or "warn"')
+    if problem := _UNENFORCED.problem(found):
+        raise ValueError(problem)
     return bool(found == "refuse")

@@ -46,11 +46,15 @@ def pods() -> KubeResource:
     return KubeResource(BANDWIDTHS, "/api/v1/pods", bandwidth_of, local_only=True)
 
 
-def bandwidth_of(key: str, found: Mapping[str, Any]) -> Bandwidth:
-    """A Pod object of the API (core/v1) as a Bandwidth.
+def bandwidth_of(key: str, found: Mapping[str, Any]) -> Bandwidth | None:
+    """A Pod object of the API (core/v1) as a Bandwidth; None: it has no interface of ours, since it
+    uses its node's network or has ended.
 
     Raises InvalidRecord that names pod, annotation, value, and what is accepted.
     """
+    on_node = (found.get("spec") or {}).get("hostNetwork") is True
+    if on_node or (found.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return None
     metadata = found.get("metadata", {})
     annotations = metadata.get("annotations") or {}
     uids = {metadata.get("uid", ""), annotations.get(_STATIC, "")} - {""}

@@ -12,15 +12,14 @@ import typer
 from k8s_ovs.cli.cluster.config_change import (
     changed_fields,
     fields_of,
-    known_fields,
     obstacles,
-    unknown_fields,
 )
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, opened, read_snapshot
 from k8s_ovs.cli.options import EtcdLocation, with_etcd
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError
 from k8s_ovs.hooks.load import load_plugins
-from k8s_ovs.model.codec import decode
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.model.codec import decode, field_names
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.world import SUBNETS
 from k8s_ovs.observe.etcd.client import Absent, Put, Unchanged
@@ -57,7 +56,7 @@ def set_config(
     """Check a configuration, show what it changes, and write it; it replaces all of the old one.
 
     Its fields are Name, Network, HostSubnetLength (host bits of a node's subnet), ServiceNetwork
-    and PluginName; MTU and VXLANPort if wanted.
+    and PluginName; MTU and VXLANPort if wanted; and those that the named plugins read.
 
     Without --force it rejects plugins that are not installed here (other nodes may have them), and
     a network that does not contain the hosts' subnets.
@@ -74,13 +73,14 @@ def set_config(
     if if_absent and snapshot.revision_of_config:
         typer.echo(there)
         return
-    for problem in _against(snapshot, new):
+    manager, missing = _plugins(new)
+    for problem in manager.config_problems(new):
+        raise InvalidRecord(f"{label}: {problem}")
+    for problem in [*missing, *_against(snapshot, new)]:
         if not force:
             raise K8sOvsError(f"{problem}; add --force to write it anyway")
         complain("warning", problem)
-    for name in unknown_fields(new):
-        known = ", ".join(known_fields())
-        complain("warning", f"{name}: unknown field, kept as it is; known fields: {known}")
+    _warn_of_unknown(new, manager)
     changes = changed_fields(snapshot.config, new)
     rows = [(each.field, each.old or "-", each.new or "-") for each in changes]
     say_columns(("FIELD", "OLD", "NEW"), rows)
@@ -154,16 +154,26 @@ def _given(text: str | None, file: str | None) -> tuple[str, bytes]:
         raise InvalidRecord(f"--file {file}: {error.strerror}") from error
 
 
-def _against(snapshot: ClusterSnapshot, new: NetworkConfig) -> list[str]:
-    """The reasons against writing `new`, one per line."""
-    said = []
+def _plugins(new: NetworkConfig) -> tuple[PluginManager, list[str]]:
+    """The plugins that `new` names, or the core alone and why those do not run here."""
     try:
-        load_plugins(new.plugin_name)
+        return load_plugins(new.plugin_name), []
     except PluginError as error:
-        said.append(str(error))
+        return PluginManager({}), [str(error)]
+
+
+def _warn_of_unknown(new: NetworkConfig, manager: PluginManager) -> None:
+    """Name the fields that neither the core nor a plugin that runs reads."""
+    known = ", ".join([*field_names(NetworkConfig), *manager.config_fields])
+    for name in sorted(new.extra.keys() - manager.config_fields.keys()):
+        complain("warning", f"{name}: unknown field, kept as it is; known fields: {known}")
+
+
+def _against(snapshot: ClusterSnapshot, new: NetworkConfig) -> list[str]:
+    """What exists and is against writing `new`, one reason per line."""
     slots = snapshot.world.of(SUBNETS).items()
     records = {key: (s.settled, s.revision) for key, s in slots if s.settled is not None}
-    return said + obstacles(snapshot.config, new, records)
+    return obstacles(snapshot.config, new, records)
 
 
 def _write(location: EtcdLocation, snapshot: ClusterSnapshot, data: bytes) -> bool:

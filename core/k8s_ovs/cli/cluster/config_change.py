@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
 from attrs import frozen
 
 from k8s_ovs.model.codec import encode
@@ -17,9 +16,7 @@ __all__ = [
     "FieldChange",
     "changed_fields",
     "fields_of",
-    "known_fields",
     "obstacles",
-    "unknown_fields",
 ]
 
 
@@ -70,17 +67,6 @@ def obstacles(
         for key, problem in subnet_problems(new, records).items()
         if key not in known
     ]
-
-
-def unknown_fields(config: NetworkConfig) -> list[str]:
-    """Fields that this version keeps without knowing them."""
-    return sorted(config.extra)
-
-
-def known_fields() -> list[str]:
-    """The JSON names of the known fields."""
-    fields = attrs.fields(NetworkConfig)
-    return [field.metadata["json"] for field in fields if "json" in field.metadata]
 
 
 def _plain(value: Any) -> str:

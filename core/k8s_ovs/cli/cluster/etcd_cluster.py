@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from k8s_ovs.allocate.write import declared_kind, transaction_of
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, opened, read_snapshot
 from k8s_ovs.cli.options import EtcdLocation
-from k8s_ovs.errors import PluginError
+from k8s_ovs.errors import InvalidRecord, PluginError
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
 from k8s_ovs.model.world import CONFIG, Slot
 from k8s_ovs.node.switch import management_socket
 from k8s_ovs.observe.etcd.client import Etcd
-from k8s_ovs.ovs.openflow.flow_dump import dump_flows
+from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.wire import encode
 from k8s_ovs.plugin.command.cluster import Counter, Record
+from k8s_ovs.plugin.command.output import complain
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Write
 from k8s_ovs.plugin.view import View
@@ -42,6 +43,7 @@ class EtcdCluster:
         self._etcd = etcd
         self._ovs_run_dir = ovs_run_dir
         self._snapshot: ClusterSnapshot | None = None
+        self._unreadable: set[str] = set()
 
     def view(self) -> View:
         self._snapshot = snapshot = read_snapshot(self._location)
@@ -54,7 +56,8 @@ class EtcdCluster:
         found = self._etcd.get(f"{self._location.prefix}/{path}")
         if found is None:
             return None
-        return Record(declared.decode(path, found.value), found.mod_revision)
+        value = declared.decode(path, found.value)
+        return None if value is None else Record(value, found.mod_revision)
 
     def write(self, *writes: Write) -> int | None:
         snapshot = self._known_snapshot()
@@ -71,15 +74,26 @@ class EtcdCluster:
     def counters(self, flows: Iterable[Flow]) -> list[Counter | None]:
         manager = self._known_snapshot().manager
         owner = manager.owner_bits(self._plugin)
-        dumped = dump_flows(management_socket(self._ovs_run_dir))
-        by_cookie = {each.cookie: Counter(each.packets, each.bytes) for each in dumped}
+        with closing(OpenFlow.connect(management_socket(self._ovs_run_dir))) as openflow:
+            installed = openflow.dump()
+        by_cookie = {each.cookie: Counter(each.packets, each.bytes) for each in installed}
         cookies = (encode(flow, owner, manager.pipeline).cookie for flow in flows)
         return [by_cookie.get(cookie) for cookie in cookies]
 
     def _said(self, kind: str) -> list[NodeStatus]:
         base = f"{self._location.prefix}/{self._known_snapshot().needed_config().name}/{kind}/"
         found, _ = self._etcd.list(base)
-        return [decode(NodeStatus, key, each.value) for key, each in sorted(found.items())]
+        return list(filter(None, (self._status(key, found[key].value) for key in sorted(found))))
+
+    def _status(self, key: str, data: bytes) -> NodeStatus | None:
+        """What a node says; None: it cannot be read, which is told once."""
+        try:
+            return decode(NodeStatus, key, data)
+        except InvalidRecord as error:
+            if key not in self._unreadable:
+                self._unreadable.add(key)
+                complain("warning", f"{error}; left out here")
+            return None
 
     def _record(self, kind: str, key: str) -> tuple[RecordKind, str]:
         """The kind, and the record's path below the prefix."""

@@ -103,6 +103,7 @@ def snapshot_of(
             manager = load_plugins(config.plugin_name)
         except PluginError as error:
             problems.append(str(error))
+        problems += [f"config: {problem}" for problem in manager.config_problems(config)]
         changes = ingest.changes(config, manager.kinds, manager.resources)
         world = world.changed(changes, revision)
     problems += [problem for _, problem in sorted(world.problems.items())]
@@ -131,9 +132,9 @@ def _unknown_keys(
         return ()
     # Keys of the network that are not records of it.
     known = {*manager.kinds, LEADER_KEY, STATUS, SEEN}
-    paths = (path.split("/") for path in entries)
+    paths = ((path, *path.split("/"), "") for path in entries)
     return tuple(
-        "/".join(words) for words in paths if words[0] == config.name and words[1] not in known
+        path for path, name, kind, *_ in paths if name == config.name and kind not in known
     )
 
 

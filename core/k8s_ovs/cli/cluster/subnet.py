@@ -66,7 +66,8 @@ def list_subnets(output: OutputForm = Output.TABLE, *, etcd: EtcdLocation) -> No
         say_json([asdict(row) for row in rows])
         return
     head = ("HOST", "ADDRESS", "SUBNET", "GIVEN TO", "STATE")
-    say_columns(head, ((r.host, r.address, r.subnet, r.given_to, r.state) for r in rows))
+    cells = ((r.host, r.address, r.subnet, r.given_to, r.state) for r in rows)
+    say_columns(head, cells, none="no hosts have a record")
     for row in rows:
         if row.problem:
             complain("warning", row.problem)

@@ -18,7 +18,7 @@ from k8s_ovs.cli.options import (
 )
 from k8s_ovs.node.install.cni_config import SOCKET
 from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR
-from k8s_ovs.plugin.command.output import Output, OutputForm, say_json
+from k8s_ovs.plugin.command.output import Output, OutputForm, printable, say_json
 from k8s_ovs.plugin.values import Check
 
 __all__ = ["run"]
@@ -58,6 +58,6 @@ def _say(checks: list[Check]) -> None:
     for check in checks:
         colour = typer.colors.GREEN if check.ok else typer.colors.RED
         typer.secho("ok    " if check.ok else "WRONG ", fg=colour, nl=False)
-        typer.echo(f"{check.name.ljust(width)}  {check.found}")
+        typer.echo(f"{printable(f'{check.name.ljust(width)}  {check.found}')}")
         if check.advice and not check.ok:
-            typer.echo(f"      {' ' * width}  -> {check.advice}")
+            typer.echo(f"      {' ' * width}  -> {printable(check.advice)}")

@@ -9,8 +9,8 @@ from typing import Any
 from attrs import asdict, evolve, frozen
 
 from k8s_ovs.model.world import PODS, World
-from k8s_ovs.ovs.openflow.flow_dump import DumpedFlow
-from k8s_ovs.pipeline.field import REGISTERS
+from k8s_ovs.ovs.openflow.messages import InstalledFlow
+from k8s_ovs.pipeline.reading import read_actions, read_match
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow
@@ -26,10 +26,6 @@ __all__ = [
     "select",
 ]
 
-_NAMES = {field.name: name for name, field in REGISTERS.items()}
-_REGISTER = re.compile(r"\breg\d+\b")
-# Move and output say NXM_NX_REG0[] where all other actions say reg0, ovs-actions(7).
-_OLD_NAME = re.compile(r"\bNXM_(?:NX|OF)_([A-Z0-9_]+)\[")
 _NOTE = re.compile(r"\bnote:([0-9a-f.]+)")
 _PORT = re.compile(r"\b(in_port=|output:)(\d+)\b")
 _WORDS = re.compile(r"table=(\S+?),priority=(\d+),?(\S*) actions=(.*)")
@@ -53,15 +49,21 @@ class FlowRow:
     change: str = ""
 
 
-def installed_row(flow: DumpedFlow, owners: Mapping[int, str]) -> FlowRow:
-    """A flow that the switch has. owners: plugins by the first 16 bits of their cookies."""
+def installed_row(
+    flow: InstalledFlow,
+    owners: Mapping[int, str],
+    tables: Mapping[int, str],
+    ports: Mapping[int, str],
+) -> FlowRow:
+    """A flow that the switch has. owners: plugins by the first 16 bits of their cookies. tables,
+    ports: the bridge's names of those by number."""
     number = flow.cookie >> 48
     return FlowRow(
-        table=flow.table,
+        table=tables.get(flow.table, str(flow.table)),
         priority=flow.priority,
         owner=owners.get(number, f"{number:#06x}"),
-        match=_named(flow.match),
-        actions=_named(flow.actions),
+        match=_named(read_match(flow.match), ports),
+        actions=_named(read_actions(flow.instructions, tables), ports),
         cookie=flow.cookie,
         packets=flow.packets,
         bytes=flow.bytes,
@@ -82,8 +84,8 @@ def desired_row(
         table=table,
         priority=priority,
         owner=wanted[0].plugin,
-        match=_port_names(match, ports),
-        actions=_named(_port_names(actions, ports)),
+        match=_named(match, ports),
+        actions=_named(actions, ports),
         cookie=wire.cookie,
         wanted_by=tuple(sorted(_subject(owner, world) for owner in wanted)),
     )
@@ -139,20 +141,15 @@ def _words(line: str) -> tuple[str, int, str, str]:
     return found[1], int(found[2]), found[3], found[4]
 
 
-def _named(text: str) -> str:
-    text = _OLD_NAME.sub(lambda found: f"{found[1].lower()}[", text)
-    text = _REGISTER.sub(lambda found: _NAMES.get(found[0], found[0]), text)
-    return _NOTE.sub(_readable_note, text)
+def _named(text: str, ports: Mapping[int, str]) -> str:
+    named = _PORT.sub(lambda found: found[1] + ports.get(int(found[2]), found[2]), text)
+    return _NOTE.sub(_readable_note, named)
 
 
 def _readable_note(found: re.Match[str]) -> str:
     data = bytes.fromhex(found[1].replace(".", "")).rstrip(b"\0")
     text = data.decode("ascii", errors="replace")
     return f"note:{text}" if text.isprintable() else found[0]
-
-
-def _port_names(text: str, ports: Mapping[int, str]) -> str:
-    return _PORT.sub(lambda found: found[1] + ports.get(int(found[2]), found[2]), text)
 
 
 def _subject(owner: FlowOwner, world: World) -> str:

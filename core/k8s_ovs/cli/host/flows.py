@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +38,8 @@ from k8s_ovs.hooks.load import known_owners
 from k8s_ovs.model.world import NODES
 from k8s_ovs.node.install.cni_config import SOCKET
 from k8s_ovs.node.switch import management_socket
-from k8s_ovs.ovs.openflow.flow_dump import dump_flows
+from k8s_ovs.ovs.openflow.client import OpenFlow
+from k8s_ovs.ovs.ovsdb.state import Bridge
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import CORE_TABLES
 from k8s_ovs.plugin.command.output import Output, OutputForm, complain, few, say_columns, say_json
@@ -105,8 +107,12 @@ def run(
 
 def _installed(ovs_run_dir: Path) -> list[FlowRow]:
     owners = known_owners()
-    flows = dump_flows(management_socket(ovs_run_dir))
-    return [installed_row(flow, owners) for flow in flows]
+    with connected_switch(ovs_run_dir) as switch:
+        bridge = own_bridge(switch)
+    with closing(OpenFlow.connect(management_socket(ovs_run_dir))) as openflow:
+        flows = openflow.dump()
+    ports = _port_names(bridge)
+    return [installed_row(flow, owners, bridge.tables, ports) for flow in flows]
 
 
 def _desired(
@@ -120,10 +126,14 @@ def _desired(
         bridge = own_bridge(switch)
     for failure in reconciler.failures:
         complain("warning", failure)
-    ports = {port.ofport: name for name, port in bridge.ports.items() if port.ofport}
+    ports = _port_names(bridge)
     pipeline, world = reconciler.manager.pipeline, reconciler.world
     flows = reconciler.desired.flows()
     return [desired_row(flow, held, pipeline, world, ports) for flow, held in flows], pipeline
+
+
+def _port_names(bridge: Bridge) -> dict[int, str]:
+    return {port.ofport: name for name, port in bridge.ports.items() if port.ofport}
 
 
 def _warn(snapshot: ClusterSnapshot, kube_is_read: bool) -> None:
@@ -156,7 +166,7 @@ def _say(rows: list[FlowRow], which: _Which, output: Output) -> None:
         marks = {"add": "+", "delete": "-"}
         say_columns(("", *_COLUMNS[which]), ((marks[r.change], *_cells(r, which)) for r in rows))
     else:
-        say_columns(_COLUMNS[which], (_cells(row, which) for row in rows))
+        say_columns(_COLUMNS[which], (_cells(row, which) for row in rows), none="no such flows")
 
 
 def _cells(row: FlowRow, which: _Which) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from k8s_ovs.cli.flag_values import one_of
 from k8s_ovs.cli.options import BinDir, CniSocket, CniStyle, ConfDir
+from k8s_ovs.node.cni.protocol import VERSIONS
 from k8s_ovs.node.install.cni_config import CNI_VERSION, SOCKET, Style
 from k8s_ovs.node.install.cni_program import Python
 from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR, install
@@ -20,7 +22,11 @@ def run(
     conf_dir: ConfDir = CONF_DIR,
     cni_socket: CniSocket = SOCKET,
     cni_version: Annotated[
-        str, typer.Option(help="Version of the CNI specification that the runtime speaks.")
+        str,
+        typer.Option(
+            help="Version of the CNI specification that the runtime speaks.",
+            callback=one_of("--cni-version", VERSIONS),
+        ),
     ] = CNI_VERSION,
     cni_style: CniStyle = Style.AUTO,
     python: Annotated[

@@ -65,7 +65,7 @@ def list_pods(output: OutputForm = Output.TABLE, *, ovs_run_dir: OvsRunDir = OVS
         say_json([as_json(each) for each in found])
     else:
         head = ("POD", "ADDRESS", "PORT", "OFPORT", "TO POD", "FROM POD")
-        say_columns(head, (row(each) for each in found))
+        say_columns(head, (row(each) for each in found), none="no pods on this node")
     for each in found:
         if each.problem:
             complain("warning", f"pod {each.pod.identity}: {each.problem}")

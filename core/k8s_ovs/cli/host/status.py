@@ -21,7 +21,14 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.node.install.cni_config import SOCKET
 from k8s_ovs.node.switch import management_socket
 from k8s_ovs.ovs.openflow.client import OpenFlow
-from k8s_ovs.plugin.command.output import Output, OutputForm, as_columns, complain, say_json
+from k8s_ovs.plugin.command.output import (
+    Output,
+    OutputForm,
+    as_columns,
+    complain,
+    printable,
+    say_json,
+)
 
 __all__ = ["SwitchStatus", "run", "status_rows"]
 
@@ -109,7 +116,8 @@ def _say(daemon: DaemonStatus, switch: SwitchStatus, ready: bool) -> None:
     if ready:
         typer.secho(f"{name} is ready", bold=True)
     else:
-        typer.secho(f"{name} is NOT READY: {daemon.trouble or switch.problem}", bold=True)
+        trouble = printable(daemon.trouble or switch.problem)
+        typer.secho(f"{name} is NOT READY: {trouble}", bold=True)
     for line in as_columns([("", *row) for row in status_rows(daemon, switch)]):
         typer.echo(line)
     if not daemon.running and daemon.status:

@@ -80,9 +80,18 @@ def daemon_status(cni_socket: Path) -> DaemonStatus:
         status = {}
     except PermissionError as error:
         raise K8sOvsError(f"{path}: {error.strerror}: run this command as root") from error
-    except ValueError as error:
+    except OSError as error:
+        raise K8sOvsError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise K8sOvsError(f"{path} is not the daemon's status: {error}") from error
-    return DaemonStatus(status, listening_process(cni_socket))
+    if not isinstance(status, dict):
+        raise K8sOvsError(f"{path} is not the daemon's status: expected a JSON object")
+    try:
+        return DaemonStatus(status, listening_process(cni_socket))
+    except OSError as error:
+        raise K8sOvsError(
+            f"socket {cni_socket} cannot be asked: {error.strerror or error}"
+        ) from error
 
 
 def hostname_of(daemon: DaemonStatus) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.supervise import SupervisedThread
 
@@ -64,9 +65,10 @@ class EventRecorder:
             self._wanted = state.waiting_for
             self._changed.set()
 
-    def tell(self, event: PodEvent) -> None:
-        """An event of a pod, posted as it comes; from any thread."""
-        self._pods.append(event)
+    def tell_of_pod(self, pod: Pod, cut_off: str) -> None:
+        """An event of a pod, posted as it comes; from any thread. cut_off: why it is, or ""."""
+        message = cut_off or "the pod is connected again"
+        self._pods.append(PodEvent(pod.namespace, pod.name, pod.uid, message, not cut_off))
         self._changed.set()
 
     def stop(self) -> None:
@@ -80,7 +82,7 @@ class EventRecorder:
         while not self._stopped.is_set():
             self._changed.wait()
             self._changed.clear()
-            while self._pods and not self._stopped:
+            while self._pods and not self._stopped.is_set():
                 self._post_pod(self._pods.popleft())
             # Another change within that time begins the wait anew.
             if self._wanted != self._told and not self._changed.wait(self._lasts):

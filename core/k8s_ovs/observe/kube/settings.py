@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -101,12 +102,21 @@ def _server_url(master: str) -> str:
 
 def _readable(kubeconfig: str) -> None:
     """Raises InvalidRecord unless one of the files is there and none refuses to be read."""
-    paths = [Path(name).expanduser() for name in kubeconfig.split(os.pathsep) if name]
-    if not any(path.exists() for path in paths):
+    found = False
+    for name in filter(None, kubeconfig.split(os.pathsep)):
+        try:
+            path = Path(name).expanduser()
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise InvalidRecord(f"KUBECONFIG={kubeconfig}: {name} is not a readable file")
+            path.open("rb").close()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, RuntimeError, ValueError) as error:  # of a home that nobody has, NUL
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidRecord(f"KUBECONFIG={kubeconfig}: {name}: {reason}") from error
+        found = True
+    if not found:
         raise InvalidRecord(f"KUBECONFIG={kubeconfig}: no such file")
-    for path in paths:
-        if path.exists() and not (path.is_file() and os.access(path, os.R_OK)):
-            raise InvalidRecord(f"KUBECONFIG={kubeconfig}: {path} is not a readable file")
 
 
 def _from_service_account(env: Mapping[str, str], directory: Path) -> KubeSettings:

@@ -12,7 +12,16 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Output", "OutputForm", "as_columns", "complain", "few", "say_columns", "say_json"]
+__all__ = [
+    "Output",
+    "OutputForm",
+    "as_columns",
+    "complain",
+    "few",
+    "printable",
+    "say_columns",
+    "say_json",
+]
 
 
 class Output(StrEnum):
@@ -31,18 +40,29 @@ def as_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of equal length as lines, each column as wide as its widest cell.
 
     Lines are never cut or wrapped, so that they can be searched; the last column has no padding.
+    What a terminal cannot show, such as a line break in a record, is escaped.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        for row in cells
     ]
 
 
-def say_columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; nothing at all where it has no rows."""
+def printable(text: str) -> str:
+    """A text in one line: other characters than printable ones as in Python's strings."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def say_columns(head: Sequence[str], rows: Iterable[Sequence[str]], none: str = "") -> None:
+    """Print a table. none: what is said where it has no rows, such as "no pods"; empty: nothing."""
     body = list(rows)
     if not body:
+        if none:
+            typer.echo(none)
         return
     first, *others = as_columns([head, *body])
     typer.secho(first, bold=True)
@@ -65,4 +85,4 @@ def complain(kind: str, text: str) -> None:
     """One line on stderr: `error: ...` or `warning: ...`."""
     colour = typer.colors.RED if kind == "error" else typer.colors.YELLOW
     typer.secho(f"{kind}: ", fg=colour, nl=False, err=True)
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)

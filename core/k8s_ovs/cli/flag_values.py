@@ -1,0 +1,150 @@
+"""Which values make sense for a flag? Each check runs before a command does anything.
+
+A check takes the value and returns it, or raises InvalidRecord with flag, found and expected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from ipaddress import ip_address
+from pathlib import Path
+
+from k8s_ovs.errors import InvalidRecord
+
+__all__ = [
+    "check_directory",
+    "check_listen_address",
+    "check_prefix",
+    "check_readable",
+    "check_socket",
+    "fitting",
+    "one_of",
+]
+
+
+#: unix(7): sun_path has 108 bytes with the zero at its end.
+_MOST_SOCKET = 107
+#: A host's name, RFC 1123 section 2.1; also of one that has capitals or underscores.
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)*\.?")
+
+
+def one_of(flag: str, words: Collection[str]) -> Callable[[str], str]:
+    """A check for one of some words."""
+
+    def check(found: str) -> str:
+        if found not in words:
+            raise InvalidRecord(
+                f"{flag}: found {found or repr(found)}, expected one of {', '.join(words)}"
+            )
+        return found
+
+    return check
+
+
+def fitting(
+    flag: str, pattern: str, expected: str, most: int = 253
+) -> Callable[[str | None], str | None]:
+    """A check for a text that fits a pattern, of so many characters; None: the flag is absent."""
+
+    def check(found: str | None) -> str | None:
+        if found is not None and not (re.fullmatch(pattern, found) and len(found) <= most):
+            raise InvalidRecord(f"{flag}: found {found!r}, expected {expected}")
+        return found
+
+    return check
+
+
+def check_prefix(found: str) -> str:
+    """A key's prefix in etcd, without the slash at its end."""
+    prefix = found.rstrip("/")
+    words = prefix.split("/")
+    if words[0] or len(words) < 2 or not all(words[1:]) or not prefix.isprintable():
+        raise InvalidRecord(
+            f"--etcd-prefix: found {found!r}, expected one such as /k8s.ovs.com/ovs/network"
+        )
+    return prefix
+
+
+def check_readable(flag: str) -> Callable[[str | None], str | None]:
+    """A check for a file that can be read; None or empty: the flag is absent."""
+
+    def check(found: str | None) -> str | None:
+        if found:
+            try:
+                with Path(found).open("rb"):
+                    pass
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise InvalidRecord(
+                    f"{flag}: found {found!r} ({reason}), expected a file that can be read"
+                ) from error
+        return found or None
+
+    return check
+
+
+def check_directory(flag: str) -> Callable[[Path], Path]:
+    """A check for a directory, or one that does not exist yet."""
+
+    def check(found: Path) -> Path:
+        if (reason := _no_directory(found)) is not None:
+            raise InvalidRecord(f"{flag}: found {str(found)!r} ({reason}), expected a directory")
+        return found
+
+    return check
+
+
+def check_socket(found: Path) -> Path:
+    """Where a daemon can have its socket."""
+    reason = _no_directory(found.parent)
+    if reason is None and found.is_dir():
+        reason = "a directory"
+    if reason is None and len(str(found).encode(errors="surrogateescape")) > _MOST_SOCKET:
+        reason = f"longer than {_MOST_SOCKET} bytes"
+    if reason is not None:
+        raise InvalidRecord(
+            f"--cni-socket: found {str(found)!r} ({reason}), expected the path of a socket"
+        )
+    return found
+
+
+def check_listen_address(found: str) -> str:
+    """HOST:PORT, an IPv6 address in brackets, nothing before the colon for all; empty: none."""
+    host, colon, port = found.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and len(port) < 6 and int(port) <= 65535
+    if found and not (colon and is_port and (not host or _is_host(host))):
+        raise InvalidRecord(
+            f'--metrics-address: found {found!r}, expected HOST:PORT, or "" for none'
+        )
+    return found
+
+
+def _is_host(text: str) -> bool:
+    if text.startswith("["):
+        text = text.removeprefix("[").removesuffix("]")
+    elif _HOST.fullmatch(text):
+        # What consists of digits and dots is an address or a mistake.
+        return not re.fullmatch(r"[0-9.]+", text) or _is_address(text)
+    return _is_address(text)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_directory(path: Path) -> str | None:
+    """Why this is no directory and cannot become one; None: it is or can be."""
+    try:
+        for each in (path, *path.parents):
+            if each.is_dir():
+                return None
+            if each.exists() or each.is_symlink():
+                return f"{each} is no directory"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
