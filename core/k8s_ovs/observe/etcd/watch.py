@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 _PROBE_EVERY = 1.5
 _PROBES_UNANSWERED = 2
 # etcd brings new watches up to date every 100 ms, each by itself, and answers a progress request
-# when all are. Older releases answer at once (etcd's issue 15220), so they are asked this much later.
+# when all are. Older releases answer at once (etcd's issue 15220): they are asked this much later.
 _SETTLE = 0.25
 
 
