@@ -372,6 +372,6 @@ def test_without_the_plugin_nobody_answers(
     assert flows_to_lb1(world, "node1") == 0
     done = external("list")
     assert done.returncode == 1
-    assert "and not k8s-ovs-extlb, whose command this is" in done.stderr
+    assert "not k8s-ovs-extlb, whose command this is" in done.stderr
     world.lab.etcdctl("del", f"{BASE}/subnets/{LB1}")
     world.lab.delete_pod("late", "late")
