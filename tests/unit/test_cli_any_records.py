@@ -90,6 +90,9 @@ class FakeEtcd:
     def __init__(self, _settings: Any) -> None:
         pass
 
+    def check_space(self) -> None:
+        """There is enough."""
+
     def list(self, prefix: str) -> tuple[dict[str, Value], int]:
         found = {
             f"{PREFIX}/{path}": Value(data, revision)

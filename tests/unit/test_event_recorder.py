@@ -6,8 +6,9 @@ from queue import Empty, Queue
 
 import pytest
 
-from k8s_ovs.node.tell.event_recorder import EventRecorder
+from k8s_ovs.node.tell.event_recorder import EventRecorder, PodEvent
 from k8s_ovs_testing.node_state import sample_state
+from k8s_ovs_testing.world import sample_pod
 
 ETCD = "etcd has not been reached yet"
 SWITCH = "Open vSwitch: /var/run/openvswitch/db.sock: no such file"
@@ -50,4 +51,17 @@ def test_a_node_that_is_ready_at_once_says_nothing() -> None:
     subject.offer(sample_state())
     with pytest.raises(Empty):
         said.get(timeout=0.5)
+    subject.stop()
+
+
+def test_what_becomes_of_a_pod_is_told_as_it_comes() -> None:
+    said: Queue[PodEvent] = Queue()
+    subject = EventRecorder(lambda *_: None, post_pod=said.put)
+    subject.start()
+    pod = sample_pod(1)
+    subject.tell_of_pod(pod, "its device is gone")
+    subject.tell_of_pod(pod, "")
+    about = pod.namespace, pod.name, pod.uid
+    assert said.get(timeout=20) == PodEvent(*about, "its device is gone", well=False)
+    assert said.get(timeout=20) == PodEvent(*about, "the pod is connected again", well=True)
     subject.stop()

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 #: Who starts other programs, and the Debian package that the image gets them from.
 STARTERS = {
-    "core/k8s_ovs/link/masquerade.py": "nftables",
+    "core/k8s_ovs/link/nftables.py": "nftables",
     # The CNI program, which the image itself brings.
     "core/k8s_ovs/node/install/cni_program.py": "",
 }

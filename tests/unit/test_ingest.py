@@ -334,7 +334,7 @@ def _unless_idle(key: str, found: Any) -> Any:
 def test_what_a_decoder_gives_none_for_is_as_if_it_did_not_exist() -> None:
     kind, resource = (
         RecordKind("words", _unless_idle, encode),
-        KubeResource("said", "", _unless_idle),
+        KubeResource("said", "/api/v1/said", _unless_idle),
     )
     ingest = Ingest()
 

@@ -134,14 +134,14 @@ def _match(match: Match, names: _Names) -> Iterator[str]:
 
 def _term_value(term: Term) -> str:
     kind, mask = term.field.kind, term.mask
-    if mask is None:
-        return value_text(term.field, term.value)
     if kind is FieldKind.CT_STATE:
         return "".join(
             f"{'+' if term.value & bit else '-'}{name}"
             for name, bit in CT_STATE_BITS.items()
-            if mask & bit
+            if mask is None or mask & bit
         )
+    if mask is None:
+        return value_text(term.field, term.value)
     if kind is FieldKind.IPV4:
         return f"{IPv4Address(term.value)}/{_ip_mask(mask)}"
     if kind is FieldKind.MAC:

@@ -1,4 +1,4 @@
-"""What happens under a prefix of etcd? A whole snapshot, then each change, for ever."""
+"""What happens under a prefix of etcd? A whole snapshot, then each change, continuously."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import grpc
 import structlog
 from attrs import frozen
 
+from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable
-from k8s_ovs.observe.backoff import Backoff
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.connection import EtcdConnection
 from k8s_ovs.observe.etcd.errors import reason
@@ -27,6 +27,7 @@ from k8s_ovs.observe.etcd.messages import (
 )
 from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Sink, Snapshot, SourceState, WatchEvent
+from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["LeftOut", "PrefixWatch"]
 
@@ -37,7 +38,8 @@ _log = structlog.get_logger(__name__)
 _PROBE_EVERY = 1.5
 _PROBES_UNANSWERED = 2
 # etcd brings new watches up to date every 100 ms, each by itself, and answers a progress request
-# when all are. Older releases answer at once (etcd's issue 15220): they are asked this much later.
+# when all are. Older releases answer at once (etcd's issue 15220), so they are asked this much
+# later.
 _SETTLE = 0.25
 
 
@@ -201,7 +203,9 @@ class PrefixWatch:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._stream: _EventStream | None = None
-        self._thread = threading.Thread(target=self._run, name=f"watch {source}", daemon=True)
+        self._thread = SupervisedThread(
+            name=f"watch {source}", target=self._run, stopped=self._stopped
+        )
 
     def start(self) -> None:
         """Begin; watch events come from now on."""
