@@ -26,14 +26,13 @@ from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.inbox import Inbox
 from k8s_ovs.node.ingest import ETCD, LEFT_OUT, Ingest
-from k8s_ovs.node.install.cni_config import CNI_VERSION
-from k8s_ovs.node.install.installer import install
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import Switch
 from k8s_ovs.node.tell.event_recorder import EventRecorder
+from k8s_ovs.node.tell.installation import Installation
 from k8s_ovs.node.tell.metrics import Metrics, MetricsPage
 from k8s_ovs.node.tell.node_state import NodeState, node_state_of
 from k8s_ovs.node.tell.output import Output
@@ -91,8 +90,7 @@ class Daemon:
             settings, self._switch, self._ingest, self._keeper.host, self._cluster.follow
         )
         self._applied = 0
-        self._installed = False
-        self._installation = Output("CNI installation")
+        self._installation = Installation(settings, self._keeper.repaired)
         self._socket = Output("CNI socket")
         self._in_use: SocketInUse | None = None
         self._faults = FaultLog()
@@ -208,8 +206,7 @@ class Daemon:
         if broken:
             self._fail(broken)
             return
-        if not self._installed and not self._installation.put_off:
-            self._installation.attempt(self._install_cni)
+        self._installation.tend()
         self._succeed(network)
 
     def _kept_network(self) -> Network:
@@ -226,17 +223,6 @@ class Daemon:
             self._committer.lost_flows()
             network = self._setup.network()
         return network
-
-    def _install_cni(self) -> None:
-        """With it the container runtime says that its network is ready, so pods work by now."""
-        settings = self._settings
-        if settings.install_cni is not None:
-            directories = settings.bin_dir, settings.conf_dir
-            for path in install(
-                *directories, settings.install_cni, CNI_VERSION, settings.cni_socket
-            ):
-                _log.info("installed", node=settings.hostname, path=str(path))
-        self._installed = True
 
     def _take_in(self) -> None:
         for item in self._inbox.take():

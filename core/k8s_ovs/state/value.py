@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Interface, IPv4Network
 from typing import ClassVar, NamedTuple, TypeAlias
 
@@ -12,6 +12,7 @@ __all__ = [
     "Address",
     "Bridge",
     "Device",
+    "File",
     "Key",
     "NftTable",
     "Offload",
@@ -181,6 +182,24 @@ class RateLimit:
         return Key(self.kind, self.name)
 
 
+@frozen
+class File:
+    """A file, by its path. content: its SHA-256. mode: its permissions, as chmod takes them.
+
+    source: makes the content; it may be large, so it is not kept.
+    """
+
+    kind: ClassVar[str] = "file"
+    name: str
+    content: str = field(repr=False)
+    mode: str
+    source: Callable[[], bytes] = field(default=bytes, eq=False, repr=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
 Value: TypeAlias = (
-    Bridge | Port | Device | Address | Route | Sysctl | NftTable | Offload | Veth | RateLimit
+    Bridge | Port | Device | Address | Route | Sysctl | NftTable | Offload | Veth | RateLimit | File
 )
