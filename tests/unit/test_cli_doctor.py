@@ -24,6 +24,10 @@ from k8s_ovs.cli.host.this_node import DaemonStatus
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.link.netlink import LinkError
+from k8s_ovs.model.codec import encode
+from k8s_ovs.model.node import KubeNode
+from k8s_ovs.model.node_status import NodeStatus
+from k8s_ovs.model.world import NODES, Slot
 from k8s_ovs.node.host.state import Look
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.observe.etcd.client import EtcdFull
@@ -70,6 +74,37 @@ WELL = Observations(
 def wrong(observations: Observations) -> dict[str, Check]:
     """The checks that are not ok, by name."""
     return {check.name: check for check in core_checks(observations) if not check.ok}
+
+
+def status_of(name: str, waiting_for: str | None = None) -> dict[str, bytes]:
+    """The record in which a node says how it is."""
+    ready = waiting_for is None
+    status = NodeStatus(name, "10.0.0.2", "1", 7, ready, 3, 70, waiting_for=waiting_for)
+    return {f"{sample_config().name}/status/{name}": encode(status)}
+
+
+def seen_from(hostname: str, *said: dict[str, bytes], nodes: tuple[str, ...] = ()) -> list[Check]:
+    """What is found of the other nodes, where `nodes` are Kubernetes' and these are said."""
+    slots = {(NODES, name): Slot(KubeNode(name, None)) for name in nodes}
+    world = sample_world().changed(slots)
+    raw = {key: data for each in said for key, data in each.items()}
+    observations = evolve(WELL, snapshot=evolve(SNAPSHOT, raw=raw, world=world), hostname=hostname)
+    return [each for each in core_checks(observations) if each.name == "other nodes"]
+
+
+def test_of_other_nodes_those_that_do_not_work_are_named() -> None:
+    down = "Open vSwitch: no such file"
+    said = status_of("node1"), status_of("node2", down)
+    (check,) = seen_from("node1", *said, nodes=("node1", "node2", "node3"))
+    assert not check.ok
+    assert f"node2: not ready, waiting for {down}" in check.found
+    assert "node3: does not say how it is" in check.found
+    assert "node1:" not in check.found
+    (well,) = seen_from("node2", *said, nodes=("node1", "node2"))
+    assert well.ok
+    assert seen_from("node1", status_of("node1"), nodes=("node1",)) == []
+    (odd,) = seen_from("node1", {f"{sample_config().name}/status/node2": b"{"})
+    assert not odd.ok
 
 
 def test_a_node_that_is_well_has_nothing_wrong() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.cli.doctor.observations import CniObservations, NodeObservations, Observations
+from k8s_ovs.cli.doctor.other_nodes import check_other_nodes
 from k8s_ovs.cli.host.status import SwitchStatus
 from k8s_ovs.cli.host.this_node import DaemonStatus
 from k8s_ovs.errors import K8sOvsError
@@ -55,6 +56,8 @@ def core_checks(observations: Observations) -> Iterator[Check]:
     if observations.kube != "":
         yield _cni_program(observations.cni_program)
     yield _daemon(observations.daemon)
+    if isinstance(observations.snapshot, ClusterSnapshot):
+        yield from check_other_nodes(observations.snapshot, observations.hostname)
 
 
 def plugin_checks(observations: Observations) -> Iterator[Check]:

@@ -94,8 +94,8 @@ class Observations:
     """Each part's answer, or why there is none.
 
     in_kernel: this kernel has Open vSwitch's datapath. kube: where the API server is; empty: the
-    environment names none. cni_program: what the runtime starts, in its own words. full: that etcd
-    refuses writes; None: it does not, as far as it says.
+    environment names none. cni_program: what the runtime starts, in its own words. hostname: this
+    node's name. full: that etcd refuses writes; None: it does not, as far as it says.
     """
 
     daemon: DaemonStatus | K8sOvsError
@@ -106,6 +106,7 @@ class Observations:
     node: NodeObservations | K8sOvsError
     cni: CniObservations | K8sOvsError
     cni_program: str | K8sOvsError
+    hostname: str = ""
     full: EtcdFull | None = None
 
 
@@ -136,6 +137,7 @@ def observe(
         node=node,
         cni=_or_error(lambda: ask_cni(cni)),
         cni_program=_or_error(lambda: check_program(cni.bin_dir / BINARY)),
+        hostname=hostname,
         full=_full(etcd) if isinstance(snapshot, ClusterSnapshot) else None,
     )
 
