@@ -122,7 +122,7 @@ class Sysctl:
 
     @property
     def key(self) -> Key:
-        return Key(self.kind, self.name)
+        return Key(self.kind, f"net/{self.name}")
 
 
 @frozen
