@@ -169,7 +169,7 @@ def test_a_look_tells_what_differs_and_changes_nothing(bridge_port: Any) -> None
     expected = [
         "device tun0: mtu is 1400, expected 1450",
         "route 172.11.0.0/16 by tun0: missing",
-        "sysctl ipv4/ip_forward: value is 0, expected 1",
+        "sysctl net/ipv4/ip_forward: value is 0, expected 1",
     ]
     for _ in range(2):
         assert [str(each) for each in HOST.look(tun0()).differences] == expected
