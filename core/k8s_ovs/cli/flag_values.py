@@ -97,9 +97,7 @@ def check_directory(flag: str) -> Callable[[Path], Path]:
 
 def check_socket(found: Path) -> Path:
     """Where a daemon can have its socket."""
-    reason = _no_directory(found.parent)
-    if reason is None and found.is_dir():
-        reason = "a directory"
+    reason = _no_directory(found.parent) or _is_directory(found)
     if reason is None and len(str(found).encode(errors="surrogateescape")) > _MOST_SOCKET:
         reason = f"longer than {_MOST_SOCKET} bytes"
     if reason is not None:
@@ -137,14 +135,24 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def _is_directory(path: Path) -> str | None:
+    try:
+        return "a directory" if path.is_dir() else None
+    except OSError:
+        return None
+
+
 def _no_directory(path: Path) -> str | None:
-    """Why this is no directory and cannot become one; None: it is or can be."""
+    """Why this is no directory and cannot become one; None: it is or can be, or who asks may not
+    know: the command says what it may not."""
     try:
         for each in (path, *path.parents):
             if each.is_dir():
                 return None
             if each.exists() or each.is_symlink():
                 return f"{each} is no directory"
+    except PermissionError:
+        return None
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
     return None
