@@ -337,8 +337,7 @@ def test_the_doctor_finds_a_healthy_node_well_and_names_what_was_broken(
     wrong = {each["name"]: each for each in json.loads(sick.stdout) if not each["ok"]}
     assert list(wrong) == ["tun0"]
     assert wrong["tun0"]["found"] == (
-        "route 172.11.0.0/16 by tun0: missing; "
-        "sysctl net/ipv4/ip_forward: value is 0, expected 1"
+        "route 172.11.0.0/16 by tun0: missing; sysctl net/ipv4/ip_forward: value is 0, expected 1"
     )
     assert "a running daemon repairs this" in wrong["tun0"]["advice"]
     deadline = time.monotonic() + 30

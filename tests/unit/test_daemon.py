@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.node.cni.listener import SocketInUse
 from k8s_ovs.node.cni.protocol import CniRequest
 from k8s_ovs.node.daemon import Daemon
@@ -70,6 +72,17 @@ def test_a_reconcile_that_fails_is_told_and_taken_again(
     assert answers.keys() == {"STATUS"}
     assert "a mistake of ours" in str(answers["STATUS"])
     assert daemon._attachments.next_deadline is not None
+
+
+def test_a_daemon_that_waits_for_something_sleeps_meanwhile(tmp_path: Path) -> None:
+    daemon = Daemon(settings_of(tmp_path, install_cni=Style.CONF))
+    (tmp_path / "run").mkdir()
+    with capture_logs():
+        daemon._reconcile_alone()
+        assert daemon._reason
+        assert daemon._soonest() > time.monotonic()
+        daemon._without_network(K8sOvsError("there is no configuration"))
+        assert daemon._soonest() > time.monotonic()
 
 
 def test_a_teller_that_fails_does_not_keep_the_others_from_telling(

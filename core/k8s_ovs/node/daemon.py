@@ -326,23 +326,29 @@ class Daemon:
 
     def _wait(self) -> None:
         """Until something comes, an ADD has waited long enough, or it is time to try again."""
+        readable = [self._inbox.fileno()]
+        if self._switch.openflow is not None:
+            readable.append(self._switch.openflow.fileno())
+        wait(readable, self._switch.ovsdb, self._soonest())
+
+    def _soonest(self) -> float:
+        """When the next reconcile is due, whatever comes (time.monotonic())."""
         deadlines = [
             self._resync_at,
-            self._keeper.due_at,
             self._again_at,
             self._attachments.next_deadline,
             self._status.due_at,
             self._socket.due_at,
             self._page.due_at if self._page else None,
-            # A reconcile that succeeds sets a new one; one that fails is repeated in any case.
-            None if self._reason else self._committer.retry_at,
-            None if self._reason else self._installation.due_at,
         ]
-        readable = [self._inbox.fileno()]
-        if self._switch.openflow is not None:
-            readable.append(self._switch.openflow.fileno())
-        soonest = min(each for each in deadlines if each is not None)
-        wait(readable, self._switch.ovsdb, soonest)
+        if not self._reason:
+            # A reconcile that succeeds sets new ones; one that fails is repeated in any case.
+            deadlines += [
+                self._keeper.due_at,
+                self._committer.retry_at,
+                self._installation.due_at,
+            ]
+        return min(each for each in deadlines if each is not None)
 
     def _hear(self, request: CniRequest, reply: Reply) -> None:
         """A CNI request, in the server's thread. An external host only detaches pods."""
