@@ -131,6 +131,43 @@ def test_the_loss_of_ovsdbs_file_costs_no_pod(site: LabNet) -> None:
     assert {"default/one", "default/limited"} == set(pods(site))
 
 
+def test_a_device_that_is_nobodys_is_told_and_the_node_goes_on(site: LabNet) -> None:
+    on_node(site, "ip link add kovsstranger type veth peer name stranger")
+    on_node(site, "ip link set kovsstranger alias nobody")
+    try:
+        await_that("it is told", lambda: "kovsstranger" in told(site), WITHIN)
+        assert site.status(NODE)["ready"]
+        assert any("kovsstranger" in each for each in differences(site))
+    finally:
+        on_node(site, "ip link del kovsstranger")
+    await_that("it is forgotten", lambda: "kovsstranger" not in told(site), WITHIN)
+    healthy(site)
+
+
+def test_a_pod_whose_address_another_one_has_is_told_until_it_is_free(site: LabNet) -> None:
+    """Its port is gone, and so is what the device says but for the address of its neighbour."""
+    port, other = ports(site)["default/one"], ports(site)["default/limited"]
+    shown = site.lab.exec(NODE, ["ip", "-j", "link", "show", "dev", port]).stdout
+    own = json.loads(shown)[0]["ifalias"]
+    taken = own.replace(str(site.address(POD)), str(site.address(LIMITED)))
+    assert taken != own
+    assert other != port
+    site.lab.stop_daemon(NODE)
+    on_node(site, f"ovs-vsctl del-port br0 {port}")
+    site.lab.exec(NODE, ["ip", "link", "set", port, "alias", taken])
+    site.lab.start_daemon(NODE)
+    await_that("it is told", lambda: "default/one is cut off" in told(site), WITHIN)
+    assert site.status(NODE)["ready"]
+    site.lab.exec(NODE, ["ip", "link", "set", port, "alias", own])
+    healthy(site)
+    assert told(site) == "[]"
+
+
+def told(site: LabNet) -> str:
+    """The problems that the daemon tells."""
+    return json.dumps(site.status(NODE)["problems"])
+
+
 def test_a_network_of_the_machine_inside_ours_is_no_ready_node(site: LabNet) -> None:
     on_node(site, "ip link add docker0 type bridge")
     on_node(site, "ip addr add 172.11.4.1/24 dev docker0")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -126,12 +126,15 @@ class Planned(Attachments):
 
 @contextmanager
 def committing(
-    node: Node, adds: Iterable[Add] = (), removes: Iterable[Remove] = ()
+    node: Node,
+    adds: Iterable[Add] = (),
+    removes: Iterable[Remove] = (),
+    repaired: Callable[..., object] = lambda *_: None,
 ) -> Iterator[Committer]:
     switch: Any = node
     limits = RateLimits("node1", switch.note_rates)
     planned = Planned(tuple(adds), tuple(removes))
-    committer = Committer(switch, planned, limits, lambda *_: None, "node1")
+    committer = Committer(switch, planned, limits, repaired, "node1")
     try:
         yield committer
     finally:
@@ -226,3 +229,34 @@ def test_what_changes_nothing_is_no_line(monkeypatch: pytest.MonkeyPatch) -> Non
         committer.commit(node.network)
     assert node.events.count("answer") == 2
     assert commit_lines(lines) == []
+
+
+def test_only_what_somebody_changed_is_told_as_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(monkeypatch, broken=False)
+    there: set[int] = set()
+    told: list[tuple[str, str, int]] = []
+
+    def write(desired: DesiredFlows) -> tuple[int, int]:
+        delta = desired.delta()
+        there.difference_update(delta.deletes)
+        there.update(flow.cookie for flow in delta.adds)
+        desired.committed(delta)
+        return len(delta.adds), len(delta.deletes)
+
+    monkeypatch.setattr(node, "commit_flows", write)
+    monkeypatch.setattr(node, "read_flows", lambda desired: desired.found(there))
+    with committing(node, repaired=lambda *each: told.append(each)) as committer:
+        for number in range(4):  # a pod comes while all flows are looked at, then goes
+            if number % 2:
+                node.there.clear()
+            else:
+                node.there[sample_pod(1).port] = sample_pod(1)
+            committer.lost_flows()
+            committer.commit(node.network)
+        assert told == []
+        lost = there.pop()
+        there.add(1)
+        committer.lost_flows()
+        committer.commit(node.network)
+    assert told == [("flow", "flows: 1 missing, 1 unexpected", 2)]
+    assert lost in there

@@ -209,20 +209,26 @@ class Committer:
 
     def _commit_flows(self, network: Network, log: CommitLog) -> None:
         reconciler = network.reconciler
+        if not self._synced or self._switch.openflow is None:
+            self._read_flows(reconciler)
         for text in reconciler.compute():
             _log.error("subject keeps its last valid flows", node=self._node, reason=text)
-        if not self._synced or self._switch.openflow is None:
-            again = self._switch.openflow is not None
-            self._switch.read_flows(reconciler.desired)
-            self._synced = True
-            if again and self._looked_for is reconciler and (delta := reconciler.desired.delta()):
-                self._repaired("flow", str(delta), len(delta.adds) + len(delta.deletes))
-            self._looked_for = reconciler
         added, deleted = self._switch.commit_flows(reconciler.desired)
         log.added += added
         log.deleted += deleted
         for text in reconciler.note_refused():
             _log.error("flow refused by Open vSwitch", node=self._node, reason=text)
+
+    def _read_flows(self, reconciler: Reconciler) -> None:
+        """Read the flows. What differs and was not still to be done, somebody has changed."""
+        again = self._switch.openflow is not None and self._looked_for is reconciler
+        to_do = reconciler.desired.delta()
+        self._switch.read_flows(reconciler.desired)
+        self._synced = True
+        self._looked_for = reconciler
+        drift = reconciler.desired.delta().beyond(to_do)
+        if again and drift:
+            self._repaired("flow", f"flows: {drift}", drift.size)
 
     def _standing(self, network: Network, adds: tuple[Add, ...], log: CommitLog) -> tuple[Add, ...]:
         """Wait until ovs-vswitchd has made the ports; the ADDs whose port it has made.

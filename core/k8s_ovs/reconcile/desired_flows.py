@@ -41,11 +41,32 @@ class Delta:
     old_meters: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        meters = len(self.new_meters) + len(self.other_meters)
-        said = (
-            f"{len(self.adds)} flows missing or changed, {len(self.deletes)} unexpected or changed"
+        added, deleted = {flow.cookie for flow in self.adds}, set(self.deletes)
+        parts = {
+            "missing": len(added - deleted),
+            "changed": len(added & deleted),
+            "unexpected": len(deleted - added),
+            "meters missing or changed": len(self.new_meters) + len(self.other_meters),
+            "meters unexpected": len(self.old_meters),
+        }
+        return ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+
+    @property
+    def size(self) -> int:
+        """How many flows and meters differ."""
+        flows = {flow.cookie for flow in self.adds} | set(self.deletes)
+        return len(flows) + sum(map(len, (self.new_meters, self.other_meters, self.old_meters)))
+
+    def beyond(self, other: Delta) -> Delta:
+        """What differs here and not in `other`."""
+        cookies = {flow.cookie for flow in other.adds}
+        return Delta(
+            tuple(flow for flow in self.adds if flow.cookie not in cookies),
+            tuple(cookie for cookie in self.deletes if cookie not in other.deletes),
+            tuple(each for each in self.new_meters if each not in other.new_meters),
+            tuple(each for each in self.other_meters if each not in other.other_meters),
+            tuple(number for number in self.old_meters if number not in other.old_meters),
         )
-        return said + (f", {meters} meters missing or changed" if meters else "")
 
     def __bool__(self) -> bool:
         flows = self.adds or self.deletes

@@ -31,7 +31,11 @@ from k8s_ovs.state.value import (
 __all__ = ["core_checks", "plugin_checks"]
 
 _DAEMON_LOG = "its log says more (journalctl -u k8s-ovs, or kubectl logs of its pod)"
-_DAEMON_REPAIRS = f"the daemon repairs this within a minute; if it persists, {_DAEMON_LOG}"
+_DAEMON_REPAIRS = f"the daemon repairs this within 10 s; if it persists, {_DAEMON_LOG}"
+_WITHOUT_PORT = (
+    "a device without a port: the daemon gives it back to a pod that lives, and deletes it if the "
+    "pod has ended; status names one that it cannot judge"
+)
 _WITHIN_SECONDS = "a running daemon repairs this within 10 s: check its status and its log"
 
 
@@ -178,8 +182,11 @@ def _state(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
             if set(asked.split(", ")) & set(kinds)
         ]
         yield Check(name, not wrong, "; ".join(wrong) or well, _WITHIN_SECONDS)
-    if of_pods:
-        yield Check("pods", False, "; ".join(map(str, of_pods)), _WITHIN_SECONDS)
+    alone = [each for each in of_pods if each.expected is None]
+    if wrong_pods := [each for each in of_pods if each not in alone]:
+        yield Check("pods", False, "; ".join(map(str, wrong_pods)), _WITHIN_SECONDS)
+    if alone:
+        yield Check("devices", False, "; ".join(map(str, alone)), _WITHOUT_PORT)
 
 
 def _cni(cni: CniObservations | K8sOvsError, *, external: bool) -> Check:

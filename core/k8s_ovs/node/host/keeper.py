@@ -60,6 +60,9 @@ class Keeper:
         self._seqno = -1
         self._repairs: Counter[str] = Counter()
         self._cut_off: dict[str, str] = {}
+        # Devices of pods that have no way back to the bridge, as the last look found.
+        self._stranded: set[str] = set()
+        self._strangers: list[str] = []
         self._reason = ""
 
     @property
@@ -74,18 +77,20 @@ class Keeper:
 
     @property
     def problems(self) -> list[str]:
-        """Pods that are cut off, each with the reason."""
-        return list(self._cut_off.values())
+        """Pods that are cut off, each with the reason, and devices with names of ours that are
+        nobody's."""
+        return [*self._cut_off.values(), *self._strangers]
 
     @property
     def report(self) -> Report:
         """What was put right so far, and what could not be."""
         return Report(dict(self._repairs), dict(self._cut_off))
 
-    def repaired(self, kind: str, found: str, count: int = 1) -> None:
-        """Something was put right elsewhere: count it and say so."""
+    def repaired(self, kind: str, found: str, count: int = 1, pod: str = "") -> None:
+        """Something was put right: count it and say so."""
         self._repairs[kind] += count
-        _log.warning("repaired", node=self._node, kind=kind, found=found)
+        of_pod = {"pod": pod} if pod else {}
+        _log.warning("repaired", node=self._node, kind=kind, found=found, **of_pod)
 
     def look_soon(self) -> None:
         """Look at everything in the next reconcile."""
@@ -100,7 +105,7 @@ class Keeper:
         due = time.monotonic() >= self._look_at
         if due:
             self._look_at = time.monotonic() + _LOOK_EVERY
-            self._take_census(network, leaving)
+            self._match_devices(network, leaving)
         elif self._switch.ovsdb.seqno == self._seqno:
             return False
         done, left = self.host.repair(self._desired(network, own, whole=due))
@@ -108,8 +113,8 @@ class Keeper:
             done = [*done, *self._limits_kept(network)]
         self._seqno = self._switch.ovsdb.seqno
         for each in done:
-            self._say(each)
-        self._judge(left, due)
+            self.repaired(each.key.kind, str(each), pod=each.pod)
+        self._judge(left, due, leaving)
         return any(each.key.kind in (Bridge.kind, Port.kind) for each in done)
 
     def _desired(self, network: Network, own: Sequence[Value], *, whole: bool) -> list[Value]:
@@ -118,8 +123,8 @@ class Keeper:
             return [each for each in values if each.kind in SwitchDriver.kinds]
         return values + host_values(network.local_node, network.config, network.datapath)
 
-    def _take_census(self, network: Network, leaving: Collection[str]) -> None:
-        """Find out who lives here: by their ports, and by what their devices say."""
+    def _match_devices(self, network: Network, leaving: Collection[str]) -> None:
+        """Give pods what they lack, port or device: who lives here, both of them say."""
         devices = {each.name: each for each in self._veths.read(()) if isinstance(each, Veth)}
         pods = self._switch.pods()
         ended = [port for port, pod in pods.items() if port not in devices and _has_ended(pod)]
@@ -129,6 +134,7 @@ class Keeper:
             self._switch.change_ports((), ended)
         for port in pods.keys() - devices.keys() - set(ended):
             self._make_device(network, pods[port])
+        self._stranded.clear()
         for name in devices.keys() - pods.keys() - set(leaving):
             self._judge_orphan(network, name, devices[name].memory)
 
@@ -143,7 +149,8 @@ class Keeper:
         except K8sOvsError as error:
             self._cut(pod, f"its device {pod.port} is missing and cannot be made: {error}")
         else:
-            self.repaired(Veth.kind, f"veth {pod.port} of pod {pod.identity}: missing")
+            found = f"veth {pod.port} of pod {pod.identity}: missing"
+            self.repaired(Veth.kind, found, pod=pod.identity)
 
     def _judge_orphan(self, network: Network, name: str, memory: str) -> None:
         """A device without a port: its pod gets the port back if it lives."""
@@ -155,27 +162,25 @@ class Keeper:
                 veth.delete([name])
             return
         if pod.ip not in subnet:
-            reason = f"its address {pod.ip} is not in this node's subnet {subnet}"
-            self._cut(pod, reason)
+            self._strand(pod, f"its address {pod.ip} is not in this node's subnet {subnet}")
             return
         taken = {each.ip: each for each in self._switch.pods().values()}
         if pod.ip in taken:
-            self._cut(pod, f"its address {pod.ip} is that of pod {taken[pod.ip].identity}")
+            self._strand(pod, f"its address {pod.ip} is that of pod {taken[pod.ip].identity}")
             return
         number = ofport_of(int(pod.ip), int(subnet.network_address))
         self._switch.adopt(evolve(pod, ofport=number))
 
+    def _strand(self, pod: Pod, why: str) -> None:
+        self._stranded.add(pod.port)
+        self._cut(pod, why)
+
     def _limits_kept(self, network: Network) -> list[Difference]:
         return self._limits.kept(network, self._switch.pods())
 
-    def _say(self, each: Difference) -> None:
-        self._repairs[each.key.kind] += 1
-        pod = {"pod": each.pod} if each.pod else {}
-        _log.warning("repaired", node=self._node, kind=each.key.kind, found=str(each), **pod)
-
-    def _judge(self, left: Look, due: bool) -> None:
+    def _judge(self, left: Look, due: bool, leaving: Collection[str]) -> None:
         """Who is cut off by what could not be put right, and does the node itself work?"""
-        of_node = [str(each) for each in left.differences if not each.pod]
+        of_node = [str(e) for e in left.differences if not e.pod and e.key.kind != Veth.kind]
         of_node += [f"{kinds}: {error}" for kinds, error in left.unknown.items()]
         if due or of_node:
             self._reason = "; ".join(of_node)
@@ -187,8 +192,22 @@ class Keeper:
         if due:
             healed = self._cut_off.keys() - wrong.keys()
             self._heal(port for port in healed if port in pods)
-            for port in self._cut_off.keys() - pods.keys() - wrong.keys():
+            for port in self._cut_off.keys() - pods.keys() - wrong.keys() - self._stranded:
                 del self._cut_off[port]
+            self._note_strangers(left, leaving)
+
+    def _note_strangers(self, left: Look, leaving: Collection[str]) -> None:
+        """Devices that nobody can tell whose they are: perhaps a pod lives behind one."""
+        known = {*leaving, *self._stranded}
+        found = [
+            f"device {each.key.name}: it has a name of ours and no port, and does not say whose it "
+            f"is (ip link delete {each.key.name}, if it is nobody's)"
+            for each in left.differences
+            if each.key.kind == Veth.kind and not each.pod and each.key.name not in known
+        ]
+        for text in set(found) - set(self._strangers):
+            _log.warning("device is nobody's", node=self._node, found=text)
+        self._strangers = found
 
     def _cut(self, pod: Pod, why: str) -> None:
         reason = f"pod {pod.identity} is cut off: {why}"
