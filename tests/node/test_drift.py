@@ -131,6 +131,17 @@ def test_the_loss_of_ovsdbs_file_costs_no_pod(site: LabNet) -> None:
     assert {"default/one", "default/limited"} == set(pods(site))
 
 
+def test_doctor_names_what_is_gone_also_where_no_daemon_runs(site: LabNet) -> None:
+    site.lab.stop_daemon(NODE)
+    on_node(site, "ovs-vsctl del-port br0 vxlan0")
+    on_node(site, "nft flush ruleset")
+    found = differences(site)
+    site.lab.start_daemon(NODE)
+    assert any("port vxlan0: missing" in each for each in found)
+    assert any("nftables table k8s-ovs: missing" in each for each in found)
+    healthy(site)
+
+
 def test_a_device_that_is_nobodys_is_told_and_the_node_goes_on(site: LabNet) -> None:
     on_node(site, "ip link add kovsstranger type veth peer name stranger")
     on_node(site, "ip link set kovsstranger alias nobody")

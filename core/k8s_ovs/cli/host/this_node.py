@@ -12,14 +12,21 @@ from typing import Any
 from attrs import frozen
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
-from k8s_ovs.errors import K8sOvsError, SwitchError, Unavailable
+from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.link.host_addresses import local_addresses
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
 from k8s_ovs.node.cni.listener import listening_process
 from k8s_ovs.node.host.desired import host_values, pod_values, switch_values
 from k8s_ovs.node.own_subnet import find_own_subnet, local_node_of, pod_mtu
-from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT, Switch
+from k8s_ovs.node.switch import (
+    BRIDGE,
+    NODE_OFPORT,
+    NODE_PORT,
+    TUNNEL_OFPORT,
+    TUNNEL_PORT,
+    Switch,
+)
 from k8s_ovs.ovs.datapath import Datapath
 from k8s_ovs.ovs.ovsdb.state import Bridge
 from k8s_ovs.reconcile.reconciler import Reconciler
@@ -123,15 +130,16 @@ def own_local_node(
 ) -> LocalNode:
     """This node as it should be, from its record and its ports.
 
-    meters: how many br0 can have. Raises NoSubnet, SwitchError, LinkError.
+    meters: how many br0 can have. Raises NoSubnet, LinkError.
     """
     slots = snapshot.world.of(SUBNETS)
     own = find_own_subnet(slots, local_addresses(), hostname)
     tunnel, node = bridge.ports.get(TUNNEL_PORT), bridge.ports.get(NODE_PORT)
-    if tunnel is None or node is None:
-        raise SwitchError(f"{BRIDGE} has no port {TUNNEL_PORT} or {NODE_PORT} yet")
     mtu = pod_mtu(snapshot.needed_config(), own)
-    return local_node_of(own, mtu, tunnel.ofport or 0, node.ofport or 0, meters)
+    # A port that is missing is asked for with its usual number.
+    tunnel_ofport = tunnel.ofport if tunnel and tunnel.ofport else TUNNEL_OFPORT
+    node_ofport = node.ofport if node and node.ofport else NODE_OFPORT
+    return local_node_of(own, mtu, tunnel_ofport, node_ofport, meters)
 
 
 def desired_flows(snapshot: ClusterSnapshot, switch: Switch, hostname: str) -> Reconciler:
