@@ -35,8 +35,18 @@ def show(found: dict[str, Any]) -> None:
         _flows(console, found["flows"])
     if "tenants" in found:
         _tenants(console, found["tenants"])
+    if "idle" in found:
+        console.print(_idle(found["idle"]))
     if "shaping" in found:
         shaping_report.show(console, found["shaping"])
+
+
+def _idle(idle: dict[str, Any]) -> Table:
+    title = f"A daemon with nothing to do, for {idle['seconds']} s"
+    table = Table("pods", "% of a core", "MiB", title=title, min_width=60)
+    for count, each in idle["by_pods"].items():
+        table.add_row(count, f"{each['percent']:.2f}", f"{each['rss_mib']:.0f}")
+    return table
 
 
 def _starts(start: dict[str, Any]) -> Table:

@@ -1,6 +1,6 @@
 """How fast is k8s-ovs, beside Debian's CNI programs bridge and host-local in the same run?
 
-    python tests/bench/run.py [--output FILE] [--only start|cni|flows|tenants|shaping]
+    python tests/bench/run.py [--output FILE] [--only start|cni|flows|tenants|shaping|idle]
 
 Ends with status 1 only where something did not work; a missed target is told, not punished.
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 import cni
 import flows
+import idle
 import report
 import shaping
 import snapshot
@@ -35,7 +36,7 @@ _NAME = "bench"
 _WARM_UP = 3
 #: 510 pods per node, 128 nodes.
 _CONFIG = {"HostSubnetLength": 9}
-_PARTS = ("start", "cni", "flows", "tenants", "shaping")
+_PARTS = ("start", "cni", "flows", "tenants", "shaping", "idle")
 _FIGURES = Path(__file__).parents[2] / "docs/benchmarks"
 
 
@@ -55,6 +56,8 @@ def main() -> int:
         if wanted.only in (None, "shaping"):
             asked = shaping.Wanted(wanted.rates, wanted.seconds, wanted.congestion, wanted.rounds)
             found["shaping"] = shaping.measure(lab, f"{wanted.name}peer", asked, _progress)
+        if wanted.only in (None, "idle"):
+            found["idle"] = idle.measure(lab, _progress)
     finally:
         lab.down(_progress)
     if wanted.only in (None, "tenants"):
