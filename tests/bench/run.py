@@ -18,9 +18,9 @@ from typing import Any
 import cni
 import flows
 import idle
+import plot
 import report
 import shaping
-import snapshot
 import start
 import steps
 import subjects
@@ -76,7 +76,7 @@ def _write(found: dict[str, Any], output: Path | None) -> None:
         figures = {part: found[part] for part in ("machine", *parts)}
         path.write_text(json.dumps(figures, indent=2) + "\n")
     if "shaping" in found:
-        drawn = snapshot.live_change(found["shaping"]["live"])
+        drawn = plot.live_change(found["shaping"]["live"])
         (directory / "live-change.svg").write_text(drawn)
 
 

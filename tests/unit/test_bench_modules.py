@@ -1,0 +1,16 @@
+"""The benchmarks run seldom, so that each of their modules can be imported is tested here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).parents[1] / "bench"
+
+
+def test_every_module_of_the_benchmarks_can_be_imported() -> None:
+    names = sorted(path.stem for path in BENCH.glob("*.py"))
+    assert "run" in names
+    program = f"import {', '.join(names)}"
+    subprocess.run([sys.executable, "-c", program], cwd=BENCH, check=True, timeout=60)
