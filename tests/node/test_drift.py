@@ -6,7 +6,6 @@ The heart of it is generated: any thing that the node has is picked, and harmed 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,9 +23,6 @@ from k8s_ovs_testing.traffic.traffic import PingStream
 NODE, POD, LIMITED, PEER = "node1", "one", "limited", "two"
 #: Seconds: all is looked at every 10.
 WITHIN = 25.0
-
-#: Each takes up to half a minute; the kernel's datapath is tested in an emulated machine.
-EXAMPLES = 3 if os.environ.get("K8S_OVS_TEST_DATAPATH") == "system" else 8
 
 LIMIT = {"kubernetes.io/egress-bandwidth": "20M", "kubernetes.io/ingress-bandwidth": "30M"}
 
@@ -92,7 +88,7 @@ def site(lab_of: Callable[..., Lab]) -> LabNet:
 
 
 @settings(
-    max_examples=EXAMPLES,
+    max_examples=8,
     phases=(Phase.reuse, Phase.generate),
     suppress_health_check=list(HealthCheck),
     database=None,
@@ -227,7 +223,7 @@ def pods(site: LabNet) -> dict[str, Any]:
 
 
 def port_of(site: LabNet, name: str) -> str:
-    """A pod's port. Asked of OVSDB: a command of ours takes seconds where it is emulated."""
+    """A pod's port, as OVSDB has it."""
     which = f"external_ids:iface-id=default/{name}"
     found = ["ovs-vsctl", "--bare", "--columns=name", "find", "interface", which]
     return site.lab.exec(NODE, found).stdout.strip()
