@@ -320,7 +320,7 @@ class Daemon:
             reconciler=self._setup.reconciler,
             commits=self._switch.commits,
             problems=self._problems(),
-            repairs=self._keeper.report.repairs,
+            repairs=self._keeper.repairs,
             is_leader=self._cluster.is_leader,
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import veth
@@ -23,10 +23,9 @@ from k8s_ovs.node.network import Network, link_settings, pod_link
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch, ofport_of
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
-from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import Bridge, Port, Value, Veth
 
-__all__ = ["Keeper", "Report"]
+__all__ = ["Keeper"]
 
 _log = structlog.get_logger(__name__)
 
@@ -35,15 +34,6 @@ _LOOK_EVERY = 10.0
 
 #: Told when a pod is cut off, and when it is not any more ("").
 PodTold = Callable[[Pod, str], None]
-
-
-@frozen
-class Report:
-    """repairs: how often something of each kind was put right since the start. cut_off: why pods
-    are not reached, by their port."""
-
-    repairs: Mapping[str, int] = field(factory=dict)
-    cut_off: Mapping[str, str] = field(factory=dict)
 
 
 class Keeper:
@@ -82,9 +72,9 @@ class Keeper:
         return [*self._cut_off.values(), *self._strangers]
 
     @property
-    def report(self) -> Report:
-        """What was put right so far, and what could not be."""
-        return Report(dict(self._repairs), dict(self._cut_off))
+    def repairs(self) -> Mapping[str, int]:
+        """How often something of each kind was put right since the start."""
+        return dict(self._repairs)
 
     def repaired(self, kind: str, found: str, count: int = 1, pod: str = "") -> None:
         """Something was put right: count it and say so."""
@@ -110,7 +100,7 @@ class Keeper:
             return False
         done, left = self.host.repair(self._desired(network, own, whole=due))
         if due:
-            done = [*done, *self._limits_kept(network)]
+            done = [*done, *self._limits.kept(network, self._switch.pods())]
         self._seqno = self._switch.ovsdb.seqno
         for each in done:
             self.repaired(each.key.kind, str(each), pod=each.pod)
@@ -174,9 +164,6 @@ class Keeper:
     def _strand(self, pod: Pod, why: str) -> None:
         self._stranded.add(pod.port)
         self._cut(pod, why)
-
-    def _limits_kept(self, network: Network) -> list[Difference]:
-        return self._limits.kept(network, self._switch.pods())
 
     def _judge(self, left: Look, due: bool, leaving: Collection[str]) -> None:
         """Who is cut off by what could not be put right, and does the node itself work?"""
