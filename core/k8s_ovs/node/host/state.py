@@ -16,7 +16,7 @@ from k8s_ovs.ovs.ovsdb.client import Ovsdb
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
 from k8s_ovs.state.diff import Difference, diff
 from k8s_ovs.state.driver import Driver
-from k8s_ovs.state.value import Value
+from k8s_ovs.state.value import Key, Value
 
 __all__ = ["HostState", "Look", "host_state"]
 
@@ -37,6 +37,13 @@ class HostState:
 
     def __init__(self, drivers: Sequence[Driver]) -> None:
         self._drivers = tuple(drivers)
+        # What was found wrong and is not told yet: a driver may fail after it has changed it.
+        self._untold: dict[Key, Difference] = {}
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Of the values that can be asked for."""
+        return frozenset().union(*(driver.kinds for driver in self._drivers))
 
     def look(self, desired: Sequence[Value]) -> Look:
         """Compare; nothing is changed."""
@@ -54,7 +61,8 @@ class HostState:
     def repair(self, desired: Sequence[Value]) -> tuple[list[Difference], Look]:
         """Put right what differs, each driver after those that it builds on.
 
-        What was changed, and how it looks then; one that fails keeps no other from its work.
+        What was changed, and how it looks then; one that fails keeps no other from its work. What
+        such a one has changed all the same is in the answer as soon as it can be looked at.
         """
         done: list[Difference] = []
         left: list[Difference] = []
@@ -64,12 +72,39 @@ class HostState:
             if not own:
                 continue
             try:
-                changed, remaining = _repaired(driver, own)
-                done += changed
-                left += remaining
+                remaining = self._put_right(driver, own)
             except K8sOvsError as error:
                 unknown[", ".join(sorted(driver.kinds))] = error
+            else:
+                left += remaining
+                done += self._told(driver, own, remaining)
         return done, Look(tuple(left), unknown)
+
+    def _put_right(self, driver: Driver, own: Sequence[Value]) -> list[Difference]:
+        """What still differs in the end."""
+        now = diff(own, driver.read(own))
+        for _ in range(_ROUNDS):
+            self._untold = {each.key: each for each in now} | self._untold
+            if not now:
+                break
+            driver.apply(now)
+            now = diff(own, driver.read(own))
+        return now
+
+    def _told(
+        self, driver: Driver, own: Sequence[Value], remaining: Sequence[Difference]
+    ) -> list[Difference]:
+        """What of these kinds is right now, each once."""
+        still = {each.key for each in remaining}
+        wanted = {each.key for each in own}
+        ended = [
+            each
+            for key, each in self._untold.items()
+            if key.kind in driver.kinds and key not in still
+        ]
+        for each in ended:
+            del self._untold[each.key]
+        return [each for each in ended if each.expected is None or each.key in wanted]
 
 
 def host_state(ovsdb: Ovsdb) -> HostState:
@@ -84,16 +119,3 @@ def host_state(ovsdb: Ovsdb) -> HostState:
             NftDriver(),
         ]
     )
-
-
-def _repaired(driver: Driver, own: Sequence[Value]) -> tuple[list[Difference], list[Difference]]:
-    """What was changed, and what still differs."""
-    first = diff(own, driver.read(own))
-    now = first
-    for _ in range(_ROUNDS):
-        if not now:
-            break
-        driver.apply(now)
-        now = diff(own, driver.read(own))
-    still = {each.key for each in now}
-    return [each for each in first if each.key not in still], now
