@@ -84,8 +84,12 @@ class Setup:
 
     @property
     def reason(self) -> str:
-        """Why no packet of a pod would arrive, although all is set up; "": they do."""
-        return self._conflict or self._unnamed()
+        """Why no packet of a pod would arrive, although all is set up; "": they do.
+
+        Without a record of its own the others send nothing here, and another node may be given the
+        subnet.
+        """
+        return self._conflict or self._unnamed() or self._problems[_OF_SUBNET]
 
     def _unnamed(self) -> str:
         """Why no pod of this node would ever be found: Kubernetes knows no node of its name."""

@@ -37,12 +37,14 @@ class Key(NamedTuple):
 
 @frozen
 class Bridge:
-    """A bridge of Open vSwitch. tables: names of its OpenFlow tables, by number."""
+    """A bridge of Open vSwitch. tables: names of its OpenFlow tables, by number. fail_mode: whether
+    it works as a plain switch where it has no flows ("standalone") or drops ("secure")."""
 
     kind: ClassVar[str] = "bridge"
     name: str
     datapath: str
     tables: Mapping[int, str] = field(hash=False)
+    fail_mode: str = "secure"
 
     @property
     def key(self) -> Key:
@@ -169,17 +171,29 @@ class Veth:
 
 @frozen
 class RateLimit:
-    """How fast a pod's interface may be, bits per second; None: no limit."""
+    """How fast a pod's interface may be, bits per second; None: no limit.
+
+    name: of its end on the node; netns and ifname: where its other end is. queues: what somebody
+    did to them.
+    """
 
     kind: ClassVar[str] = "rate limit"
     name: str
     to_pod: int | None = None
     from_pod: int | None = None
+    queues: str = "as set"
+    netns: str = field(default="", eq=False)
+    ifname: str = field(default="", eq=False)
+    in_user_space: bool = field(default=False, eq=False)
     pod: str = field(default="", eq=False)
 
     @property
     def key(self) -> Key:
         return Key(self.kind, self.name)
+
+    @property
+    def host_name(self) -> str:
+        return self.name
 
 
 @frozen

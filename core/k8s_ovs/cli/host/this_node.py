@@ -17,7 +17,12 @@ from k8s_ovs.link.host_addresses import local_addresses
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
 from k8s_ovs.node.cni.listener import listening_process
-from k8s_ovs.node.host.desired import host_values, pod_values, switch_values
+from k8s_ovs.node.host.desired import (
+    host_values,
+    pod_values,
+    rate_values,
+    switch_values,
+)
 from k8s_ovs.node.own_subnet import find_own_subnet, local_node_of, pod_mtu
 from k8s_ovs.node.switch import (
     BRIDGE,
@@ -170,5 +175,6 @@ def desired_state(
     return [
         *switch_values(own, config, local_node.mtu, pipeline, datapath),
         *pod_values(switch.pods()),
+        *rate_values(switch.pods().values(), datapath),
         *host_values(local_node, config, datapath),
     ]

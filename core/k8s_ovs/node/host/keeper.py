@@ -18,14 +18,14 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import veth
 from k8s_ovs.link.veth_driver import VethDriver
 from k8s_ovs.model.pod import Pod, pod_from_memory
-from k8s_ovs.node.host.desired import host_values, pod_values
+from k8s_ovs.node.host.desired import host_values, pod_values, rate_values
 from k8s_ovs.node.host.state import Look, host_state
 from k8s_ovs.node.network import Network, link_settings, pod_link
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch, ofport_of
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
 from k8s_ovs.state.diff import Difference
-from k8s_ovs.state.value import Bridge, Port, Value, Veth
+from k8s_ovs.state.value import Bridge, Port, RateLimit, Value, Veth
 
 __all__ = ["Keeper"]
 
@@ -117,8 +117,6 @@ class Keeper:
         if Veth.kind in kinds:
             self._match_devices(network, leaving)
         done, left = self.host.repair(self._desired(network, own, kinds))
-        if due:
-            done = [*done, *self._limits.kept(network, self._switch.pods())]
         self._seqno = self._switch.ovsdb.seqno
         self.repaired_all(done)
         self._judge(left, due, leaving)
@@ -141,6 +139,9 @@ class Keeper:
         values = [*own, *pod_values(self._switch.pods())]
         if not SwitchDriver.kinds.union(VethDriver.kinds).issuperset(kinds):
             values += host_values(network.local_node, network.config, network.datapath)
+        if RateLimit.kind in kinds:
+            due = self._limits.due(self._switch.pods())
+            values += rate_values(due.values(), network.datapath)
         return [each for each in values if each.kind in kinds]
 
     def _match_devices(self, network: Network, leaving: Collection[str]) -> None:
@@ -197,12 +198,19 @@ class Keeper:
 
     def _judge(self, left: Look, due: bool, leaving: Collection[str]) -> None:
         """Who is cut off by what could not be put right, and does the node itself work?"""
+        pods = self._switch.pods()
+        for each in left.differences:
+            if each.key.kind == RateLimit.kind:
+                self._limits.lost(pods[each.key.name], str(each))
         of_node = [str(e) for e in left.differences if not e.pod and e.key.kind != Veth.kind]
         of_node += [f"{kinds}: {error}" for kinds, error in left.unknown.items()]
         if due or of_node:
             self._reason = "; ".join(of_node)
-        pods = {pod.port: pod for pod in self._switch.pods().values()}
-        wrong = {each.key.name: str(each) for each in left.differences if each.pod}
+        wrong = {
+            each.key.name: str(each)
+            for each in left.differences
+            if each.pod and each.key.kind != RateLimit.kind
+        }
         for port, reason in wrong.items():
             if port in pods:
                 self._cut(pods[port], reason)

@@ -10,6 +10,7 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link.address_driver import AddressDriver
 from k8s_ovs.link.ethtool import OffloadDriver
 from k8s_ovs.link.nftables import NftDriver
+from k8s_ovs.link.shaping.driver import RateDriver
 from k8s_ovs.link.sysctl import SysctlDriver
 from k8s_ovs.link.veth_driver import VethDriver
 from k8s_ovs.ovs.ovsdb.client import Ovsdb
@@ -117,5 +118,6 @@ def host_state(ovsdb: Ovsdb) -> HostState:
             OffloadDriver(),
             VethDriver(),
             NftDriver(),
+            RateDriver(),
         ]
     )

@@ -29,7 +29,7 @@ class SwitchDriver:
             bridge = self._ovsdb.bridge(name)
             if bridge is not None:
                 datapath = bridge.datapath_type or "system"
-                found.append(Bridge(name, datapath, bridge.tables))
+                found.append(Bridge(name, datapath, bridge.tables, bridge.fail_mode or ""))
                 found += _ports(bridge.ports, desired)
         return found
 
@@ -38,7 +38,7 @@ class SwitchDriver:
             _settings(each.expected) for each in differences if isinstance(each.expected, Port)
         )
         for bridge in self._desired.values():
-            settings = BridgeSettings(datapath_type=bridge.datapath, tables=bridge.tables)
+            settings = BridgeSettings(bridge.datapath, bridge.fail_mode, tables=bridge.tables)
             self._ovsdb.commit(Transaction(bridge.name, settings, ports))
             self._ovsdb.await_applied()
 
