@@ -112,15 +112,19 @@ class Switch:
             self._known_ports[name] = port
             # A port that has not changed is the same value: most are, each time.
             if known.get(name) is not port:
-                self._see(port)
+                self._see(port, known.get(name))
         return dict(self._pods)
 
-    def _see(self, port: Port) -> None:
+    def _see(self, port: Port, before: Port | None) -> None:
         number = port.ofport or port.ofport_request or 0
-        known = self._pods.get(port.name)
-        pod = pod_from_ids(port.name, number, port.external_ids) if known is None else known
+        pod = self._pods.get(port.name)
+        if pod is None:
+            pod = pod_from_ids(port.name, number, port.external_ids)
+        elif before is None or port.ofport_request == before.ofport_request:
+            # ovs-vswitchd chose it; it is also who may choose another one after a restart.
+            pod = evolve(pod, ofport=number)
         if pod is not None:
-            self._pods[port.name] = evolve(pod, ofport=number) if pod.ofport != number else pod
+            self._pods[port.name] = pod
 
     def adopt(self, pod: Pod) -> None:
         """A pod that lives on this node, although it has no port any more."""
