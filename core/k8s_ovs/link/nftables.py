@@ -19,7 +19,7 @@ from k8s_ovs.link.veth import PREFIX
 from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import NftTable, Value
 
-__all__ = ["TABLE", "NftDriver", "is_there", "nft_table", "remove", "rules"]
+__all__ = ["TABLE", "NftDriver", "nft_table", "rules"]
 
 #: Of family inet, so that one table holds the IPv6 lock, too (nat there: Linux 5.2).
 TABLE = "k8s-ovs"
@@ -48,16 +48,6 @@ class NftDriver:
         for each in differences:
             made = each.expected.rules if isinstance(each.expected, NftTable) else _REPLACE
             _nft(["-f", "-"], made)
-
-
-def is_there() -> bool:
-    """Whether there is a table of ours. Raises LinkError, Unavailable, TimedOut."""
-    return bool(NftDriver().read(()))
-
-
-def remove() -> None:
-    """Take the table away; no error if there is none. Raises LinkError, Unavailable, TimedOut."""
-    _nft(["-f", "-"], _REPLACE)
 
 
 def nft_table(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> NftTable:

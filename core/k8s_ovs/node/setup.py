@@ -256,7 +256,7 @@ class Setup:
         done, left = self._keeper.host.repair(values)
         if known:
             self._keeper.repaired_all(done)
-        for error in left.unknown.values():
-            raise error
+        for each in left.unknown:
+            raise each.reason
         if left.differences:
             raise SwitchError("; ".join(map(str, left.differences)))

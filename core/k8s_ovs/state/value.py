@@ -12,6 +12,7 @@ __all__ = [
     "Address",
     "Bridge",
     "Device",
+    "Directory",
     "File",
     "Key",
     "NftTable",
@@ -214,6 +215,29 @@ class File:
         return Key(self.kind, self.name)
 
 
+@frozen
+class Directory:
+    """A directory, by its path."""
+
+    kind: ClassVar[str] = "directory"
+    name: str
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
 Value: TypeAlias = (
-    Bridge | Port | Device | Address | Route | Sysctl | NftTable | Offload | Veth | RateLimit | File
+    Bridge
+    | Port
+    | Device
+    | Address
+    | Route
+    | Sysctl
+    | NftTable
+    | Offload
+    | Veth
+    | RateLimit
+    | File
+    | Directory
 )

@@ -203,7 +203,7 @@ class Keeper:
             if each.key.kind == RateLimit.kind:
                 self._limits.lost(pods[each.key.name], str(each))
         of_node = [str(e) for e in left.differences if not e.pod and e.key.kind != Veth.kind]
-        of_node += [f"{kinds}: {error}" for kinds, error in left.unknown.items()]
+        of_node += [str(each) for each in left.unknown]
         if due or of_node:
             self._reason = "; ".join(of_node)
         wrong = {

@@ -161,8 +161,11 @@ class Ovsdb:
 
     def delete_bridge(self, name: str) -> None:
         """Delete a bridge with all its ports; nothing happens if there is none."""
+        there = self.bridge(name)
         self._transact(
-            f"bridge {name}", lambda: deletion(self.bridge(name), self._known_root().uuid)
+            f"bridge {name}",
+            lambda: deletion(self.bridge(name), self._known_root().uuid),
+            len(there.ports) if there else 0,
         )
 
     def await_applied(self) -> None:

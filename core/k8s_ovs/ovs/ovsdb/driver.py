@@ -4,36 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from k8s_ovs.model.pod import pod_from_ids
 from k8s_ovs.ovs.ovsdb.client import Ovsdb
+from k8s_ovs.ovs.ovsdb.state import Bridge as KnownBridge
 from k8s_ovs.ovs.ovsdb.state import Port as KnownPort
 from k8s_ovs.ovs.ovsdb.transaction import BridgeSettings, PortSettings, Transaction
+from k8s_ovs.pipeline.tables import CLASSIFY
 from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import Bridge, Port, Value
 
 __all__ = ["SwitchDriver"]
 
+#: Behind all numbers that ports ask for come those that ask for none.
+_LAST = 1 << 16
+
 
 class SwitchDriver:
-    """Bridge and ports. Ports that are not desired are left to who added them."""
+    """Bridge and ports. Ports that are not desired are left to who added them, while their bridge
+    is desired.
+
+    bridge: the name of the one that is ours, if its tables have our names.
+    """
 
     kinds = frozenset({Bridge.kind, Port.kind})
 
-    def __init__(self, ovsdb: Ovsdb) -> None:
+    def __init__(self, ovsdb: Ovsdb, bridge: str) -> None:
         self._ovsdb = ovsdb
+        self._bridge = bridge
         self._desired: dict[str, Bridge] = {}
 
     def read(self, desired: Sequence[Value]) -> Sequence[Value]:
         self._desired = {each.name: each for each in desired if isinstance(each, Bridge)}
+        if not desired:
+            return self._ours()
         found: list[Value] = []
         for name in self._desired:
             bridge = self._ovsdb.bridge(name)
             if bridge is not None:
-                datapath = bridge.datapath_type or "system"
-                found.append(Bridge(name, datapath, bridge.tables, bridge.fail_mode or ""))
+                found.append(_bridge(bridge))
                 found += _ports(bridge.ports, desired)
         return found
 
+    def _ours(self) -> Sequence[Value]:
+        """The bridge and all its ports: with it they are removed."""
+        self._ovsdb.connect()
+        bridge = self._ovsdb.bridge(self._bridge)
+        if bridge is None or CLASSIFY.name not in bridge.tables.values():
+            return ()
+        ports = sorted(bridge.ports.values(), key=lambda port: port.ofport_request or _LAST)
+        return [_bridge(bridge), *(_own_port(each) for each in ports if each.name != bridge.name)]
+
     def apply(self, differences: Sequence[Difference]) -> None:
+        for each in differences:
+            if isinstance(each.found, Bridge) and each.expected is None:
+                self._delete(each.found.name)
         ports = tuple(
             _settings(each.expected) for each in differences if isinstance(each.expected, Port)
         )
@@ -41,6 +65,24 @@ class SwitchDriver:
             settings = BridgeSettings(bridge.datapath, bridge.fail_mode, tables=bridge.tables)
             self._ovsdb.commit(Transaction(bridge.name, settings, ports))
             self._ovsdb.await_applied()
+
+    def _delete(self, bridge: str) -> None:
+        # One that starts later would leave the devices of a bridge that it has never seen.
+        self._ovsdb.await_vswitchd()
+        self._ovsdb.delete_bridge(bridge)
+        # Only then are its devices gone, and the kernel's end of the tunnel (vxlan_sys_4789).
+        self._ovsdb.await_applied()
+
+
+def _bridge(bridge: KnownBridge) -> Bridge:
+    datapath = bridge.datapath_type or "system"
+    return Bridge(bridge.name, datapath, bridge.tables, bridge.fail_mode or "")
+
+
+def _own_port(port: KnownPort) -> Port:
+    """With what says whose it is: more is not asked of what is not desired."""
+    pod = pod_from_ids(port.name, 0, port.external_ids)
+    return Port(port.name, port.type, ids=port.external_ids, pod=pod.identity if pod else "")
 
 
 def _ports(known: Mapping[str, KnownPort], desired: Sequence[Value]) -> Iterator[Port]:
