@@ -75,7 +75,7 @@ def _(value: Port) -> Iterator[str]:
     if value.ofport is not None:
         yield f"{change} ofport_request=99"
     if value.mac is not None:
-        yield f'{change} mac="02:00:00:00:00:09"'
+        yield f"""{change} 'mac="02:00:00:00:00:09"'"""
         yield f"ovs-vsctl clear interface {value.name} mac"
     if value.mtu is not None:
         yield f"{change} mtu_request=1300"

@@ -56,7 +56,7 @@ def _desired(
 def _differences(switch: Switch, reconciler: Reconciler, values: list[Value]) -> Iterator[str]:
     look = host_state(switch.ovsdb).look(values)
     yield from map(str, look.differences)
-    yield from map(str, look.unknown.values())
+    yield from map(str, look.unknown)
     switch.read_flows(reconciler.desired)
     switch.drop_flows_connection()
     delta = reconciler.desired.delta()
