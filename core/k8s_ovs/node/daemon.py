@@ -15,6 +15,7 @@ import structlog
 
 from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable, shown
+from k8s_ovs.hooks.time_limit import LIMIT
 from k8s_ovs.link.changes import KernelChanges
 from k8s_ovs.model.node_status import SEEN, STATUS
 from k8s_ovs.node.attach import Attachments, HungUp
@@ -103,6 +104,8 @@ class Daemon:
     def run(self) -> None:
         """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
         with ExitStack() as stack:
+            LIMIT.watch()
+            stack.callback(LIMIT.stop)
             stack.callback(self._stop_serving)
             self._tend_outputs()
             stack.callback(self._end_parts)

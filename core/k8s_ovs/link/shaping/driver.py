@@ -18,7 +18,7 @@ __all__ = ["RateDriver"]
 
 
 class RateDriver:
-    """Each costs some 2 ms, so whoever looks often asks for some of them at a time. A queue of an
+    """Each costs some 2 ms, so who looks often asks for some of them at a time. A queue of an
     interface that has no limit is left to who put it there."""
 
     kinds = frozenset({RateLimit.kind})
