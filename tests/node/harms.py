@@ -33,10 +33,11 @@ def harms_of(values: Iterable[Value]) -> Iterator[tuple[str, str]]:
             yield str(each.key), command
 
 
-def harms_to_flow(flow: WireFlow) -> Iterator[tuple[str, str]]:
+def harms_to_flow(flow: WireFlow, table: int) -> Iterator[tuple[str, str]]:
+    """table: its number, as only flows of one table can be changed."""
     name, cookie = f"flow {flow.cookie:#x}", f"cookie={flow.cookie:#x}/-1"
     yield name, f"{_OFCTL} del-flows br0 {cookie}"
-    yield name, f"{_OFCTL} mod-flows br0 {cookie},actions=note:01"
+    yield name, f"{_OFCTL} mod-flows br0 table={table},{cookie},actions=note:01"
 
 
 def harms_to_meter(meter: Meter) -> Iterator[tuple[str, str]]:
@@ -70,6 +71,10 @@ def _(value: Port) -> Iterator[str]:
         # Addresses and numbers that parse, and are not the pod's.
         wrong = {"k8s-ovs-ip": "192.0.2.9", "k8s-ovs-serial": "77"}.get(key, "1000")
         yield f"{change} external_ids:{key}={wrong}"
+    if value.qos:
+        yield f"ovs-vsctl clear port {value.name} qos"
+        theirs = "--id=@theirs create qos type=linux-htb"
+        yield f"ovs-vsctl set port {value.name} qos=@theirs -- {theirs}"
     if "dst_port" in value.options:
         yield f"{change} options:dst_port=4790"
     if value.ofport is not None:

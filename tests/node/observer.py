@@ -67,7 +67,8 @@ def _differences(switch: Switch, reconciler: Reconciler, values: list[Value]) ->
 def _harms(reconciler: Reconciler, values: list[Value]) -> Iterator[tuple[str, str]]:
     yield from harms_of(values)
     for flow, _ in reconciler.desired.flows():
-        yield from harms_to_flow(flow)
+        table = reconciler.manager.pipeline.number(flow.flow.table.name)
+        yield from harms_to_flow(flow, table)
         if flow.meter is not None:
             yield from harms_to_meter(flow.meter)
 

@@ -77,6 +77,7 @@ def port(name: str, number: int | None = None, ids: dict[str, str] | None = None
         mac=None,
         mtu_request=None,
         error=None,
+        qos="",
         row=uuid4(),
         port_row=uuid4(),
     )

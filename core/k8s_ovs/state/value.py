@@ -57,6 +57,7 @@ class Port:
     """A port of the bridge, as OVSDB has it. type: "" for a device of the kernel.
 
     mac, mtu: what Open vSwitch is asked to give its device; None: nothing. ids: external_ids.
+    qos: the kind of queue that it is asked to give it; "": none.
     pod: `namespace/name` of the pod that it is of; "" for the bridge's own.
     """
 
@@ -68,6 +69,7 @@ class Port:
     mac: str | None = None
     mtu: int | None = None
     ids: Mapping[str, str] = field(factory=dict, hash=False)
+    qos: str = ""
     pod: str = field(default="", eq=False)
 
     @property

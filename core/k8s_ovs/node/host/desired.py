@@ -14,6 +14,7 @@ from k8s_ovs.model.pod import Pod, Rates, mac_of, pod_ids, pod_memory
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.node.switch import BRIDGE, NODE_OFPORT, NODE_PORT, TUNNEL_OFPORT, TUNNEL_PORT
 from k8s_ovs.ovs.datapath import Datapath
+from k8s_ovs.ovs.ovsdb.transaction import FOREIGN_QUEUE
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.state.value import (
     Address,
@@ -93,6 +94,13 @@ def _veths(pods: Iterable[Pod]) -> list[Value]:
 
 def _ports(pods: Iterable[Pod]) -> list[Value]:
     return [
-        Port(pod.port, ofport=pod.ofport or None, ids=pod_ids(pod), pod=pod.identity)
+        Port(
+            pod.port,
+            ofport=pod.ofport or None,
+            ids=pod_ids(pod),
+            # Open vSwitch would take away the queue of an interface that has a rate limit.
+            qos=FOREIGN_QUEUE if pod.rates.to_pod is not None else "",
+            pod=pod.identity,
+        )
         for pod in pods
     ]

@@ -17,6 +17,7 @@ from uuid import UUID
 import ovs.db.idl
 import ovs.poller
 import structlog
+from attrs import evolve
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable, shown
 from k8s_ovs.ovs.ovsdb.json_parser import speed_up
@@ -273,8 +274,12 @@ class Ovsdb:
     def _read_bridge(self, row: Any) -> Bridge:
         ports: dict[str, Port] = {}
         for port_row in _references(row, "ports"):
-            for interface in self._cached("Port", port_row, _interfaces):
+            interfaces, queues = self._cached("Port", port_row, _of_port)
+            qos = next((self._cached("QoS", each, _type) for each in queues), "")
+            for interface in interfaces:
                 port = self._cached("Interface", interface, partial(_read_port, port_row))
+                if port.qos != qos:
+                    port = self._values[interface] = evolve(port, qos=qos)
                 ports[port.name] = port
         return Bridge(
             name=_value(row, "name"),
@@ -312,8 +317,13 @@ def _references(row: Any, column: str) -> list[UUID]:
     return [atom.value for atom in row._data[column].values]
 
 
-def _interfaces(port_row: Any) -> list[UUID]:
-    return _references(port_row, "interfaces")
+def _of_port(port_row: Any) -> tuple[list[UUID], list[UUID]]:
+    """The interfaces of a port, and its queue, if it has one."""
+    return _references(port_row, "interfaces"), _references(port_row, "qos")
+
+
+def _type(row: Any) -> str:
+    return str(_value(row, "type"))
 
 
 def _table_name(row: Any) -> str:
@@ -333,6 +343,7 @@ def _read_port(port_row: UUID, row: Any) -> Port:
         mac=_first(_value(row, "mac")),
         mtu_request=_first(_value(row, "mtu_request")),
         error=_first(_value(row, "error")),
+        qos="",  # its port's row says it
         row=row.uuid,
         port_row=port_row,
     )

@@ -8,7 +8,12 @@ from k8s_ovs.model.pod import pod_from_ids
 from k8s_ovs.ovs.ovsdb.client import Ovsdb
 from k8s_ovs.ovs.ovsdb.state import Bridge as KnownBridge
 from k8s_ovs.ovs.ovsdb.state import Port as KnownPort
-from k8s_ovs.ovs.ovsdb.transaction import BridgeSettings, PortSettings, Transaction
+from k8s_ovs.ovs.ovsdb.transaction import (
+    FOREIGN_QUEUE,
+    BridgeSettings,
+    PortSettings,
+    Transaction,
+)
 from k8s_ovs.pipeline.tables import CLASSIFY
 from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import Bridge, Port, Value
@@ -58,12 +63,19 @@ class SwitchDriver:
         for each in differences:
             if isinstance(each.found, Bridge) and each.expected is None:
                 self._delete(each.found.name)
-        ports = tuple(
-            _settings(each.expected) for each in differences if isinstance(each.expected, Port)
-        )
+        wrong = [each.expected for each in differences if isinstance(each.expected, Port)]
+        ports = tuple(map(_settings, wrong))
+        queues = {
+            each.key.name: each.expected.qos == FOREIGN_QUEUE
+            for each in differences
+            if isinstance(each.expected, Port)
+            and isinstance(each.found, Port)
+            and each.found.qos != each.expected.qos
+        }
         for bridge in self._desired.values():
             settings = BridgeSettings(bridge.datapath, bridge.fail_mode, tables=bridge.tables)
-            self._ovsdb.commit(Transaction(bridge.name, settings, ports))
+            change = Transaction(bridge.name, settings, ports, foreign_queues=queues)
+            self._ovsdb.commit(change)
             self._ovsdb.await_applied()
 
     def _delete(self, bridge: str) -> None:
@@ -98,6 +110,7 @@ def _ports(known: Mapping[str, KnownPort], desired: Sequence[Value]) -> Iterator
                 None if each.mac is None else port.mac,
                 None if each.mtu is None else port.mtu_request,
                 {key: text for key, text in port.external_ids.items() if key in each.ids},
+                port.qos,
                 pod=each.pod,
             )
 
@@ -111,4 +124,5 @@ def _settings(port: Port) -> PortSettings:
         external_ids=port.ids,
         mtu_request=port.mtu,
         mac=port.mac,
+        foreign_queue=port.qos == FOREIGN_QUEUE,
     )

@@ -19,8 +19,10 @@ _TEXTS = {"type": {"key": "string", "min": 0, "max": "unlimited"}}
 _KEYS = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
 
 
-def _rows(table: str) -> dict[str, Any]:
-    return {"type": {"key": {"type": "uuid", "refTable": table}, "min": 0, "max": "unlimited"}}
+def _rows(table: str, most: int | str = "unlimited") -> dict[str, Any]:
+    """The maximum is the schema's own: changes of a set are sent in another way than those of one
+    value (ovsdb-server(7), update2)."""
+    return {"type": {"key": {"type": "uuid", "refTable": table}, "min": 0, "max": most}}
 
 
 _FLOW_TABLES = {
@@ -51,7 +53,8 @@ _TABLES: dict[str, dict[str, Any]] = {
         "flow_tables": _FLOW_TABLES,
         "ports": _rows("Port"),
     },
-    "Port": {"name": _TEXT, "interfaces": _rows("Interface")},
+    "Port": {"name": _TEXT, "interfaces": _rows("Interface"), "qos": _rows("QoS", 1)},
+    "QoS": {"type": _TEXT},
     "Interface": {
         "name": _TEXT,
         "type": _TEXT,

@@ -15,7 +15,7 @@ class Port:
     """A port of a bridge, with the columns of its Interface row.
 
     ofport: its OpenFlow number, None while ovs-vswitchd has not given it one or cannot.
-    error: why not, in ovs-vswitchd's words.
+    error: why not, in ovs-vswitchd's words. qos: which kind of queue its port is to have; "": none.
     row, port_row: its rows in the tables Interface and Port.
     """
 
@@ -28,6 +28,7 @@ class Port:
     mac: str | None
     mtu_request: int | None
     error: str | None
+    qos: str
     row: UUID = field(eq=False, repr=False)
     port_row: UUID = field(eq=False, repr=False)
 

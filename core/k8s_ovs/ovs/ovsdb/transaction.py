@@ -16,6 +16,7 @@ from k8s_ovs.errors import SwitchError
 from k8s_ovs.ovs.ovsdb.state import Bridge, Port
 
 __all__ = [
+    "FOREIGN_QUEUE",
     "BridgeSettings",
     "PortSettings",
     "Transaction",
@@ -30,6 +31,8 @@ Operation = dict[str, Any]
 
 _NOTHING: Keys = {}
 
+#: The kind of queue with which ovs-vswitchd leaves a device's queueing discipline alone.
+FOREIGN_QUEUE = "linux-noop"
 #: Key in external_ids of a row of QoS: the name of the port that it was made for.
 _QUEUE_OF = "k8s-ovs-port"
 
@@ -226,7 +229,7 @@ def _bring_queue(port: Port, place: int, *, foreign: bool) -> list[Operation]:
 def _foreign_queue(port: str, place: int) -> list[Operation]:
     """Without it ovs-vswitchd takes away what it finds at a device (ovs-vswitchd.conf.db(5), QoS,
     linux-noop)."""
-    row = {"type": "linux-noop", "external_ids": _map({_QUEUE_OF: port})}
+    row = {"type": FOREIGN_QUEUE, "external_ids": _map({_QUEUE_OF: port})}
     insert = {"op": "insert", "table": "QoS", "uuid-name": f"qos{place}", "row": row}
     return [_forget_queue(port), insert]
 
