@@ -139,7 +139,7 @@ def test_of_each_kind_the_worst(site: LabNet, observer: Observer, command: str) 
 def test_the_neighbours_of_a_pod_that_lost_its_port_lose_no_packet(
     site: LabNet, observer: Observer
 ) -> None:
-    stream = PingStream(site.netns(LIMITED), site.address(PEER), 0.02)
+    stream = PingStream(site.netns(LIMITED), site.address(PEER), 0.005)
     try:
         put_right(site, observer, f"ovs-vsctl del-port br0 {port_of(site, POD)}")
     finally:
@@ -219,7 +219,9 @@ def test_a_node_whose_record_does_not_hold_its_pods_is_not_ready_until_it_does(
     site: LabNet,
 ) -> None:
     key, text = next(
-        (key, text) for key, text in site.records().items() if json.loads(text).get("Host") == NODE
+        (key, text)
+        for key, text in site.records().items()
+        if "/subnets/" in key and json.loads(text)["Host"] == NODE
     )
     moved = json.dumps(json.loads(text) | {"Subnet": "172.11.240.0/22"})
     site.lab.etcdctl("put", f"{ETCD_PREFIX}/{key}", moved)
