@@ -39,13 +39,15 @@ class Key(NamedTuple):
 @frozen
 class Bridge:
     """A bridge of Open vSwitch. tables: names of its OpenFlow tables, by number. fail_mode: whether
-    it works as a plain switch where it has no flows ("standalone") or drops ("secure")."""
+    it works as a plain switch where it has no flows ("standalone") or drops ("secure"). foreign:
+    what keeps us from our work, by the column of OVSDB."""
 
     kind: ClassVar[str] = "bridge"
     name: str
     datapath: str
     tables: Mapping[int, str] = field(hash=False)
     fail_mode: str = "secure"
+    foreign: Mapping[str, str] = field(factory=dict, hash=False)
 
     @property
     def key(self) -> Key:
@@ -57,7 +59,8 @@ class Port:
     """A port of the bridge, as OVSDB has it. type: "" for a device of the kernel.
 
     mac, mtu: what Open vSwitch is asked to give its device; None: nothing. ids: external_ids.
-    qos: the kind of queue that it is asked to give it; "": none.
+    qos: the kind of queue that it is asked to give it; "": none. policing: kilobits per second
+    above which it drops what comes in; 0: never.
     pod: `namespace/name` of the pod that it is of; "" for the bridge's own.
     """
 
@@ -70,6 +73,7 @@ class Port:
     mtu: int | None = None
     ids: Mapping[str, str] = field(factory=dict, hash=False)
     qos: str = ""
+    policing: int = 0
     pod: str = field(default="", eq=False)
 
     @property

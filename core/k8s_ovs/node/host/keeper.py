@@ -107,23 +107,30 @@ class Keeper:
         own: the bridge and its own ports as they should be. leaving: devices that are being
         deleted. True: the bridge's flows may be gone with what was put back.
         """
-        due = time.monotonic() >= self._look_at
-        kinds = self.host.kinds if due else self._changed_kinds()
-        if due:
-            self._look_at = time.monotonic() + _LOOK_EVERY
-            self._noticed.clear()
+        kinds = self._due_kinds()
+        due = kinds == self.host.kinds
         if not kinds:
             return False
         if Veth.kind in kinds:
             self._match_devices(network, leaving)
+            # It takes ports away, and finds pods that need one.
+            kinds |= SwitchDriver.kinds
         done, left = self.host.repair(self._desired(network, own, kinds))
         self._seqno = self._switch.ovsdb.seqno
         self.repaired_all(done)
         self._judge(left, due, leaving)
-        return any(each.key.kind in (Bridge.kind, Port.kind) for each in done)
+        of_switch = any(each.key.kind in (Bridge.kind, Port.kind) for each in done)
+        if of_switch:
+            # Devices and their queues may be new ones, or without what they had.
+            self.notice(self.host.kinds)
+        return of_switch
 
-    def _changed_kinds(self) -> frozenset[str]:
-        """Of what there are notifications, and it is time to look."""
+    def _due_kinds(self) -> frozenset[str]:
+        """What it is time to look at: all, or that of which there are notifications."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_EVERY
+            self._noticed.clear()
+            return self.host.kinds
         kinds: set[str] = set()
         if self._noticed and time.monotonic() >= self._noticed_at:
             kinds |= self._noticed
