@@ -36,6 +36,9 @@ _LOOK_EVERY = 8.0
 #: Seconds between two looks at what the kernel notifies of: pods that come and go change much.
 _NOTICE_EVERY = 1.0
 
+#: Seconds until a device that could not be made is tried again: its port goes for the attempt.
+_UNMADE_REST = 60.0
+
 #: Told when a pod is cut off, and when it is not any more ("").
 PodTold = Callable[[Pod, str], None]
 
@@ -58,6 +61,8 @@ class Keeper:
         self._cut_off: dict[str, str] = {}
         # Devices of pods that have no way back to the bridge, as the last look found.
         self._stranded: set[str] = set()
+        # Ports whose device could not be made again, and when to try that again.
+        self._unmade: dict[str, float] = {}
         self._strangers: list[str] = []
         self._reason = ""
 
@@ -160,8 +165,10 @@ class Keeper:
             _log.info("pod has ended, its port removed", pod=pods[port].identity, node=self._node)
         if ended:
             self._switch.change_ports((), ended)
+        self._unmade = {port: at for port, at in self._unmade.items() if port in pods}
         for port in pods.keys() - devices.keys() - set(ended):
-            self._make_device(network, pods[port])
+            if time.monotonic() >= self._unmade.get(port, 0.0):
+                self._make_device(network, pods[port])
         self._stranded.clear()
         for name in devices.keys() - pods.keys() - set(leaving):
             self._judge_orphan(network, name, devices[name].memory)
@@ -170,13 +177,17 @@ class Keeper:
         """Somebody deleted the device of a pod that lives: make it again, as it was."""
         try:
             settings = link_settings(network, pod)
+            link = pod_link(network, pod, settings)
             self._switch.release_ports([pod.port])
             self._switch.adopt(pod)
-            veth.create(pod_link(network, pod, settings))
+            veth.delete_inside(link)
+            veth.create(link)
             self._limits.begin(network, pod, settings)
         except K8sOvsError as error:
+            self._unmade[pod.port] = time.monotonic() + _UNMADE_REST
             self._cut(pod, f"its device {pod.port} is missing and cannot be made: {error}")
         else:
+            self._unmade.pop(pod.port, None)
             found = f"veth {pod.port} of pod {pod.identity}: missing"
             self.repaired(Veth.kind, found, pod=pod.identity)
 
@@ -219,10 +230,10 @@ class Keeper:
             if each.pod and each.key.kind != RateLimit.kind
         }
         for port, reason in wrong.items():
-            if port in pods:
+            if port in pods and port not in self._unmade:
                 self._cut(pods[port], reason)
         if due:
-            healed = self._cut_off.keys() - wrong.keys()
+            healed = self._cut_off.keys() - wrong.keys() - self._unmade.keys()
             self._heal(port for port in healed if port in pods)
             for port in self._cut_off.keys() - pods.keys() - wrong.keys() - self._stranded:
                 del self._cut_off[port]
