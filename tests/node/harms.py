@@ -14,6 +14,7 @@ from k8s_ovs.state.value import (
     NftTable,
     Offload,
     Port,
+    PortConfig,
     RateLimit,
     Route,
     Sysctl,
@@ -95,6 +96,12 @@ def _(value: Port) -> Iterator[str]:
     yield f"{change} ingress_policing_rate=1"
     if value.mtu is not None:
         yield f"{change} mtu_request=1300"
+
+
+@_harms.register
+def _(value: PortConfig) -> Iterator[str]:
+    yield f"ovs-ofctl mod-port br0 {value.name} no-forward"
+    yield f"ovs-ofctl mod-port br0 {value.name} no-receive"
 
 
 @_harms.register

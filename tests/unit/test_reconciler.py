@@ -321,8 +321,8 @@ def test_a_flow_that_cannot_be_written_is_a_failure_of_its_plugin() -> None:
     manager = PluginManager({"k8s-ovs-subnet": SingleTenant(), "strange": Strange()})
     reconciler = Reconciler(manager, sample_world())
     assert reconciler.compute() == [
-        f"plugin strange: pod_flows of {port}: no table named NOWHERE is in the pipeline"
-        for port in ("veth1", "veth2")
+        f"plugin strange: pod_flows of pod default/{pod}: no table named NOWHERE is in the pipeline"
+        for pod in ("pod1", "pod2")
     ]
     assert not any(owner.plugin == "strange" for owner in held(reconciler))
 

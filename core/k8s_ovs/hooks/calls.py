@@ -93,6 +93,8 @@ class HookCall:
         except KeyboardInterrupt:
             raise
         except HookTimeout as error:
+            if self.rest.nested:
+                raise  # it is the caller's time that is over
             self._tell(error, subject)
             return Failure(self.plugin, self.hook, subject, str(error), again=True)
         except BaseException as error:  # a plugin may raise anything, SystemExit too

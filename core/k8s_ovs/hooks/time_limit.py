@@ -63,17 +63,22 @@ class TimeLimit:
             self._thread.join()
 
     @contextmanager
-    def running(self, what: str) -> Iterator[None]:
-        """The block is a plugin's code."""
+    def running(self, what: str) -> Iterator[bool]:
+        """The block is a plugin's code. False: another plugin's, which runs already, called it."""
         thread = threading.get_ident()
         if thread in self._running:
-            yield
+            yield False
             return
         self._running[thread] = time.monotonic(), what
         try:
-            yield
+            yield True
         finally:
             del self._running[thread]
+
+    @property
+    def inside(self) -> bool:
+        """Whether this thread runs a plugin's code."""
+        return threading.get_ident() in self._running
 
     def _watch(self) -> None:
         while not self._stopped.wait(_LOOK_EVERY):
@@ -92,7 +97,7 @@ class TimeLimit:
             set_exception(ctypes.c_ulong(thread), ctypes.py_object(HookTimeout))
 
     def _interrupted(self, _number: int, _frame: object) -> None:
-        if threading.get_ident() in self._running:
+        if self.inside:
             raise HookTimeout
 
 
@@ -115,12 +120,20 @@ class Rest:
         """What it returns. Raises HookTimeout, and whatever it raises."""
         if time.monotonic() < self._until:
             raise HookTimeout(self._text())
+        outermost = True
         try:
-            with self._limit.running(self._what):
+            with self._limit.running(self._what) as outermost:
                 return function(*arguments)
         except HookTimeout as error:
+            if not outermost:
+                raise
             self._until = time.monotonic() + REST
             raise HookTimeout(self._text()) from error
+
+    @property
+    def nested(self) -> bool:
+        """Whether another plugin's code, which runs still, is who calls."""
+        return self._limit.inside
 
     def _text(self) -> str:
         return f"did not return within {self._limit.seconds:g} s, and rests for {REST:g} s"

@@ -68,7 +68,7 @@ class Switch:
     """Open vSwitch of this node. run_dir: where its sockets are."""
 
     def __init__(self, run_dir: Path, wanted: str = "auto", timeout: float = 5.0) -> None:
-        self._run_dir = run_dir
+        self.run_dir = run_dir
         self._wanted = wanted
         self._timeout = timeout
         self.ovsdb = Ovsdb(f"unix:{run_dir}/db.sock", timeout)
@@ -168,6 +168,9 @@ class Switch:
         for port in removed:
             self._pods.pop(port, None)
             self._requests.pop(port, None)
+        for pod in pods:
+            # It may be there with another number already.
+            self._known_ports.pop(pod.port, None)
         self._pods |= {pod.port: pod for pod in pods}
         self._requests |= {pod.port: pod.ofport or None for pod in pods}
 
@@ -228,7 +231,7 @@ class Switch:
 
     def _connection(self) -> OpenFlow:
         # While ovs-vswitchd makes ports it answers nobody.
-        path = management_socket(self._run_dir)
+        path = management_socket(self.run_dir)
         return OpenFlow.connect(path, self._timeout, self.ovsdb.patience)
 
     def commit_flows(self, desired: DesiredFlows) -> tuple[int, int]:

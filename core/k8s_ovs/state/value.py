@@ -18,6 +18,7 @@ __all__ = [
     "NftTable",
     "Offload",
     "Port",
+    "PortConfig",
     "RateLimit",
     "Route",
     "Sysctl",
@@ -74,6 +75,20 @@ class Port:
     ids: Mapping[str, str] = field(factory=dict, hash=False)
     qos: str = ""
     policing: int = 0
+    pod: str = field(default="", eq=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+@frozen
+class PortConfig:
+    """What a port of the bridge does not do, as OpenFlow has it: `no-receive`, `no-forward`."""
+
+    kind: ClassVar[str] = "port configuration"
+    name: str
+    off: str = ""
     pod: str = field(default="", eq=False)
 
     @property
@@ -236,6 +251,7 @@ class Directory:
 Value: TypeAlias = (
     Bridge
     | Port
+    | PortConfig
     | Device
     | Address
     | Route

@@ -23,6 +23,7 @@ from k8s_ovs.state.value import (
     NftTable,
     Offload,
     Port,
+    PortConfig,
     Route,
     Sysctl,
     Veth,
@@ -163,7 +164,11 @@ def _state(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
         return
     of_pods = [each for each in node.state.differences if each.pod or each.key.kind == Veth.kind]
     for name, kinds, well in (
-        ("bridge", (Bridge.kind, Port.kind), f"{BRIDGE}, {TUNNEL_PORT} and {NODE_PORT} as desired"),
+        (
+            "bridge",
+            (Bridge.kind, Port.kind, PortConfig.kind),
+            f"{BRIDGE}, {TUNNEL_PORT} and {NODE_PORT} as desired",
+        ),
         (
             NODE_PORT,
             (Device.kind, Address.kind, Route.kind, Sysctl.kind, Offload.kind),

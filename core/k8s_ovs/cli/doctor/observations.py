@@ -163,7 +163,7 @@ def _ask_node(
         local_node: LocalNode = reconciler.world.of(LOCAL_NODE)[""].settled
         datapath: Datapath = "netdev" if switch.datapath == "netdev" else "system"
         desired = _or_error(lambda: desired_state(snapshot, own, hostname, local_node, datapath))
-        state = desired if isinstance(desired, K8sOvsError) else host_state(own.ovsdb).look(desired)
+        state = desired if isinstance(desired, K8sOvsError) else host_state(own).look(desired)
     return NodeObservations(
         world=reconciler.world,
         local_node=local_node,

@@ -22,6 +22,7 @@ from k8s_ovs.state.value import (
     Device,
     Offload,
     Port,
+    PortConfig,
     RateLimit,
     Route,
     Value,
@@ -47,6 +48,8 @@ def switch_values(
         Bridge(BRIDGE, datapath, tables),
         Port(TUNNEL_PORT, "vxlan", TUNNEL_OFPORT, tunnels),
         Port(NODE_PORT, "internal", NODE_OFPORT, mac=mac_of(own.gateway), mtu=mtu),
+        PortConfig(TUNNEL_PORT),
+        PortConfig(NODE_PORT),
     ]
 
 
@@ -67,7 +70,8 @@ def host_values(local_node: LocalNode, config: NetworkConfig, datapath: Datapath
 
 def pod_values(pods: Mapping[str, Pod]) -> list[Value]:
     """What the pods of this node have on it, beside their rate limits."""
-    return [*_veths(pods.values()), *_ports(pods.values())]
+    configs = [PortConfig(pod.port, pod=pod.identity) for pod in pods.values()]
+    return [*_veths(pods.values()), *_ports(pods.values()), *configs]
 
 
 def rate_values(pods: Iterable[Pod], datapath: Datapath) -> list[Value]:

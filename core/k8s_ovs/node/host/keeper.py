@@ -52,7 +52,7 @@ class Keeper:
         self._limits = limits
         self._told = told
         self._veths = VethDriver()
-        self.host = host_state(switch.ovsdb)
+        self.host = host_state(switch)
         self._look_at = 0.0
         self._noticed: set[str] = set()
         self._noticed_at = 0.0
