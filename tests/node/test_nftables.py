@@ -155,8 +155,10 @@ class TestTable:
     def test_removing_it_leaves_the_tables_of_others(self, node: Any) -> None:
         node.run("nft add table ip services")
         apply(NETWORK, VXLAN)
-        nftables.remove()
-        nftables.remove()
+        found = diff((), NftDriver().read(()))
+        for _ in range(2):
+            NftDriver().apply(found)
+        assert NftDriver().read(()) == []
         assert tables(node) == ["services"]
 
     def test_a_rule_that_nft_refuses_leaves_the_table_as_it_was(self, node: Any) -> None:

@@ -36,8 +36,8 @@ def set_up(desired: list[Value]) -> list[str]:
     """Put it right; what was wrong."""
     done, left = HOST.repair(desired)
     assert not left.differences
-    for error in left.unknown.values():
-        raise error
+    for each in left.unknown:
+        raise each.reason
     return [str(each) for each in done]
 
 

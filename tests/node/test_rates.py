@@ -312,6 +312,28 @@ class TestPod:
             "eth0 has a rate limit of 20000000 bit/s, expected none",
         ]
 
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "tc qdisc change dev eth0 root handle 6b6f: tbf rate 20mbit burst 3000 limit 66616",
+            "tc qdisc replace dev eth0 root tbf rate 20mbit burst 40000 limit 66616",
+            "tc qdisc del dev eth0 parent 6b6f:1",
+            "tc qdisc replace dev eth0 parent 6b6f:1 pfifo limit 1",
+            "tc qdisc del dev eth0 root",
+            "tc qdisc replace dev eth0 root pfifo limit 10",
+        ],
+    )
+    def test_queues_of_somebody_else_are_found_and_made_anew(
+        self, pod: Any, link: PodLink, command: str
+    ) -> None:
+        set_rates(link, LIMITS)
+        before = disciplines(pod, "eth0")
+        pod.run(command)
+        assert rate_problems(link, LIMITS) != []
+        assert set_rates(link, LIMITS)
+        assert rate_problems(link, LIMITS) == []
+        assert kinds(pod, "eth0")[:2] == [each["kind"] for each in before][:2]
+
     def test_a_device_that_is_not_there_is_named(self, pod: Any, link: PodLink) -> None:
         with pytest.raises(LinkError, match="interface kovsgone: No such device"):
             set_rates(evolve(link, host_name="kovsgone"), LIMITS)

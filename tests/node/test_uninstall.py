@@ -152,15 +152,15 @@ def test_a_machine_is_as_it_was_before(
     assert done.stdout.splitlines() == [
         f"removed {thing}"
         for thing in (
-            machine.cni_config,
-            machine.cni_program,
-            run_directory(machine) / "status.json",
+            f"file {machine.cni_config}",
+            f"file {machine.cni_program}",
+            f"file {run_directory(machine) / 'status.json'}",
+            f"directory {run_directory(machine)}",
             "bridge br0",
             "port vxlan0",
             "port tun0",
-            "device kovs0",
-            "nftables table inet k8s-ovs",
-            run_directory(machine),
+            "veth kovs0",
+            "nftables table k8s-ovs",
         )
     ]
     assert listed.stdout == done.stdout.replace("removed", "would remove")
@@ -214,8 +214,8 @@ def test_what_open_vswitch_holds_stays_while_it_is_stopped_and_is_told(
     assert blind.returncode == 1
     assert "may be of pods that run, which only Open vSwitch knows" in blind.stderr
     assert forced.returncode == 1
-    assert forced.stderr.startswith("error: bridge br0 stays if it exists: no connection to")
-    assert "removed nftables table inet k8s-ovs\n" in forced.stdout
+    assert forced.stderr.startswith("error: what there is of bridge, port stays: no connection")
+    assert "removed nftables table k8s-ovs\n" in forced.stdout
 
     later = uninstall("--force")
 
@@ -251,7 +251,7 @@ def test_what_others_have_made_under_our_names_stays(
 
     assert (done.returncode, done.stdout) == (0, NOTHING)
     assert done.stderr == (
-        f"warning: {machine.cni_program} stays: k8s-ovs did not make it\n"
+        f"warning: file {machine.cni_program} stays: k8s-ovs did not make it\n"
         "warning: bridge br0 stays: k8s-ovs did not make it\n"
     )
     assert snapshot(world) == theirs

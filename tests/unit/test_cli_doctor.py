@@ -28,7 +28,7 @@ from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.node_status import NodeStatus
 from k8s_ovs.model.world import NODES, Slot
-from k8s_ovs.node.host.state import Look
+from k8s_ovs.node.host.state import Look, Unknown
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.observe.etcd.client import EtcdFull
 from k8s_ovs.plugin import Check, View, hook
@@ -51,6 +51,7 @@ TUN0, TABLE = Device("tun0"), NftTable("k8s-ovs", "[]")
 DOWN = Difference(TUN0.key, Device("tun0", up=False), TUN0)
 NO_TABLE = Difference(TABLE.key, None, TABLE)
 NO_PORT = Difference(Port("kovs1").key, None, Port("kovs1", pod="default/web"))
+NO_ANSWER = Unknown(frozenset({"device", "route"}), LinkError("netlink"))
 NODE = NodeObservations(
     world=sample_world(),
     local_node=sample_local_node(),
@@ -195,7 +196,7 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
         "repairs this within 10 s",
     ),
     "tun0 gone": (
-        evolve(WELL, node=evolve(NODE, state=Look((), {"device, route": LinkError("netlink")}))),
+        evolve(WELL, node=evolve(NODE, state=Look((), (NO_ANSWER,)))),
         "tun0",
         "repairs this within 10 s",
     ),

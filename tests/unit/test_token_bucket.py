@@ -57,6 +57,7 @@ class Kernel:
         self.errors = errors
         self.asked: list[str] = []
         monkeypatch.setattr(shape_module, "queue_of", lambda _channel, _index: None)
+        monkeypatch.setattr(shape_module, "alteration", lambda *_: "")
         for module in (shape_module, fair):
             monkeypatch.setattr(module, "perform", self._perform)
 

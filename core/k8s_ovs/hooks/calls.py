@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from k8s_ovs.errors import PluginError, shown
 from k8s_ovs.hooks.result import Failure
+from k8s_ovs.hooks.time_limit import HookTimeout, Rest
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Table
 from k8s_ovs.plugin.hooks import PROJECT, Hooks
@@ -77,21 +78,34 @@ class HookCall:
     function: Callable[..., Any]
     arguments: tuple[str, ...]
     faults: FaultLog = field(factory=FaultLog, eq=False, repr=False)
+    rest: Rest = field(eq=False, repr=False)
+
+    @rest.default
+    def _(self) -> Rest:
+        return Rest(f"plugin {self.plugin}: {self.hook}")
 
     def __call__(self, subject: str, **given: Any) -> tuple[Any, ...] | Failure:
         """Its results for `subject`. given: all that the hook may take."""
         spec = SPECS[self.hook]
         try:
-            answer = self.function(**{name: given[name] for name in self.arguments})
-            found = _results(answer, many=spec.many)
+            found = self.rest.call(self._ask, given, spec.many)
             wrong = _wrong(found, spec)
         except KeyboardInterrupt:
             raise
+        except HookTimeout as error:
+            self._tell(error, subject)
+            return Failure(self.plugin, self.hook, subject, str(error), again=True)
         except BaseException as error:  # a plugin may raise anything, SystemExit too
-            about = {"plugin": self.plugin, "hook": self.hook, "subject": subject}
-            self.faults.tell("hook failed", error, **about)
+            self._tell(error, subject)
             return Failure(self.plugin, self.hook, subject, shown(error, 500))
         return Failure(self.plugin, self.hook, subject, wrong) if wrong else found
+
+    def _ask(self, given: Mapping[str, Any], many: bool) -> tuple[Any, ...]:
+        return _results(self.function(**{name: given[name] for name in self.arguments}), many=many)
+
+    def _tell(self, error: BaseException, subject: str) -> None:
+        about = {"plugin": self.plugin, "hook": self.hook, "subject": subject}
+        self.faults.tell("hook failed", error, **about)
 
 
 def find_calls(plugins: Mapping[str, object]) -> dict[str, list[HookCall]]:

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from k8s_ovs.errors import InvalidRecord, PluginError, shown
+from k8s_ovs.hooks.time_limit import HookTimeout, Rest
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.supervise import FaultLog
 
@@ -18,14 +19,14 @@ __all__ = ["guarded_field", "guarded_kind", "guarded_resource"]
 
 def guarded_field(plugin: str, field: ConfigField) -> ConfigField:
     """`field` that raises InvalidRecord for what it cannot judge, whatever the plugin raises."""
-    guard = _Guard(plugin, field.name, FaultLog())
+    guard = _guard(plugin, field.name)
     return evolve(field, accepts=guard.judging("accepts", field.accepts, _true_or_false))
 
 
 def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
     """`kind` that raises InvalidRecord for what it cannot read and PluginError for what it cannot
     write or compare, whatever the plugin raises or returns."""
-    guard = _Guard(plugin, kind.name, FaultLog())
+    guard = _guard(plugin, kind.name)
     return evolve(
         kind,
         decode=guard.reading(kind.decode),
@@ -39,8 +40,12 @@ def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
 
 def guarded_resource(plugin: str, resource: KubeResource) -> KubeResource:
     """`resource` that raises InvalidRecord for what it cannot read, whatever the plugin raises."""
-    guard = _Guard(plugin, resource.name, FaultLog())
+    guard = _guard(plugin, resource.name)
     return evolve(resource, decode=guard.reading(resource.decode))
+
+
+def _guard(plugin: str, name: str) -> _Guard:
+    return _Guard(plugin, name, FaultLog(), Rest(f"plugin {plugin}: {name}"))
 
 
 @frozen
@@ -50,18 +55,19 @@ class _Guard:
     plugin: str
     name: str
     faults: FaultLog
+    rest: Rest
 
     def reading(self, decode: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
         def read(key: str, found: Any) -> Any:
             try:
-                value = decode(key, found)
+                value = self.rest.call(decode, key, found)
                 # What cannot be compared with itself cannot be compared with what comes next.
                 bool(value == value)  # noqa: PLR0124
             except (InvalidRecord, KeyboardInterrupt):
                 raise
             except BaseException as error:
                 self._tell("decode", error)
-                text = f"{key}: plugin {self.plugin} cannot read it: {shown(error)}"
+                text = f"{key}: plugin {self.plugin} cannot read it: {_why(error)}"
                 raise InvalidRecord(text) from error
             return value
 
@@ -70,12 +76,12 @@ class _Guard:
     def writing(self, encode: Callable[[Any], Any]) -> Callable[[Any], bytes]:
         def write(value: Any) -> bytes:
             try:
-                written = encode(value)
+                written = self.rest.call(encode, value)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 self._tell("encode", error)
-                text = f"plugin {self.plugin} cannot write {shown(value)}: {shown(error)}"
+                text = f"plugin {self.plugin} cannot write {shown(value)}: {_why(error)}"
                 raise PluginError(text) from error
             if isinstance(written, bytes):
                 return written
@@ -93,13 +99,13 @@ class _Guard:
 
         def judged(value: Any) -> Any:
             try:
-                found = judge(value)
+                found = self.rest.call(judge, value)
                 wanted = expected(found)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 self._tell(what, error)
-                text = f"plugin {self.plugin} cannot judge {shown(value)}: {shown(error)}"
+                text = f"plugin {self.plugin} cannot judge {shown(value)}: {_why(error)}"
                 raise InvalidRecord(text) from error
             if not wanted:
                 return found
@@ -113,7 +119,7 @@ class _Guard:
     def comparing(self, check: Callable[..., Any]) -> Callable[..., Mapping[str, str]]:
         def compare(config: Any, records: Mapping[str, tuple[Any, int]]) -> Mapping[str, str]:
             try:
-                found = check(config, records)
+                found = self.rest.call(check, config, records)
                 good = isinstance(found, Mapping) and all(
                     isinstance(text, str) for pair in found.items() for text in pair
                 )
@@ -123,7 +129,7 @@ class _Guard:
                 raise
             except BaseException as error:
                 self._tell("check", error)
-                text = f"plugin {self.plugin} cannot check {self.name}: {shown(error)}"
+                text = f"plugin {self.plugin} cannot check {self.name}: {_why(error)}"
                 raise PluginError(text) from error
             raise PluginError(
                 f"plugin {self.plugin} cannot check {self.name}: check returned {shown(found)}, "
@@ -135,6 +141,10 @@ class _Guard:
     def _tell(self, what: str, error: BaseException) -> None:
         about = {"plugin": self.plugin, "function": what, "records": self.name}
         self.faults.tell("function of a plugin failed", error, **about)
+
+
+def _why(error: BaseException) -> str:
+    return f"it {error}" if isinstance(error, HookTimeout) else shown(error)
 
 
 def _hashable(index: Any) -> str:

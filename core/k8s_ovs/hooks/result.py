@@ -13,12 +13,14 @@ T = TypeVar("T")
 
 @frozen
 class Failure:
-    """What a plugin's hook raised, or promised and did not return."""
+    """What a plugin's hook raised, or promised and did not return. again: it may answer if it is
+    asked again, although nothing that it reads changes."""
 
     plugin: str
     hook: str
     subject: str
     error: str
+    again: bool = False
 
     def __str__(self) -> str:
         return f"plugin {self.plugin}: {self.hook} of {self.subject}: {self.error}"

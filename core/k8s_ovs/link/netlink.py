@@ -24,6 +24,7 @@ __all__ = [
     "attribute",
     "attributes",
     "dump",
+    "messages",
     "open_route_socket",
     "perform",
 ]
@@ -145,7 +146,7 @@ def dump(channel: socket.socket, question: Step) -> list[bytes]:
         )
         while True:
             part = channel.recv(_BUFFER, socket.MSG_DONTWAIT)
-            for kind, body in _messages(part):
+            for kind, body in messages(part):
                 if kind == _NLMSG_DONE:
                     return found
                 if kind == _NLMSG_ERROR:
@@ -156,7 +157,7 @@ def dump(channel: socket.socket, question: Step) -> list[bytes]:
         raise LinkError(f"cannot {question.what}: netlink: {error.strerror}") from error
 
 
-def _messages(part: bytes) -> Iterator[tuple[int, bytes]]:
+def messages(part: bytes) -> Iterator[tuple[int, bytes]]:
     """(type, body) of each message of a datagram."""
     offset = 0
     while offset + _HEADER.size <= len(part):

@@ -40,7 +40,6 @@ __all__ = [
     "check",
     "create",
     "delete",
-    "host_links",
     "host_name_of",
     "index_of",
     "mtu_of",
@@ -116,11 +115,6 @@ def delete(host_names: Iterable[str]) -> None:
         _delete(node, host_names)
 
 
-def host_links(prefix: str = PREFIX) -> set[str]:
-    """The devices on the node whose names begin with `prefix`: the pods' host-side ends."""
-    return {name for _, name in socket.if_nameindex() if name.startswith(prefix)}
-
-
 def check(link: PodLink) -> list[str]:
     """How the devices differ from `link`, each as a sentence; empty when all is well.
 
@@ -174,7 +168,7 @@ def _create_pair(node: socket.socket, netns: int, link: PodLink) -> None:
     except LinkError as error:
         if error.errno != EEXIST:
             raise
-        if link.host_name not in host_links(link.host_name):
+        if link.host_name not in (name for _, name in socket.if_nameindex()):
             message = f"interface {link.ifname} exists already in {link.netns}"
             raise LinkError(message, EEXIST) from error
         _delete(node, [link.host_name])

@@ -15,7 +15,7 @@ from k8s_ovs.link.netlink import (
     open_route_socket,
     perform,
 )
-from k8s_ovs.link.veth import PREFIX
+from k8s_ovs.link.veth import PREFIX, delete
 from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import Value, Veth
 
@@ -28,10 +28,16 @@ _IFINFO = struct.Struct("=BxHiII")
 
 
 class VethDriver:
-    """Sets them up and has them say whose they are. Making and deleting one is a pod's ADD and DEL,
-    so what is missing or unexpected is only shown."""
+    """Sets them up and has them say whose they are. Making one is a pod's ADD, so what is missing
+    is only shown.
+
+    delete: what is unexpected; without, that is only shown, too, since a pod may live behind it.
+    """
 
     kinds = frozenset({Veth.kind})
+
+    def __init__(self, *, delete: bool = False) -> None:
+        self._delete = delete
 
     def read(self, desired: Sequence[Value]) -> Sequence[Value]:
         with open_route_socket() as channel:
@@ -46,6 +52,8 @@ class VethDriver:
         if steps:
             with open_route_socket() as channel:
                 perform(channel, steps)
+        if self._delete:
+            delete([each.key.name for each in differences if each.expected is None])
 
 
 def _step(veth: Veth) -> Step:

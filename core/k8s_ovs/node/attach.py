@@ -28,7 +28,7 @@ from k8s_ovs.node.cni.server import Reply
 from k8s_ovs.node.network import Network, link_settings, pod_link, pod_request
 from k8s_ovs.plugin.values import LinkSettings, Refuse
 
-__all__ = ["Add", "Attachments", "Remove", "failed"]
+__all__ = ["Add", "Attachments", "HungUp", "Remove", "failed"]
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +54,13 @@ class Remove:
 
     pods: tuple[Pod, ...]
     reply: Reply
+
+
+@frozen(eq=False)
+class HungUp:
+    """The client of this ADD has hung up."""
+
+    request: CniRequest
 
 
 @define(eq=False)

@@ -221,7 +221,7 @@ class Committer:
 
     def _read_flows(self, reconciler: Reconciler) -> None:
         """Read the flows. What differs and was not still to be done, somebody has changed."""
-        again = self._switch.openflow is not None and self._looked_for is reconciler
+        again = self._looked_for is reconciler
         to_do = reconciler.desired.delta()
         self._switch.read_flows(reconciler.desired)
         self._synced = True

@@ -12,25 +12,26 @@ import time
 from contextlib import ExitStack, suppress
 
 import structlog
-from attrs import frozen
 
 from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, TimedOut, Unavailable, shown
+from k8s_ovs.hooks.time_limit import LIMIT
+from k8s_ovs.link.changes import KernelChanges
 from k8s_ovs.model.node_status import SEEN, STATUS
-from k8s_ovs.node.attach import Attachments
+from k8s_ovs.node.attach import Attachments, HungUp
 from k8s_ovs.node.cluster import ClusterParts
 from k8s_ovs.node.cni.listener import SocketInUse
 from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.host.keeper import Keeper
-from k8s_ovs.node.inbox import Inbox
+from k8s_ovs.node.inbox import HostChanged, Inbox
 from k8s_ovs.node.ingest import ETCD, LEFT_OUT, Ingest
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
-from k8s_ovs.node.switch import Switch
+from k8s_ovs.node.switch import NODE_PORT, Switch
 from k8s_ovs.node.tell.event_recorder import EventRecorder
 from k8s_ovs.node.tell.installation import Installation
 from k8s_ovs.node.tell.metrics import Metrics, MetricsPage
@@ -49,19 +50,12 @@ __all__ = ["Daemon"]
 _log = structlog.get_logger(__name__)
 
 #: Seconds between two looks at all flows that the switch has.
-_RESYNC = 10.0
+_RESYNC = 8.0
 
 _OUTSIDE = (
     "it is no Kubernetes node, as no API server is named "
     "(KUBECONFIG, KUBERNETES_MASTER, or the pod's service account)"
 )
-
-
-@frozen(eq=False)
-class _HungUp:
-    """The client of this ADD has hung up."""
-
-    request: CniRequest
 
 
 class Daemon:
@@ -87,8 +81,9 @@ class Daemon:
             self._switch, self._attachments, limits, self._keeper.repaired, settings.hostname
         )
         self._setup = Setup(
-            settings, self._switch, self._ingest, self._keeper.host, self._cluster.follow
+            settings, self._switch, self._ingest, self._keeper, self._cluster.follow
         )
+        self._kernel = KernelChanges(NODE_PORT, lambda of: self._inbox.put(HostChanged(of)))
         self._applied = 0
         self._installation = Installation(settings, self._keeper.repaired)
         self._socket = Output("CNI socket")
@@ -111,12 +106,16 @@ class Daemon:
     def run(self) -> None:
         """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
         with ExitStack() as stack:
+            LIMIT.watch()
+            stack.callback(LIMIT.stop)
             stack.callback(self._stop_serving)
             self._tend_outputs()
             stack.callback(self._end_parts)
             watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see, LEFT_OUT)
             watch.start()
             stack.callback(watch.stop)
+            self._kernel.start()
+            stack.callback(self._kernel.stop)
             if self._kube is not None:
                 self._event_recorder.start()
                 stack.callback(self._event_recorder.stop)
@@ -243,11 +242,13 @@ class Daemon:
             self._resync_at = time.monotonic() + _RESYNC
             self._committer.lost_flows()
 
-    def _take(self, item: tuple[CniRequest, Reply] | _HungUp | WatchEvent) -> None:
+    def _take(self, item: tuple[CniRequest, Reply] | HungUp | HostChanged | WatchEvent) -> None:
         if isinstance(item, tuple):
             self._attachments.put(*item)
-        elif isinstance(item, _HungUp):
+        elif isinstance(item, HungUp):
             self._attachments.drop(item.request)
+        elif isinstance(item, HostChanged):
+            self._keeper.notice(item.kinds)
         else:
             self._ingest.absorb(item)
 
@@ -363,7 +364,7 @@ class Daemon:
 
     def _hear_hung_up(self, request: CniRequest) -> None:
         """Nobody waits for an ADD any more, in the server's thread."""
-        self._inbox.put(_HungUp(request))
+        self._inbox.put(HungUp(request))
 
     def _see(self, event: WatchEvent) -> None:
         """What etcd shows, in the watch's thread. What nodes say of themselves is seen only until a

@@ -7,7 +7,16 @@ import os
 from collections import deque
 from typing import Any
 
-__all__ = ["Inbox"]
+from attrs import frozen
+
+__all__ = ["HostChanged", "Inbox"]
+
+
+@frozen
+class HostChanged:
+    """Somebody may have changed things of these kinds (`state.value`) on this node."""
+
+    kinds: frozenset[str]
 
 
 class Inbox:

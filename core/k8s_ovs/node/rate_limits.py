@@ -13,8 +13,6 @@ from k8s_ovs.link.shaping.pod_rates import set_rates
 from k8s_ovs.model.pod import Pod, Rates
 from k8s_ovs.node.network import Network, pod_link
 from k8s_ovs.plugin.values import LinkSettings
-from k8s_ovs.state.diff import Difference
-from k8s_ovs.state.value import RateLimit
 
 __all__ = ["RateLimits"]
 
@@ -76,29 +74,20 @@ class RateLimits:
                 self._change(network, pods[port], settings)
         self._remember(pods)
 
-    def kept(self, network: Network, pods: Mapping[str, Pod]) -> list[Difference]:
-        """Set again what somebody took from the pods' interfaces; what that was.
-
-        Looks at some pods each time, all of them in turn.
-        """
-        limited = [port for port in self._applied if self._applied[port] != Rates()]
-        self._looked_at = {port for port in self._looked_at if port in limited}
-        if len(self._looked_at) == len(limited):
+    def due(self, pods: Mapping[str, Pod]) -> dict[str, Pod]:
+        """Pods whose limits are to be looked at now: some each time, all of them in turn."""
+        limited = {port: pod for port, pod in pods.items() if pod.rates != Rates()}
+        left = [port for port in limited if port not in self._looked_at]
+        if not left:
             self._looked_at.clear()
-        due = [port for port in limited if port not in self._looked_at and port in pods][:_AT_ONCE]
-        self._looked_at |= set(due)
-        return [each for port in due for each in self._kept(network, pods[port])]
+            left = list(limited)
+        chosen = left[:_AT_ONCE]
+        self._looked_at.update(chosen)
+        return {port: limited[port] for port in chosen}
 
-    def _kept(self, network: Network, pod: Pod) -> list[Difference]:
-        rates = self._applied[pod.port]
-        settings = LinkSettings(rates=rates)
-        try:
-            if Path(pod.netns).exists() and set_rates(pod_link(network, pod, settings), rates):
-                expected = RateLimit(pod.port, rates.to_pod, rates.from_pod, pod.identity)
-                return [Difference(expected.key, None, expected)]
-        except LinkError as error:
-            self._fail(pod, settings, error)
-        return []
+    def lost(self, pod: Pod, why: str) -> None:
+        """A pod's limits could not be put right: it is told, and they are tried again."""
+        self._fail(pod, LinkSettings(rates=pod.rates), LinkError(why))
 
     def _remember(self, pods: Mapping[str, Pod]) -> None:
         news = {

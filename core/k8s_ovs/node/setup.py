@@ -6,7 +6,7 @@ What cannot be applied is reported, and the node keeps what runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from attrs import evolve
@@ -20,7 +20,7 @@ from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, NODES, SUBNETS, Slot
 from k8s_ovs.node.host.desired import host_values, switch_values
-from k8s_ovs.node.host.state import HostState, Look
+from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
@@ -54,14 +54,15 @@ class Setup:
         settings: NodeSettings,
         switch: Switch,
         ingest: Ingest,
-        host: HostState,
+        keeper: Keeper,
         on_config: Callable[[NetworkConfig, PluginManager], None],
     ) -> None:
         self._settings = settings
         self._switch = switch
         self._ingest = ingest
-        self._host = host
+        self._keeper = keeper
         self.switch_values: list[Value] = []
+        self._host_values: list[Value] = []
         self._on_config = on_config
         self._config: NetworkConfig | None = None
         self._reconciler: Reconciler | None = None
@@ -83,8 +84,12 @@ class Setup:
 
     @property
     def reason(self) -> str:
-        """Why no packet of a pod would arrive, although all is set up; "": they do."""
-        return self._conflict or self._unnamed()
+        """Why no packet of a pod would arrive, although all is set up; "": they do.
+
+        Without a record of its own the others send nothing here, and another node may be given the
+        subnet.
+        """
+        return self._conflict or self._unnamed() or self._problems[_OF_SUBNET]
 
     def _unnamed(self) -> str:
         """Why no pod of this node would ever be found: Kubernetes knows no node of its name."""
@@ -220,9 +225,12 @@ class Setup:
         """Bring bridge, devices, addresses and nftables to `own`. Raises K8sOvsError."""
         datapath = self._switch.datapath()
         values = switch_values(own, config, mtu, reconciler.manager.pipeline, datapath)
-        _raise_left(self._host.repair(values)[1])
+        self._bring_about(values, known=values == self.switch_values)
+        self.switch_values = values
         local_node = self._switch.local_node(own, mtu)
-        _raise_left(self._host.repair(host_values(local_node, config, datapath))[1])
+        values = host_values(local_node, config, datapath)
+        self._bring_about(values, known=values == self._host_values)
+        self._host_values = values
         _log.info(
             "subnet applied",
             node=self._settings.hostname,
@@ -231,7 +239,6 @@ class Setup:
             datapath=datapath,
             mtu=mtu,
         )
-        self.switch_values = values
         network = self._network
         if network is not None and network.local_node.subnet == local_node.subnet:
             self._network = evolve(network, config=config, local_node=local_node, datapath=datapath)
@@ -241,10 +248,15 @@ class Setup:
             self._network = Network(config, manager, reconciler, local_node, datapath, pool)
         return local_node
 
+    def _bring_about(self, values: Sequence[Value], *, known: bool) -> None:
+        """Make the node have `values`. known: it had them, so what differs somebody has changed.
 
-def _raise_left(left: Look) -> None:
-    """Raises what could not be asked, or could not be put right."""
-    for error in left.unknown.values():
-        raise error
-    if left.differences:
-        raise SwitchError("; ".join(map(str, left.differences)))
+        Raises K8sOvsError for what could not be asked, or could not be put right.
+        """
+        done, left = self._keeper.host.repair(values)
+        if known:
+            self._keeper.repaired_all(done)
+        for each in left.unknown:
+            raise each.reason
+        if left.differences:
+            raise SwitchError("; ".join(map(str, left.differences)))

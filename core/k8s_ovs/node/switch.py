@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import structlog
-from attrs import frozen
+from attrs import evolve, frozen
 
 from k8s_ovs.errors import SwitchError, Unavailable
 from k8s_ovs.link.kernel_datapath import kernel_has_datapath
@@ -74,7 +74,7 @@ class Switch:
         self.ovsdb = Ovsdb(f"unix:{run_dir}/db.sock", timeout)
         self.openflow: OpenFlow | None = None
         self.commits = Commits()
-        self._known_pods: dict[str, tuple[Port, Pod | None]] = {}
+        self._known_ports: dict[str, Port] = {}
         self._pods: dict[str, Pod] = {}
         self._going: set[str] = set()
 
@@ -102,20 +102,29 @@ class Switch:
             return openflow.most_meters()
 
     def pods(self) -> dict[str, Pod]:
-        """The pods of this node, by port: as OVSDB has them, or, where somebody took a port away,
-        as it had them."""
+        """The pods of this node, by port.
+
+        OVSDB tells of each once: what somebody changes there later, or takes away, is not believed.
+        """
         bridge = self.ovsdb.bridge(BRIDGE)
-        known, self._known_pods = self._known_pods, {}
+        known, self._known_ports = self._known_ports, {}
         for name, port in bridge.ports.items() if bridge else ():
-            before = known.get(name)
+            self._known_ports[name] = port
             # A port that has not changed is the same value: most are, each time.
-            if before is None or before[0] is not port:
-                number = port.ofport or port.ofport_request or 0
-                before = (port, pod_from_ids(name, number, port.external_ids))
-            self._known_pods[name] = before
-            if before[1] is not None:
-                self._pods[name] = before[1]
+            if known.get(name) is not port:
+                self._see(port, known.get(name))
         return dict(self._pods)
+
+    def _see(self, port: Port, before: Port | None) -> None:
+        number = port.ofport or port.ofport_request or 0
+        pod = self._pods.get(port.name)
+        if pod is None:
+            pod = pod_from_ids(port.name, number, port.external_ids)
+        elif before is None or port.ofport_request == before.ofport_request:
+            # ovs-vswitchd chose it; it is also who may choose another one after a restart.
+            pod = evolve(pod, ofport=number)
+        if pod is not None:
+            self._pods[port.name] = pod
 
     def adopt(self, pod: Pod) -> None:
         """A pod that lives on this node, although it has no port any more."""
@@ -128,8 +137,7 @@ class Switch:
         the device that it has open, which no longer exists.
         """
         pods, gone = tuple(add), set(remove)
-        for port in gone:
-            self._pods.pop(port, None)
+        removed = set(gone)
         if not self.busy:
             self._going.clear()
         self._going |= gone
@@ -153,6 +161,9 @@ class Switch:
             given = {_LAST_GIVEN: str(max(pods, key=lambda pod: pod.serial).ip)}
             settings = BridgeSettings(bridge.datapath_type, external_ids=given)
         self.ovsdb.commit(Transaction(BRIDGE, settings, ports, tuple(gone)))
+        for port in removed:
+            self._pods.pop(port, None)
+        self._pods |= {pod.port: pod for pod in pods}
 
     def release_ports(self, ports: Iterable[str]) -> None:
         """Remove ports of pods, and wait until ovs-vswitchd has released their devices: it restores
@@ -168,6 +179,9 @@ class Switch:
         keys = {port: rate_ids(each) for port, each in rates.items()}
         queued = {port: each.to_pod is not None for port, each in rates.items()}
         self.ovsdb.commit(Transaction(BRIDGE, external_ids=keys, foreign_queues=queued))
+        for port, each in rates.items():
+            if port in self._pods:
+                self._pods[port] = evolve(self._pods[port], rates=each)
 
     @property
     def last_given(self) -> IPv4Address | None:

@@ -6,6 +6,7 @@ proportional to what changed, not to the cluster.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -13,6 +14,7 @@ from k8s_ovs.builtin import CORE
 from k8s_ovs.errors import PluginError, shown
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure, Results
+from k8s_ovs.hooks.time_limit import REST
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Changes, Read, World, reads_of
 from k8s_ovs.pipeline.flow import Flow
@@ -41,6 +43,9 @@ class Reconciler:
         self._reads: dict[Subject, set[Read]] = {}
         self._dirty: set[Subject] = {Subject(NETWORK, "")}
         self._conflicting: set[Subject] = set()
+        # Subjects of which a plugin did not answer, and when to ask it again.
+        self._again: set[Subject] = set()
+        self._again_at = 0.0
         self._local_tenants: set[Subject] = set()
         self._tenants: dict[str, int] = {}
         self._failures: dict[tuple[str, Subject], str] = {}
@@ -70,6 +75,9 @@ class Reconciler:
 
         Does nothing until the configuration and this node's subnet are known.
         """
+        if self._again and time.monotonic() >= self._again_at:
+            self._dirty |= self._again
+            self._again.clear()
         if not (self._dirty and self.world.of(CONFIG) and self.world.of(LOCAL_NODE)):
             return []
         before = set(self._failures.values())
@@ -133,6 +141,9 @@ class Reconciler:
             flows = result if isinstance(result, Failure) else self._encode(plugin, subject, result)
             if isinstance(flows, Failure):
                 self._failures[plugin, subject] = str(flows)
+                if flows.again:
+                    self._again.add(subject)
+                    self._again_at = time.monotonic() + REST
             else:
                 changes[FlowOwner(plugin, subject)] = flows
         return changes

@@ -27,13 +27,17 @@ class Difference:
             (pod for each in (self.expected, self.found) if (pod := getattr(each, "pod", ""))), ""
         )
 
+    @property
+    def thing(self) -> str:
+        """What differs, without how."""
+        return f"{self.key} of pod {self.pod}" if self.pod else str(self.key)
+
     def __str__(self) -> str:
-        of_pod = f" of pod {self.pod}" if self.pod else ""
         if self.found is None:
-            return f"{self.key}{of_pod}: missing"
+            return f"{self.thing}: missing"
         if self.expected is None:
-            return f"{self.key}{of_pod}: unexpected"
-        return f"{self.key}{of_pod}: {'; '.join(self._changes())}"
+            return f"{self.thing}: unexpected"
+        return f"{self.thing}: {'; '.join(self._changes())}"
 
     def _changes(self) -> Iterable[str]:
         for each in fields(type(self.expected)):  # type: ignore[arg-type]  # attrs classes all

@@ -17,7 +17,12 @@ class Driver(Protocol):
     kinds: frozenset[str]
 
     def read(self, desired: Sequence[Value]) -> Sequence[Value]:
-        """What there is now: the desired things as they are, and what else is ours."""
+        """What there is now: the desired things as they are, and what else is ours.
+
+        With nothing desired that is all that `k8s-ovs uninstall` has to remove; what goes with
+        another driver's things, such as an address with its device, need not be in it.
+        """
 
     def apply(self, differences: Sequence[Difference]) -> None:
-        """Bring what differs to what is expected; nothing else is touched."""
+        """Bring what differs to what is expected, and remove what is unexpected; nothing else is
+        touched."""

@@ -12,6 +12,7 @@ __all__ = [
     "Address",
     "Bridge",
     "Device",
+    "Directory",
     "File",
     "Key",
     "NftTable",
@@ -37,12 +38,16 @@ class Key(NamedTuple):
 
 @frozen
 class Bridge:
-    """A bridge of Open vSwitch. tables: names of its OpenFlow tables, by number."""
+    """A bridge of Open vSwitch. tables: names of its OpenFlow tables, by number. fail_mode: whether
+    it works as a plain switch where it has no flows ("standalone") or drops ("secure"). foreign:
+    what keeps us from our work, by the column of OVSDB."""
 
     kind: ClassVar[str] = "bridge"
     name: str
     datapath: str
     tables: Mapping[int, str] = field(hash=False)
+    fail_mode: str = "secure"
+    foreign: Mapping[str, str] = field(factory=dict, hash=False)
 
     @property
     def key(self) -> Key:
@@ -54,6 +59,8 @@ class Port:
     """A port of the bridge, as OVSDB has it. type: "" for a device of the kernel.
 
     mac, mtu: what Open vSwitch is asked to give its device; None: nothing. ids: external_ids.
+    qos: the kind of queue that it is asked to give it; "": none. policing: kilobits per second
+    above which it drops what comes in; 0: never.
     pod: `namespace/name` of the pod that it is of; "" for the bridge's own.
     """
 
@@ -65,6 +72,8 @@ class Port:
     mac: str | None = None
     mtu: int | None = None
     ids: Mapping[str, str] = field(factory=dict, hash=False)
+    qos: str = ""
+    policing: int = 0
     pod: str = field(default="", eq=False)
 
     @property
@@ -169,17 +178,29 @@ class Veth:
 
 @frozen
 class RateLimit:
-    """How fast a pod's interface may be, bits per second; None: no limit."""
+    """How fast a pod's interface may be, bits per second; None: no limit.
+
+    name: of its end on the node; netns and ifname: where its other end is. queues: what somebody
+    did to them.
+    """
 
     kind: ClassVar[str] = "rate limit"
     name: str
     to_pod: int | None = None
     from_pod: int | None = None
+    queues: str = "as set"
+    netns: str = field(default="", eq=False)
+    ifname: str = field(default="", eq=False)
+    in_user_space: bool = field(default=False, eq=False)
     pod: str = field(default="", eq=False)
 
     @property
     def key(self) -> Key:
         return Key(self.kind, self.name)
+
+    @property
+    def host_name(self) -> str:
+        return self.name
 
 
 @frozen
@@ -200,6 +221,29 @@ class File:
         return Key(self.kind, self.name)
 
 
+@frozen
+class Directory:
+    """A directory, by its path."""
+
+    kind: ClassVar[str] = "directory"
+    name: str
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
 Value: TypeAlias = (
-    Bridge | Port | Device | Address | Route | Sysctl | NftTable | Offload | Veth | RateLimit | File
+    Bridge
+    | Port
+    | Device
+    | Address
+    | Route
+    | Sysctl
+    | NftTable
+    | Offload
+    | Veth
+    | RateLimit
+    | File
+    | Directory
 )

@@ -177,9 +177,7 @@ def _state(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
             if each.key.kind in kinds and each not in of_pods
         ]
         wrong += [
-            str(error)
-            for asked, error in node.state.unknown.items()
-            if set(asked.split(", ")) & set(kinds)
+            str(each.reason) for each in node.state.unknown if not each.kinds.isdisjoint(kinds)
         ]
         yield Check(name, not wrong, "; ".join(wrong) or well, _WITHIN_SECONDS)
     alone = [each for each in of_pods if each.expected is None]

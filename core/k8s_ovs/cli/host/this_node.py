@@ -17,7 +17,12 @@ from k8s_ovs.link.host_addresses import local_addresses
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
 from k8s_ovs.node.cni.listener import listening_process
-from k8s_ovs.node.host.desired import host_values, pod_values, switch_values
+from k8s_ovs.node.host.desired import (
+    host_values,
+    pod_values,
+    rate_values,
+    switch_values,
+)
 from k8s_ovs.node.own_subnet import find_own_subnet, local_node_of, pod_mtu
 from k8s_ovs.node.switch import (
     BRIDGE,
@@ -41,8 +46,10 @@ __all__ = [
     "hostname_of",
     "own_bridge",
     "own_local_node",
+    "serving_process",
 ]
 
+#: Seconds that any one call to Open vSwitch may take.
 _TIMEOUT = 2.0
 
 
@@ -93,8 +100,13 @@ def daemon_status(cni_socket: Path) -> DaemonStatus:
         raise K8sOvsError(f"{path} is not the daemon's status: {error}") from error
     if not isinstance(status, dict):
         raise K8sOvsError(f"{path} is not the daemon's status: expected a JSON object")
+    return DaemonStatus(status, serving_process(cni_socket))
+
+
+def serving_process(cni_socket: Path) -> int | None:
+    """The daemon that serves the CNI; None: there is none. Raises K8sOvsError."""
     try:
-        return DaemonStatus(status, listening_process(cni_socket))
+        return listening_process(cni_socket)
     except OSError as error:
         raise K8sOvsError(
             f"socket {cni_socket} cannot be asked: {error.strerror or error}"
@@ -107,9 +119,9 @@ def hostname_of(daemon: DaemonStatus) -> str:
 
 
 @contextmanager
-def connected_switch(ovs_run_dir: Path, timeout: float = _TIMEOUT) -> Iterator[Switch]:
-    """Open vSwitch's database. timeout: seconds that any one call may take. Raises Unavailable."""
-    switch = Switch(ovs_run_dir, timeout=timeout)
+def connected_switch(ovs_run_dir: Path) -> Iterator[Switch]:
+    """Open vSwitch's database. Raises Unavailable."""
+    switch = Switch(ovs_run_dir, timeout=_TIMEOUT)
     try:
         switch.connect()
         yield switch
@@ -170,5 +182,6 @@ def desired_state(
     return [
         *switch_values(own, config, local_node.mtu, pipeline, datapath),
         *pod_values(switch.pods()),
+        *rate_values(switch.pods().values(), datapath),
         *host_values(local_node, config, datapath),
     ]

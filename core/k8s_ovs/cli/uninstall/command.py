@@ -1,38 +1,33 @@
-"""`k8s-ovs uninstall`: this host as it was before a daemon ran on it."""
+"""`k8s-ovs uninstall`: this host as it was before a daemon ran on it.
+
+The daemon's own comparison with nothing desired: what is unexpected then is what is removed.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from attrs import frozen
 
-from k8s_ovs.cli.host.this_node import connected_switch
+from k8s_ovs.cli.host.this_node import serving_process
 from k8s_ovs.cli.options import OVS_RUN_DIR, BinDir, CniSocket, ConfDir, OvsRunDir
-from k8s_ovs.cli.uninstall.inventory import HostPaths, Inventory, OwnBridge, take_inventory
+from k8s_ovs.cli.uninstall.run_files import run_files
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.link import nftables, veth
+from k8s_ovs.node.host.state import HostState, Look, host_state
 from k8s_ovs.node.install.cni_config import SOCKET
-from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR
-from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT
+from k8s_ovs.node.install.file_driver import FileDriver
+from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR, installed, names_of_ours
+from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT, Switch
+from k8s_ovs.ovs.ovsdb.client import Ovsdb
 from k8s_ovs.plugin.command.output import complain
+from k8s_ovs.state.diff import Difference
+from k8s_ovs.state.value import Bridge, File, Key, Port, Veth
 
-__all__ = ["Removal", "refusal", "removals", "run"]
-
-#: Seconds that Open vSwitch may take to release a bridge with hundreds of ports.
-_SWITCH_TIMEOUT = 15.0
-
-
-@frozen
-class Removal:
-    """things: what is removed, by name. remove: removes all of them; raises K8sOvsError."""
-
-    things: tuple[str, ...]
-    remove: Callable[[], None]
+__all__ = ["refusal", "run"]
 
 
 def run(
@@ -60,122 +55,89 @@ def run(
     """
     if os.geteuid() != 0:
         raise K8sOvsError(f"k8s-ovs uninstall must run as root, found uid {os.geteuid()}")
-    paths = HostPaths(bin_dir, conf_dir, cni_socket, ovs_run_dir)
-    inventory = take_inventory(paths)
-    steps = list(removals(inventory, paths))
-    if dry_run:
-        _say("would remove", steps)
-    if reason := refusal(inventory, force=force):
-        raise K8sOvsError(reason)
-    _complain_of(inventory)
-    failed = 0 if dry_run else sum(not _carried_out(step) for step in steps)
-    if failed or inventory.unasked:
+    # First of all, so that no pod starts meanwhile.
+    files = FileDriver(lambda: [*installed(bin_dir, conf_dir), *run_files(cni_socket)])
+    with closing(Switch(ovs_run_dir).ovsdb) as ovsdb:
+        host = host_state(ovsdb, files, delete_veths=True)
+        look = host.look(())
+        if dry_run:
+            _say("would remove", look.differences)
+        if reason := refusal(serving_process(cni_socket), look, force=force):
+            raise K8sOvsError(reason)
+        for key in _foreign(look, names_of_ours(bin_dir, conf_dir), ovsdb):
+            complain("warning", f"{key} stays: k8s-ovs did not make it")
+        for each in look.unknown:
+            kinds = ", ".join(sorted(each.kinds))
+            complain("error", f"what there is of {kinds} stays: {each.reason}")
+        left = Look() if dry_run else _remove(host, look.differences)
+    if look.unknown or left.unknown:
         raise typer.Exit(1)
-    if not steps:
+    if not look.differences:
         typer.echo("nothing is left of k8s-ovs on this host")
 
 
-def refusal(inventory: Inventory, *, force: bool) -> str:
-    """Why nothing may be removed now, and what to do; empty: it may. force: with pods, too."""
-    if inventory.daemon is not None:
+def refusal(daemon: int | None, look: Look, *, force: bool) -> str:
+    """Why nothing may be removed now, and what to do; empty: it may.
+
+    daemon: the process that serves the CNI. look: with nothing desired. force: with pods, too.
+    """
+    if daemon is not None:
         # Processes beyond a container's own namespace have no number in it.
-        which = f" (process {inventory.daemon})" if inventory.daemon else ""
+        which = f" (process {daemon})" if daemon else ""
         return (
             f"the daemon runs{which} and would make all of it again; stop it "
             "first: systemctl disable --now k8s-ovs, or kubectl delete -f deploy/k8s-ovs.yaml"
         )
-    return "" if force else _still_used(inventory)
+    return "" if force else _still_used(look)
 
 
-def _still_used(inventory: Inventory) -> str:
+def _still_used(look: Look) -> str:
     """Who uses it, and what to do; empty: nobody."""
-    match inventory.bridge:
-        case OwnBridge(pods=pods) if pods:
-            return (
-                f"attached to {BRIDGE}: {_listed('pod', pods.values())}; drain this node first "
-                "(kubectl drain), or add --force to cut them off"
-            )
-        case OwnBridge(others=others) if others:
-            return (
-                f"attached to {BRIDGE} by somebody else: {_listed('port', others)}; take them "
-                "away first (ovs-vsctl del-port), or add --force"
-            )
-        case K8sOvsError() as unknown if inventory.devices:
-            return (
-                f"{_listed('device', inventory.devices)} may be of pods that run, which only Open "
-                f"vSwitch knows: {unknown}. Start it first, or add --force"
-            )
+    ports = [each for each in look.differences if each.key.kind == Port.kind]
+    if pods := [each.pod for each in ports if each.pod]:
+        return (
+            f"attached to {BRIDGE}: {_listed('pod', pods)}; drain this node first "
+            "(kubectl drain), or add --force to cut them off"
+        )
+    if others := {each.key.name for each in ports} - {TUNNEL_PORT, NODE_PORT}:
+        return (
+            f"attached to {BRIDGE} by somebody else: {_listed('port', others)}; take them "
+            "away first (ovs-vsctl del-port), or add --force"
+        )
+    devices = [each.key.name for each in look.differences if each.key.kind == Veth.kind]
+    unknown = look.why_unknown(Bridge.kind)
+    if devices and unknown:
+        return (
+            f"{_listed('device', devices)} may be of pods that run, which only Open "
+            f"vSwitch knows: {unknown}. Start it first, or add --force"
+        )
     return ""
 
 
-def removals(inventory: Inventory, paths: HostPaths) -> Iterator[Removal]:
-    """What to remove, in order: the runtime's files first, so that no pod starts meanwhile."""
-    for path in inventory.files:
-        yield Removal((str(path),), partial(_remove_path, path))
-    if isinstance(inventory.bridge, OwnBridge):
-        ports = (TUNNEL_PORT, NODE_PORT, *inventory.bridge.others)
-        things = (
-            f"bridge {BRIDGE}",
-            *(f"port {port}" for port in ports),
-            *_of_pods(inventory.bridge),
-        )
-        yield Removal(things, partial(_remove_bridge, paths.ovs_run_dir))
-    if devices := sorted(inventory.devices):
-        things = tuple(f"device {name}" for name in devices)
-        yield Removal(things, partial(veth.delete, devices))
-    if inventory.table is True:
-        yield Removal((f"nftables table inet {nftables.TABLE}",), nftables.remove)
-    if inventory.run_dir is not None:
-        yield Removal((str(inventory.run_dir),), partial(_remove_path, inventory.run_dir))
+def _foreign(look: Look, files: Iterable[Path], ovsdb: Ovsdb) -> list[Key]:
+    """What has a name of ours, and is not ours: it exists, and the look does not show it."""
+    there: list[Key] = []
+    if look.why_unknown(File.kind) is None:
+        there += [Key(File.kind, str(path)) for path in files if path.exists()]
+    if look.why_unknown(Bridge.kind) is None and ovsdb.bridge(BRIDGE) is not None:
+        there.append(Key(Bridge.kind, BRIDGE))
+    ours = {each.key for each in look.differences}
+    return [key for key in there if key not in ours]
 
 
-def _of_pods(bridge: OwnBridge) -> tuple[str, ...]:
-    return tuple(f"port {port} of pod {pod}" for port, pod in sorted(bridge.pods.items()))
+def _remove(host: HostState, differences: Sequence[Difference]) -> Look:
+    """Remove, and say what is gone and what is left; the latter is returned."""
+    left = host.apply(differences)
+    _say("removed", (each for each in differences if each not in left.differences))
+    for failed in left.unknown:
+        things = [each.thing for each in left.differences if each.key.kind in failed.kinds]
+        complain("error", f"cannot remove {', '.join(things)}: {failed.reason}")
+    return left
 
 
-def _remove_bridge(ovs_run_dir: Path) -> None:
-    with connected_switch(ovs_run_dir, _SWITCH_TIMEOUT) as switch:
-        # One that starts later would leave the devices of a bridge that it has never seen.
-        switch.ovsdb.await_vswitchd()
-        switch.ovsdb.delete_bridge(BRIDGE)
-        # Only then are its devices gone, and the kernel's end of the tunnel (vxlan_sys_4789).
-        switch.ovsdb.await_applied()
-
-
-def _remove_path(path: Path) -> None:
-    """A file or an empty directory."""
-    try:
-        if path.is_dir():
-            path.rmdir()
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise K8sOvsError(error.strerror or str(error)) from error
-
-
-def _complain_of(inventory: Inventory) -> None:
-    """What stays, and why."""
-    for thing in inventory.foreign:
-        complain("warning", f"{thing} stays: k8s-ovs did not make it")
-    for thing, error in inventory.unasked.items():
-        complain("error", f"{thing} stays if it exists: {error}")
-
-
-def _carried_out(step: Removal) -> bool:
-    """Remove and say so; False: it failed, and that is said."""
-    try:
-        step.remove()
-    except K8sOvsError as error:
-        complain("error", f"cannot remove {', '.join(step.things)}: {error}")
-        return False
-    _say("removed", [step])
-    return True
-
-
-def _say(verb: str, steps: list[Removal]) -> None:
-    for step in steps:
-        for thing in step.things:
-            typer.echo(f"{verb} {thing}")
+def _say(verb: str, differences: Iterable[Difference]) -> None:
+    for each in differences:
+        typer.echo(f"{verb} {each.thing}")
 
 
 def _listed(kind: str, names: Iterable[str]) -> str:

@@ -18,9 +18,17 @@ from errno import ENOENT
 from attrs import frozen
 
 from k8s_ovs.link.netlink import LinkError, Step, attribute, perform
-from k8s_ovs.link.shaping.tc import Entry, add_class, add_filter, put_qdisc, rate_spec, u32
+from k8s_ovs.link.shaping.tc import (
+    Entry,
+    Qdisc,
+    add_class,
+    add_filter,
+    put_qdisc,
+    rate_spec,
+    u32,
+)
 
-__all__ = ["ChildQdisc", "QueueLimits", "install_fair_queueing"]
+__all__ = ["ChildQdisc", "QueueLimits", "install_fair_queueing", "is_fair"]
 
 _TCA_FQ_PLIMIT, _TCA_FQ_FLOW_PLIMIT = 1, 2
 _TCA_HTB_PARMS, _TCA_HTB_INIT, _TCA_HTB_RATE64, _TCA_HTB_CEIL64 = 1, 2, 6, 7
@@ -77,6 +85,13 @@ def install_fair_queueing(channel: socket.socket, child: ChildQdisc) -> None:
                 raise
         else:
             return
+
+
+def is_fair(found: Qdisc | None) -> bool:
+    """Whether this is a child qdisc as `install_fair_queueing` leaves one, as far as it shows."""
+    if found is None:
+        return False
+    return found.handle == _CLASSES if found.kind == "htb" else found.kind in ("fq", "bfifo")
 
 
 def _emptied(child: ChildQdisc) -> Step:

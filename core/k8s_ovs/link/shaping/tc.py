@@ -7,40 +7,44 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Mapping
+from errno import EINVAL, ENOENT
 
 from attrs import frozen
 
-from k8s_ovs.link.netlink import Step, attribute
+from k8s_ovs.link.netlink import LinkError, Step, ask, attribute, attributes
 
 __all__ = [
     "MAX_32",
+    "RATE_SIZE",
     "RTM_DELQDISC",
-    "RTM_GETQDISC",
-    "TCA_KIND",
-    "TCA_OPTIONS",
-    "TCA_STATS2",
-    "TCMSG",
+    "TICKS_PER_SECOND",
     "Entry",
+    "Qdisc",
     "add_class",
     "add_filter",
     "message",
     "put_qdisc",
+    "qdisc",
     "rate_of",
     "rate_spec",
     "u32",
 ]
 
-_RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38
+_RTM_NEWQDISC, RTM_DELQDISC, _RTM_GETQDISC = 36, 37, 38
 _RTM_NEWTCLASS, _RTM_NEWTFILTER = 40, 44
 _NLM_F_REPLACE, _NLM_F_CREATE = 0x100, 0x400
-TCA_KIND, TCA_OPTIONS, TCA_STATS2 = 1, 2, 7
+_TCA_KIND, _TCA_OPTIONS, _TCA_STATS2 = 1, 2, 7
 _ETHERNET = 1  # TC_LINKLAYER_ETHERNET: the kernel counts frames itself, without a table from us
 #: What a field of 32 bits can hold; larger rates have an attribute of their own beside it.
 MAX_32 = 0xFFFFFFFF
 
-TCMSG = struct.Struct("=BxHiIII")
+_TCMSG = struct.Struct("=BxHiIII")
 # cell_log, linklayer, overhead, cell_align, mpu, rate
 _RATE = struct.Struct("=BBHhHI")
+RATE_SIZE = _RATE.size
+#: In which a bucket's depth is counted (psched's, of 64 ns).
+TICKS_PER_SECOND = 1_000_000_000 // 64
 
 
 @frozen
@@ -57,6 +61,39 @@ class Entry:
     kind: str
     options: bytes
     info: int = 0
+
+
+@frozen
+class Qdisc:
+    """A discipline as the kernel shows it; options and statistics: attributes by number."""
+
+    kind: str
+    handle: int
+    options: Mapping[int, bytes]
+    statistics: Mapping[int, bytes]
+
+
+def qdisc(channel: socket.socket, index: int, parent: int) -> Qdisc | None:
+    """The discipline of the device `index` at `parent`; None: a built-in one. Raises LinkError."""
+    question = Step(
+        f"read the queue of device {index}", _RTM_GETQDISC, 0, message(index, parent, 0)
+    )
+    try:
+        answer = ask(channel, question)
+    except LinkError as error:
+        # A device without a queue of its own has only a built-in one, which is not shown.
+        if error.errno in (ENOENT, EINVAL):
+            return None
+        raise
+    told = attributes(answer[_TCMSG.size :])  # empty for a built-in one of some kernels
+    if _TCA_KIND not in told:
+        return None
+    return Qdisc(
+        kind=told[_TCA_KIND].rstrip(b"\0").decode(),
+        handle=_TCMSG.unpack_from(answer)[3],
+        options=attributes(told.get(_TCA_OPTIONS, b"")),
+        statistics=attributes(told.get(_TCA_STATS2, b"")),
+    )
 
 
 def put_qdisc(what: str, entry: Entry) -> Step:
@@ -77,14 +114,14 @@ def add_filter(what: str, entry: Entry) -> Step:
 def _body(entry: Entry) -> bytes:
     return (
         message(entry.index, entry.parent, entry.handle, entry.info)
-        + attribute(TCA_KIND, entry.kind.encode() + b"\0")
-        + attribute(TCA_OPTIONS, entry.options)
+        + attribute(_TCA_KIND, entry.kind.encode() + b"\0")
+        + attribute(_TCA_OPTIONS, entry.options)
     )
 
 
 def message(index: int, parent: int, handle: int, info: int = 0) -> bytes:
     """struct tcmsg: of the device `index`, at `parent`."""
-    return TCMSG.pack(socket.AF_UNSPEC, 0, index, handle, parent, info)
+    return _TCMSG.pack(socket.AF_UNSPEC, 0, index, handle, parent, info)
 
 
 def u32(kind: int, value: int) -> bytes:

@@ -10,16 +10,29 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from collections.abc import Mapping
-from errno import EINVAL, ENOENT
+from errno import ENOENT
 
-from attrs import frozen
+from attrs import field, frozen
 
-from k8s_ovs.link.netlink import LinkError, Step, ask, attribute, attributes, perform
+from k8s_ovs.link.netlink import LinkError, Step, attribute, perform
 from k8s_ovs.link.shaping import tc
-from k8s_ovs.link.shaping.fair_queueing import ChildQdisc, QueueLimits, install_fair_queueing
+from k8s_ovs.link.shaping.fair_queueing import (
+    ChildQdisc,
+    QueueLimits,
+    install_fair_queueing,
+    is_fair,
+)
 
-__all__ = ["Queue", "ShapedDevice", "burst_of", "is_cut", "queue_of", "set_rate"]
+__all__ = [
+    "Queue",
+    "ShapedDevice",
+    "alteration",
+    "burst_of",
+    "is_cut",
+    "queue_of",
+    "same_rate",
+    "set_rate",
+]
 
 _TCA_STATS_BASIC, _TCA_STATS_QUEUE = 1, 3
 _TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST, _TCA_TBF_PBURST = 1, 4, 6, 7
@@ -53,12 +66,14 @@ class ShapedDevice:
 @frozen
 class Queue:
     """A device's queue. rate: bits per second, counted in Ethernet frames. sent: bytes and packets
-    that went through; dropped: packets that found it full."""
+    that went through; dropped: packets that found it full. bucket: its handle, the ticks in which
+    it fills, and the bytes that may wait."""
 
     rate: int
     sent_bytes: int = 0
     sent_packets: int = 0
     dropped: int = 0
+    bucket: tuple[int, int, int] = field(default=(0, 0, 0), eq=False)
 
 
 def set_rate(channel: socket.socket, device: ShapedDevice, rate: int | None) -> bool:
@@ -69,21 +84,45 @@ def set_rate(channel: socket.socket, device: ShapedDevice, rate: int | None) -> 
     limit, if it had none before or its queue had to be dropped.
     """
     standing = queue_of(channel, device.index)
-    # The kernel counts in bytes.
-    if (standing and standing.rate // 8) == (rate and rate // 8):
+    altered = alteration(channel, device, standing)
+    if same_rate(standing.rate if standing else None, rate) and not altered:
         return False
     if rate is None:
         _clear(channel, device)
         return True
     _set(channel, device, rate)
     # A segment that waits is not cut any more, and a bucket for frames would never let it through.
-    if standing is None or is_cut(standing.rate) != is_cut(rate):
+    if standing is None or altered or is_cut(standing.rate) != is_cut(rate):
         try:
             install_fair_queueing(channel, _child(rate, device))
         except LinkError:
             _clear(channel, device)
             raise
     return True
+
+
+def same_rate(one: int | None, other: int | None) -> bool:
+    """Whether the kernel, which counts in bytes, has one rate for both."""
+    return (one and one // 8) == (other and other // 8)
+
+
+def alteration(channel: socket.socket, device: ShapedDevice, queue: Queue | None) -> str:
+    """What somebody changed of a device's queues beside the rate; "": nothing. queue: what
+    `queue_of` says. Raises LinkError."""
+    if queue is None:
+        return ""
+    handle, ticks, waiting = queue.bucket
+    if handle != _BUCKET:
+        return f"the queue of {device.name} is another one"
+    octets, longest = queue.rate // 8, _longest(queue.rate, device)
+    expected = _burst(queue.rate, device) * tc.TICKS_PER_SECOND // max(octets, 1)
+    if abs(ticks - expected) > 2 + expected // 100:
+        return f"the bucket of {device.name} has another size"
+    if waiting != _TOGETHER * longest:
+        return f"in the queue of {device.name} {waiting} bytes may wait"
+    if not is_fair(tc.qdisc(channel, device.index, _BELOW)):
+        return f"the queues of {device.name}'s connections are others"
+    return ""
 
 
 def _clear(channel: socket.socket, device: ShapedDevice) -> None:
@@ -105,29 +144,21 @@ def _set(channel: socket.socket, device: ShapedDevice, rate: int) -> None:
 
 def queue_of(channel: socket.socket, index: int) -> Queue | None:
     """The token bucket of the device `index`; None: it has none. Raises LinkError."""
-    what = f"read the queue of device {index}"
-    question = Step(what, tc.RTM_GETQDISC, 0, tc.message(index, _ROOT, 0))
-    try:
-        answer = ask(channel, question)
-    except LinkError as error:
-        # A device without a queue of its own has only a built-in one, which is not shown.
-        if error.errno in (ENOENT, EINVAL):
-            return None
-        raise
-    told = attributes(answer[tc.TCMSG.size :])  # empty for a built-in one of some kernels
-    if told.get(tc.TCA_KIND) != b"tbf\0":
-        return None
-    return _queue(attributes(told[tc.TCA_OPTIONS]), attributes(told[tc.TCA_STATS2]))
+    found = tc.qdisc(channel, index, _ROOT)
+    return _queue(found) if found is not None and found.kind == "tbf" else None
 
 
-def _queue(options: Mapping[int, bytes], statistics: Mapping[int, bytes]) -> Queue:
-    rate = tc.rate_of(options[_TCA_TBF_PARMS])
-    if wide := options.get(_TCA_TBF_RATE64):
+def _queue(found: tc.Qdisc) -> Queue:
+    parms = found.options[_TCA_TBF_PARMS]
+    rate = tc.rate_of(parms)
+    if wide := found.options.get(_TCA_TBF_RATE64):
         rate = int.from_bytes(wide, sys.byteorder)
-    sent_bytes, packets = struct.unpack_from("=QI", statistics[_TCA_STATS_BASIC])
+    sent_bytes, packets = struct.unpack_from("=QI", found.statistics[_TCA_STATS_BASIC])
     # qlen, backlog, drops
-    dropped = struct.unpack_from("=III", statistics[_TCA_STATS_QUEUE])[2]
-    return Queue(rate * 8, sent_bytes, packets, dropped)
+    dropped = struct.unpack_from("=III", found.statistics[_TCA_STATS_QUEUE])[2]
+    # struct tc_tbf_qopt: rate, peakrate, limit, buffer, mtu
+    waiting, ticks = struct.unpack_from("=II", parms, 2 * tc.RATE_SIZE)
+    return Queue(rate * 8, sent_bytes, packets, dropped, (found.handle, ticks, waiting))
 
 
 def burst_of(rate: int, frame: int) -> int:
@@ -145,6 +176,10 @@ def is_cut(rate: int) -> bool:
     """Whether segments are cut into frames, at `rate` bits per second: if the longest one takes so
     long that others would wait for it."""
     return rate // 8 * _SEGMENT_MS < _SEGMENT * 1000
+
+
+def _burst(rate: int, device: ShapedDevice) -> int:
+    return min(burst_of(rate, device.frame), tc.MAX_32)
 
 
 def _longest(rate: int, device: ShapedDevice) -> int:
@@ -169,7 +204,7 @@ def _bucket(rate: int, device: ShapedDevice) -> bytes:
     parms += struct.pack("=III", _TOGETHER * longest, 0, 0)
     return (
         attribute(_TCA_TBF_PARMS, parms)
-        + tc.u32(_TCA_TBF_BURST, min(burst_of(rate, device.frame), tc.MAX_32))
+        + tc.u32(_TCA_TBF_BURST, _burst(rate, device))
         + at_once
         + (attribute(_TCA_TBF_RATE64, struct.pack("=Q", octets)) if octets > tc.MAX_32 else b"")
     )

@@ -1,18 +1,20 @@
-"""What this node should have beside its flows, all of it. Pure."""
+"""What this node should have beside its flows, all of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Interface
+from pathlib import Path
 
 from k8s_ovs.link.nftables import nft_table
 from k8s_ovs.link.sysctl import forwarding_sysctls
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
-from k8s_ovs.model.pod import Pod, mac_of, pod_ids, pod_memory
+from k8s_ovs.model.pod import Pod, Rates, mac_of, pod_ids, pod_memory
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.node.switch import BRIDGE, NODE_OFPORT, NODE_PORT, TUNNEL_OFPORT, TUNNEL_PORT
 from k8s_ovs.ovs.datapath import Datapath
+from k8s_ovs.ovs.ovsdb.transaction import FOREIGN_QUEUE
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.state.value import (
     Address,
@@ -20,12 +22,13 @@ from k8s_ovs.state.value import (
     Device,
     Offload,
     Port,
+    RateLimit,
     Route,
     Value,
     Veth,
 )
 
-__all__ = ["host_values", "pod_values", "switch_values"]
+__all__ = ["host_values", "pod_values", "rate_values", "switch_values"]
 
 
 def switch_values(
@@ -67,12 +70,37 @@ def pod_values(pods: Mapping[str, Pod]) -> list[Value]:
     return [*_veths(pods.values()), *_ports(pods.values())]
 
 
+def rate_values(pods: Iterable[Pod], datapath: Datapath) -> list[Value]:
+    """The rate limits that the pods' interfaces were given last, of those that have any. A pod that
+    has ended has no interface any more."""
+    return [
+        RateLimit(
+            pod.port,
+            pod.rates.to_pod,
+            pod.rates.from_pod,
+            netns=pod.netns,
+            ifname=pod.ifname,
+            in_user_space=datapath == "netdev",
+            pod=pod.identity,
+        )
+        for pod in pods
+        if pod.rates != Rates() and Path(pod.netns).exists()
+    ]
+
+
 def _veths(pods: Iterable[Pod]) -> list[Value]:
     return [Veth(pod.port, memory=pod_memory(pod), pod=pod.identity) for pod in pods]
 
 
 def _ports(pods: Iterable[Pod]) -> list[Value]:
     return [
-        Port(pod.port, ofport=pod.ofport or None, ids=pod_ids(pod), pod=pod.identity)
+        Port(
+            pod.port,
+            ofport=pod.ofport or None,
+            ids=pod_ids(pod),
+            # Open vSwitch would take away the queue of an interface that has a rate limit.
+            qos=FOREIGN_QUEUE if pod.rates.to_pod is not None else "",
+            pod=pod.identity,
+        )
         for pod in pods
     ]

@@ -1,6 +1,7 @@
 """Is this node as it should be? Looks, puts right what somebody changed, and says so.
 
-OVSDB's notifications have it look at once; everything is looked at every few seconds.
+Notifications of OVSDB and of the kernel have it look at once at what they are about; everything is
+looked at every few seconds.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import veth
 from k8s_ovs.link.veth_driver import VethDriver
 from k8s_ovs.model.pod import Pod, pod_from_memory
-from k8s_ovs.node.host.desired import host_values, pod_values
+from k8s_ovs.node.host.desired import host_values, pod_values, rate_values
 from k8s_ovs.node.host.state import Look, host_state
 from k8s_ovs.node.network import Network, link_settings, pod_link
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch, ofport_of
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
-from k8s_ovs.state.value import Bridge, Port, Value, Veth
+from k8s_ovs.state.diff import Difference
+from k8s_ovs.state.value import Bridge, Port, RateLimit, Value, Veth
 
 __all__ = ["Keeper"]
 
 _log = structlog.get_logger(__name__)
 
-#: Seconds between two looks at everything.
-_LOOK_EVERY = 10.0
+#: Seconds between two looks at everything. With the repair, all is right again within 10.
+_LOOK_EVERY = 8.0
+#: Seconds between two looks at what the kernel notifies of: pods that come and go change much.
+_NOTICE_EVERY = 1.0
 
 #: Told when a pod is cut off, and when it is not any more ("").
 PodTold = Callable[[Pod, str], None]
@@ -47,6 +51,8 @@ class Keeper:
         self._veths = VethDriver()
         self.host = host_state(switch.ovsdb)
         self._look_at = 0.0
+        self._noticed: set[str] = set()
+        self._noticed_at = 0.0
         self._seqno = -1
         self._repairs: Counter[str] = Counter()
         self._cut_off: dict[str, str] = {}
@@ -57,8 +63,8 @@ class Keeper:
 
     @property
     def due_at(self) -> float:
-        """When everything is to be looked at (time.monotonic())."""
-        return self._look_at
+        """When to look (time.monotonic())."""
+        return min(self._look_at, self._noticed_at) if self._noticed else self._look_at
 
     @property
     def reason(self) -> str:
@@ -82,9 +88,18 @@ class Keeper:
         of_pod = {"pod": pod} if pod else {}
         _log.warning("repaired", node=self._node, kind=kind, found=found, **of_pod)
 
+    def repaired_all(self, found: Iterable[Difference]) -> None:
+        """These were put right."""
+        for each in found:
+            self.repaired(each.key.kind, str(each), pod=each.pod)
+
     def look_soon(self) -> None:
         """Look at everything in the next reconcile."""
         self._look_at = 0.0
+
+    def notice(self, kinds: Collection[str]) -> None:
+        """Something of these kinds has changed: look at it soon."""
+        self._noticed.update(kinds)
 
     def keep(self, network: Network, own: Sequence[Value], leaving: Collection[str]) -> bool:
         """Look, if it is time to, and put right what differs.
@@ -92,26 +107,49 @@ class Keeper:
         own: the bridge and its own ports as they should be. leaving: devices that are being
         deleted. True: the bridge's flows may be gone with what was put back.
         """
-        due = time.monotonic() >= self._look_at
-        if due:
-            self._look_at = time.monotonic() + _LOOK_EVERY
-            self._match_devices(network, leaving)
-        elif self._switch.ovsdb.seqno == self._seqno:
+        kinds = self._due_kinds()
+        due = kinds == self.host.kinds
+        if not kinds:
             return False
-        done, left = self.host.repair(self._desired(network, own, whole=due))
-        if due:
-            done = [*done, *self._limits.kept(network, self._switch.pods())]
+        if Veth.kind in kinds:
+            self._match_devices(network, leaving)
+            # It takes ports away, and finds pods that need one.
+            kinds |= SwitchDriver.kinds
+        done, left = self.host.repair(self._desired(network, own, kinds))
         self._seqno = self._switch.ovsdb.seqno
-        for each in done:
-            self.repaired(each.key.kind, str(each), pod=each.pod)
+        self.repaired_all(done)
         self._judge(left, due, leaving)
-        return any(each.key.kind in (Bridge.kind, Port.kind) for each in done)
+        of_switch = any(each.key.kind in (Bridge.kind, Port.kind) for each in done)
+        if of_switch:
+            # Devices and their queues may be new ones, or without what they had.
+            self.notice(self.host.kinds)
+        return of_switch
 
-    def _desired(self, network: Network, own: Sequence[Value], *, whole: bool) -> list[Value]:
+    def _due_kinds(self) -> frozenset[str]:
+        """What it is time to look at: all, or that of which there are notifications."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_EVERY
+            self._noticed.clear()
+            return self.host.kinds
+        kinds: set[str] = set()
+        if self._noticed and time.monotonic() >= self._noticed_at:
+            kinds |= self._noticed
+            self._noticed.clear()
+            self._noticed_at = time.monotonic() + _NOTICE_EVERY
+        if self._switch.ovsdb.seqno != self._seqno:
+            kinds |= SwitchDriver.kinds
+        return frozenset(kinds)
+
+    def _desired(
+        self, network: Network, own: Sequence[Value], kinds: Collection[str]
+    ) -> list[Value]:
         values = [*own, *pod_values(self._switch.pods())]
-        if not whole:
-            return [each for each in values if each.kind in SwitchDriver.kinds]
-        return values + host_values(network.local_node, network.config, network.datapath)
+        if not SwitchDriver.kinds.union(VethDriver.kinds).issuperset(kinds):
+            values += host_values(network.local_node, network.config, network.datapath)
+        if RateLimit.kind in kinds:
+            due = self._limits.due(self._switch.pods())
+            values += rate_values(due.values(), network.datapath)
+        return [each for each in values if each.kind in kinds]
 
     def _match_devices(self, network: Network, leaving: Collection[str]) -> None:
         """Give pods what they lack, port or device: who lives here, both of them say."""
@@ -167,12 +205,19 @@ class Keeper:
 
     def _judge(self, left: Look, due: bool, leaving: Collection[str]) -> None:
         """Who is cut off by what could not be put right, and does the node itself work?"""
+        pods = self._switch.pods()
+        for each in left.differences:
+            if each.key.kind == RateLimit.kind:
+                self._limits.lost(pods[each.key.name], str(each))
         of_node = [str(e) for e in left.differences if not e.pod and e.key.kind != Veth.kind]
-        of_node += [f"{kinds}: {error}" for kinds, error in left.unknown.items()]
+        of_node += [str(each) for each in left.unknown]
         if due or of_node:
             self._reason = "; ".join(of_node)
-        pods = {pod.port: pod for pod in self._switch.pods().values()}
-        wrong = {each.key.name: str(each) for each in left.differences if each.pod}
+        wrong = {
+            each.key.name: str(each)
+            for each in left.differences
+            if each.pod and each.key.kind != RateLimit.kind
+        }
         for port, reason in wrong.items():
             if port in pods:
                 self._cut(pods[port], reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from k8s_ovs.node.install.cni_config import (
     cni_config,
     is_own,
 )
-from k8s_ovs.node.install.cni_files import CniFiles, file_of, read_file
 from k8s_ovs.node.install.cni_program import Python, program
+from k8s_ovs.node.install.file_driver import FileDriver, file_of, read_file
 from k8s_ovs.state.diff import Difference, diff
 from k8s_ovs.state.value import File
 from k8s_ovs_cni.executable import is_executable
 
-__all__ = ["BIN_DIR", "CONF_DIR", "cni_files", "install", "installed", "put_right"]
+__all__ = ["BIN_DIR", "CONF_DIR", "cni_files", "install", "installed", "names_of_ours", "put_right"]
 
 BIN_DIR = Path("/opt/cni/bin")
 CONF_DIR = Path("/etc/cni/net.d")
@@ -50,7 +51,8 @@ def cni_files(
 
 def put_right(files: list[File]) -> list[Difference]:
     """Make the files as they should be; what differed. Raises K8sOvsError."""
-    driver = CniFiles()
+    _, conf_dir = (Path(each.name).parent for each in files)
+    driver = FileDriver(lambda: _own(conf_dir / name for name in FILES.values()))
     found = diff(files, driver.read(files))
     driver.apply(found)
     return found
@@ -72,10 +74,19 @@ def install(
     return binary, config
 
 
-def installed(bin_dir: Path, conf_dir: Path) -> dict[Path, bool]:
-    """The files that have the names of ours, each with whether `install` wrote it: configurations,
-    then the program. Raises K8sOvsError where one cannot be read."""
-    checks = {conf_dir / name: is_own for name in FILES.values()}
-    checks[bin_dir / BINARY] = is_executable
-    found = {path: read_file(path) for path in checks}
-    return {path: checks[path](text) for path, text in found.items() if text is not None}
+def names_of_ours(bin_dir: Path, conf_dir: Path) -> list[Path]:
+    """Where `install` writes: configurations of each style, then the program."""
+    return [*(conf_dir / name for name in FILES.values()), bin_dir / BINARY]
+
+
+def installed(bin_dir: Path, conf_dir: Path) -> list[Path]:
+    """What `install` wrote of them, in their order. Raises K8sOvsError where one cannot be read."""
+    return _own(names_of_ours(bin_dir, conf_dir))
+
+
+def _own(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if _is_own(path, read_file(path) or b"")]
+
+
+def _is_own(path: Path, content: bytes) -> bool:
+    return is_executable(content) if path.name == BINARY else is_own(content)

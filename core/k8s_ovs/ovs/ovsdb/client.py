@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
-from uuid import UUID
 
 import ovs.db.idl
 import ovs.poller
@@ -20,6 +18,7 @@ import structlog
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable, shown
 from k8s_ovs.ovs.ovsdb.json_parser import speed_up
+from k8s_ovs.ovs.ovsdb.rows import Rows, first, value
 from k8s_ovs.ovs.ovsdb.schema import COLUMNS, SCHEMA
 from k8s_ovs.ovs.ovsdb.state import Bridge, Port, SwitchState
 from k8s_ovs.ovs.ovsdb.transaction import Operation, Transaction, deletion, operations, sign_of_life
@@ -61,8 +60,7 @@ class Ovsdb:
         # The library never probes Unix sockets, yet a stopped ovsdb-server holds its end open.
         self._idl._session.reconnect.set_probe_interval(_PROBE_MS)
         self._idl._session.reconnect.set_backoff(*_BACKOFF_MS)
-        self._values: dict[UUID, Any] = {}
-        self._bridges: dict[str, Bridge] = {}
+        self._rows = Rows(self._idl)
         self._told_seqno = 0
         self._unapplied_ports = 0
         self._faults = FaultLog()
@@ -113,7 +111,7 @@ class Ovsdb:
         """The switch as a whole. Raises Unavailable before the first `connect`."""
         root = self._known_root()
         return SwitchState(
-            ovs_version=_first(root.ovs_version),
+            ovs_version=first(root.ovs_version),
             datapath_types=frozenset(root.datapath_types),
             iface_types=frozenset(root.iface_types),
             external_ids=root.external_ids,
@@ -123,17 +121,13 @@ class Ovsdb:
 
     def bridge(self, name: str) -> Bridge | None:
         """The bridge of this name with its ports, None if there is none."""
-        if name not in self._bridges:
-            for row in _value(self._known_root(), "bridges"):
-                if _value(row, "name") == name:
-                    self._bridges[name] = self._read_bridge(row)
-        return self._bridges.get(name)
+        return self._rows.bridge(self._known_root(), name)
 
     @property
     def applied(self) -> bool:
         """Whether ovs-vswitchd has carried out all that was committed."""
         root = self._known_root()
-        return bool(_value(root, "cur_cfg") >= _value(root, "next_cfg"))
+        return bool(value(root, "cur_cfg") >= value(root, "next_cfg"))
 
     @property
     def patience(self) -> float:
@@ -161,15 +155,18 @@ class Ovsdb:
 
     def delete_bridge(self, name: str) -> None:
         """Delete a bridge with all its ports; nothing happens if there is none."""
+        there = self.bridge(name)
         self._transact(
-            f"bridge {name}", lambda: deletion(self.bridge(name), self._known_root().uuid)
+            f"bridge {name}",
+            lambda: deletion(self.bridge(name), self._known_root().uuid),
+            len(there.ports) if there else 0,
         )
 
     def await_applied(self) -> None:
         """Wait until ovs-vswitchd has carried out all that was committed. Raises TimedOut."""
-        wanted = _value(self._known_root(), "next_cfg")
+        wanted = value(self._known_root(), "next_cfg")
         self._await(
-            lambda: _value(self._known_root(), "cur_cfg") >= wanted,
+            lambda: value(self._known_root(), "cur_cfg") >= wanted,
             self._deadline(),
             "ovs-vswitchd has not carried out the change: is it running?",
         )
@@ -267,76 +264,8 @@ class Ovsdb:
             raise Unavailable(f"nothing is known yet of the database at {self._remote}")
         return root
 
-    def _read_bridge(self, row: Any) -> Bridge:
-        ports: dict[str, Port] = {}
-        for port_row in _references(row, "ports"):
-            for interface in self._cached("Port", port_row, _interfaces):
-                port = self._cached("Interface", interface, partial(_read_port, port_row))
-                ports[port.name] = port
-        return Bridge(
-            name=_value(row, "name"),
-            datapath_type=_value(row, "datapath_type"),
-            fail_mode=_first(_value(row, "fail_mode")),
-            other_config=_value(row, "other_config"),
-            external_ids=_value(row, "external_ids"),
-            tables={
-                number: self._cached("Flow_Table", table.uuid, _table_name)
-                for number, table in _value(row, "flow_tables").items()
-            },
-            ports=ports,
-            row=row.uuid,
-        )
-
-    def _cached(self, table: str, uuid: UUID, make: Callable[[Any], Any]) -> Any:
-        value = self._values.get(uuid)
-        if value is None:
-            value = self._values[uuid] = make(self._idl.tables[table].rows[uuid])
-        return value
-
     def _forget(self, _event: str, row: Any, _updates: Any = None) -> None:
-        self._values.pop(row.uuid, None)
-        if row._table.name != "Open_vSwitch":
-            self._bridges.clear()
-
-
-def _value(row: Any, column: str) -> Any:
-    """A column. The library's attributes copy a value several times before they give it."""
-    return row._data[column].to_python(row._uuid_to_row)
-
-
-def _references(row: Any, column: str) -> list[UUID]:
-    """The rows that a column names."""
-    return [atom.value for atom in row._data[column].values]
-
-
-def _interfaces(port_row: Any) -> list[UUID]:
-    return _references(port_row, "interfaces")
-
-
-def _table_name(row: Any) -> str:
-    return _first(_value(row, "name")) or ""
-
-
-def _read_port(port_row: UUID, row: Any) -> Port:
-    ofport = _first(_value(row, "ofport"))
-    return Port(
-        name=_value(row, "name"),
-        type=_value(row, "type"),
-        # ovs-vswitchd writes -1 where it cannot make the port.
-        ofport=ofport if ofport is not None and ofport > 0 else None,
-        ofport_request=_first(_value(row, "ofport_request")),
-        options=_value(row, "options"),
-        external_ids=_value(row, "external_ids"),
-        mac=_first(_value(row, "mac")),
-        mtu_request=_first(_value(row, "mtu_request")),
-        error=_first(_value(row, "error")),
-        row=row.uuid,
-        port_row=port_row,
-    )
-
-
-def _first(values: list[Any]) -> Any:
-    return values[0] if values else None
+        self._rows.forget(row)
 
 
 def _number(bridge: str, name: str, port: Port | None) -> int:

@@ -13,14 +13,17 @@ __all__ = ["COLUMNS", "SCHEMA"]
 
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer"}
+_FLAG = {"type": "boolean"}
 _SOME_TEXT = {"type": {"key": "string", "min": 0, "max": 1}}
 _SOME_NUMBER = {"type": {"key": "integer", "min": 0, "max": 1}}
 _TEXTS = {"type": {"key": "string", "min": 0, "max": "unlimited"}}
 _KEYS = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
 
 
-def _rows(table: str) -> dict[str, Any]:
-    return {"type": {"key": {"type": "uuid", "refTable": table}, "min": 0, "max": "unlimited"}}
+def _rows(table: str, most: int | str = "unlimited") -> dict[str, Any]:
+    """The maximum is the schema's own: changes of a set are sent in another way than those of one
+    value (ovsdb-server(7), update2)."""
+    return {"type": {"key": {"type": "uuid", "refTable": table}, "min": 0, "max": most}}
 
 
 _FLOW_TABLES = {
@@ -50,8 +53,16 @@ _TABLES: dict[str, dict[str, Any]] = {
         "external_ids": _KEYS,
         "flow_tables": _FLOW_TABLES,
         "ports": _rows("Port"),
+        "controller": _rows("Controller"),
+        "mirrors": _rows("Mirror"),
+        "protocols": _TEXTS,
+        "stp_enable": _FLAG,
+        "rstp_enable": _FLAG,
     },
-    "Port": {"name": _TEXT, "interfaces": _rows("Interface")},
+    "Controller": {"target": _TEXT},
+    "Mirror": {"name": _TEXT, "output_port": _rows("Port", 1)},
+    "Port": {"name": _TEXT, "interfaces": _rows("Interface"), "qos": _rows("QoS", 1)},
+    "QoS": {"type": _TEXT},
     "Interface": {
         "name": _TEXT,
         "type": _TEXT,
@@ -61,9 +72,10 @@ _TABLES: dict[str, dict[str, Any]] = {
         "external_ids": _KEYS,
         "mac": _SOME_TEXT,
         "mtu_request": _SOME_NUMBER,
+        "ingress_policing_rate": _NUMBER,
         "error": _SOME_TEXT,
     },
-    "Flow_Table": {"name": _SOME_TEXT},
+    "Flow_Table": {"name": _SOME_TEXT, "flow_limit": _SOME_NUMBER},
 }
 
 #: The columns of each table.

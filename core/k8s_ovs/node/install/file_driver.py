@@ -1,17 +1,17 @@
-"""The driver of the CNI's files: what the container runtime finds of us, and puts right."""
+"""The driver of files: which there are, with which content, written and removed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
+from stat import S_IMODE, S_ISDIR, S_ISREG
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.node.install.cni_config import FILES, is_own
 from k8s_ovs.state.diff import Difference
-from k8s_ovs.state.value import File, Value
+from k8s_ovs.state.value import Directory, File, Value
 
-__all__ = ["CniFiles", "file_of", "read_file"]
+__all__ = ["FileDriver", "file_of", "read_file"]
 
 
 def file_of(path: Path, source: Callable[[], bytes], mode: str) -> File:
@@ -29,21 +29,18 @@ def read_file(path: Path) -> bytes | None:
         raise K8sOvsError(f"cannot read {path}: {error.strerror}") from error
 
 
-class CniFiles:
-    """Beside those that are desired, configurations that we made in another style are ours."""
+class FileDriver:
+    """ours: the files, and directories, that are ours whether they are desired or not."""
 
-    kinds = frozenset({File.kind})
+    kinds = frozenset({File.kind, Directory.kind})
+
+    def __init__(self, ours: Callable[[], Iterable[Path]]) -> None:
+        self._ours = ours
 
     def read(self, desired: Sequence[Value]) -> list[Value]:
-        paths = [Path(each.name) for each in desired if isinstance(each, File)]
-        others = {
-            path.with_name(name)
-            for path in paths
-            if path.name in FILES.values()
-            for name in FILES.values()
-        } - set(paths)
-        stale = [path for path in sorted(others) if is_own(read_file(path) or b"")]
-        return [found for path in (*paths, *stale) if (found := _found(path)) is not None]
+        wanted = [Path(each.name) for each in desired if isinstance(each, File)]
+        paths = dict.fromkeys([*wanted, *self._ours()])
+        return [found for path in paths if (found := _found(path)) is not None]
 
     def apply(self, differences: Sequence[Difference]) -> None:
         """In their order: a runtime that looks meanwhile sees the old style's configuration or the
@@ -52,18 +49,20 @@ class CniFiles:
             if isinstance(each.expected, File):
                 _put(each.expected)
             else:
-                _remove(Path(each.key.name))
+                _remove(each.key.name, is_directory=each.key.kind == Directory.kind)
 
 
-def _found(path: Path) -> File | None:
-    content = read_file(path)
-    if content is None:
-        return None
+def _found(path: Path) -> File | Directory | None:
     try:
-        mode = f"{path.stat().st_mode & 0o7777:o}"
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         raise K8sOvsError(f"cannot read {path}: {error.strerror}") from error
-    return File(str(path), _digest(content), mode)
+    if S_ISDIR(mode):
+        return Directory(str(path))
+    content = read_file(path) if S_ISREG(mode) else None
+    return File(str(path), _digest(content or b""), f"{S_IMODE(mode):o}")
 
 
 def _put(file: File) -> None:
@@ -79,9 +78,14 @@ def _put(file: File) -> None:
         raise K8sOvsError(f"cannot install {path}: {error.strerror}") from error
 
 
-def _remove(path: Path) -> None:
+def _remove(name: str, *, is_directory: bool) -> None:
+    """A directory only if it is empty."""
+    path = Path(name)
     try:
-        path.unlink(missing_ok=True)
+        if is_directory:
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise K8sOvsError(f"cannot remove {path}: {error.strerror}") from error
 

@@ -1,0 +1,126 @@
+"""How long may a plugin's code run? What does not return is interrupted, and rests for a while.
+
+All of a node waits for its plugins, so one that waits for ever would stop it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import structlog
+
+from k8s_ovs.supervise import SupervisedThread
+
+__all__ = ["LIMIT", "REST", "HookTimeout", "Rest", "TimeLimit"]
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+#: Seconds between two looks at what runs.
+_LOOK_EVERY = 0.5
+#: Seconds for which a function that did not return is not called again.
+REST = 60.0
+
+
+class HookTimeout(BaseException):
+    """Raised in a plugin's code that has run for too long. No plugin catches it by mistake."""
+
+
+class TimeLimit:
+    """seconds: how long code may run. It is kept while the limit is watched, which a daemon does.
+
+    The main thread is interrupted wherever it is; another one not in a call of the kernel, where it
+    is interrupted when that returns.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        # By thread: since when, and what. What a function calls in turn counts as its own.
+        self._running: dict[int, tuple[float, str]] = {}
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._told: set[str] = set()
+
+    def watch(self) -> None:
+        """Keep the limit from now on. In the main thread, as it takes over SIGALRM."""
+        signal.signal(signal.SIGALRM, self._interrupted)
+        self._stopped.clear()
+        self._thread = SupervisedThread(
+            name="hook-limit", target=self._watch, stopped=self._stopped
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    @contextmanager
+    def running(self, what: str) -> Iterator[None]:
+        """The block is a plugin's code."""
+        thread = threading.get_ident()
+        if thread in self._running:
+            yield
+            return
+        self._running[thread] = time.monotonic(), what
+        try:
+            yield
+        finally:
+            del self._running[thread]
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(_LOOK_EVERY):
+            for thread, (since, what) in self._running.copy().items():
+                if time.monotonic() - since > self.seconds:
+                    self._interrupt(thread, what)
+
+    def _interrupt(self, thread: int, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            _log.error("plugin does not return, interrupting it", what=what, seconds=self.seconds)
+        if thread == threading.main_thread().ident:
+            signal.pthread_kill(thread, signal.SIGALRM)
+        else:
+            set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
+            set_exception(ctypes.c_ulong(thread), ctypes.py_object(HookTimeout))
+
+    def _interrupted(self, _number: int, _frame: object) -> None:
+        if threading.get_ident() in self._running:
+            raise HookTimeout
+
+
+#: Of this process.
+LIMIT = TimeLimit(10.0)
+
+
+class Rest:
+    """Calls one function of a plugin, and does not for a while after it did not return.
+
+    what: `plugin NAME: HOOK`.
+    """
+
+    def __init__(self, what: str, limit: TimeLimit = LIMIT) -> None:
+        self._what = what
+        self._limit = limit
+        self._until = 0.0
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What it returns. Raises HookTimeout, and whatever it raises."""
+        if time.monotonic() < self._until:
+            raise HookTimeout(self._text())
+        try:
+            with self._limit.running(self._what):
+                return function(*arguments)
+        except HookTimeout as error:
+            self._until = time.monotonic() + REST
+            raise HookTimeout(self._text()) from error
+
+    def _text(self) -> str:
+        return f"did not return within {self._limit.seconds:g} s, and rests for {REST:g} s"
