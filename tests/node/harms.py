@@ -151,6 +151,7 @@ def _(value: Veth) -> Iterator[str]:
     yield f"ip link del {value.name}"
     yield f"ip link set {value.name} down"
     yield f"ip link set {value.name} alias nobody"
+    yield f"ip link set {value.name} mtu 1280"
     yield f"sh -c 'ip link set {value.name} down; ip link set {value.name} name theirs'"
 
 

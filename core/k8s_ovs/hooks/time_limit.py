@@ -63,15 +63,15 @@ class TimeLimit:
             self._thread.join()
 
     @contextmanager
-    def running(self, what: str) -> Iterator[bool]:
-        """The block is a plugin's code. False: another plugin's, which runs already, called it."""
+    def running(self, what: str) -> Iterator[None]:
+        """The block is a plugin's code. One within another is a part of it."""
         thread = threading.get_ident()
         if thread in self._running:
-            yield False
+            yield
             return
         self._running[thread] = time.monotonic(), what
         try:
-            yield True
+            yield
         finally:
             del self._running[thread]
 
@@ -120,12 +120,12 @@ class Rest:
         """What it returns. Raises HookTimeout, and whatever it raises."""
         if time.monotonic() < self._until:
             raise HookTimeout(self._text())
-        outermost = True
+        nested = self.nested
         try:
-            with self._limit.running(self._what) as outermost:
+            with self._limit.running(self._what):
                 return function(*arguments)
         except HookTimeout as error:
-            if not outermost:
+            if nested:
                 raise
             self._until = time.monotonic() + REST
             raise HookTimeout(self._text()) from error

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Sequence
+
+from attrs import evolve
 
 from k8s_ovs.link import encode
 from k8s_ovs.link.netlink import (
@@ -22,7 +25,7 @@ from k8s_ovs.state.value import Value, Veth
 __all__ = ["VethDriver"]
 
 _RTM_GETLINK = 18
-_IFLA_IFNAME, _IFLA_IFALIAS, _IFLA_EXT_MASK = 3, 20, 29
+_IFLA_IFNAME, _IFLA_MTU, _IFLA_IFALIAS, _IFLA_EXT_MASK = 3, 4, 20, 29
 _SKIP_STATISTICS = 1 << 3
 _IFINFO = struct.Struct("=BxHiII")
 
@@ -40,8 +43,10 @@ class VethDriver:
         self._delete = delete
 
     def read(self, desired: Sequence[Value]) -> Sequence[Value]:
+        any_mtu = {each.name for each in desired if isinstance(each, Veth) and each.mtu is None}
         with open_route_socket() as channel:
-            return list(_pairs(channel))
+            found = list(_pairs(channel))
+        return [evolve(each, mtu=None) if each.name in any_mtu else each for each in found]
 
     def apply(self, differences: Sequence[Difference]) -> None:
         steps = [
@@ -58,7 +63,9 @@ class VethDriver:
 
 def _step(veth: Veth) -> Step:
     up = encode.device(flags=encode.IFF_UP | encode.IFF_NOARP) + encode.name(veth.name)
-    return Step(f"set {veth.name} up", encode.RTM_NEWLINK, 0, up + encode.alias(veth.memory))
+    mtu = b"" if veth.mtu is None else encode.mtu(veth.mtu)
+    said = encode.alias(veth.memory)
+    return Step(f"set {veth.name} up", encode.RTM_NEWLINK, 0, up + mtu + said)
 
 
 def _pairs(channel: socket.socket) -> Iterator[Veth]:
@@ -70,4 +77,5 @@ def _pairs(channel: socket.socket) -> Iterator[Veth]:
         if name.startswith(PREFIX):
             flags = _IFINFO.unpack_from(body)[3]
             memory = told.get(_IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace")
-            yield Veth(name, bool(flags & encode.IFF_UP), memory)
+            mtu = int.from_bytes(told.get(_IFLA_MTU, b""), sys.byteorder)
+            yield Veth(name, bool(flags & encode.IFF_UP), memory, mtu)

@@ -178,12 +178,14 @@ class Offload:
 
 @frozen
 class Veth:
-    """A pod's pair of devices, by its end on the node. memory: whose it is, as the device says."""
+    """A pod's pair of devices, by its end on the node. memory: whose it is, as the device says.
+    mtu: bytes; None: whatever it is."""
 
     kind: ClassVar[str] = "veth"
     name: str
     up: bool = True
     memory: str = ""
+    mtu: int | None = None
     pod: str = field(default="", eq=False)
 
     @property

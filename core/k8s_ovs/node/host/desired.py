@@ -93,7 +93,10 @@ def rate_values(pods: Iterable[Pod], datapath: Datapath) -> list[Value]:
 
 
 def _veths(pods: Iterable[Pod]) -> list[Value]:
-    return [Veth(pod.port, memory=pod_memory(pod), pod=pod.identity) for pod in pods]
+    return [
+        Veth(pod.port, memory=pod_memory(pod), mtu=pod.mtu or None, pod=pod.identity)
+        for pod in pods
+    ]
 
 
 def _ports(pods: Iterable[Pod]) -> list[Value]:
