@@ -11,6 +11,7 @@ from k8s_ovs.state.value import (
     Address,
     Bridge,
     Device,
+    Interface,
     NftTable,
     Offload,
     Port,
@@ -153,6 +154,11 @@ def _(value: Veth) -> Iterator[str]:
     yield f"ip link set {value.name} alias nobody"
     yield f"ip link set {value.name} mtu 1280"
     yield f"sh -c 'ip link set {value.name} down; ip link set {value.name} name theirs'"
+
+
+@_harms.register
+def _(_value: Interface) -> Iterable[str]:
+    return ()  # what is in a pod is told, and not put back
 
 
 @_harms.register

@@ -215,6 +215,22 @@ def test_a_network_of_the_machine_inside_ours_is_no_ready_node(site: LabNet) -> 
     healthy(site)
 
 
+def test_a_pod_that_lost_its_address_is_told_until_it_has_it_again(site: LabNet) -> None:
+    address = f"{site.address(POD)}/22"
+    site.lab.exec(POD, ["ip", "addr", "flush", "dev", "eth0"])
+    cut_off = "default/one is cut off"
+    await_that("it is told", lambda: cut_off in told(site), WITHIN)
+    assert site.status(NODE)["ready"]
+    assert any("of pod default/one" in each for each in differences(site))
+    for words in (
+        ["ip", "addr", "add", address, "dev", "eth0"],
+        ["ip", "route", "add", "default", "via", str(site.address("gateway1"))],
+    ):
+        site.lab.exec(POD, words)
+    await_that("it is forgotten", lambda: cut_off not in told(site), WITHIN)
+    healthy(site)
+
+
 def test_a_node_whose_record_does_not_hold_its_pods_is_not_ready_until_it_does(
     site: LabNet,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import ClassVar, NamedTuple, TypeAlias
 
 from attrs import field, frozen
@@ -14,6 +14,7 @@ __all__ = [
     "Device",
     "Directory",
     "File",
+    "Interface",
     "Key",
     "NftTable",
     "Offload",
@@ -194,6 +195,23 @@ class Veth:
 
 
 @frozen
+class Interface:
+    """What a pod has of its pair of devices. name: of the end on the node. address None: not its
+    own."""
+
+    kind: ClassVar[str] = "interface"
+    name: str
+    address: IPv4Address | None
+    netns: str = field(default="", eq=False)
+    ifname: str = field(default="", eq=False)
+    pod: str = field(default="", eq=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+@frozen
 class RateLimit:
     """How fast a pod's interface may be, bits per second; None: no limit.
 
@@ -261,6 +279,8 @@ Value: TypeAlias = (
     | NftTable
     | Offload
     | Veth
+    | Interface
+    | Interface
     | RateLimit
     | File
     | Directory

@@ -19,6 +19,7 @@ from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
 from k8s_ovs.node.cni.listener import listening_process
 from k8s_ovs.node.host.desired import (
     host_values,
+    interface_values,
     pod_values,
     rate_values,
     switch_values,
@@ -182,6 +183,7 @@ def desired_state(
     return [
         *switch_values(own, config, local_node.mtu, pipeline, datapath),
         *pod_values(switch.pods()),
+        *interface_values(switch.pods().values()),
         *rate_values(switch.pods().values(), datapath),
         *host_values(local_node, config, datapath),
     ]

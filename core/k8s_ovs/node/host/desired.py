@@ -20,6 +20,7 @@ from k8s_ovs.state.value import (
     Address,
     Bridge,
     Device,
+    Interface,
     Offload,
     Port,
     PortConfig,
@@ -29,7 +30,7 @@ from k8s_ovs.state.value import (
     Veth,
 )
 
-__all__ = ["host_values", "pod_values", "rate_values", "switch_values"]
+__all__ = ["host_values", "interface_values", "pod_values", "rate_values", "switch_values"]
 
 
 def switch_values(
@@ -72,6 +73,11 @@ def pod_values(pods: Mapping[str, Pod]) -> list[Value]:
     """What the pods of this node have on it, beside their rate limits."""
     configs = [PortConfig(pod.port, pod=pod.identity) for pod in pods.values()]
     return [*_veths(pods.values()), *_ports(pods.values()), *configs]
+
+
+def interface_values(pods: Iterable[Pod]) -> list[Value]:
+    """What the pods have of their interfaces."""
+    return [Interface(pod.port, pod.ip, pod.netns, pod.ifname, pod=pod.identity) for pod in pods]
 
 
 def rate_values(pods: Iterable[Pod], datapath: Datapath) -> list[Value]:

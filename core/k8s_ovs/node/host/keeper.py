@@ -17,15 +17,21 @@ from attrs import evolve
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import veth
 from k8s_ovs.link.veth_driver import VethDriver
-from k8s_ovs.model.pod import Pod, pod_from_memory
-from k8s_ovs.node.host.desired import host_values, pod_values, rate_values
+from k8s_ovs.model.pod import Pod, Rates, pod_from_memory
+from k8s_ovs.node.host.desired import (
+    host_values,
+    interface_values,
+    pod_values,
+    rate_values,
+)
 from k8s_ovs.node.host.state import Look, host_state
+from k8s_ovs.node.host.turns import Turns
 from k8s_ovs.node.network import Network, link_settings, pod_link
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch, ofport_of
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
 from k8s_ovs.state.diff import Difference
-from k8s_ovs.state.value import Bridge, Port, RateLimit, Value, Veth
+from k8s_ovs.state.value import Bridge, Interface, Port, RateLimit, Value, Veth
 
 __all__ = ["Keeper"]
 
@@ -36,6 +42,9 @@ _LOOK_EVERY = 8.0
 #: Seconds between two looks at what the kernel notifies of: pods that come and go change much.
 _NOTICE_EVERY = 1.0
 
+#: Pods of which the queues are looked at in one look, each some 2 ms, and those of which the
+#: interface is, each some 0.3 ms.
+_LIMITED_AT_ONCE, _PODS_AT_ONCE = 50, 50
 #: Seconds until a device that could not be made is tried again: its port goes for the attempt.
 _UNMADE_REST = 60.0
 
@@ -64,6 +73,11 @@ class Keeper:
         # Ports whose device could not be made again, and when to try that again.
         self._unmade: dict[str, float] = {}
         self._strangers: list[str] = []
+        self._limited_turns = Turns(_LIMITED_AT_ONCE)
+        self._pod_turns = Turns(_PODS_AT_ONCE)
+        # Ports of the pods whose interfaces were looked at last, and what is wrong with any.
+        self._looked_into: list[str] = []
+        self._inside: dict[str, str] = {}
         self._reason = ""
 
     @property
@@ -151,9 +165,15 @@ class Keeper:
         values = [*own, *pod_values(self._switch.pods())]
         if not SwitchDriver.kinds.union(VethDriver.kinds).issuperset(kinds):
             values += host_values(network.local_node, network.config, network.datapath)
+        pods = self._switch.pods()
+        self._looked_into = []
         if RateLimit.kind in kinds:
-            due = self._limits.due(self._switch.pods())
-            values += rate_values(due.values(), network.datapath)
+            limited = [port for port, pod in pods.items() if pod.rates != Rates()]
+            chosen = [pods[port] for port in self._limited_turns.choose(limited)]
+            values += rate_values(chosen, network.datapath)
+        if Interface.kind in kinds:
+            self._looked_into = self._pod_turns.choose(pods)
+            values += interface_values(pods[port] for port in self._looked_into)
         return [each for each in values if each.kind in kinds]
 
     def _match_devices(self, network: Network, leaving: Collection[str]) -> None:
@@ -224,11 +244,9 @@ class Keeper:
         of_node += [str(each) for each in left.unknown]
         if due or of_node:
             self._reason = "; ".join(of_node)
-        wrong = {
-            each.key.name: str(each)
-            for each in left.differences
-            if each.pod and each.key.kind != RateLimit.kind
-        }
+        others = (Interface.kind, RateLimit.kind)
+        of_pods = [each for each in left.differences if each.pod and each.key.kind not in others]
+        wrong = self._wrong_inside(left) | {each.key.name: str(each) for each in of_pods}
         for port, reason in wrong.items():
             if port in pods and port not in self._unmade:
                 self._cut(pods[port], reason)
@@ -238,6 +256,16 @@ class Keeper:
             for port in self._cut_off.keys() - pods.keys() - wrong.keys() - self._stranded:
                 del self._cut_off[port]
             self._note_strangers(left, leaving)
+
+    def _wrong_inside(self, left: Look) -> dict[str, str]:
+        """Pods that have not their address: as seen in this look, or when it was their turn."""
+        found = {e.key.name: str(e) for e in left.differences if e.key.kind == Interface.kind}
+        for port in self._looked_into:
+            self._inside.pop(port, None)
+        pods = self._switch.pods()
+        now = (self._inside | found).items()
+        self._inside = {port: why for port, why in now if port in pods}
+        return dict(self._inside)
 
     def _note_strangers(self, left: Look, leaving: Collection[str]) -> None:
         """Devices that nobody can tell whose they are: perhaps a pod lives behind one."""

@@ -13,7 +13,7 @@ from k8s_ovs.link.ethtool import OffloadDriver
 from k8s_ovs.link.nftables import NftDriver
 from k8s_ovs.link.shaping.driver import RateDriver
 from k8s_ovs.link.sysctl import SysctlDriver
-from k8s_ovs.link.veth_driver import VethDriver
+from k8s_ovs.link.veth_driver import InterfaceDriver, VethDriver
 from k8s_ovs.node.switch import BRIDGE, Switch, management_socket
 from k8s_ovs.ovs.openflow.port_driver import PortConfigDriver
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
@@ -157,6 +157,7 @@ def host_state(switch: Switch, *before: Driver, delete_veths: bool = False) -> H
             OffloadDriver(),
             VethDriver(delete=delete_veths),
             NftDriver(),
+            InterfaceDriver(),
             RateDriver(),
         ]
     )
