@@ -200,6 +200,8 @@ class Daemon:
             network = self._kept_network()
             broken = self._keeper.reason or self._setup.reason
             self._committer.commit(network, broken)
+            # Also of a node that is not ready: its flows are of this revision.
+            self._applied = network.reconciler.world.revision
         except K8sOvsError as error:
             self._without_network(error)
             return
@@ -281,7 +283,6 @@ class Daemon:
         self._reason = ""
         self._backoff.reset()
         self._switch_backoff.reset()
-        self._applied = network.reconciler.world.revision
         self._tell_state()
 
     def _offer(self) -> None:
