@@ -7,7 +7,6 @@ after 1 to 5 s); until then the last snapshot stays.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -20,6 +19,7 @@ import structlog
 from attrs import evolve
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable, shown
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.ovs.ovsdb.json_parser import speed_up
 from k8s_ovs.ovs.ovsdb.schema import COLUMNS, SCHEMA
 from k8s_ovs.ovs.ovsdb.state import Bridge, Port, SwitchState
@@ -367,7 +367,7 @@ def _number(bridge: str, name: str, port: Port | None) -> int:
 
 def _words(error: str) -> str:
     try:
-        found = json.loads(error)
+        found = parse_json(error)
     except ValueError:
         return error
     if not isinstance(found, dict):
