@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from attrs import frozen
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.unit.fake_etcd import CONFIG, FakeEtcd, no_switch
 from typer.testing import Result
 
 from k8s_ovs.cli.cluster import snapshot
 from k8s_ovs.cli.doctor import observations
 from k8s_ovs.cli.host.status import SwitchStatus
-from k8s_ovs.errors import Unavailable
 
 Cli = Callable[..., Result]
 
-PREFIX = "/k8s.ovs.com/ovs/network"
-CONFIG = {
-    "Name": "k8ssdn",
-    "Network": "172.11.0.0/16",
-    "HostSubnetLength": 10,
-    "ServiceNetwork": "10.96.0.0/12",
-    "PluginName": "k8s-ovs-multitenant",
-}
 READ_ONLY = [
     ("config", "show"),
     ("config", "check"),
@@ -72,45 +62,6 @@ FIELDS = (
         "VXLANPort",
     ),
 )
-
-
-@frozen
-class Value:
-    """What etcd has under a key."""
-
-    value: bytes
-    mod_revision: int
-
-
-class FakeEtcd:
-    """An etcd that has these records."""
-
-    records: Mapping[str, bytes] = {}
-
-    def __init__(self, _settings: Any) -> None:
-        pass
-
-    def check_space(self) -> None:
-        """There is enough."""
-
-    def list(self, prefix: str) -> tuple[dict[str, Value], int]:
-        found = {
-            f"{PREFIX}/{path}": Value(data, revision)
-            for revision, (path, data) in enumerate(self.records.items(), start=1)
-        }
-        return {key: each for key, each in found.items() if key.startswith(prefix)}, len(found)
-
-    def get(self, key: str) -> Value | None:
-        return self.list(key)[0].get(key)
-
-    def close(self) -> None:
-        pass
-
-
-@contextmanager
-def no_switch(*_: Any) -> Iterator[None]:
-    raise Unavailable("no Open vSwitch here")
-    yield
 
 
 def json_values() -> st.SearchStrategy[Any]:

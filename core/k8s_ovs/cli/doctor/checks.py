@@ -43,7 +43,7 @@ def core_checks(observations: Observations) -> Iterator[Check]:
     """One check per part, in the order in which they depend on each other."""
     yield from _switch(observations)
     yield from _etcd(observations.snapshot, observations.full)
-    yield _kube(observations.kube)
+    yield from _kube(observations.kube, observations.snapshot)
     if isinstance(observations.node, K8sOvsError):
         # An unreachable etcd or switch is named above already.
         known = (
@@ -119,11 +119,22 @@ def _problems(snapshot: ClusterSnapshot | K8sOvsError) -> Sequence[str]:
     return () if isinstance(snapshot, K8sOvsError) else snapshot.problems
 
 
-def _kube(kube: str | K8sOvsError) -> Check:
+def _kube(kube: str | K8sOvsError, snapshot: ClusterSnapshot | K8sOvsError) -> Iterator[Check]:
+    name, advice = "API server", "check KUBECONFIG or KUBERNETES_MASTER"
     if isinstance(kube, K8sOvsError):
-        return Check("API server", False, str(kube), "check KUBECONFIG or KUBERNETES_MASTER")
-    named = kube or "not asked: the environment has no KUBECONFIG and no KUBERNETES_MASTER"
-    return Check("API server", True, named)
+        yield Check(name, False, str(kube), advice)
+        return
+    unread, left_out = (
+        ((), ()) if isinstance(snapshot, K8sOvsError) else (snapshot.unread, snapshot.left_out)
+    )
+    for problem in unread:
+        further = "that it has this resource, and that we may list it"
+        yield Check(name, False, problem, f"{advice}, {further}")
+    for problem in left_out:
+        yield Check(name, False, f"left out: {problem}", "repair or delete this object")
+    if not unread and not left_out:
+        named = kube or "not asked: the environment has no KUBECONFIG and no KUBERNETES_MASTER"
+        yield Check(name, True, named)
 
 
 def _node(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
