@@ -153,12 +153,12 @@ def _refuse_what_node_lacks(ctx: Any, args: list[str], own: set[str]) -> None:
 
 
 def _load(name: str, wanted: _Command) -> Any:
+    if not wanted.logs:
+        _quiet_logs()
     try:
         module = import_module(wanted.module)
     except ImportError as error:
         raise K8sOvsError(f"command {name} ({wanted.module}) does not load: {error}") from error
-    if not wanted.logs:
-        _quiet_logs()
     if hasattr(module, wanted.group):
         command: Any = typer.main.get_group(getattr(module, wanted.group))
     else:
