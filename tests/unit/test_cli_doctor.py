@@ -141,6 +141,16 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
         "Open vSwitch",
         "is ovs-vswitchd running?",
     ),
+    "no rights": (
+        evolve(WELL, switch=SwitchStatus(problem="/run/db.sock: Permission denied: run this ...")),
+        "Open vSwitch",
+        "run this as root",
+    ),
+    "no rights at the bridge": (
+        evolve(WELL, switch=SwitchStatus("3", "system", None, "/br0: Permission denied: run ...")),
+        "Open vSwitch",
+        "run this as root",
+    ),
     "no bridge": (
         evolve(WELL, switch=SwitchStatus("3.1.0", None, None, "br0 is not there: ...")),
         "Open vSwitch",

@@ -80,7 +80,9 @@ def _switch(observations: Observations) -> Iterator[Check]:
     switch = observations.switch
     if switch.problem:
         advice = "start Open vSwitch (systemctl start openvswitch-switch), or give --ovs-run-dir"
-        if switch.datapath is not None:
+        if "Permission denied" in switch.problem:
+            advice = "run this as root"
+        elif switch.datapath is not None:
             advice = "is ovs-vswitchd running? systemctl restart openvswitch-switch"
         elif "is not there" in switch.problem:
             advice = "see what the daemon waits for"

@@ -101,6 +101,10 @@ def serving_process(cni_socket: Path) -> int | None:
     """The daemon that serves the CNI; None: there is none. Raises K8sOvsError."""
     try:
         return listening_process(cni_socket)
+    except PermissionError as error:
+        raise K8sOvsError(
+            f"socket {cni_socket}: {error.strerror}: run this command as root"
+        ) from error
     except OSError as error:
         raise K8sOvsError(
             f"socket {cni_socket} cannot be asked: {error.strerror or error}"

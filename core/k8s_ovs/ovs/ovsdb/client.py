@@ -24,6 +24,7 @@ from k8s_ovs.ovs.ovsdb.json_parser import speed_up
 from k8s_ovs.ovs.ovsdb.schema import COLUMNS, SCHEMA
 from k8s_ovs.ovs.ovsdb.state import Bridge, Port, SwitchState
 from k8s_ovs.ovs.ovsdb.transaction import Operation, Transaction, deletion, operations, sign_of_life
+from k8s_ovs.ovs.rights import check_rights
 from k8s_ovs.supervise import FaultLog
 
 __all__ = ["Ovsdb"]
@@ -71,8 +72,10 @@ class Ovsdb:
     def connect(self) -> None:
         """Wait until the whole content has arrived.
 
-        Raises Unavailable where nothing answers, TimedOut where ovsdb-server does but is silent.
+        Raises Unavailable where nothing answers, NotPermitted where we may not ask, TimedOut where
+        ovsdb-server answers but is silent.
         """
+        check_rights(self._remote.removeprefix("unix:"))
         self._await(lambda: self.connected, self._deadline(), "it sent no content")
         if self._root() is None:
             raise Unavailable(
