@@ -54,7 +54,8 @@ def core_checks(observations: Observations) -> Iterator[Check]:
         if str(observations.node) not in known:
             yield Check("subnet", False, str(observations.node), "look at: k8s-ovs subnet list")
     elif isinstance(observations.snapshot, ClusterSnapshot):
-        yield from _node(observations.node, observations.snapshot.needed_config())
+        lacking = isinstance(observations.kube, K8sOvsError) or bool(observations.snapshot.unread)
+        yield from _node(observations.node, observations.snapshot.needed_config(), lacking=lacking)
     yield _cni(observations.cni, external=observations.kube == "")
     # No runtime is to start it on a host that serves no pods.
     if observations.kube != "":
@@ -139,12 +140,13 @@ def _kube(kube: str | K8sOvsError, snapshot: ClusterSnapshot | K8sOvsError) -> I
         yield Check(name, True, named)
 
 
-def _node(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
+def _node(node: NodeObservations, config: NetworkConfig, *, lacking: bool) -> Iterator[Check]:
+    """lacking: what plugins read at the API server is not known."""
     local_node = node.local_node
     yield Check("subnet", True, f"{local_node.subnet} under {local_node.host_ip}")
     yield _mtu(node, config)
     yield from _state(node, config)
-    yield _flows(node)
+    yield _flows(node, lacking=lacking)
     for failure in node.failures:
         yield Check("plugins", False, failure, "tell the plugin's author")
 
@@ -159,12 +161,15 @@ def _mtu(node: NodeObservations, config: NetworkConfig) -> Check:
     return Check("MTU", False, found, "large packets to other nodes are lost: lower MTU")
 
 
-def _flows(node: NodeObservations) -> Check:
+def _flows(node: NodeObservations, *, lacking: bool) -> Check:
     if isinstance(node.delta, K8sOvsError):
         return Check("flows", False, str(node.delta), "is ovs-vswitchd running?")
     adds, deletes = len(node.delta.adds), len(node.delta.deletes)
     if adds or deletes:
         found = f"{adds} missing, {deletes} unexpected"
+        if lacking:
+            found = f"{found}, compared without what the API server says"
+            return Check("flows", False, found, "first see to the check API server")
         return Check("flows", False, found, f"look at: k8s-ovs flows --diff; {_DAEMON_REPAIRS}")
     return Check("flows", True, "as they should be")
 

@@ -76,7 +76,10 @@ def cni_config(style: Style, cni_version: str, cni_socket: Path = SOCKET) -> dic
 def has_plugin(bin_dir: Path, plugin: str) -> bool:
     """Whether the runtime can start a CNI program of this name."""
     path = bin_dir / plugin
-    return path.is_file() and os.access(path, os.X_OK)
+    try:
+        return path.is_file() and os.access(path, os.X_OK)
+    except (OSError, ValueError):  # a type that can be no file's name
+        return False
 
 
 def _obstacle(bin_dir: Path, cni_version: str) -> str:
