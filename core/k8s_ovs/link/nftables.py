@@ -18,6 +18,7 @@ from typing import Any
 from k8s_ovs.errors import TimedOut, Unavailable
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.veth import PREFIX
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import NftTable, Value
 
@@ -114,7 +115,7 @@ def _lasting(found: Any) -> Any:
 
 def _listed(listing: str) -> list[dict[str, Any]]:
     try:
-        found = json.loads(listing)["nftables"]
+        found = parse_json(listing)["nftables"]
     except (ValueError, KeyError, TypeError) as error:
         raise LinkError(f"nft answered with no JSON listing: {listing[:80]!r}") from error
     return found if isinstance(found, list) else []

@@ -27,6 +27,7 @@ from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link.host_addresses import underlay_mtu
 from k8s_ovs.link.kernel_datapath import kernel_has_datapath
+from k8s_ovs.model.json_text import shown_json
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import LOCAL_NODE, World
 from k8s_ovs.node.host.state import Look, host_state
@@ -190,7 +191,12 @@ def _ask_kube() -> str:
     kube = kube_from_environment()
     if kube is None:
         return ""
-    version = kube.get("/version").get("gitVersion", "of unknown version")
+    version = kube.get("/version").get("gitVersion")
+    if not isinstance(version, str):
+        raise K8sOvsError(
+            f"API server {kube.settings.server}: GET /version: gitVersion: found "
+            f"{shown_json(version)}, expected a version"
+        )
     return f"{kube.settings.server} {version}"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from k8s_ovs.errors import shown
 from k8s_ovs.hooks.result import Failure
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.node.tell.output import Output
 
@@ -117,7 +118,7 @@ def _as_json(plugin: str, result: tuple[Mapping[str, Any], ...]) -> Any:
     if not result:
         return {}
     try:
-        return json.loads(json.dumps(dict(result[0]), allow_nan=False))
+        return parse_json(json.dumps(dict(result[0]), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         found = f"returned {shown(result[0])}, expected JSON values by name: {shown(error)}"
         return str(Failure(plugin, "status", "the network", found))

@@ -16,6 +16,7 @@ from k8s_ovs.ovs.openflow import messages, meters
 from k8s_ovs.ovs.openflow.errors import error_name
 from k8s_ovs.ovs.openflow.messages import Bundle, InstalledFlow, Message, OpenPort, Type
 from k8s_ovs.ovs.openflow.meters import Metered
+from k8s_ovs.ovs.rights import NotPermitted
 from k8s_ovs.pipeline.flow import Meter
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow, delete_by_cookie, delete_meter, put_meter
@@ -75,8 +76,8 @@ class OpenFlow:
 
         timeout: seconds of silence after which the bridge counts as hanging, in every call;
         large changes, and `patience`, make it longer.
-        Raises Unavailable where nothing listens, TimedOut, and SwitchError for a bridge that does
-        not speak OpenFlow 1.4.
+        Raises Unavailable where nothing listens, NotPermitted where we may not ask, TimedOut, and
+        SwitchError for a bridge that does not speak OpenFlow 1.4.
         """
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         stream.setblocking(False)
@@ -85,6 +86,9 @@ class OpenFlow:
         try:
             stream.connect(path)
             client._greet()
+        except PermissionError as error:
+            client.close()
+            raise NotPermitted(path) from error
         except OSError as error:
             client.close()
             raise Unavailable(

@@ -7,7 +7,6 @@ after 1 to 5 s); until then the last snapshot stays.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,11 +16,13 @@ import ovs.poller
 import structlog
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable, shown
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.ovs.ovsdb.json_parser import speed_up
 from k8s_ovs.ovs.ovsdb.rows import Rows, first, value
 from k8s_ovs.ovs.ovsdb.schema import COLUMNS, SCHEMA
 from k8s_ovs.ovs.ovsdb.state import Bridge, Port, SwitchState
 from k8s_ovs.ovs.ovsdb.transaction import Operation, Transaction, deletion, operations, sign_of_life
+from k8s_ovs.ovs.rights import check_rights
 from k8s_ovs.supervise import FaultLog
 
 __all__ = ["Ovsdb"]
@@ -68,8 +69,10 @@ class Ovsdb:
     def connect(self) -> None:
         """Wait until the whole content has arrived.
 
-        Raises Unavailable where nothing answers, TimedOut where ovsdb-server does but is silent.
+        Raises Unavailable where nothing answers, NotPermitted where we may not ask, TimedOut where
+        ovsdb-server answers but is silent.
         """
+        check_rights(self._remote.removeprefix("unix:"))
         self._await(lambda: self.connected, self._deadline(), "it sent no content")
         if self._root() is None:
             raise Unavailable(
@@ -282,7 +285,7 @@ def _number(bridge: str, name: str, port: Port | None) -> int:
 
 def _words(error: str) -> str:
     try:
-        found = json.loads(error)
+        found = parse_json(error)
     except ValueError:
         return error
     if not isinstance(found, dict):
