@@ -83,15 +83,18 @@ class LabNet:
         command: str,
         pod: LabPod,
         config: Mapping[str, Any] | None = None,
+        ifname: str = "eth0",
     ) -> Any:
         """Carry a CNI command out for a pod, as its container runtime would: the result as JSON.
 
-        config: what the runtime adds to the network configuration. Raises K8sOvsError.
+        config: what the runtime adds to the network configuration. ifname: the interface's name in
+        the pod. Raises K8sOvsError.
         """
         environment = cni.pod_environment(
             pod.container, pod.netns, pod.namespace, pod.name, pod.uid
         )
         node = self.lab.node(pod.node)
+        environment["CNI_IFNAME"] = ifname
         return cni.call(node, command, environment, f"pod {pod.title}", config)
 
     def bare_pod(self, node: str, name: str, namespace: str = "bare") -> LabPod:

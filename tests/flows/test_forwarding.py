@@ -240,6 +240,8 @@ CLAIMS: dict[str, Claim] = {
     ),
     "a pod's multicast is dropped": dropped("ROUTE", from_pod("udp", "224.0.0.251")),
     "a pod's broadcast is dropped": dropped("ROUTE", from_pod("udp", "255.255.255.255")),
+    "a pod's loopback address is dropped": dropped("ROUTE", from_pod("tcp", "127.0.0.1")),
+    "a pod's address of this host is dropped": dropped("ROUTE", from_pod("tcp", "0.0.0.1")),
     "an address here without a pod is dropped": dropped("POD_OUT", from_pod("tcp", "172.11.5.77")),
     "a part of the network without a node is dropped": dropped(
         "REMOTE", from_pod("tcp", "172.11.200.1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from attrs import evolve
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab import LabPod, cni
 from k8s_ovs_lab.lab_net import LabNet
+from k8s_ovs_lab.layout import ETCD_PREFIX
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.underlay import remove_namespaces
 
@@ -127,6 +129,22 @@ class TestCheck:
             with pytest.raises(K8sOvsError, match=rf"bare/harmed is not as it should.*{told}"):
                 shaken.cni("CHECK", pod, {"prevResult": result(pod)})
 
+    def test_a_pod_is_as_it_was_given_although_the_mtu_of_new_ones_is_another(
+        self, shaken: LabNet
+    ) -> None:
+        key = f"{ETCD_PREFIX}/config"
+        before = shaken.lab.etcdctl("get", "--print-value-only", key).strip()
+        with shaken.attached("node1", "older") as pod:
+            shaken.lab.etcdctl("put", key, json.dumps(json.loads(before) | {"MTU": 1400}))
+            try:
+                await_that("the MTU is applied", lambda: tun0_mtu(shaken) == 1400, WITHIN)
+                assert shaken.cni("CHECK", pod, {"prevResult": result(pod)}) is None
+                with shaken.attached("node1", "newer") as newer:
+                    assert "mtu 1400" in inside(shaken, newer, "ip", "link", "show", "eth0")
+            finally:
+                shaken.lab.etcdctl("put", key, before)
+                await_that("all is as before", lambda: tun0_mtu(shaken) == 1450, WITHIN)
+
     def test_a_pod_that_is_not_there_is_told(self, shaken: LabNet) -> None:
         pod = shaken.bare_pod("node1", "never")
         with pytest.raises(K8sOvsError, match=rf"no such pod.*{pod.container}.*code 3"):
@@ -146,6 +164,38 @@ def test_gc_removes_what_is_not_valid_and_only_that(shaken: LabNet) -> None:
         with pytest.raises(K8sOvsError, match=r"cni\.dev/valid-attachments.*code 7"):
             shaken.cni("GC", kept[0])
         assert len(before - ports(shaken)) == 2
+
+
+def test_gc_for_another_network_leaves_ours_alone(shaken: LabNet) -> None:
+    with pods(shaken, 2) as attached:
+        before = ports(shaken)
+        others = {"name": "another", "cni.dev/valid-attachments": []}
+        shaken.cni("GC", attached[0], others)
+        assert ports(shaken) == before
+
+
+def test_the_nodes_own_namespace_is_no_pods(shaken: LabNet) -> None:
+    pod = shaken.bare_pod("node1", "node")
+    own = evolve(pod, netns=shaken.lab.netns("node1"))
+    routes = shaken.lab.exec("node1", ["ip", "route"]).stdout
+    with pytest.raises(K8sOvsError, match=r"own network namespace.*CNI_NETNS.*code 4"):
+        shaken.cni("ADD", own)
+    assert shaken.lab.exec("node1", ["ip", "route"]).stdout == routes
+    shaken.remove(pod)
+
+
+def test_a_second_interface_of_a_sandbox_has_an_address_and_no_default_route(
+    shaken: LabNet,
+) -> None:
+    with shaken.attached("node1", "twice") as pod:
+        second = shaken.cni("ADD", pod, ifname="net1")
+        assert shaken.cni("CHECK", pod, {"prevResult": second}, ifname="net1") is None
+        assert shaken.cni("CHECK", pod, {"prevResult": result(pod)}) is None
+        assert inside(shaken, pod, "ip", "route", "show", "default").count("default") == 1
+        assert pod.ip is not None
+        assert shaken.pings("x", pod.ip)
+        shaken.cni("DEL", pod, ifname="net1")
+        assert shaken.pings("x", pod.ip)
 
 
 class TestStart:
@@ -192,9 +242,14 @@ def ports(world: LabNet) -> set[str]:
     return {port for port in world.lab.exec("node1", words).stdout.split() if port[:4] == "kovs"}
 
 
-def inside(world: LabNet, pod: LabPod, *words: str) -> None:
-    """Run a command in the namespace of a bare pod."""
-    world.lab.exec("fabric", ["nsenter", f"--net=/run/netns/{pod.netns}", *words])
+def inside(world: LabNet, pod: LabPod, *words: str) -> str:
+    """What a command says in the namespace of a bare pod."""
+    return world.lab.exec("fabric", ["nsenter", f"--net=/run/netns/{pod.netns}", *words]).stdout
+
+
+def tun0_mtu(world: LabNet) -> int:
+    shown = world.lab.exec("node1", ["ip", "-json", "link", "show", "tun0"]).stdout
+    return int(json.loads(shown)[0]["mtu"])
 
 
 def result(pod: LabPod) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.link import nftables
@@ -19,11 +19,13 @@ from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.nftables import NftDriver, nft_table
 from k8s_ovs.link.veth import PREFIX
 from k8s_ovs.state.diff import Difference, diff
+from k8s_ovs.state.value import NftTable
+from k8s_ovs_testing.world import sample_config, sample_local_node
 
 NETWORK = IPv4Network("172.11.0.0/16")
 VXLAN = 4789
 LIMIT = 10.0
-OUTSIDE = "203.0.113.10"
+NODE, OUTSIDE = "203.0.113.1", "203.0.113.10"
 
 
 @frozen
@@ -78,6 +80,13 @@ def arrives(sender: Any, target: tuple[str, int], receiver: Any, port: int) -> b
             return False
 
 
+def translate(site: Site, rule: str) -> None:
+    """As a service, a NodePort or a hostPort does it."""
+    site.node.run("nft add table ip services")
+    site.node.run("nft add chain ip services pre { type nat hook prerouting priority dstnat; }")
+    site.node.run(f"nft add rule ip services pre {rule}")
+
+
 def tables(node: Any) -> list[str]:
     found = json.loads(node.run("nft -json list tables"))["nftables"]
     return [each["table"]["name"] for each in found if "table" in each]
@@ -115,13 +124,28 @@ class TestTunnelPort:
         assert arrives(site.pod, (OUTSIDE, 5000), site.outside, 5000)
 
     def test_nor_any_by_way_of_a_service(self, site: Site) -> None:
-        site.node.run("nft add table ip services")
-        site.node.run("nft add chain ip services pre { type nat hook prerouting priority dstnat; }")
-        rule = "nft add rule ip services pre ip daddr 10.96.0.1 udp dport 53 dnat to"
-        site.node.run(f"{rule} {OUTSIDE}:{VXLAN}")
+        translate(site, f"ip daddr 10.96.0.1 udp dport 53 dnat to {OUTSIDE}:{VXLAN}")
         assert arrives(site.pod, ("10.96.0.1", 53), site.outside, VXLAN)
         apply(NETWORK, VXLAN)
         assert not arrives(site.pod, ("10.96.0.1", 53), site.outside, VXLAN)
+
+    @pytest.mark.parametrize("to", [NODE, OUTSIDE])
+    def test_nor_from_outside_by_a_port_of_the_node(self, site: Site, to: str) -> None:
+        """To this node's tunnel, or another one's, as kube-proxy does it."""
+        translate(site, f"ip daddr {NODE} udp dport 30053 dnat to {to}:{VXLAN}")
+        site.node.run("nft add chain ip services post { type nat hook postrouting priority 100; }")
+        site.node.run("nft add rule ip services post ct status dnat masquerade")
+        receiver = site.node if to == NODE else site.outside
+        assert arrives(site.outside, (NODE, 30053), receiver, VXLAN)
+        apply(NETWORK, VXLAN)
+        assert not arrives(site.outside, (NODE, 30053), receiver, VXLAN)
+
+    def test_who_has_its_port_as_a_host_port_gets_no_tunnel(self, site: Site) -> None:
+        translate(site, f"ip daddr {NODE} udp dport {VXLAN} dnat to 172.11.4.2:5000")
+        assert arrives(site.outside, (NODE, VXLAN), site.pod, 5000)
+        apply(NETWORK, VXLAN)
+        assert not arrives(site.outside, (NODE, VXLAN), site.pod, 5000)
+        assert arrives(site.outside, (NODE, VXLAN), site.node, VXLAN)
 
     def test_nodes_themselves_do(self, site: Site) -> None:
         apply(NETWORK, VXLAN)
@@ -164,8 +188,10 @@ class TestTable:
     def test_a_rule_that_nft_refuses_leaves_the_table_as_it_was(self, node: Any) -> None:
         apply(NETWORK, VXLAN)
         once = node.run(f"nft list table inet {nftables.TABLE}")
+        wanted = table(NETWORK, VXLAN)
+        wrong = evolve(wanted, rules=wanted.rules.replace(f"dport {VXLAN}", "dport 70000"))
         with pytest.raises(LinkError, match="nft refused table inet k8s-ovs"):
-            apply(NETWORK, 70_000)
+            NftDriver().apply([Difference(wrong.key, None, wrong)])
         assert node.run(f"nft list table inet {nftables.TABLE}") == once
 
     @pytest.mark.usefixtures("node")
@@ -212,11 +238,17 @@ class TestComparison:
         assert differences() == []
 
 
+def table(network: IPv4Network, vxlan_port: int) -> NftTable:
+    node = evolve(sample_local_node(), host_ip=IPv4Address(NODE))
+    config = evolve(sample_config(), network=network, vxlan_port=vxlan_port)
+    return nft_table(node, config)
+
+
 def apply(network: IPv4Network, vxlan_port: int) -> None:
     """Put the table there."""
-    wanted = nft_table(network, vxlan_port)
+    wanted = table(network, vxlan_port)
     NftDriver().apply([Difference(wanted.key, None, wanted)])
 
 
 def differences(network: IPv4Network = NETWORK) -> list[Difference]:
-    return diff([nft_table(network, VXLAN)], NftDriver().read(()))
+    return diff([table(network, VXLAN)], NftDriver().read(()))

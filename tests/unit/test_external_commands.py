@@ -180,7 +180,11 @@ TWO = view_of(record(200), record(201), record(202, "lb2"), quarantine={address(
         ),
         (
             lambda: moved(TWO, chosen(TWO, "lb2"), IPv4Address("172.11.9.9")),
-            "172.11.9.9 is inside Network 172.11.0.0/16",
+            "the host's address: found 172.11.9.9, expected one outside Network 172.11.0.0/16",
+        ),
+        (
+            lambda: requested(TWO, "lb9", IPv4Address("127.0.0.1"), None, None),
+            "the host's address: found 127.0.0.1, expected an address under which other hosts",
         ),
         (
             lambda: moved(TWO, chosen(TWO, address(203)), IPv4Address(address(204))),

@@ -16,6 +16,7 @@ from k8s_ovs.model.codec import decode, encode
 from k8s_ovs.model.subnet import (
     HostSubnet,
     free_subnets,
+    host_ip_problem,
     request_problem,
     subnet_problems,
 )
@@ -120,6 +121,25 @@ def test_a_record_that_does_not_fit_the_network_says_why(
     key: str, record: HostSubnet, problem: str
 ) -> None:
     assert subnet_problems(sample_config(), {key: (record, 1)}) == {key: problem}
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("172.11.3.3", "found 172.11.3.3, expected one outside Network 172.11.0.0/16"),
+        ("10.96.0.1", "found 10.96.0.1, expected one outside ServiceNetwork 10.96.0.0/12"),
+        *(
+            (address, f"found {address}, expected an address under which other hosts reach it")
+            for address in ("127.0.0.1", "0.1.2.3", "224.0.0.1", "255.255.255.255")
+        ),
+        ("192.168.0.200", None),
+        ("169.254.1.1", None),
+    ],
+)
+def test_a_host_has_an_address_under_which_others_reach_it(
+    address: str, problem: str | None
+) -> None:
+    assert host_ip_problem(IPv4Address(address), sample_config()) == problem
 
 
 def test_of_two_that_overlap_the_one_written_later_is_wrong() -> None:

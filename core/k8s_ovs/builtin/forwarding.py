@@ -63,8 +63,9 @@ _SRC_TENANT = register("SRC_TENANT")
 _DST_TENANT = register("DST_TENANT")
 _OUT_PORT = register("OUT_PORT")
 _SCRATCH = register("SCRATCH")
-#: Multicast, reserved and broadcast addresses (RFC 5771, RFC 1112 section 4).
-_NOT_UNICAST = IPv4Network("224.0.0.0/3")
+#: Multicast, reserved and broadcast addresses (RFC 5771, RFC 1112 section 4), and those by which a
+#: kernel means itself, as a node's would (RFC 6890).
+_NOWHERE = tuple(map(IPv4Network, ("224.0.0.0/3", "127.0.0.0/8", "0.0.0.0/8")))
 
 
 def mac(text: str) -> int:
@@ -182,7 +183,7 @@ def _node_in(local_node: LocalNode, network: IPv4Network) -> Iterable[Flow]:
 
 def _route(local_node: LocalNode, network: IPv4Network, services: IPv4Network) -> Iterable[Flow]:
     yield Flow(ROUTE, 300, ip(ip_dst=local_node.gateway), [Goto("EXTERNAL")])
-    yield Flow(ROUTE, 250, ip(ip_dst=_NOT_UNICAST))
+    yield from (Flow(ROUTE, 250, ip(ip_dst=each)) for each in _NOWHERE)
     yield Flow(ROUTE, 200, ip(ip_dst=local_node.subnet), [Goto("POD_OUT")])
     yield Flow(ROUTE, 100, ip(ip_dst=network), [Goto("REMOTE")])
     yield Flow(ROUTE, 100, ip(ip_dst=services), [Goto("SERVICE")])

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from k8s_ovs.link.netlink import LinkError
 
-__all__ = ["entered", "opened"]
+__all__ = ["entered", "is_own", "opened"]
 
 _CLONE_NEWNET = 0x40000000
 # Python has os.setns from 3.12 on. PyDLL: the call is too short to give the interpreter lock away.
@@ -31,6 +31,14 @@ def opened(path: str) -> Iterator[int]:
         yield netns
     finally:
         os.close(netns)
+
+
+def is_own(path: str) -> bool:
+    """Whether the network namespace at `path` is the one that the calling thread is in."""
+    try:
+        return os.path.samefile(path, "/proc/thread-self/ns/net")
+    except OSError:
+        return False
 
 
 @contextmanager

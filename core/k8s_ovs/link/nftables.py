@@ -1,4 +1,4 @@
-"""The node's nftables table: what leaves the cluster gets the node's address, and two locks.
+"""The node's nftables table: what leaves the cluster gets the node's address, and the locks.
 
 Made by nft(8) in one transaction that replaces the table as a whole, and compared as a whole: what
 nft lists of it beside what this very nft lists of our rules, loaded into an empty namespace.
@@ -12,13 +12,15 @@ import subprocess
 from collections.abc import Sequence
 from errno import ENOENT
 from functools import lru_cache
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from k8s_ovs.errors import TimedOut, Unavailable
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.veth import PREFIX
 from k8s_ovs.model.json_text import parse_json
+from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.model.node import LocalNode
 from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import NftTable, Value
 
@@ -60,23 +62,28 @@ class NftDriver:
             _nft(["-f", "-"], made)
 
 
-def nft_table(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> NftTable:
+def nft_table(local_node: LocalNode, config: NetworkConfig, node_port: str = "tun0") -> NftTable:
     """The table as it should be. Raises LinkError, Unavailable, TimedOut."""
-    made = rules(network, vxlan_port, node_port)
+    made = rules(local_node.host_ip, config.network, config.vxlan_port, node_port)
     return NftTable(TABLE, _content_of(made), made)
 
 
-def rules(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> str:
-    """The table, in nft's language.
+def rules(
+    host_ip: IPv4Address, network: IPv4Network, vxlan_port: int, node_port: str = "tun0"
+) -> str:
+    """The table, in nft's language. host_ip: the node's, where its tunnels end.
 
     from_pods: with the userspace datapath the node's kernel hears a pod's packets, too; all that
     they may do is reach Open vSwitch. no_tunnel: who could send to a node's VXLAN port, even
-    through a service, could speak as any tenant.
+    through a service, a NodePort or a hostPort of any node, could speak as any tenant. Tunnels
+    themselves are never translated: who has that port as a hostPort would get all of them.
     """
+    translated = f"ct status dnat udp dport {vxlan_port} drop"
     return f"""{_REPLACE}table inet {TABLE} {{
   chain from_pods {{
     type filter hook prerouting priority raw; policy accept;
     iifname "{PREFIX}*" drop
+    ip daddr {host_ip} udp dport {vxlan_port} notrack
   }}
   chain leave {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -85,10 +92,16 @@ def rules(network: IPv4Network, vxlan_port: int, node_port: str = "tun0") -> str
   chain no_tunnel_in {{
     type filter hook input priority filter; policy accept;
     iifname "{node_port}" udp dport {vxlan_port} drop
+    {translated}
   }}
   chain no_tunnel_through {{
     type filter hook forward priority filter; policy accept;
     iifname "{node_port}" udp dport {vxlan_port} drop
+    {translated}
+  }}
+  chain no_tunnel_out {{
+    type filter hook output priority filter; policy accept;
+    {translated}
   }}
 }}
 """

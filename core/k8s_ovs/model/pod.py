@@ -29,7 +29,7 @@ _MOST_MEMORY = 255
 _MEMORY = "k8s-ovs"
 
 _TO_POD, _FROM_POD = "k8s-ovs-to-pod", "k8s-ovs-from-pod"
-_MTU = "k8s-ovs-mtu"
+_MTU, _NETWORK = "k8s-ovs-mtu", "k8s-ovs-network"
 #: Of any rate; the kernel and Open vSwitch have limits of their own, and say so.
 _BITS = whole(0, (1 << 63) - 1)
 
@@ -53,6 +53,7 @@ class Pod:
     container: the sandbox's id, ifname: the interface's name inside, netns: path of the sandbox's
     network namespace. serial: counts the ADDs of this node, so the youngest is known. rates: the
     limits that its interface was given last. mtu: bytes, as its interface was given; 0: unknown.
+    network: the name of the CNI configuration that it was attached by; "": unknown.
     """
 
     port: str
@@ -67,6 +68,7 @@ class Pod:
     serial: int = 0
     rates: Rates = field(factory=Rates)
     mtu: int = 0
+    network: str = ""
 
     @property
     def mac(self) -> str:
@@ -98,6 +100,7 @@ def pod_ids(pod: Pod) -> dict[str, str]:
         "k8s-ovs-ip": str(pod.ip),
         "k8s-ovs-serial": str(pod.serial),
         **({_MTU: str(pod.mtu)} if pod.mtu else {}),
+        **({_NETWORK: pod.network} if pod.network else {}),
         **{key: text for key, text in rate_ids(pod.rates).items() if text is not None},
     }
 
@@ -124,6 +127,7 @@ def pod_from_ids(port: str, ofport: int, ids: Mapping[str, str]) -> Pod | None:
             serial=int(ids["k8s-ovs-serial"]),
             rates=Rates(_rate(ids.get(_TO_POD)), _rate(ids.get(_FROM_POD))),
             mtu=int(ids.get(_MTU, 0)),
+            network=ids.get(_NETWORK, ""),
         )
     except (KeyError, ValueError):
         return None

@@ -12,7 +12,18 @@ from attrs import evolve, field, frozen
 from k8s_ovs.model.codec import named
 from k8s_ovs.model.network import NetworkConfig
 
-__all__ = ["HostSubnet", "address_order", "free_subnets", "request_problem", "subnet_problems"]
+__all__ = [
+    "HostSubnet",
+    "address_order",
+    "free_subnets",
+    "host_ip_problem",
+    "request_problem",
+    "subnet_problems",
+]
+
+#: Of "this host on this network", and reserved with broadcast (RFC 1122 section 3.2.1.3, RFC 1112
+#: section 4).
+_NO_HOSTS, _RESERVED = IPv4Network("0.0.0.0/8"), IPv4Network("240.0.0.0/4")
 
 #: A gateway and one pod at least (RFC 4632 leaves the two ends unused).
 _LONGEST_PREFIX = 30
@@ -113,12 +124,23 @@ def request_problem(
 def _own_problem(key: str, record: HostSubnet, config: NetworkConfig) -> str | None:
     if key != str(record.host_ip):
         return f"HostIP: found {record.host_ip}, expected {key} as in the key"
-    if record.host_ip in config.network:
-        return f"HostIP: found {record.host_ip}, expected one outside Network {config.network}"
+    if (problem := host_ip_problem(record.host_ip, config)) is not None:
+        return f"HostIP: {problem}"
     if record.subnet is not None and not record.subnet.subnet_of(config.network):
         return f"Subnet: found {record.subnet}, expected one inside Network {config.network}"
     if record.subnet is not None and record.subnet.prefixlen > _LONGEST_PREFIX:
         return f"Subnet: found {record.subnet}, expected /{_LONGEST_PREFIX} or wider, as pods need"
+    return None
+
+
+def host_ip_problem(address: IPv4Address, config: NetworkConfig) -> str | None:
+    """Why no host can be at `address`; None: one can."""
+    if address in config.network:
+        return f"found {address}, expected one outside Network {config.network}"
+    if address in config.service_network:
+        return f"found {address}, expected one outside ServiceNetwork {config.service_network}"
+    if address.is_loopback or address.is_multicast or address in _NO_HOSTS or address in _RESERVED:
+        return f"found {address}, expected an address under which other hosts reach it"
     return None
 
 

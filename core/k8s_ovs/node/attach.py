@@ -14,6 +14,7 @@ from attrs import define, evolve, field, frozen
 
 from k8s_ovs.errors import K8sOvsError, PluginError, shown
 from k8s_ovs.hooks.result import Failure
+from k8s_ovs.link.namespace import is_own
 from k8s_ovs.link.shaping.pod_rates import rate_problems
 from k8s_ovs.link.veth import PodLink, check, host_name_of
 from k8s_ovs.model.pod import Pod
@@ -25,7 +26,7 @@ from k8s_ovs.node.cni.protocol import (
     valid_attachments,
 )
 from k8s_ovs.node.cni.server import Reply
-from k8s_ovs.node.network import Network, link_settings, pod_link, pod_request
+from k8s_ovs.node.network import Network, is_first, link_settings, pod_link, pod_request
 from k8s_ovs.plugin.values import LinkSettings, Refuse
 
 __all__ = ["Add", "Attachments", "HungUp", "Remove", "failed"]
@@ -84,7 +85,8 @@ class Attachments:
 
     def put(self, request: CniRequest, reply: Reply) -> None:
         """A request for the next reconcile. An ADD that can never succeed is answered at once."""
-        if request.command == "ADD" and (problem := _nameless(request)) is not None:
+        problem = _impossible(request) if request.command == "ADD" else None
+        if problem is not None:
             reply(problem)
         elif request.command == "ADD":
             self._adds.append(_Waiting(request, reply))
@@ -193,6 +195,16 @@ def failed(request: CniRequest, error: Exception) -> CniError:
     return CniError(Code.FAILED, "k8s-ovs failed on this request", details)
 
 
+def _impossible(request: CniRequest) -> CniError | None:
+    """Why this ADD can never succeed; None: it may."""
+    if is_own(request.netns):
+        details = f"CNI_NETNS: found {request.netns}, expected that of a pod"
+        return CniError(
+            Code.INVALID_ENVIRONMENT, "this is the node's own network namespace", details
+        )
+    return _nameless(request)
+
+
 def _nameless(request: CniRequest) -> CniError | None:
     """Why no plugin can say what this pod is; None: it has a name."""
     names = {"K8S_POD_NAME": request.pod, "K8S_POD_NAMESPACE": request.namespace}
@@ -215,7 +227,7 @@ def _plan_add(
     request = waiting.request
     existing = _find(pods, request)
     if existing is not None:
-        return _again(waiting, network, existing)
+        return _again(waiting, network, existing, pods)
     awaited = _admission(network, request)
     # Only an ADD that can succeed now takes an address; until then the pod has the gateway's.
     pod = network.new_pod(request, network.local_node.gateway, serial)
@@ -230,14 +242,15 @@ def _plan_add(
         waiting.reason = str(error)
         return None
     settings = _settings(network, pod)
-    return Add(*_with_link(network, pod, settings), settings, waiting.reply)
+    return Add(*_with_link(network, pod, settings, pods), settings, waiting.reply)
 
 
-def _with_link(network: Network, pod: Pod, settings: LinkSettings) -> tuple[Pod, PodLink]:
+def _with_link(
+    network: Network, pod: Pod, settings: LinkSettings, pods: Mapping[str, Pod]
+) -> tuple[Pod, PodLink]:
     """A pod with what its new interface is given, and that."""
-    pod = evolve(pod, rates=settings.rates)
-    pod = evolve(pod, mtu=pod_link(network, pod, settings).mtu)
-    return pod, pod_link(network, pod, settings)
+    link = pod_link(network, pod, settings, first=is_first(pod, pods.values()))
+    return evolve(pod, rates=settings.rates, mtu=link.mtu), link
 
 
 def _has_tenant(network: Network, pod: Pod) -> bool:
@@ -248,15 +261,15 @@ def _has_tenant(network: Network, pod: Pod) -> bool:
         raise CniError(Code.FAILED, f"pod {pod.identity} has no tenant", str(error)) from error
 
 
-def _again(waiting: _Waiting, network: Network, existing: Pod) -> Add:
+def _again(waiting: _Waiting, network: Network, existing: Pod, pods: Mapping[str, Pod]) -> Add:
     """A pod that is added twice has one port and one address; wrong parts of it are made anew."""
     pod = network.new_pod(waiting.request, existing.ip, existing.serial)
     settings = _settings(network, evolve(pod, rates=existing.rates))
     there = evolve(pod, rates=settings.rates, mtu=existing.mtu)
-    link = pod_link(network, there, settings)
+    link = pod_link(network, there, settings, first=is_first(there, pods.values()))
     if existing.netns == pod.netns and not _link_problems(link, settings):
         return Add(there, link, settings, waiting.reply, standing=True)
-    return Add(*_with_link(network, pod, settings), settings, waiting.reply, anew=True)
+    return Add(*_with_link(network, pod, settings, pods), settings, waiting.reply, anew=True)
 
 
 def _settings(network: Network, pod: Pod) -> LinkSettings:
@@ -297,7 +310,8 @@ def _unwanted(request: CniRequest, pods: Mapping[str, Pod]) -> Iterable[Pod]:
         found = _find(pods, request)
         return () if found is None else (found,)
     valid = valid_attachments(request)
-    return [pod for pod in pods.values() if (pod.container, pod.ifname) not in valid]
+    ours = [pod for pod in pods.values() if pod.network in ("", request.network)]
+    return [pod for pod in ours if (pod.container, pod.ifname) not in valid]
 
 
 def _check(request: CniRequest, network: Network, pods: Mapping[str, Pod]) -> CniError | None:
@@ -306,7 +320,7 @@ def _check(request: CniRequest, network: Network, pods: Mapping[str, Pod]) -> Cn
     if pod is None:
         return CniError(Code.UNKNOWN_CONTAINER, "no such pod is attached here", who)
     settings = _settings(network, pod)
-    link = pod_link(network, pod, settings)
+    link = pod_link(network, pod, settings, first=is_first(pod, pods.values()))
     problems = _link_problems(link, settings) + _differs(request, pod)
     if problems:
         return CniError(

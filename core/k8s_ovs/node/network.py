@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from attrs import define
@@ -21,7 +22,7 @@ from k8s_ovs.ovs.datapath import Datapath
 from k8s_ovs.plugin.values import LinkSettings, PodRequest
 from k8s_ovs.reconcile.reconciler import Reconciler
 
-__all__ = ["Network", "link_settings", "pod_link", "pod_request", "pod_result"]
+__all__ = ["Network", "is_first", "link_settings", "pod_link", "pod_request", "pod_result"]
 
 _ANYWHERE = IPv4Network("0.0.0.0/0")
 
@@ -50,7 +51,17 @@ class Network:
             uid=request.uid,
             ip=address,
             serial=serial,
+            network=request.network,
         )
+
+
+def is_first(pod: Pod, pods: Iterable[Pod]) -> bool:
+    """Whether this is the oldest interface of its sandbox: just that one leads everywhere."""
+    return not any(
+        each.container == pod.container and each.serial < pod.serial
+        for each in pods
+        if each.port != pod.port
+    )
 
 
 def pod_request(request: CniRequest) -> PodRequest:
@@ -72,9 +83,13 @@ def link_settings(network: Network, pod: Pod) -> LinkSettings:
     return merged(wanted)
 
 
-def pod_link(network: Network, pod: Pod, settings: LinkSettings) -> PodLink:
-    """The pod's interface as network and plugins want it. The MTU stays as it was given."""
+def pod_link(network: Network, pod: Pod, settings: LinkSettings, *, first: bool = True) -> PodLink:
+    """The pod's interface as network and plugins want it. The MTU stays as it was given.
+
+    first: see `is_first`; another one has no routes but that to its own subnet.
+    """
     local_node = network.local_node
+    routes = (_ANYWHERE, *settings.routes) if first else ()
     return PodLink(
         host_name=pod.port,
         netns=pod.netns,
@@ -83,7 +98,7 @@ def pod_link(network: Network, pod: Pod, settings: LinkSettings) -> PodLink:
         address=IPv4Interface(f"{pod.ip}/{local_node.subnet.prefixlen}"),
         gateway=local_node.gateway,
         mtu=pod.mtu or settings.mtu or local_node.mtu,
-        routes=tuple((route, local_node.gateway) for route in (_ANYWHERE, *settings.routes)),
+        routes=tuple((route, local_node.gateway) for route in routes),
         in_user_space=network.datapath == "netdev",
         memory=pod_memory(pod),
     )

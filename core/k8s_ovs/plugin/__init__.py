@@ -51,7 +51,13 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode, LocalNode
 from k8s_ovs.model.node_status import NodeStatus
 from k8s_ovs.model.pod import Pod, Rates
-from k8s_ovs.model.subnet import HostSubnet, address_order, free_subnets, request_problem
+from k8s_ovs.model.subnet import (
+    HostSubnet,
+    address_order,
+    free_subnets,
+    host_ip_problem,
+    request_problem,
+)
 from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID
 from k8s_ovs.model.world import GIVEN, NODES, PODS, SUBNETS, Slot
 from k8s_ovs.pipeline.field import FIELDS, Field, register
@@ -151,6 +157,7 @@ __all__ = [
     "encode",
     "free_subnets",
     "hook",
+    "host_ip_problem",
     "icmp",
     "ip",
     "ipv6",

@@ -6,7 +6,16 @@ from ipaddress import IPv4Address, IPv4Network
 
 from attrs import evolve
 
-from k8s_ovs.plugin import GIVEN, SUBNETS, HostSubnet, InvalidRecord, K8sOvsError, View, Write
+from k8s_ovs.plugin import (
+    GIVEN,
+    SUBNETS,
+    HostSubnet,
+    InvalidRecord,
+    K8sOvsError,
+    View,
+    Write,
+    host_ip_problem,
+)
 from k8s_ovs_extlb.listing import Host, host, hosts
 from k8s_ovs_extlb.records import EXTERNAL
 
@@ -31,6 +40,7 @@ def requested(
     Raises K8sOvsError where another host is there, or this one is elsewhere.
     """
     key = str(address)
+    _refuse_no_host(view, address)
     _refuse_node(view, key)
     for each in hosts(view):
         if each.address == key and each.name != name:
@@ -61,8 +71,7 @@ def moved(view: View, found: Host, address: IPv4Address) -> list[Write]:
     _refuse_node(view, new)
     if view.revision(SUBNETS, new):
         raise K8sOvsError(f"{new} has a record already; k8s-ovs subnet list shows whose")
-    if address in view.config.network:
-        raise InvalidRecord(f"{new} is inside Network {view.config.network}")
+    _refuse_no_host(view, address)
     record = _written(view, found.address)
     if record is None:
         raise K8sOvsError(f"{SUBNETS}/{found.address} cannot be read: {found.problem}")
@@ -79,6 +88,11 @@ def _written(view: View, key: str) -> HostSubnet | None:
         return None
     asks: HostSubnet | None = view.request(SUBNETS, key)
     return asks or view.subnet(key)
+
+
+def _refuse_no_host(view: View, address: IPv4Address) -> None:
+    if (problem := host_ip_problem(address, view.config)) is not None:
+        raise InvalidRecord(f"the host's address: {problem}")
 
 
 def _refuse_node(view: View, key: str) -> None:

@@ -118,6 +118,11 @@ class CniRequest:
     arrived: float
 
     @property
+    def network(self) -> str:
+        """The name of the network configuration."""
+        return str(self.config.get("name", ""))
+
+    @property
     def pod(self) -> str:
         """The pod's name, "" when the runtime is not Kubernetes'."""
         return self.args.get("K8S_POD_NAME", "")

@@ -65,7 +65,7 @@ def host_values(local_node: LocalNode, config: NetworkConfig, datapath: Datapath
         Route(NODE_PORT, config.network),
         *forwarding_sysctls(NODE_PORT),
         *offload,
-        nft_table(config.network, config.vxlan_port, NODE_PORT),
+        nft_table(local_node, config, NODE_PORT),
     ]
 
 

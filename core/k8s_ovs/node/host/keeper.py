@@ -26,7 +26,7 @@ from k8s_ovs.node.host.desired import (
 )
 from k8s_ovs.node.host.state import Look, host_state
 from k8s_ovs.node.host.turns import Turns
-from k8s_ovs.node.network import Network, link_settings, pod_link
+from k8s_ovs.node.network import Network, is_first, link_settings, pod_link
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch, ofport_of
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
@@ -197,7 +197,8 @@ class Keeper:
         """Somebody deleted the device of a pod that lives: make it again, as it was."""
         try:
             settings = link_settings(network, pod)
-            link = pod_link(network, pod, settings)
+            first = is_first(pod, self._switch.pods().values())
+            link = pod_link(network, pod, settings, first=first)
             self._switch.release_ports([pod.port])
             self._switch.adopt(pod)
             veth.delete_inside(link)
