@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from itertools import combinations
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from k8s_ovs.hooks.manager import PluginManager
@@ -61,6 +61,17 @@ def standing(fake: FakeCluster) -> dict[str, IPv4Network]:
 
 @settings(max_examples=100)
 @given(sequence=st.lists(steps, max_size=15), restarts=st.booleans())
+@example(
+    # The node left its address, and somebody deleted what it had there.
+    sequence=[
+        ("ask", "192.168.0.11", None),
+        ("join", "node2", "192.168.0.12"),
+        ("join", "node2", "192.168.0.11"),
+        ("delete", "192.168.0.12"),
+        ("ask", "192.168.0.12", None),
+    ],
+    restarts=False,
+)
 def test_whatever_happens_no_two_hosts_share_an_address(
     sequence: list[tuple[Any, ...]], restarts: bool
 ) -> None:

@@ -139,7 +139,10 @@ def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
     """Subnets of nodes that are gone: both records go together."""
     in_use = set(owners.now.values())
     for key, name in owners.of.items():
-        if name in owners.present or key in in_use:
+        if key in in_use:
+            continue
+        if name in owners.present:
+            yield from _forgotten(view, owners, key)
             continue
         if unreadable := view.problem(SUBNETS, key):
             yield Problem(f"node {name}", f"is gone, its subnet is not free: {unreadable}")
@@ -149,6 +152,15 @@ def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
         writes = [_delete(view, kind, key) for kind in kinds]
         existing = tuple(write for write in writes if write.revision)
         yield Allocation(existing, f"node {name} is gone")
+
+
+def _forgotten(view: View, owners: _Owners, key: str) -> Iterator[Allocation]:
+    """The mark of a node that has its subnet elsewhere, where somebody deleted the old record: the
+    address is anybody's now."""
+    gone = view.subnet(key) is None and not view.problem(SUBNETS, key)
+    if gone and owners.left(key):
+        told = f"node {owners.of[key]} has left {key}"
+        yield Allocation((_delete(view, GIVEN, key),), told)
 
 
 def _moves(view: View, owners: _Owners) -> list[_Move]:
