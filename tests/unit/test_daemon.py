@@ -19,6 +19,8 @@ from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.observe.etcd.settings import EtcdSettings
 
 MISTAKE = ZeroDivisionError("a mistake of ours")
+#: What no part of a plugin may do to a daemon.
+EXITS = (SystemExit(3), KeyboardInterrupt(), GeneratorExit())
 
 
 def settings_of(tmp_path: Path, **changes: Any) -> NodeSettings:
@@ -72,6 +74,29 @@ def test_a_reconcile_that_fails_is_told_and_taken_again(
     assert answers.keys() == {"STATUS"}
     assert "a mistake of ours" in str(answers["STATUS"])
     assert daemon._attachments.next_deadline is not None
+
+
+@pytest.mark.parametrize("error", EXITS)
+def test_nothing_that_a_reconcile_raises_ends_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def leave(*_: Any) -> Any:
+        raise error
+
+    daemon = Daemon(settings_of(tmp_path))
+    daemon._inbox.put(object())
+    for name in ("_reconcile", "_wait", "_without_network", "_state"):
+        monkeypatch.setattr(daemon, name, leave)
+    monkeypatch.setattr(daemon._ingest, "absorb", leave)
+    monkeypatch.setattr(daemon._backoff, "wait", lambda: 0.0)
+    with capture_logs() as logs:
+        daemon._take_in()
+        daemon._reconcile_alone()
+        daemon._wait_alone()
+        daemon._socket.attempt(leave)
+    told = ["watch event", "reconcile", "reconcile failed again", "waiting", "CNI socket"]
+    failed = [each["event"] for each in logs if each.get("exc_info")]
+    assert all(event.startswith(of) for event, of in zip(failed, told, strict=True))
 
 
 def test_a_daemon_that_waits_for_something_sleeps_meanwhile(tmp_path: Path) -> None:

@@ -65,28 +65,6 @@ class Says:
         return self.said
 
 
-def nested(depth: int) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for _ in range(depth):
-        found = {"a": found}
-    return found
-
-
-LOOP: dict[str, object] = {}
-LOOP["loop"] = LOOP
-
-
-@pytest.mark.parametrize(
-    "said", [{"a": {1, 2}}, {"a": float("nan")}, {(1, 2): 3}, LOOP, nested(5000)]
-)
-def test_a_status_that_is_no_json_is_told_in_its_place(said: object) -> None:
-    state = sample_state(manager=PluginManager({"bad": Says(said), "good": Says({"a": 1})}))
-    told = status_json(state)["of_plugins"]
-    assert told["good"] == {"a": 1}
-    assert told["bad"].startswith("plugin bad: status of the network: returned")
-    json.dumps(told, allow_nan=False)
-
-
 def test_a_plugin_without_a_status_has_an_empty_one() -> None:
     state = sample_state(manager=PluginManager({"none": Says(None)}))
     assert status_json(state)["of_plugins"] == {"none": {}}

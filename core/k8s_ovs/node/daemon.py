@@ -163,24 +163,24 @@ class Daemon:
         try:
             self._reconcile()
             self._offer()
-        except Exception as error:
+        except BaseException as error:
             self._faults.tell("reconcile failed", error, node=self._settings.hostname)
             self._go_on_after(error)
         self._metrics.reconciled(time.monotonic() - begin)
 
-    def _go_on_after(self, error: Exception) -> None:
+    def _go_on_after(self, error: BaseException) -> None:
         """All is looked at again, as nobody knows what was done; pods can go, others wait."""
         reason = f"k8s-ovs failed: {shown(error)}; the daemon's log has more"
         self._again_at = time.monotonic() + self._backoff.wait()
         try:
             self._without_network(Unavailable(reason))
-        except Exception as worse:
+        except BaseException as worse:
             self._faults.tell("reconcile failed again", worse, node=self._settings.hostname)
 
     def _wait_alone(self) -> None:
         try:
             self._wait()
-        except Exception as error:
+        except BaseException as error:
             self._faults.tell("waiting failed", error, node=self._settings.hostname)
             self._stopping.wait(self._backoff.wait())
 
@@ -227,7 +227,7 @@ class Daemon:
         for item in self._inbox.take():
             try:
                 self._take(item)
-            except Exception as error:  # the others are taken in
+            except BaseException as error:  # the others are taken in
                 self._faults.tell("watch event failed", error, node=self._settings.hostname)
         connected = self._switch.openflow is not None
         with suppress(Unavailable):  # it connects anew then
@@ -260,7 +260,7 @@ class Daemon:
             self._committer.detach_only()
         except K8sOvsError as failure:
             self._attachments.switch_away(str(failure))
-        except Exception as failure:
+        except BaseException as failure:
             self._faults.tell("pods cannot be removed", failure, node=self._settings.hostname)
             self._attachments.switch_away(shown(failure))
         self._fail(str(error))
@@ -295,7 +295,7 @@ class Daemon:
         for tell in tellers:
             try:
                 tell(state)
-            except Exception as error:  # the others tell
+            except BaseException as error:  # the others tell
                 self._faults.tell("state not told", error, node=self._settings.hostname)
 
     def _publish(self, state: NodeState) -> None:

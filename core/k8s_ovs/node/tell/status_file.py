@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from k8s_ovs.errors import shown
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.node.tell.output import Output
@@ -107,17 +106,6 @@ def _local_node(state: NodeState) -> dict[str, Any]:
 def _of_plugins(state: NodeState) -> dict[str, Any]:
     """What each plugin's status hook says."""
     return {
-        plugin: str(result) if isinstance(result, Failure) else _as_json(plugin, result)
+        plugin: str(result) if isinstance(result, Failure) else result[0] if result else {}
         for plugin, result in state.plugin_status()
     }
-
-
-def _as_json(plugin: str, result: tuple[Mapping[str, Any], ...]) -> Any:
-    """What the hook returned, as the file can hold it; else what is wrong with it."""
-    if not result:
-        return {}
-    try:
-        return json.loads(json.dumps(dict(result[0]), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        found = f"returned {shown(result[0])}, expected JSON values by name: {shown(error)}"
-        return str(Failure(plugin, "status", "the network", found))
