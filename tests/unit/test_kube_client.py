@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.errors import InvalidRecord, K8sOvsError, Unavailable
 from k8s_ovs.observe.kube import (
     Conflict,
     Expired,
@@ -17,6 +19,8 @@ from k8s_ovs.observe.kube import (
     KubeSettings,
     NotFound,
     Refused,
+    WatchedResource,
+    list_resource,
 )
 from k8s_ovs.observe.kube.errors import refusal
 from k8s_ovs_testing.apiserver.resource import RESOURCES
@@ -51,6 +55,24 @@ def test_a_list_longer_than_a_page_is_whole(kube: Kube, writer: Writer) -> None:
     names = [item["metadata"]["name"] for item in kube.list("/api/v1/nodes")["items"]]
 
     assert len(names) == len(set(names)) == 1101
+
+
+@pytest.mark.parametrize(
+    ("whole", "told"),
+    [
+        ({"items": 5}, "list of /api/v1/nodes: items: found 5, expected a list"),
+        ({"items": [5]}, "object of the API server: found 5, expected an object"),
+        ({"items": [{}]}, "object of the API server: metadata.name: found nothing"),
+        ({"items": [{"metadata": []}]}, "metadata: found [], expected an object"),
+        ({"items": [], "metadata": {"resourceVersion": 7}}, "resourceVersion: found 7, expected"),
+    ],
+)
+def test_a_list_of_other_types_is_refused_by_the_fields_name(
+    monkeypatch: pytest.MonkeyPatch, kube: Kube, whole: Any, told: str
+) -> None:
+    monkeypatch.setattr(kube, "list", lambda *_: whole)
+    with pytest.raises(InvalidRecord, match=re.escape(told)):
+        list_resource(kube, WatchedResource("/api/v1/nodes", "kube:nodes"))
 
 
 def test_objects_are_made_changed_and_deleted(kube: Kube) -> None:

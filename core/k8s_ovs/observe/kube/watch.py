@@ -12,7 +12,8 @@ import structlog
 from attrs import frozen
 
 from k8s_ovs.backoff import Backoff
-from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.errors import InvalidRecord, K8sOvsError, Unavailable
+from k8s_ovs.model.kube_object import kube_field
 from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.observe.kube.client import Json, Kube, Lines
 from k8s_ovs.observe.kube.errors import Expired, refusal
@@ -47,18 +48,24 @@ class WatchedResource:
 
 
 def object_key(document: Json) -> str:
-    """`namespace/name`, or `name` of what belongs to the cluster."""
-    metadata = document["metadata"]
-    namespace = metadata.get("namespace")
-    return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
+    """`namespace/name`, or `name` of what belongs to the cluster. Raises InvalidRecord."""
+    subject = "object of the API server"
+    name = kube_field(subject, document, "metadata.name", str)
+    if not name:
+        raise InvalidRecord(f"{subject}: metadata.name: found nothing, expected a string")
+    namespace = kube_field(subject, document, "metadata.namespace", str)
+    return f"{namespace}/{name}" if namespace else name
 
 
 def list_resource(kube: Kube, resource: WatchedResource) -> tuple[Snapshot, str]:
     """All objects as they are now, and the resourceVersion of that state."""
     whole = kube.list(resource.path, resource.params)
     shared = _item_type(whole)
-    entries = {object_key(item): Entry(_slim({**shared, **item})) for item in whole["items"]}
-    return Snapshot(resource.source, entries), str(whole["metadata"]["resourceVersion"])
+    subject = f"list of {resource.path}"
+    items = kube_field(subject, whole, "items", list) or ()
+    entries = {object_key(item): Entry(_slim({**shared, **item})) for item in items}
+    version = kube_field(subject, whole, "metadata.resourceVersion", str) or ""
+    return Snapshot(resource.source, entries), version
 
 
 class ResourceWatch:
@@ -180,9 +187,11 @@ class ResourceWatch:
                 json.dumps(document).encode(),
             )
         if kind != "BOOKMARK":
+            key = object_key(document)
             entry = None if kind == "DELETED" else Entry(_slim(document))
-            self._send(RecordChange(self._resource.source, object_key(document), entry))
-        self._version = document["metadata"]["resourceVersion"]
+            self._send(RecordChange(self._resource.source, key, entry))
+        subject = f"watch of {self._resource.path}"
+        self._version = kube_field(subject, document, "metadata.resourceVersion", str) or ""
 
     def _event(self, line: bytes) -> tuple[str, Json]:
         try:
