@@ -47,6 +47,10 @@ WRONG = {
         changed(PluginName="k8s-ovs-subnet,k8s-ovs-subnet"),
         '"k8s-ovs-subnet" is named more than once',
     ),
+    "a plugin's field": (
+        changed(BandwidthUnenforced="no"),
+        'BandwidthUnenforced: found "no", expected "refuse" or "warn"',
+    ),
     "no plugin": (changed(PluginName=""), 'PluginName: found "" with an empty name'),
 }
 UNFIT = {

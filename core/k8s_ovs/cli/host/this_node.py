@@ -157,9 +157,10 @@ def own_local_node(
 def desired_flows(snapshot: ClusterSnapshot, switch: Switch, hostname: str) -> Reconciler:
     """The flows that this node desires, computed with the daemon's own code.
 
-    Raises InvalidRecord where there is no configuration, and what `own_local_node` raises.
+    Raises InvalidRecord where there is no configuration or daemons reject it: what they have then,
+    etcd does not say. And what `own_local_node` raises.
     """
-    config = snapshot.needed_config()
+    config = snapshot.followed_config()
     bridge = own_bridge(switch)
     local_node = own_local_node(snapshot, bridge, hostname, switch.most_meters())
     pods = {(PODS, port): Slot(pod) for port, pod in switch.pods().items()}
@@ -177,7 +178,7 @@ def desired_state(
     datapath: Datapath,
 ) -> list[Value]:
     """What this node should have beside its flows. Raises K8sOvsError where it cannot be known."""
-    config, pipeline = snapshot.needed_config(), snapshot.manager.pipeline
+    config, pipeline = snapshot.followed_config(), snapshot.manager.pipeline
     own = find_own_subnet(snapshot.world.of(SUBNETS), local_addresses(), hostname)
     return [
         *switch_values(own, config, local_node.mtu, pipeline, datapath),
