@@ -112,6 +112,34 @@ def test_an_add_that_waits_for_the_configuration_succeeds_when_it_comes(shaken: 
     shaken.lab.delete_pod("early")
 
 
+@pytest.mark.parametrize("mtu", [576, 1279])
+def test_an_mtu_that_ipv6_does_not_fit_into_serves_pods_and_is_left_again(
+    shaken: LabNet, mtu: int
+) -> None:
+    def has(expected: int) -> bool:
+        device = shaken.lab.exec("node1", ["ip", "-j", "link", "show", "tun0"]).stdout
+        ready = shaken.status("node1")["ready"]
+        return bool(ready and json.loads(device)[0]["mtu"] == expected)
+
+    usual = shaken.status("node1")["here"]["mtu"]
+    with configuration(shaken, changed(MTU=mtu)):
+        await_that("it is applied", lambda: has(mtu), WITHIN)
+        with shaken.attached("node1", "small") as pod:
+            assert pod.ip is not None
+            assert shaken.pings("y", pod.ip)
+        assert wrong_checks(shaken) == {}
+    await_that("it is left", lambda: has(usual), WITHIN)
+    assert wrong_checks(shaken) == {}
+
+
+def wrong_checks(world: LabNet) -> dict[str, str]:
+    """What doctor finds wrong of node1 itself."""
+    said = world.lab.exec("node1", ["k8s-ovs", "doctor", "-o", "json"], check=False).stdout
+    of_node = ("bridge", "tun0", "nftables", "pods", "devices", "flows", "MTU", "daemon")
+    found = [each for each in json.loads(said) if not each["ok"]]
+    return {each["name"]: each["found"] for each in found if each["name"] in of_node}
+
+
 class TestSubnetRecords:
     def test_a_malformed_one_of_a_node_is_told_and_packets_to_it_go_on(
         self, shaken: LabNet
