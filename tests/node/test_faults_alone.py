@@ -18,6 +18,8 @@ from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.process import await_that
 
 WITHIN = 40.0
+#: Seconds within which what somebody took away is back.
+SOON = 10.0
 PAGE = "http://127.0.0.1:9477/metrics"
 LISTEN = (
     "import socket, time; s = socket.create_server(('127.0.0.1', 9477)); "
@@ -54,6 +56,28 @@ def test_a_directory_in_the_way_of_the_status_file_is_told_and_pods_come(shaken:
         shutil.rmtree(status)
     await_that("the file", status.is_file, WITHIN)
     await_that("no problem", lambda: not json.loads(status.read_text())["problems"], WITHIN)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["rm -f {}", "chmod 000 {}", "ln -sf /dev/null {}", "cp --remove-destination /bin/true {}"],
+)
+def test_the_daemons_files_are_back_within_seconds_and_no_second_daemon_starts(
+    shaken: LabNet, harm: str
+) -> None:
+    node = shaken.lab.node("node1")
+    pid, status = shaken.status("node1")["pid"], node.cni_socket.parent / "status.json"
+    for path in (node.cni_socket, status):
+        shaken.lab.exec("node1", harm.format(path).split())
+    second = shaken.lab.exec("node1", ["k8s-ovs", "node"], check=False)
+    assert (second.returncode, "in use by a live daemon" in second.stderr) == (1, True)
+    await_that("the socket", node.cni_socket.is_socket, SOON)
+    await_that("its permissions", lambda: node.cni_socket.stat().st_mode & 0o777 == 0o600, SOON)
+    await_that("the status", lambda: json.loads(status.read_text())["pid"] == pid, SOON)
+    with shaken.attached("node1", "after") as pod:
+        assert pod.ip is not None
+    page = shaken.lab.exec("node1", ["curl", "-s", PAGE]).stdout
+    assert 'k8s_ovs_repairs_total{kind="socket"}' in page
 
 
 def test_a_taken_port_of_the_metrics_page_is_told_and_the_page_comes_later(

@@ -93,7 +93,7 @@ def test_nothing_that_a_reconcile_raises_ends_the_daemon(
         daemon._take_in()
         daemon._reconcile_alone()
         daemon._wait_alone()
-        daemon._socket.attempt(leave)
+        daemon._cni._output.attempt(leave)
     told = ["watch event", "reconcile", "reconcile failed again", "waiting", "CNI socket"]
     failed = [each["event"] for each in logs if each.get("exc_info")]
     assert all(event.startswith(of) for event, of in zip(failed, told, strict=True))
@@ -143,16 +143,43 @@ def test_a_socket_that_cannot_be_made_is_told_and_tried_again(tmp_path: Path) ->
         daemon._tend_outputs()
         daemon._tend_outputs()
     assert len([each for each in logs if each["log_level"] == "warning"]) == 1
-    assert "CNI socket: " in daemon._socket.problem
+    assert "CNI socket: " in daemon._cni.problem
     (tmp_path / "run").unlink()
-    daemon._socket.due_at = 0.0
+    daemon._cni._output.due_at = 0.0
     with capture_logs():
         daemon._tend_outputs()
-    assert daemon._socket.problem == ""
+    assert daemon._cni.problem == ""
     with socket.socket(socket.AF_UNIX) as channel:
         channel.connect(str(tmp_path / "run" / "cni.sock"))
     with capture_logs(), pytest.raises(SocketInUse):
         Daemon(settings_of(tmp_path))._tend_outputs()
+    daemon._stop_serving()
+
+
+def test_a_socket_that_somebody_takes_is_put_back_and_counted(tmp_path: Path) -> None:
+    daemon = Daemon(settings_of(tmp_path))
+    path = tmp_path / "run" / "cni.sock"
+    with capture_logs() as logs:
+        daemon._tend_outputs()
+        path.unlink()
+        daemon._tend_outputs()
+        daemon._tend_outputs()
+    assert path.is_socket()
+    repaired = [each for each in logs if each["event"] == "repaired"]
+    assert [(each["kind"], each["found"]) for each in repaired] == [
+        ("socket", f"socket {path}: missing")
+    ]
+    assert daemon._state().repairs == {"socket": 1}
+    path.unlink()
+    path.mkdir()
+    with capture_logs():
+        daemon._tend_outputs()
+    assert "CNI socket: " in daemon._cni.problem
+    path.rmdir()
+    daemon._cni._output.due_at = 0.0
+    with capture_logs():
+        daemon._tend_outputs()
+    assert (daemon._cni.problem, path.is_socket()) == ("", True)
     daemon._stop_serving()
 
 

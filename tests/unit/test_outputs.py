@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -54,6 +55,29 @@ def test_what_failed_is_not_tried_at_once_again(tmp_path: Path) -> None:
     (tmp_path / "nowhere").mkdir()
     file.write(sample_state(waiting_for="etcd"))
     assert (list((tmp_path / "nowhere").iterdir()), file.due_at) == ([], due_at)
+
+
+HARMS: dict[str, Callable[[Path], object]] = {
+    "removed": Path.unlink,
+    "emptied": lambda path: path.write_text(""),
+    "mode": lambda path: path.chmod(0),
+    "replaced": lambda path: path.with_name("other").rename(path),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_status_that_somebody_took_away_is_written_again(tmp_path: Path, harm: str) -> None:
+    path = tmp_path / "status.json"
+    (tmp_path / "other").write_text("{}")
+    file = StatusFile(path, every=0.0)
+    file.write(sample_state())
+    before, mode = path.read_text(), path.stat().st_mode
+    number = path.stat().st_ino
+    file.write(sample_state())
+    assert path.stat().st_ino == number, "what is right is left alone"
+    HARMS[harm](path)
+    file.write(sample_state())
+    assert (path.read_text(), path.stat().st_mode) == (before, mode)
 
 
 class Says:

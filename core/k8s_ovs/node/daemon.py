@@ -20,7 +20,6 @@ from k8s_ovs.link.changes import KernelChanges
 from k8s_ovs.model.node_status import SEEN, STATUS
 from k8s_ovs.node.attach import Attachments, HungUp
 from k8s_ovs.node.cluster import ClusterParts
-from k8s_ovs.node.cni.listener import SocketInUse
 from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
@@ -32,11 +31,11 @@ from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import NODE_PORT, Switch
+from k8s_ovs.node.tell.cni_service import CniService
 from k8s_ovs.node.tell.event_recorder import EventRecorder
 from k8s_ovs.node.tell.installation import Installation
 from k8s_ovs.node.tell.metrics import Metrics, MetricsPage
 from k8s_ovs.node.tell.node_state import NodeState, node_state_of
-from k8s_ovs.node.tell.output import Output
 from k8s_ovs.node.tell.status_file import StatusFile
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
@@ -86,8 +85,6 @@ class Daemon:
         self._kernel = KernelChanges(NODE_PORT, lambda of: self._inbox.put(HostChanged(of)))
         self._applied = 0
         self._installation = Installation(settings, self._keeper.repaired)
-        self._socket = Output("CNI socket")
-        self._in_use: SocketInUse | None = None
         self._faults = FaultLog()
         self._status = StatusFile(settings.cni_socket.parent / "status.json")
         self._stopping = threading.Event()
@@ -99,7 +96,7 @@ class Daemon:
         self._metrics = Metrics(self._state())
         if settings.metrics:
             self._page = MetricsPage(self._metrics, settings.metrics)
-        self._cni: CniServer | None = None
+        self._cni = CniService(self._cni_server, self._keeper.repaired)
 
     def run(self) -> None:
         """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
@@ -134,28 +131,18 @@ class Daemon:
 
     def _tend_outputs(self) -> None:
         """Serve what is not served yet. Raises SocketInUse: another daemon does all this."""
-        if self._cni is None and not self._socket.put_off:
-            self._socket.attempt(self._serve_cni)
-        if self._in_use is not None:
-            raise self._in_use
+        self._cni.tend()
         if self._page is not None:
             self._page.tend()
 
-    def _serve_cni(self) -> None:
+    def _cni_server(self) -> CniServer:
         path, count = self._settings.cni_socket, self._metrics.cni
-        cni = CniServer(path, self._hear, count=count, hung_up=self._hear_hung_up)
-        try:
-            cni.start()
-        except SocketInUse as error:
-            self._in_use = error
-            return
-        self._cni = cni
+        return CniServer(path, self._hear, count=count, hung_up=self._hear_hung_up)
 
     def _stop_serving(self) -> None:
         if self._page is not None:
             self._page.stop()
-        if self._cni is not None:
-            self._cni.stop()
+        self._cni.stop()
 
     def _reconcile_alone(self) -> None:
         """A reconcile. What nobody expected ends nothing: it is told and taken again."""
@@ -201,7 +188,7 @@ class Daemon:
         except K8sOvsError as error:
             self._without_network(error)
             return
-        broken = broken or self._socket.problem
+        broken = broken or self._cni.problem
         if broken:
             self._fail(broken)
             return
@@ -339,7 +326,7 @@ class Daemon:
             self._again_at,
             self._attachments.next_deadline,
             self._status.due_at,
-            self._socket.due_at,
+            self._cni.due_at,
             self._page.due_at if self._page else None,
         ]
         if not self._reason:

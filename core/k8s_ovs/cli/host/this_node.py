@@ -16,7 +16,7 @@ from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.link.host_addresses import local_addresses
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
-from k8s_ovs.node.cni.listener import listening_process
+from k8s_ovs.node.cni.listener import is_held, listening_process
 from k8s_ovs.node.host.desired import (
     host_values,
     pod_values,
@@ -46,7 +46,7 @@ __all__ = [
     "hostname_of",
     "own_bridge",
     "own_local_node",
-    "serving_process",
+    "running_daemon",
 ]
 
 #: Seconds that any one call to Open vSwitch may take.
@@ -100,17 +100,28 @@ def daemon_status(cni_socket: Path) -> DaemonStatus:
         raise K8sOvsError(f"{path} is not the daemon's status: {error}") from error
     if not isinstance(status, dict):
         raise K8sOvsError(f"{path} is not the daemon's status: expected a JSON object")
-    return DaemonStatus(status, serving_process(cni_socket))
+    return DaemonStatus(status, _serving_process(cni_socket))
 
 
-def serving_process(cni_socket: Path) -> int | None:
-    """The daemon that serves the CNI; None: there is none. Raises K8sOvsError."""
+def running_daemon(cni_socket: Path) -> int | None:
+    """The daemon that serves the CNI, or will again when it has put its socket right; 0: which
+    process it is cannot be seen; None: there is none. Raises K8sOvsError."""
+    try:
+        pid = listening_process(cni_socket)
+        return 0 if pid is None and is_held(cni_socket) else pid
+    except OSError as error:
+        raise _not_asked(cni_socket, error) from error
+
+
+def _serving_process(cni_socket: Path) -> int | None:
     try:
         return listening_process(cni_socket)
     except OSError as error:
-        raise K8sOvsError(
-            f"socket {cni_socket} cannot be asked: {error.strerror or error}"
-        ) from error
+        raise _not_asked(cni_socket, error) from error
+
+
+def _not_asked(cni_socket: Path, error: OSError) -> K8sOvsError:
+    return K8sOvsError(f"socket {cni_socket} cannot be asked: {error.strerror or error}")
 
 
 def hostname_of(daemon: DaemonStatus) -> str:

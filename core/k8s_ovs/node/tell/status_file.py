@@ -31,6 +31,7 @@ class StatusFile:
         self._every = every
         self._ready: bool | None = None
         self._written: Mapping[str, Any] = {}
+        self._stamp: tuple[int, ...] = ()
         self._next = 0.0
         self._output = Output(f"status file {path}", longest_wait=_LONGEST_WAIT)
         self.due_at: float | None = None
@@ -55,7 +56,7 @@ class StatusFile:
             self.due_at = self._output.due_at
 
     def _put(self, said: Mapping[str, Any]) -> None:
-        if said == self._written:
+        if said == self._written and _stamp(self._path) == self._stamp:
             return
         beside = self._path.with_suffix(".new")
         try:
@@ -65,7 +66,16 @@ class StatusFile:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)  # half a file would take the place of what is whole
             raise
-        self._written = said
+        self._written, self._stamp = said, _stamp(self._path)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when somebody else writes, replaces or removes the file."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mode, found.st_uid, found.st_size, found.st_mtime_ns
 
 
 def status_json(state: NodeState) -> dict[str, Any]:
