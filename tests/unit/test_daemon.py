@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from pathlib import Path
@@ -154,6 +155,22 @@ def test_a_socket_that_cannot_be_made_is_told_and_tried_again(tmp_path: Path) ->
     with capture_logs(), pytest.raises(SocketInUse):
         Daemon(settings_of(tmp_path))._tend_outputs()
     daemon._stop_serving()
+
+
+def test_a_daemon_below_nohup_outlives_its_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heeded: list[int] = []
+    ignored = {signal.SIGHUP: signal.SIG_IGN}
+    monkeypatch.setattr(signal, "getsignal", lambda number: ignored.get(number, signal.SIG_DFL))
+    monkeypatch.setattr(signal, "signal", lambda number, _: heeded.append(number))
+    daemon = Daemon(settings_of(tmp_path))
+    daemon._heed_signals()
+    assert heeded == [signal.SIGTERM, signal.SIGINT]
+    ignored.clear()
+    heeded.clear()
+    daemon._heed_signals()
+    assert heeded == [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 def test_a_socket_that_somebody_takes_is_put_back_and_counted(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ _OUTSIDE = (
 
 
 class Daemon:
-    """`run` returns after SIGTERM or SIGINT. Flows and ports stay: traffic continues."""
+    """`run` returns after SIGTERM, SIGINT or SIGHUP. Flows and ports stay: traffic continues."""
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
@@ -88,6 +88,7 @@ class Daemon:
         self._faults = FaultLog()
         self._status = StatusFile(settings.cni_socket.parent / "status.json")
         self._stopping = threading.Event()
+        self._signal = ""
         self._backoff = Backoff()
         self._again_at: float | None = None
         self._resync_at = 0.0
@@ -100,12 +101,12 @@ class Daemon:
 
     def run(self) -> None:
         """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
+        self._heed_signals()
         with ExitStack() as stack:
             LIMIT.watch()
             stack.callback(LIMIT.stop)
-            stack.callback(self._stop_serving)
-            self._tend_outputs()
             stack.callback(self._end_parts)
+            self._tend_outputs()
             watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see, LEFT_OUT)
             watch.start()
             stack.callback(watch.stop)
@@ -114,8 +115,6 @@ class Daemon:
             if self._kube is not None:
                 self._event_recorder.start()
                 stack.callback(self._event_recorder.stop)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._stop)
             _log.info(
                 "daemon started",
                 node=self._settings.hostname,
@@ -123,11 +122,20 @@ class Daemon:
             )
             if self._kube is None:
                 _log.info("this host serves no pods", node=self._settings.hostname, reason=_OUTSIDE)
+            # Ends first: who waits is answered at once, however long etcd takes to hear of it.
+            stack.callback(self._stop_serving)
             while not self._stopping.is_set():
                 self._tend_outputs()
                 self._reconcile_alone()
                 self._wait_alone()
-        _log.info("daemon stopped", node=self._settings.hostname)
+        _log.info("daemon stopped", node=self._settings.hostname, signal=self._signal)
+
+    def _heed_signals(self) -> None:
+        """In the main thread, which alone may."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # nohup(1) has SIGHUP ignored, so that the program outlives its terminal.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
 
     def _tend_outputs(self) -> None:
         """Serve what is not served yet. Raises SocketInUse: another daemon does all this."""
@@ -360,7 +368,8 @@ class Daemon:
         if not told_by_node:
             self._inbox.put(event)
 
-    def _stop(self, _number: int, _frame: object) -> None:
+    def _stop(self, number: int, _frame: object) -> None:
+        self._signal = signal.Signals(number).name
         self._stopping.set()
         self._inbox.wake()
 
@@ -377,4 +386,3 @@ class Daemon:
         self._cluster.end()
         self._committer.close()
         self._switch.drop_flows_connection()
-        self._etcd.close()
