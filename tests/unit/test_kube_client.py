@@ -60,7 +60,9 @@ def test_a_list_longer_than_a_page_is_whole(kube: Kube, writer: Writer) -> None:
 @pytest.mark.parametrize(
     ("whole", "told"),
     [
-        ({"items": 5}, "list of /api/v1/nodes: items: found 5, expected a list"),
+        (5, "list /api/v1/nodes: found 5, expected an object"),
+        ({"items": 5}, "list /api/v1/nodes: items: found 5, expected a list"),
+        ({"metadata": {"continue": 7}}, "metadata.continue: found 7, expected a string"),
         ({"items": [5]}, "object of the API server: found 5, expected an object"),
         ({"items": [{}]}, "object of the API server: metadata.name: found nothing"),
         ({"items": [{"metadata": []}]}, "metadata: found [], expected an object"),
@@ -70,7 +72,7 @@ def test_a_list_longer_than_a_page_is_whole(kube: Kube, writer: Writer) -> None:
 def test_a_list_of_other_types_is_refused_by_the_fields_name(
     monkeypatch: pytest.MonkeyPatch, kube: Kube, whole: Any, told: str
 ) -> None:
-    monkeypatch.setattr(kube, "list", lambda *_: whole)
+    monkeypatch.setattr(kube, "_call", lambda *_: whole)
     with pytest.raises(InvalidRecord, match=re.escape(told)):
         list_resource(kube, WatchedResource("/api/v1/nodes", "kube:nodes"))
 

@@ -27,6 +27,7 @@ from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link.host_addresses import underlay_mtu
 from k8s_ovs.link.kernel_datapath import kernel_has_datapath
+from k8s_ovs.model.kube_object import kube_field
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import LOCAL_NODE, World
 from k8s_ovs.node.host.state import Look, host_state
@@ -190,8 +191,9 @@ def _ask_kube() -> str:
     kube = kube_from_environment()
     if kube is None:
         return ""
-    version = kube.get("/version").get("gitVersion", "of unknown version")
-    return f"{kube.settings.server} {version}"
+    server = f"API server {kube.settings.server}"
+    version = kube_field(server, kube.get("/version"), "gitVersion", str)
+    return f"{kube.settings.server} {version or 'of unknown version'}"
 
 
 def _or_error(call: Callable[[], T]) -> T | K8sOvsError:

@@ -17,6 +17,7 @@ from kubernetes.client.rest import RESTResponse
 from urllib3.connection import HTTPConnection
 
 from k8s_ovs.errors import Unavailable
+from k8s_ovs.model.kube_object import kube_field
 from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, refusal, transport_failure
 from k8s_ovs.observe.kube.health_probe import HealthProbe
 from k8s_ovs.observe.kube.settings import KubeSettings
@@ -66,12 +67,13 @@ class Kube:
     def list(self, path: str, params: Mapping[str, str] | None = None) -> Json:
         """The list object with all items, fetched in pages of one consistent state."""
         query = {**(params or {}), "limit": str(_PAGE)}
+        subject = f"API server {self.settings.server}: list {path}"
         page = whole = self._call("GET", path, query)
-        whole["items"] = whole.get("items") or []  # Go writes a list that was never made as null
-        while token := page["metadata"].get("continue"):
+        items = list(kube_field(subject, page, "items", list) or ())
+        while token := kube_field(subject, page, "metadata.continue", str):
             page = self._call("GET", path, {**query, "continue": token})
-            whole["items"].extend(page["items"])
-        return whole
+            items += kube_field(subject, page, "items", list) or ()
+        return {**whole, "items": items}
 
     def create(self, path: str, body: Json) -> Json:
         """The object as created in the collection `path`; Conflict where it exists."""

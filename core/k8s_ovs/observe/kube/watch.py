@@ -183,7 +183,7 @@ class ResourceWatch:
             raise refusal(
                 self._kube.settings.server,
                 f"watch {self._resource.path}",
-                int(document.get("code") or 500),
+                kube_field(self._resource.source, document, "code", int) or 500,
                 json.dumps(document).encode(),
             )
         if kind != "BOOKMARK":
