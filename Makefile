@@ -25,11 +25,11 @@ test-fast: .venv/.ready ## Without the virtual machine and the cluster.
 	$(PYTHON) -m pytest -n 2 tests/unit tests/flows tests/kernel
 	$(PYTHON) -m pytest tests/node
 
-# What depends on the datapath and on what the kernel can: packets, limits of pods, and Open vSwitch or
-# the daemon ending and coming back. The other tests of tests/node/ ask what is the same on each
-# datapath, and run on this machine alone.
+# What depends on the datapath and on what the kernel can: packets, limits of pods, what somebody takes
+# away or changes, and Open vSwitch or the daemon ending and coming back. The other tests of tests/node/
+# ask what is the same on each datapath, and run on this machine alone.
 KERNEL_TESTS := $(addprefix tests/node/test_,packets.py packets_isolation.py packets_moves.py \
-    churn.py faults_switch.py tenants.py tenants_traffic.py fair_queueing.py rates.py shaping.py)
+    churn.py drift.py faults_switch.py tenants.py tenants_traffic.py fair_queueing.py rates.py shaping.py)
 
 test-long: .venv/.ready ## The model of tenants on a thousand topologies and more.
 	K8S_OVS_LONG=1 $(PYTHON) -m pytest --timeout=3600 tests/flows/test_tenants_model.py

@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.errors import K8sOvsError, shown
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.node.install.cni_config import Style
 from k8s_ovs.node.install.installer import install
 from k8s_ovs_lab.command import NETNS, run
@@ -61,7 +62,7 @@ def call(
     subject says in errors what it was for. config: what the runtime adds to the node's network
     configuration. Raises K8sOvsError with the CNI error's own words.
     """
-    given = json.loads(node.cni_config.read_text()) | dict(config or {})
+    given = _given(node) | dict(config or {})
     done = run(
         [str(node.cni_program)],
         netns=node.netns,
@@ -71,7 +72,7 @@ def call(
         check=False,
     )
     try:
-        answer = json.loads(done.stdout) if done.stdout.strip() else None
+        answer = parse_json(done.stdout) if done.stdout.strip() else None
     except ValueError as error:
         raise K8sOvsError(
             f"CNI {command} of {subject} on {node.name}: not JSON: {done.stdout[:500]!r}"
@@ -81,6 +82,17 @@ def call(
             f"CNI {command} of {subject} on {node.name}: {_words(answer, done.stderr)}"
         )
     return answer
+
+
+def _given(node: LabNode) -> dict[str, Any]:
+    """The node's network configuration."""
+    try:
+        found = parse_json(node.cni_config.read_bytes())
+    except (OSError, ValueError) as error:
+        raise K8sOvsError(f"{node.cni_config}: no network configuration: {error}") from error
+    if not isinstance(found, dict):
+        raise K8sOvsError(f"{node.cni_config}: found {shown(found)}, expected an object")
+    return found
 
 
 def _words(answer: Any, stderr: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from k8s_ovs.model.json_text import parse_json
+from k8s_ovs.node.tell.read_status import read_status
 from k8s_ovs_lab import cni, servers
 from k8s_ovs_lab.command import NETNS
 from k8s_ovs_lab.kube.objects import Objects
@@ -59,13 +60,12 @@ class LabNet:
 
     def subnet(self, node: str) -> IPv4Network:
         """The subnet that a node has in etcd. Raises KeyError if it has none."""
-        records = (json.loads(text) for key, text in self.records().items() if "/subnets/" in key)
+        records = (parse_json(text) for key, text in self.records().items() if "/subnets/" in key)
         return {each["Host"]: IPv4Network(each["Subnet"]) for each in records}[node]
 
     def status(self, node: str) -> dict[str, Any]:
         """What a node's daemon says of itself in its status file; empty if there is none."""
-        path = self.lab.node(node).directory / "status.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        return dict(read_status(self.lab.node(node).directory / "status.json"))
 
     def flows(self, node: str, table: str = "") -> list[str]:
         """A node's flows in ovs-ofctl's words, tables by name; of one table or of all."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.node.tell.read_status import read_status
 from k8s_ovs.ovs.datapath import choose_datapath
 from k8s_ovs_lab import cni, servers
 from k8s_ovs_lab.command import NETNS
@@ -105,14 +105,14 @@ def await_node(node: LabNode) -> None:
 
 def is_ready(node: LabNode) -> bool:
     """Whether the daemon that runs says so. Raises Unavailable with what it waits for."""
-    said, pid = node.directory / "status.json", servers.daemon(node).pid()
+    pid = servers.daemon(node).pid()
     if pid is None:
         raise Unavailable(f"{node.name}: no daemon runs")
-    status = json.loads(said.read_text()) if said.exists() else {}
+    status = read_status(node.directory / "status.json")
     if status.get("pid") != pid:
         raise Unavailable(f"{node.name}: the daemon has said nothing yet")
-    if not status["ready"]:
-        raise Unavailable(f"{node.name}: {status['waiting_for']}")
+    if not status.get("ready"):
+        raise Unavailable(f"{node.name}: {status.get('waiting_for')}")
     return True
 
 

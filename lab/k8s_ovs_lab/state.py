@@ -7,14 +7,16 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any, TypeVar
 
 from attrs import asdict, evolve, field, frozen
 
 from k8s_ovs.errors import InvalidRecord, TimedOut
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs_lab.layout import LabNode, LabSettings, Layout
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "write_host",
     "write_pod",
 ]
+
+T = TypeVar("T")
 
 _STATE = "lab.json"
 _PODS = "pods"
@@ -78,18 +82,13 @@ class LabState:
     @classmethod
     def read(cls, directory: Path) -> LabState | None:
         """What is on disk, None if there is no lab. Raises InvalidRecord if it is invalid."""
-        path = directory / _STATE
-        try:
-            record = json.loads(path.read_text())
+
+        def state(record: Any) -> LabState:
             settings = LabSettings(**record["settings"])
             changes = (tuple(map(int, record.get(name, ()))) for name in ("added", "removed"))
             return cls(settings, record["datapath"], record["complete"], *changes)
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise InvalidRecord(
-                f"{path}: {error!r} is not what a lab writes; `k8s-ovs lab down` removes it"
-            ) from error
+
+        return _read(directory / _STATE, state)
 
 
 @frozen
@@ -122,13 +121,9 @@ def pods(layout: Layout) -> dict[str, LabPod]:
     """All pods that are remembered, by NAMESPACE/NAME."""
     found = {}
     for path in sorted((layout.directory / _PODS).glob("*.json")):
-        try:
-            record = json.loads(path.read_text())
-        except FileNotFoundError:
-            continue  # deleted by another command since the directory was read
-        ip = record.pop("ip")
-        pod = LabPod(**record, ip=None if ip is None else IPv4Address(ip))
-        found[pod.title] = pod
+        pod = _read(path, lambda record: LabPod(**record | {"ip": _address(record["ip"])}))
+        if pod is not None:
+            found[pod.title] = pod
     return found
 
 
@@ -146,14 +141,12 @@ def write_host(layout: Layout, host: LabNode) -> None:
 
 def hosts(layout: Layout) -> tuple[LabNode, ...]:
     """All hosts that are remembered, by address."""
-    found = []
-    for path in (layout.directory / _HOSTS).glob("*.json"):
-        try:
-            record = json.loads(path.read_text())
-        except FileNotFoundError:
-            continue  # removed by another command since the directory was read
-        found.append(layout.host(record["name"], IPv4Address(record["address"])))
-    return tuple(sorted(found, key=lambda host: host.address))
+
+    def host(record: Any) -> LabNode:
+        return layout.host(record["name"], IPv4Address(record["address"]))
+
+    found = [_read(path, host) for path in (layout.directory / _HOSTS).glob("*.json")]
+    return tuple(sorted(filter(None, found), key=lambda host: host.address))
 
 
 def forget_host(layout: Layout, host: LabNode) -> None:
@@ -212,3 +205,20 @@ def _write(path: Path, text: str) -> None:
     beside = path.with_suffix(f".{os.getpid()}.new")
     beside.write_text(text + "\n")
     beside.replace(path)
+
+
+def _read(path: Path, make: Callable[[Any], T]) -> T | None:
+    """What is made of a file of ours; None: it is not there, or another command has just removed
+    it. Raises InvalidRecord for a file that no lab has written."""
+    try:
+        return make(parse_json(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InvalidRecord(
+            f"{path}: {error!r} is not what a lab writes; `k8s-ovs lab down` removes it"
+        ) from error
+
+
+def _address(text: str | None) -> IPv4Address | None:
+    return None if text is None else IPv4Address(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
@@ -11,6 +10,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs_lab import cni, servers
 from k8s_ovs_lab.kube.service import Service
 from k8s_ovs_lab.lab import Lab
@@ -119,9 +119,9 @@ def _subnets(lab: Lab) -> dict[str, IPv4Network]:
     name = lab.state.settings.network_config()["Name"]
     prefix = f"{ETCD_PREFIX}/{name}/subnets/"
     found = {}
-    for pair in json.loads(lab.etcdctl("get", "--prefix", prefix, "-w", "json")).get("kvs", []):
+    for pair in parse_json(lab.etcdctl("get", "--prefix", prefix, "-w", "json")).get("kvs", []):
         try:
-            record = json.loads(b64decode(pair["value"]))
+            record = parse_json(b64decode(pair["value"]))
             found[record["HostIP"]] = IPv4Network(record["Subnet"])
         except (ValueError, KeyError, TypeError):
             continue

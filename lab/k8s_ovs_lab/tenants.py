@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs_lab.lab import Lab
 from k8s_ovs_lab.layout import ETCD_PREFIX
 from k8s_ovs_lab.process import await_that
@@ -31,7 +32,7 @@ class Tenants:
     def net_ids(self) -> dict[str, int]:
         """The tenant id of each namespace."""
         return {
-            key.removeprefix("netnamespaces/"): int(json.loads(text)["NetID"])
+            key.removeprefix("netnamespaces/"): int(parse_json(text)["NetID"])
             for key, (text, _) in self._read().items()
             if key.startswith("netnamespaces/")
         }
@@ -43,7 +44,7 @@ class Tenants:
 
     def ask(self, namespace: str, action: str, other: str = "") -> None:
         """Ask for an action by the record, and wait until the answer is in force everywhere."""
-        record = json.loads(self.text(namespace))
+        record = parse_json(self.text(namespace))
         record.pop("Reason", None)
         asked = record | {"Action": action, "Namespace": other}
         self.put(namespace, json.dumps(asked, separators=(",", ":")))
@@ -70,7 +71,7 @@ class Tenants:
     def _read(self) -> dict[str, tuple[str, int]]:
         """All that is below the network's name: values, and revisions of their last changes."""
         base = self._key("")
-        found: Any = json.loads(self.lab.etcdctl("get", "--prefix", "--write-out=json", base))
+        found: Any = parse_json(self.lab.etcdctl("get", "--prefix", "--write-out=json", base))
         return {
             _plain(each["key"]).removeprefix(base): (_plain(each["value"]), each["mod_revision"])
             for each in found.get("kvs", ())
@@ -86,11 +87,11 @@ def _plain(text: str) -> str:
 
 def _applied(status: str) -> int:
     """The revision that a node says it has in its flows; 0: it says nothing."""
-    return int(json.loads(status).get("Revision", 0))
+    return int(parse_json(status).get("Revision", 0))
 
 
 def _is_answered(text: str) -> bool:
     try:
-        return bool(json.loads(text)["Action"] == "")
+        return bool(parse_json(text)["Action"] == "")
     except (ValueError, KeyError, TypeError):
         return False

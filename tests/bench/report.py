@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import shaping_report
+from restarts import LOSSLESS
 from rich.console import Console
 from rich.table import Table
 from start import OWN
@@ -35,10 +36,42 @@ def show(found: dict[str, Any]) -> None:
         _flows(console, found["flows"])
     if "tenants" in found:
         _tenants(console, found["tenants"])
+    if "restarts" in found:
+        _restarts(console, found["restarts"])
     if "idle" in found:
         console.print(_idle(found["idle"]))
     if "shaping" in found:
         shaping_report.show(console, found["shaping"])
+
+
+def _restarts(console: Console, restarts: dict[str, Any]) -> None:
+    title = (
+        f"Restarts, {restarts['per_second']} packets per second asked for, in {restarts['rounds']} "
+        "rounds: median / worst"
+    )
+    heads = ("restart", "path", "rate", "sent", "lost", "gap ms", "ended s", "ready s")
+    table = Table(*heads, title=title, min_width=60)
+    for name, each in restarts["restarts"].items():
+        seconds = (_pair(each["end_s"]), _pair(each["ready_s"]))
+        for path, of in each["paths"].items():
+            counts = (
+                str(of["per_second"]),
+                str(of["sent"]),
+                _pair(of["lost"]),
+                _pair(of["gap_ms"]),
+            )
+            table.add_row(name, path, *counts, *seconds)
+            name, seconds = "", ("", "")  # noqa: PLW2901 - said once
+    console.print(table)
+    for name in LOSSLESS:
+        paths = restarts["restarts"][name]["paths"]
+        lost = max(of["lost"]["worst"] for of in paths.values())
+        said = "[green]met[/green]" if lost == 0 else "[red]missed[/red]"
+        console.print(f"target {said}: {name}: {lost:g} packets lost, 0")
+
+
+def _pair(cut: dict[str, float]) -> str:
+    return f"{cut['median']:g} / {cut['worst']:g}"
 
 
 def _idle(idle: dict[str, Any]) -> Table:

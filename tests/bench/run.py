@@ -1,6 +1,6 @@
 """How fast is k8s-ovs, beside Debian's CNI programs bridge and host-local in the same run?
 
-    python tests/bench/run.py [--output FILE] [--only start|cni|flows|tenants|shaping|idle]
+    python tests/bench/run.py [--output FILE] [--only start|cni|flows|tenants|shaping|restarts|idle]
 
 Ends with status 1 only where something did not work; a missed target is told, not punished.
 """
@@ -20,6 +20,7 @@ import flows
 import idle
 import plot
 import report
+import restarts
 import shaping
 import start
 import steps
@@ -36,7 +37,9 @@ _NAME = "bench"
 _WARM_UP = 3
 #: 510 pods per node, 128 nodes.
 _CONFIG = {"HostSubnetLength": 9}
-_PARTS = ("start", "cni", "flows", "tenants", "shaping", "idle")
+_PARTS = ("start", "cni", "flows", "tenants", "shaping", "restarts", "idle")
+#: What has a file of its own.
+_OF_THEIR_OWN = ("shaping", "restarts")
 _FIGURES = Path(__file__).parents[2] / "docs/benchmarks"
 
 
@@ -56,6 +59,8 @@ def main() -> int:
         if wanted.only in (None, "shaping"):
             asked = shaping.Wanted(wanted.rates, wanted.seconds, wanted.congestion, wanted.rounds)
             found["shaping"] = shaping.measure(lab, f"{wanted.name}peer", asked, _progress)
+        if wanted.only in (None, "restarts"):
+            found["restarts"] = restarts.measure(lab, wanted.rounds, _progress)
         if wanted.only in (None, "idle"):
             found["idle"] = idle.measure(lab, _progress)
     finally:
@@ -68,7 +73,7 @@ def main() -> int:
 
 
 def _write(found: dict[str, Any], output: Path | None) -> None:
-    """All figures into `output`; None: into the documents' files, of which limits have their own.
+    """All figures into `output`; None: into the documents' files, of which some have their own.
     The image of a changing limit is beside them."""
     directory = _FIGURES if output is None else output.parent
     directory.mkdir(parents=True, exist_ok=True)
@@ -86,8 +91,8 @@ def _files(found: dict[str, Any], output: Path | None) -> dict[Path, list[str]]:
     if output is not None:
         return {output: parts}
     files = {
-        _FIGURES / "cni.json": [part for part in parts if part != "shaping"],
-        _FIGURES / "shaping.json": [part for part in parts if part == "shaping"],
+        _FIGURES / "cni.json": [part for part in parts if part not in _OF_THEIR_OWN],
+        **{_FIGURES / f"{part}.json": [part] for part in parts if part in _OF_THEIR_OWN},
     }
     return {path: each for path, each in files.items() if each}
 
@@ -147,7 +152,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--singles", type=int, default=60, help="pods, one by one (60)")
     parser.add_argument("--burst", type=int, default=60, help="pods of a burst (60)")
     parser.add_argument("--at-once", type=int, default=10, help="how many at a time (10)")
-    parser.add_argument("--rounds", type=int, default=5, help="of bursts, and of neighbours (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="of bursts, neighbours, restarts (5)")
     rates = ",".join(shaping.RATES)
     parser.add_argument("--rates", type=_rates, default=_rates(rates), help=f"limits ({rates})")
     parser.add_argument("--seconds", type=int, default=10, help="of TCP at 10M (10), others: 0.4")

@@ -233,7 +233,7 @@ def test_ports_are_known_by_name(ovs: OvsProcess, client: OpenFlow) -> None:
         *("--may-exist", "add-port", "br0", "pod", "--"),
         *("set", "Interface", "pod", "type=dummy", "ofport_request=42"),
     )
-    ports = client.ports()
+    ports = {name: port.number for name, port in client.ports().items()}
     assert (ports["br0"], ports["pod"]) == (0xFFFFFFFE, 42)
 
 

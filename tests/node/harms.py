@@ -11,9 +11,11 @@ from k8s_ovs.state.value import (
     Address,
     Bridge,
     Device,
+    Interface,
     NftTable,
     Offload,
     Port,
+    PortConfig,
     RateLimit,
     Route,
     Sysctl,
@@ -58,6 +60,16 @@ def _(value: Bridge) -> Iterator[str]:
     yield f"ovs-vsctl clear bridge {value.name} flow_tables"
     yield f"ovs-vsctl del-fail-mode {value.name}"
     yield f"ovs-vsctl set-fail-mode {value.name} standalone"
+    change = f"ovs-vsctl set bridge {value.name}"
+    yield f"{change} stp_enable=true"
+    yield f"{change} rstp_enable=true"
+    yield f"{change} protocols=OpenFlow10"
+    yield f"ovs-vsctl set-controller {value.name} tcp:127.0.0.1:6699"
+    into = "-- --id=@port get port tun0"
+    mirror = "-- --id=@mirror create mirror name=theirs select_all=true output_port=@port"
+    yield f"{change} mirrors=@mirror {into} {mirror}"
+    limited = "-- --id=@table create flow_table name=POD_OUT flow_limit=1 overflow_policy=refuse"
+    yield f"{change} flow_tables:20=@table {limited}"
 
 
 @_harms.register
@@ -82,13 +94,22 @@ def _(value: Port) -> Iterator[str]:
     if value.mac is not None:
         yield f"""{change} 'mac="02:00:00:00:00:09"'"""
         yield f"ovs-vsctl clear interface {value.name} mac"
+    yield f"{change} ingress_policing_rate=1"
     if value.mtu is not None:
         yield f"{change} mtu_request=1300"
 
 
 @_harms.register
+def _(value: PortConfig) -> Iterator[str]:
+    yield f"ovs-ofctl mod-port br0 {value.name} no-forward"
+    yield f"ovs-ofctl mod-port br0 {value.name} no-receive"
+
+
+@_harms.register
 def _(value: Device) -> Iterator[str]:
     yield f"ip link set {value.name} down"
+    yield f"ip link del {value.name}"
+    yield f"sh -c 'ip link set {value.name} down; ip link set {value.name} name theirs'"
 
 
 @_harms.register
@@ -100,6 +121,7 @@ def _(value: Address) -> Iterator[str]:
 @_harms.register
 def _(value: Route) -> Iterator[str]:
     yield f"ip route del {value.to} dev {value.device}"
+    yield f"ip route replace blackhole {value.to}"
     yield f"ip route add 192.0.2.0/24 dev {value.device}"
 
 
@@ -114,6 +136,7 @@ def _(value: NftTable) -> Iterator[str]:
     yield f"nft delete table inet {value.name}"
     yield f"nft flush table inet {value.name}"
     yield f"nft add chain inet {value.name} theirs"
+    yield f"nft add table inet {value.name} '{{ flags dormant; }}'"
     for chain in ("from_pods", "leave", "no_tunnel_in", "no_tunnel_through"):
         yield f"nft flush chain inet {value.name} {chain}"
         yield f"nft insert rule inet {value.name} {chain} accept"
@@ -129,6 +152,13 @@ def _(value: Veth) -> Iterator[str]:
     yield f"ip link del {value.name}"
     yield f"ip link set {value.name} down"
     yield f"ip link set {value.name} alias nobody"
+    yield f"ip link set {value.name} mtu 1280"
+    yield f"sh -c 'ip link set {value.name} down; ip link set {value.name} name theirs'"
+
+
+@_harms.register
+def _(_value: Interface) -> Iterable[str]:
+    return ()  # what is in a pod is told, and not put back
 
 
 @_harms.register

@@ -54,7 +54,7 @@ def _desired(
 
 
 def _differences(switch: Switch, reconciler: Reconciler, values: list[Value]) -> Iterator[str]:
-    look = host_state(switch.ovsdb).look(values)
+    look = host_state(switch).look(values)
     yield from map(str, look.differences)
     yield from map(str, look.unknown)
     switch.read_flows(reconciler.desired)

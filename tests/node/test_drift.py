@@ -196,7 +196,7 @@ def test_a_pod_whose_address_another_one_has_is_told_until_it_is_free(site: LabN
     assert site.status(NODE)["ready"]
     site.lab.exec(NODE, ["ip", "link", "set", port, "alias", own])
     healthy(site)
-    assert told(site) == "[]"
+    await_that("it is forgotten", lambda: told(site) == "[]", WITHIN)
 
 
 def told(site: LabNet) -> str:
@@ -212,6 +212,34 @@ def test_a_network_of_the_machine_inside_ours_is_no_ready_node(site: LabNet) -> 
         assert not site.status(NODE)["ready"]
     finally:
         on_node(site, "ip link del docker0")
+    healthy(site)
+
+
+def test_a_route_of_the_machine_past_tun0_is_told(site: LabNet) -> None:
+    on_node(site, "ip link add docker0 type bridge")
+    on_node(site, "ip link set docker0 up")
+    on_node(site, f"ip route add {site.address(POD)}/32 dev docker0")
+    try:
+        await_that("it is told", lambda: "docker0 leads past tun0" in told(site), WITHIN)
+        assert site.status(NODE)["ready"]
+    finally:
+        on_node(site, "ip link del docker0")
+    await_that("it is forgotten", lambda: "docker0" not in told(site), WITHIN)
+
+
+def test_a_pod_that_lost_its_address_is_told_until_it_has_it_again(site: LabNet) -> None:
+    address = f"{site.address(POD)}/22"
+    site.lab.exec(POD, ["ip", "addr", "flush", "dev", "eth0"])
+    cut_off = "default/one is cut off"
+    await_that("it is told", lambda: cut_off in told(site), WITHIN)
+    assert site.status(NODE)["ready"]
+    assert any("of pod default/one" in each for each in differences(site))
+    for words in (
+        ["ip", "addr", "add", address, "dev", "eth0"],
+        ["ip", "route", "add", "default", "via", str(site.address("gateway1"))],
+    ):
+        site.lab.exec(POD, words)
+    await_that("it is forgotten", lambda: cut_off not in told(site), WITHIN)
     healthy(site)
 
 

@@ -84,6 +84,7 @@ class TestVswitchd:
 
 class TestOvsdb:
     def test_restarted_it_costs_no_packet_and_changes_no_flow(self, shaken: LabNet) -> None:
+        """In userspace packets wait a second then, and no more of them than a socket holds."""
         before = counted(shaken)
         with beating(shaken) as streams:
             switch(shaken).restart_server()

@@ -15,6 +15,10 @@ class ScriptedApiServer:
     """Serves /version and, below any other path, a watch of two lines.
 
     version_status: None, it never answers. watch_silence: seconds between the two lines.
+
+    bodies: by path, what is answered to whoever does not ask for a watch. watch_body: what a watch
+    is in place of the two lines; watch_open: seconds until it ends. watches: how many were asked
+    for.
     """
 
     def __init__(self) -> None:
@@ -23,6 +27,10 @@ class ScriptedApiServer:
         self.watch_headers: dict[str, str] = {}
         self.watch_chunked = True
         self.watch_silence = 0.0
+        self.bodies: dict[str, tuple[int, bytes]] = {}
+        self.watch_body: bytes | None = None
+        self.watch_open = 0.0
+        self.watches = 0
         self._ended = threading.Event()
         script = self
 
@@ -33,8 +41,14 @@ class ScriptedApiServer:
                 """No news."""
 
             def do_GET(self) -> None:
-                if self.path == "/version":
+                path, _, query = self.path.partition("?")
+                watches = "watch=true" in query
+                if not watches and path in script.bodies:
+                    script._say(self, *script.bodies[path])
+                elif path == "/version":
                     script._say_version(self)
+                elif watches and script.watch_body is not None:
+                    script._say_watch(self, script.watch_body)
                 else:
                     script._watch(self)
 
@@ -61,6 +75,21 @@ class ScriptedApiServer:
         request.send_header("Content-Length", "2")
         request.end_headers()
         request.wfile.write(b"{}")
+
+    def _say(self, request: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    def _say_watch(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        self.watches += 1
+        request.send_response(200)
+        request.close_connection = True
+        request.end_headers()
+        request.wfile.write(body)
+        request.wfile.flush()
+        self._ended.wait(self.watch_open)
 
     def _watch(self, request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 from attrs import astuple, evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.cli.doctor.checks import core_checks, plugin_checks
@@ -150,6 +153,16 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
         "Open vSwitch",
         "is ovs-vswitchd running?",
     ),
+    "no rights": (
+        evolve(WELL, switch=SwitchStatus(problem="/run/db.sock: Permission denied: run this ...")),
+        "Open vSwitch",
+        "run this as root",
+    ),
+    "no rights at the bridge": (
+        evolve(WELL, switch=SwitchStatus("3", "system", None, "/br0: Permission denied: run ...")),
+        "Open vSwitch",
+        "run this as root",
+    ),
     "no bridge": (
         evolve(WELL, switch=SwitchStatus("3.1.0", None, None, "br0 is not there: ...")),
         "Open vSwitch",
@@ -278,6 +291,41 @@ def test_the_runtime_takes_the_first_by_name_and_needs_all_its_plugins(tmp_path:
     first.write_text('{"plugins": [{"type": "k8s-ovs"}, {"type": "portmap"}]}')
     (place.conf_dir / "00-notes.txt").write_text("no configuration")
     assert ask_cni(place) == CniObservations(first, ("k8s-ovs", "portmap"), ("portmap",))
+
+
+TYPES = (
+    st.none() | st.integers() | st.text(max_size=5) | st.sampled_from(["x" * 300, "\ud800", "\0"])
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.dictionaries(st.just("type"), TYPES) | TYPES, max_size=3).map(
+        lambda plugins: json.dumps({"plugins": plugins}).encode()
+    )
+    | st.sampled_from([b"null", b'{"plugins":5}', b"\xff", b"[" * 990 + b"]" * 990])
+)
+def test_a_runtimes_configuration_of_any_content_is_looked_at(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "10-it.conf").write_bytes(content)
+    found = ask_cni(CniDirectories(tmp_path, tmp_path))
+    assert set(found.missing) <= set(found.plugins)
+
+
+@pytest.mark.parametrize("lacking", ["the API server", "a resource"])
+def test_flows_compared_without_the_api_server_are_not_the_daemons_fault(lacking: str) -> None:
+    node = evolve(NODE, delta=Delta(deletes=(1, 2)))
+    unread = evolve(SNAPSHOT, unread=("pods, which plugin acme reads: 403",))
+    observations = (
+        evolve(WELL, node=node, kube=Unavailable("refused"))
+        if lacking == "the API server"
+        else evolve(WELL, node=node, snapshot=unread)
+    )
+    found = wrong(observations)
+    assert set(found) == {"API server", "flows"}
+    assert "compared without what the API server says" in found["flows"].found
+    assert "API server" in found["flows"].advice
 
 
 class Asks:

@@ -6,15 +6,19 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from typer.testing import Result
 
+from k8s_ovs.cli.host import status
 from k8s_ovs.cli.host.status import SwitchStatus, status_rows
 from k8s_ovs.cli.host.this_node import DaemonStatus, daemon_status
-from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.errors import K8sOvsError, Unavailable
 
 Cli = Callable[..., Result]
 
@@ -49,6 +53,12 @@ def listening(cni_socket: Path) -> Iterator[Path]:
         listener.bind(str(cni_socket))
         listener.listen()
         yield cni_socket
+
+
+@contextmanager
+def no_switch(*_: Any) -> Iterator[None]:
+    raise Unavailable("no Open vSwitch here")
+    yield
 
 
 def write(directory: Path, status: Any) -> None:
@@ -137,3 +147,51 @@ def test_status_as_json_says_what_is_true_now(
     assert shown.exit_code == 1
     assert (found["ready"], found["running"], found["pods"]) == (False, False, 3)
     assert found["switch"]["flows"] is None
+
+
+ANYTHING = st.recursive(
+    st.sampled_from([None, True, 0, -1, 1.5, "x", "\ud800", [], {}, [None], 10**300]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from([*STATUS, "revision", "odd"]), ANYTHING, max_size=4))
+@example({"pid": "x"})
+@example({"sources": []})
+@example({"here": {"network": 1}})
+def test_a_status_with_any_field_is_shown_or_named(
+    cni_socket: Path, tmp_path: Path, k8s_ovs: Cli, fields: dict[str, Any]
+) -> None:
+    write(tmp_path, STATUS | fields)
+    where = ("--cni-socket", str(cni_socket), "--ovs-run-dir", str(tmp_path / "none"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(status, "connected_switch", no_switch)
+        for output in ("table", "json"):
+            shown = k8s_ovs("status", *where, "-o", output)
+            assert shown.exit_code == 1
+            assert shown.stdout or shown.stderr.startswith(
+                f"error: {tmp_path}/status.json is not the daemon's status: "
+            )
+
+
+@pytest.mark.parametrize("left_out", [*STATUS])
+def test_a_status_of_another_version_may_lack_a_field(
+    cni_socket: Path, tmp_path: Path, k8s_ovs: Cli, left_out: str
+) -> None:
+    write(tmp_path, {name: value for name, value in STATUS.items() if name != left_out})
+    where = ("--cni-socket", str(cni_socket), "--ovs-run-dir", str(tmp_path / "none"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(status, "connected_switch", no_switch)
+        assert "NOT READY" in k8s_ovs("status", *where).stdout
+
+
+def test_a_wrong_field_is_named(cni_socket: Path) -> None:
+    path = cni_socket.parent / "status.json"
+    write(cni_socket.parent, STATUS | {"pid": "x"})
+    with pytest.raises(K8sOvsError) as raised:
+        daemon_status(cni_socket)
+    assert str(raised.value) == (
+        f'{path} is not the daemon\'s status: pid: found "x", expected a whole number'
+    )

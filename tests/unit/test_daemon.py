@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.errors import K8sOvsError, TimedOut, Unavailable
 from k8s_ovs.node.cni.listener import SocketInUse
 from k8s_ovs.node.cni.protocol import CniRequest
 from k8s_ovs.node.daemon import Daemon
@@ -109,6 +109,32 @@ def test_a_daemon_that_waits_for_something_sleeps_meanwhile(tmp_path: Path) -> N
         assert daemon._soonest() > time.monotonic()
         daemon._without_network(K8sOvsError("there is no configuration"))
         assert daemon._soonest() > time.monotonic()
+
+
+@pytest.mark.parametrize(
+    ("error", "soon"),
+    [
+        (Unavailable("OpenFlow socket br0.mgmt: is ovs-vswitchd running?"), True),
+        (TimedOut("the bridge did not answer"), False),
+        (K8sOvsError("there is no configuration"), False),
+    ],
+    ids=["gone", "hangs", "else"],
+)
+def test_an_open_vswitch_that_is_gone_is_looked_for_several_times_a_second(
+    tmp_path: Path, error: K8sOvsError, *, soon: bool
+) -> None:
+    """Until the daemon sees that it is back, the bridge has no flows."""
+    daemon = Daemon(settings_of(tmp_path))
+    (tmp_path / "run").mkdir()
+    with capture_logs():
+        for _ in range(10):
+            before = time.monotonic()
+            daemon._without_network(error)
+    assert daemon._again_at is not None
+    if soon:
+        assert daemon._again_at - time.monotonic() <= 0.2
+    else:
+        assert daemon._again_at - before > 2
 
 
 def test_a_teller_that_fails_does_not_keep_the_others_from_telling(

@@ -134,7 +134,8 @@ def test_a_subject_on_which_we_fail_ourselves_keeps_its_flows_and_the_others_go_
     reconciler.update({(PODS, "veth3"): Slot(sample_pod(3))})
     with capture_logs() as logs:
         (text,) = reconciler.compute()
-    assert text == "plugin core: pod_flows of veth1: ZeroDivisionError('a mistake of ours')"
+    failure = "ZeroDivisionError('a mistake of ours')"
+    assert text == f"plugin core: pod_flows of pod default/pod1: {failure}"
     assert [each["subject"] for each in logs] == ["veth1"]
     now = {owner for _, owners in reconciler.desired.flows() for owner in owners}
     assert now == held | {FlowOwner(CORE, Subject(POD, "veth3"))}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
-import re
+import os
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from urllib3.exceptions import ConnectTimeoutError, ProtocolError, ReadTimeoutError
 
-from k8s_ovs.errors import InvalidRecord, K8sOvsError, Unavailable
+from k8s_ovs.errors import K8sOvsError, TimedOut, Unavailable
 from k8s_ovs.observe.kube import (
     Conflict,
     Expired,
@@ -19,10 +20,8 @@ from k8s_ovs.observe.kube import (
     KubeSettings,
     NotFound,
     Refused,
-    WatchedResource,
-    list_resource,
 )
-from k8s_ovs.observe.kube.errors import refusal
+from k8s_ovs.observe.kube.errors import refusal, transport_failure
 from k8s_ovs_testing.apiserver.resource import RESOURCES
 from k8s_ovs_testing.apiserver.server import ApiHttpServer
 from k8s_ovs_testing.apiserver.store import Store
@@ -55,26 +54,6 @@ def test_a_list_longer_than_a_page_is_whole(kube: Kube, writer: Writer) -> None:
     names = [item["metadata"]["name"] for item in kube.list("/api/v1/nodes")["items"]]
 
     assert len(names) == len(set(names)) == 1101
-
-
-@pytest.mark.parametrize(
-    ("whole", "told"),
-    [
-        (5, "list /api/v1/nodes: found 5, expected an object"),
-        ({"items": 5}, "list /api/v1/nodes: items: found 5, expected a list"),
-        ({"metadata": {"continue": 7}}, "metadata.continue: found 7, expected a string"),
-        ({"items": [5]}, "object of the API server: found 5, expected an object"),
-        ({"items": [{}]}, "object of the API server: metadata.name: found nothing"),
-        ({"items": [{"metadata": []}]}, "metadata: found [], expected an object"),
-        ({"items": [], "metadata": {"resourceVersion": 7}}, "resourceVersion: found 7, expected"),
-    ],
-)
-def test_a_list_of_other_types_is_refused_by_the_fields_name(
-    monkeypatch: pytest.MonkeyPatch, kube: Kube, whole: Any, told: str
-) -> None:
-    monkeypatch.setattr(kube, "_call", lambda *_: whole)
-    with pytest.raises(InvalidRecord, match=re.escape(told)):
-        list_resource(kube, WatchedResource("/api/v1/nodes", "kube:nodes"))
 
 
 def test_objects_are_made_changed_and_deleted(kube: Kube) -> None:
@@ -121,3 +100,40 @@ def test_a_refusal_that_is_no_status_object_shows_its_beginning() -> None:
     error = refusal("http://api", "GET /version", 502, b"<html>Bad Gateway</html>")
 
     assert str(error).endswith("502 <html>Bad Gateway</html>")
+
+
+def raised(outer: Exception, inner: OSError) -> Exception:
+    """`outer` as who raises it because of `inner`."""
+    try:
+        raise outer from inner
+    except Exception as error:
+        return error
+
+
+@pytest.mark.parametrize("limit", [0.5, 4.0, 306.0])
+def test_our_own_time_limit_is_named(limit: float) -> None:
+    silent = raised(ReadTimeoutError(None, "", "Read timed out."), TimeoutError("timed out"))
+    for error in (silent, ConnectTimeoutError("timed out"), TimeoutError("timed out")):
+        failure = transport_failure("http://api", "here", error, limit)
+        assert type(failure) is TimedOut
+        assert str(failure).endswith(f"http://api (from here) does not answer within {limit:g} s")
+
+
+@pytest.mark.parametrize(
+    ("number", "outer"),
+    [
+        (errno.ETIMEDOUT, ReadTimeoutError(None, "", "x")),
+        (errno.ETIMEDOUT, ProtocolError("x")),
+        (errno.ETIMEDOUT, None),
+        (errno.ENETUNREACH, ProtocolError("x")),
+        (errno.ECONNRESET, None),
+    ],
+)
+def test_what_the_kernel_gave_up_is_not_said_to_be_our_time_limit(
+    number: int, outer: Exception | None
+) -> None:
+    inner = OSError(number, os.strerror(number))
+    failure = transport_failure("http://api", "here", raised(outer, inner) if outer else inner, 306)
+    assert type(failure) is Unavailable
+    assert "306" not in str(failure)
+    assert os.strerror(number) in str(failure)

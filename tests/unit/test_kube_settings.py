@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from contextlib import suppress
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.observe.kube import Kube, KubeSettings
+from k8s_ovs_testing.servers.certificates import make_certificates
 
 
 def kubeconfig(path: Path, server: str = "https://10.0.0.1:6443", **context: str) -> str:
@@ -91,7 +93,15 @@ def test_a_directory_is_no_kubeconfig(tmp_path: Path) -> None:
         KubeSettings.from_environment({"KUBECONFIG": str(tmp_path)})
 
 
-@pytest.mark.parametrize("text", ["", "just words", "{unclosed", "- a\n- b\n", "a: 1\n", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "just words", "{unclosed", "- a\n- b\n", "a: 1\n", "\x00", "!!python/object:x {}"),
+        *("[" * 3000, "[" * 3000 + "]" * 3000, "&a [*a]", "clusters: &a [*a]", "2026-01-01"),
+        *("clusters: [null]", "users: {}", "contexts: 5", "clusters: [{name: 5}]"),
+        *("current-context: 5", "current-context: [x]", "a: 1\n---\nb: 2\n"),
+    ],
+)
 def test_a_kubeconfig_that_is_malformed_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config"
     path.write_text(text)
@@ -202,3 +212,148 @@ def test_any_document_is_settings_or_one_error(tmp_path: Path, parts: dict[str, 
         found = KubeSettings.from_environment({"KUBECONFIG": str(path)})
         assert found is not None
         Kube(found).close()
+
+
+WRONG: list[Any] = [None, 5, True, 1.5, [], {}, ["x"], {"a": 1}, ""]
+TEXTS = ("token", "tokenFile", "client-certificate", "client-key", "username", "password")
+FIELDS = [
+    *(("cluster", name) for name in ("server", "certificate-authority", "tls-server-name")),
+    *(("cluster", name) for name in ("certificate-authority-data", "proxy-url")),
+    *(("user", name) for name in (*TEXTS, "client-certificate-data", "client-key-data")),
+]
+
+
+def written(path: Path, part: str, fields: dict[str, Any]) -> dict[str, str]:
+    """An environment with a kubeconfig whose cluster or user has these fields too."""
+    document = json.loads(Path(kubeconfig(path)).read_text())
+    document[f"{part}s"][0][part] |= fields
+    path.write_text(json.dumps(document))
+    return {"KUBECONFIG": str(path)}
+
+
+@pytest.mark.parametrize(("part", "name"), FIELDS, ids=str)
+def test_a_field_of_a_wrong_type_is_named_with_file_found_and_expected(
+    tmp_path: Path, part: str, name: str
+) -> None:
+    path = tmp_path / "config"
+    item = {"cluster": "clusters[c].cluster", "user": "users[u].user"}[part]
+    for value in WRONG:
+        with pytest.raises(InvalidRecord) as refused:
+            KubeSettings.from_environment(written(path, part, {name: value}))
+        text = str(refused.value)
+        assert text.startswith(f"KUBECONFIG={path}: {path}: {item}.{name}: found ")
+        assert ", expected " in text
+        assert "object has no attribute" not in text
+
+
+@pytest.mark.parametrize("value", [None, "yes", 0, []])
+def test_whether_to_verify_is_true_or_false(tmp_path: Path, value: Any) -> None:
+    fields = {"insecure-skip-tls-verify": value}
+    with pytest.raises(InvalidRecord, match=r"insecure-skip-tls-verify: found .*, expected true"):
+        KubeSettings.from_environment(written(tmp_path / "config", "cluster", fields))
+
+
+@pytest.mark.parametrize(
+    "server", ["10.0.0.1:6443", "ftp://a", "https://", "https://a b", "https://ü", "https://a:x"]
+)
+def test_a_server_that_is_no_url_is_named(tmp_path: Path, server: str) -> None:
+    with pytest.raises(InvalidRecord, match=r"\.server: found .*, expected an http\(s\) URL"):
+        KubeSettings.from_environment(written(tmp_path / "config", "cluster", {"server": server}))
+
+
+@pytest.mark.parametrize("provider", ["gcp", "azure", "oidc", None])
+def test_an_auth_provider_is_said_not_to_be_supported(tmp_path: Path, provider: Any) -> None:
+    fields = {"auth-provider": {"name": provider, "config": {}}}
+    with pytest.raises(InvalidRecord) as refused:
+        KubeSettings.from_environment(written(tmp_path / "config", "user", fields))
+    expected = f"users[u].user.auth-provider: found {provider!r}, which is not supported, expected "
+    assert expected in str(refused.value)
+
+
+EXEC = {"apiVersion": "client.authentication.k8s.io/v1", "command": "false"}
+
+
+@pytest.mark.parametrize(
+    ("plugin", "told"),
+    [
+        (EXEC, "users[u].user.exec: the command gave no credentials"),
+        (EXEC | {"command": "/nowhere"}, "users[u].user.exec: the command gave no credentials"),
+        (EXEC | {"command": 5}, "users[u].user.exec.command: found a number, expected a string"),
+        ({"apiVersion": "x"}, "users[u].user.exec.command: found nothing, expected a string"),
+        (EXEC | {"args": "x"}, "users[u].user.exec.args: found a string, expected a list"),
+        (EXEC | {"env": [{}]}, "users[u].user.exec.env: found a list, expected a list of objects"),
+        (5, "users[u].user.exec: found a number, expected an object"),
+    ],
+    ids=str,
+)
+def test_an_exec_plugin_that_gives_nothing_is_named(tmp_path: Path, plugin: Any, told: str) -> None:
+    path = tmp_path / "config"
+    environment = written(path, "user", {"exec": plugin})
+    document = json.loads(path.read_text())
+    del document["users"][0]["user"]["token"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(InvalidRecord) as refused:
+        KubeSettings.from_environment(environment)
+    assert told in str(refused.value)
+
+
+def test_no_error_shows_a_secret(tmp_path: Path) -> None:
+    for name in ("token", "password", "client-key-data", "client-certificate-data"):
+        for value in (12345678, ["12345678"], {"x": 12345678}):
+            with pytest.raises(InvalidRecord) as refused:
+                KubeSettings.from_environment(written(tmp_path / "config", "user", {name: value}))
+            assert "12345678" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["abc\n", "abc\r\n\n"])
+def test_the_line_end_of_a_token_file_is_not_sent(tmp_path: Path, content: str) -> None:
+    (tmp_path / "token").write_text(content)
+    path = tmp_path / "config"
+    environment = written(path, "user", {"tokenFile": "token"})
+    document = json.loads(path.read_text())
+    del document["users"][0]["user"]["token"]
+    path.write_text(json.dumps(document))
+    settings = KubeSettings.from_environment(environment)
+    assert settings is not None
+    for _ in range(2):
+        assert settings.configuration.auth_settings()["BearerToken"]["value"] == "Bearer abc"
+
+
+@pytest.mark.parametrize("token", ["a\nb", "ü", "a\x00b"])
+def test_a_token_that_no_header_carries_is_refused_and_not_shown(
+    tmp_path: Path, token: str
+) -> None:
+    with pytest.raises(InvalidRecord, match="the token is not one line of ASCII") as refused:
+        KubeSettings.from_environment(written(tmp_path / "config", "user", {"token": token}))
+    assert token not in str(refused.value)
+
+
+def test_certificates_that_are_none_are_named_with_their_field(tmp_path: Path) -> None:
+    no_pem = base64.b64encode(b"root:x:0:0").decode()
+    for part, fields, told in (
+        ("cluster", {"certificate-authority-data": no_pem}, "cluster.certificate-authority: found"),
+        ("cluster", {"certificate-authority": "/etc/passwd"}, "cluster.certificate-authority: f"),
+        ("user", {"client-certificate-data": no_pem}, "user.client-certificate: found no cert"),
+        ("cluster", {"certificate-authority": "none"}, "(No such file or directory), expected"),
+    ):
+        with pytest.raises(InvalidRecord) as refused:
+            KubeSettings.from_environment(written(tmp_path / "config", part, fields))
+        assert told in str(refused.value)
+
+
+def test_a_key_has_to_be_the_certificates(tmp_path: Path) -> None:
+    made = make_certificates(tmp_path / "pki")
+    good = {"client-certificate": str(made.client_certificate), "client-key": str(made.client_key)}
+    assert KubeSettings.from_environment(written(tmp_path / "config", "user", good))
+    for key, told in (
+        (made.server_key, "found the key of another certificate than"),
+        (made.ca, "found no key in PEM"),
+    ):
+        with pytest.raises(InvalidRecord, match=f"client-key: {told}"):
+            KubeSettings.from_environment(
+                written(tmp_path / "config", "user", good | {"client-key": str(key)})
+            )
+    alone = {"client-certificate": str(made.client_certificate)}
+    environment = written(tmp_path / "config", "user", alone)
+    with pytest.raises(InvalidRecord, match="one of client-certificate and client-key"):
+        KubeSettings.from_environment(environment)

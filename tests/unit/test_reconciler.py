@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from ipaddress import IPv4Network
 
@@ -320,8 +321,8 @@ def test_a_flow_that_cannot_be_written_is_a_failure_of_its_plugin() -> None:
     manager = PluginManager({"k8s-ovs-subnet": SingleTenant(), "strange": Strange()})
     reconciler = Reconciler(manager, sample_world())
     assert reconciler.compute() == [
-        f"plugin strange: pod_flows of {port}: no table named NOWHERE is in the pipeline"
-        for port in ("veth1", "veth2")
+        f"plugin strange: pod_flows of pod default/{pod}: no table named NOWHERE is in the pipeline"
+        for pod in ("pod1", "pod2")
     ]
     assert not any(owner.plugin == "strange" for owner in held(reconciler))
 
@@ -372,10 +373,33 @@ def test_what_the_switch_refuses_is_a_failure_until_its_subject_is_computed_agai
     pod = FlowOwner(CORE, Subject(POD, "veth1"))
     refused = min(held(reconciler)[pod])
     reconciler.desired.refuse([refused], "OFPBAC_BAD_OUT_PORT")
-    assert reconciler.note_refused() == ["plugin core: pod veth1: OFPBAC_BAD_OUT_PORT"]
+    assert reconciler.note_refused() == ["plugin core: pod default/pod1: OFPBAC_BAD_OUT_PORT"]
     assert reconciler.note_refused() == []
     assert len(reconciler.failures) == 1
     reconciler.update({(PODS, "veth1"): Slot(sample_pod(1))})
     assert reconciler.compute() == []
     assert reconciler.failures == []
     assert refused in held(reconciler)[pod]
+
+
+def test_what_the_switch_refuses_is_tried_again_later_and_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reconciler = started(Noting())
+    pod = FlowOwner(CORE, Subject(POD, "veth1"))
+    refused = min(held(reconciler)[pod])
+    reconciler.desired.refuse([refused], "OFPFMFC_TABLE_FULL")
+    assert len(reconciler.note_refused()) == 1
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 10)
+    reconciler.compute()
+    assert refused in held(reconciler)[pod]
+    reconciler.desired.refuse([refused], "OFPFMFC_TABLE_FULL")
+    assert reconciler.note_refused() == []
+    assert len(reconciler.failures) == 1
+    monkeypatch.setattr(time, "monotonic", lambda: now + 20)
+    reconciler.compute()
+    assert refused in held(reconciler)[pod]
+    assert (reconciler.note_refused(), reconciler.failures) == ([], [])
+    reconciler.desired.refuse([refused], "OFPFMFC_TABLE_FULL")
+    assert len(reconciler.note_refused()) == 1

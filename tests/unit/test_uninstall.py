@@ -61,6 +61,7 @@ def bridge(*ports: KnownPort, tables: tuple[str, ...] = ("CLASSIFY",)) -> KnownB
         external_ids={},
         tables=dict(enumerate(tables)),
         ports={each.name: each for each in (port("br0"), *ports)},
+        foreign={},
         row=uuid4(),
     )
 
@@ -78,6 +79,7 @@ def port(name: str, number: int | None = None, ids: dict[str, str] | None = None
         mtu_request=None,
         error=None,
         qos="",
+        ingress_policing_rate=0,
         row=uuid4(),
         port_row=uuid4(),
     )

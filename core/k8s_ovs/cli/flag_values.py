@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from k8s_ovs.errors import InvalidRecord
 
@@ -18,6 +19,7 @@ __all__ = [
     "check_prefix",
     "check_readable",
     "check_socket",
+    "check_texts",
     "fitting",
     "one_of",
 ]
@@ -116,6 +118,37 @@ def check_listen_address(found: str) -> str:
             f'--metrics-address: found {found!r}, expected HOST:PORT, or "" for none'
         )
     return found
+
+
+def check_texts(command: Any) -> None:
+    """Have each option and argument of a command refuse what is no text, before its own check.
+
+    Bytes that are no UTF-8 come as surrogates, which neither etcd nor JSON can take. Of a Path they
+    are a file's name.
+    """
+    for parameter in command.params:
+        parameter.callback = _text_first(parameter.callback)
+
+
+def _text_first(check: Callable[..., Any] | None) -> Callable[..., Any]:
+    def checked(context: Any, parameter: Any, value: Any) -> Any:
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, str) and not _is_utf8(each):
+                flag = next((each for each in parameter.opts if each.startswith("--")), "")
+                named = flag or (parameter.metavar or parameter.name.upper()).strip("[]")
+                # It may be a password.
+                raise InvalidRecord(f"{named}: found bytes that are no UTF-8, expected text")
+        return value if check is None else check(context, parameter, value)
+
+    return checked
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_host(text: str) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 from attrs import frozen
 from typer.core import TyperCommand, TyperGroup
 
+from k8s_ovs.cli.streams import name_streams
 from k8s_ovs.errors import K8sOvsError
 
 __all__ = ["app", "main"]
@@ -153,12 +154,12 @@ def _refuse_what_node_lacks(ctx: Any, args: list[str], own: set[str]) -> None:
 
 
 def _load(name: str, wanted: _Command) -> Any:
+    if not wanted.logs:
+        _quiet_logs()
     try:
         module = import_module(wanted.module)
     except ImportError as error:
         raise K8sOvsError(f"command {name} ({wanted.module}) does not load: {error}") from error
-    if not wanted.logs:
-        _quiet_logs()
     if hasattr(module, wanted.group):
         command: Any = typer.main.get_group(getattr(module, wanted.group))
     else:
@@ -171,15 +172,16 @@ def _load(name: str, wanted: _Command) -> Any:
 def _named(command: Any, name: str) -> Any:
     """The command under its name, with help that the terminal can wrap."""
     command.name = name
-    _let_flow(command)
+    _prepare(command, import_module("k8s_ovs.cli.flag_values").check_texts)
     return command
 
 
-def _let_flow(command: Any) -> None:
-    """Help that the terminal can wrap, of the command and all below it."""
+def _prepare(command: Any, check_texts: Callable[[Any], None]) -> None:
+    """Help that the terminal can wrap and checks of texts, of the command and all below it."""
     command.help = _flowing(command.help or "")
+    check_texts(command)
     for each in getattr(command, "commands", {}).values():
-        _let_flow(each)
+        _prepare(each, check_texts)
 
 
 def _flowing(text: str) -> str:
@@ -239,13 +241,21 @@ def _show_warning(  # noqa: PLR0917 - as warnings.showwarning has it
     show_own(lambda text: _complain("warning", text), message, category, filename, lineno)
 
 
-def main() -> Any:
+def main() -> None:
     """The program that users start."""
     warnings.showwarning = _show_warning
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not where a program has put in its own
-            stream.reconfigure(errors="backslashreplace")
-    return app()
+    name_streams()
+    try:
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except K8sOvsError as error:  # of help, which no command prints
+        _complain("error", str(error))
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

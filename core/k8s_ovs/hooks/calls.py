@@ -106,6 +106,8 @@ class HookCall:
         try:
             found: tuple[Any, ...] = self.rest.call(self._ask, given)
         except HookTimeout as error:
+            if self.rest.nested:
+                raise  # it is the caller's time that is over
             self._tell(error, subject)
             return Failure(self.plugin, self.hook, subject, str(error), again=True)
         except WrongResult as error:

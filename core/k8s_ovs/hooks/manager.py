@@ -58,6 +58,8 @@ class PluginManager:
         #: All kinds of etcd records and all resources of Kubernetes, by name.
         self.kinds: dict[str, RecordKind] = {}
         self.resources: dict[str, KubeResource] = {}
+        #: Which plugin reads each resource.
+        self.readers: dict[str, str] = {}
         self._declare_records()
         #: All fields of the configuration that plugins read, by name.
         self.config_fields: dict[str, ConfigField] = {}
@@ -163,6 +165,7 @@ class PluginManager:
                 self.kinds[each.name] = guarded_kind(plugin, each)
             else:
                 self.resources[each.name] = guarded_resource(plugin, each)
+                self.readers[each.name] = plugin
 
     def _declare_fields(self) -> None:
         for plugin, each in self._declared("config_fields"):

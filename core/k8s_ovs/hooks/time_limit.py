@@ -64,7 +64,7 @@ class TimeLimit:
 
     @contextmanager
     def running(self, what: str) -> Iterator[None]:
-        """The block is a plugin's code."""
+        """The block is a plugin's code. One within another is a part of it."""
         thread = threading.get_ident()
         if thread in self._running:
             yield
@@ -74,6 +74,11 @@ class TimeLimit:
             yield
         finally:
             del self._running[thread]
+
+    @property
+    def inside(self) -> bool:
+        """Whether this thread runs a plugin's code."""
+        return threading.get_ident() in self._running
 
     def _watch(self) -> None:
         while not self._stopped.wait(_LOOK_EVERY):
@@ -92,7 +97,7 @@ class TimeLimit:
             set_exception(ctypes.c_ulong(thread), ctypes.py_object(HookTimeout))
 
     def _interrupted(self, _number: int, _frame: object) -> None:
-        if threading.get_ident() in self._running:
+        if self.inside:
             raise HookTimeout
 
 
@@ -115,12 +120,20 @@ class Rest:
         """What it returns. Raises HookTimeout, and whatever it raises."""
         if time.monotonic() < self._until:
             raise HookTimeout(self._text())
+        nested = self.nested
         try:
             with self._limit.running(self._what):
                 return function(*arguments)
         except HookTimeout as error:
+            if nested:
+                raise
             self._until = time.monotonic() + REST
             raise HookTimeout(self._text()) from error
+
+    @property
+    def nested(self) -> bool:
+        """Whether another plugin's code, which runs still, is who calls."""
+        return self._limit.inside
 
     def _text(self) -> str:
         return f"did not return within {self._limit.seconds:g} s, and rests for {REST:g} s"

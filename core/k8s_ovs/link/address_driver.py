@@ -125,6 +125,7 @@ def _steps(each: Difference, index: int) -> Iterator[_Change]:
                 what = f"set address {address} of {device}"
                 yield _Change(what, "addr", "add", {**fields, "broadcast": broadcast})
         case Route(device=device, to=to):
-            verb, command = ("remove", "del") if each.expected is None else ("set", "add")
+            # Whatever is there for this destination, a blackhole say, makes room.
+            verb, command = ("remove", "del") if each.expected is None else ("set", "replace")
             fields = {"oif": index, "dst": str(to), "scope": "link"}
             yield _Change(f"{verb} route {to} by {device}", "route", command, fields)

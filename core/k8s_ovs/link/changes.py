@@ -18,7 +18,16 @@ from k8s_ovs.link import encode
 from k8s_ovs.link.netlink import attributes, messages
 from k8s_ovs.link.nftables import TABLE
 from k8s_ovs.link.veth import PREFIX
-from k8s_ovs.state.value import Address, Device, NftTable, Route, Sysctl, Veth
+from k8s_ovs.state.value import (
+    Address,
+    Bridge,
+    Device,
+    NftTable,
+    Port,
+    Route,
+    Sysctl,
+    Veth,
+)
 from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["KernelChanges", "changed_by_nft", "changed_by_route"]
@@ -33,7 +42,7 @@ _IFLA_IFNAME, _RTA_OIF, _NFTA_TABLE = 3, 4, 1
 _IFINFO_SIZE, _IFADDR_SIZE, _RTMSG_SIZE, _NFGENMSG_SIZE = 16, 8, 12, 4
 
 _OF_DEVICES = frozenset({Device.kind, Address.kind, Route.kind})
-_OF_ANY = _OF_DEVICES | {Sysctl.kind, Veth.kind, NftTable.kind}
+_OF_ANY = _OF_DEVICES | {Bridge.kind, Port.kind, Sysctl.kind, Veth.kind, NftTable.kind}
 _BUFFER = 1 << 16
 #: Seconds in which changes are gathered: one command makes many.
 _GATHER = 0.1
@@ -104,14 +113,16 @@ def changed_by_route(kind: int, body: bytes, device: str, index: int) -> frozens
     if kind in (encode.RTM_NEWLINK, encode.RTM_DELLINK):
         name = attributes(body[_IFINFO_SIZE:]).get(_IFLA_IFNAME, b"").rstrip(b"\0").decode()
         if name == device:
-            return _OF_DEVICES
+            # Open vSwitch made it, as the device of one of its ports.
+            return _OF_DEVICES | {Bridge.kind, Port.kind}
         return frozenset({Veth.kind}) if name.startswith(PREFIX) else frozenset()
     if kind in (encode.RTM_NEWADDR, _RTM_DELADDR):
         ours = len(body) >= _IFADDR_SIZE and struct.unpack_from("=I", body, 4)[0] == index
         return _OF_DEVICES if ours else frozenset()
     if kind in (encode.RTM_NEWROUTE, _RTM_DELROUTE):
-        by = attributes(body[_RTMSG_SIZE:]).get(_RTA_OIF, b"")
-        return _OF_DEVICES if by == struct.pack("=I", index) else frozenset()
+        # One that leads nowhere, or several ways, names no device.
+        by = attributes(body[_RTMSG_SIZE:]).get(_RTA_OIF)
+        return _OF_DEVICES if by in (None, struct.pack("=I", index)) else frozenset()
     return frozenset({Sysctl.kind}) if kind == _RTM_NEWNETCONF else frozenset()
 
 

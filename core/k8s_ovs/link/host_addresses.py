@@ -9,7 +9,7 @@ from k8s_ovs.link import lookup
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.rtnetlink import Kernel, talk
 
-__all__ = ["address_conflicts", "local_addresses", "underlay_mtu"]
+__all__ = ["address_conflicts", "local_addresses", "route_conflicts", "underlay_mtu"]
 
 
 def local_addresses() -> frozenset[IPv4Address]:
@@ -34,6 +34,19 @@ def address_conflicts(pods: IPv4Network, services: IPv4Network, own: str) -> lis
         elif interface.network.prefixlen < 32 and interface.network.overlaps(services):
             found.append(f"{said} ServiceNetwork {services}")
     return found
+
+
+def route_conflicts(pods: IPv4Network, own: str) -> list[str]:
+    """Routes of this machine that take the way of packets to some pods, as sentences.
+
+    own: the device that leads to `pods`. Raises LinkError.
+    """
+    return [
+        f"route {route.to} by device {_device_name(route.device)} leads past {own}: this node does "
+        f"not reach pods there, as they are in Network {pods}"
+        for route in talk(lookup.routes)
+        if route.to.subnet_of(pods) and _device_name(route.device) != own
+    ]
 
 
 def _device_name(index: int) -> str:

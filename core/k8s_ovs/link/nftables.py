@@ -7,8 +7,10 @@ nft lists of it beside what this very nft lists of our rules, loaded into an emp
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
+from errno import ENOENT
 from functools import lru_cache
 from ipaddress import IPv4Network
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 from k8s_ovs.errors import TimedOut, Unavailable
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.veth import PREFIX
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import NftTable, Value
 
@@ -39,10 +42,17 @@ class NftDriver:
     kinds = frozenset({NftTable.kind})
 
     def read(self, desired: Sequence[Value]) -> Sequence[Value]:
-        tables = _objects(_nft(["-j", "list", "tables", "inet"]), "table")
-        if not any(each.get("name") == TABLE for each in tables):
-            return []
-        return [NftTable(TABLE, _content(_nft(["-j", "list", "table", "inet", TABLE])))]
+        try:
+            listing = _nft(["-j", "list", "table", "inet", TABLE])
+        except LinkError as error:
+            if os.strerror(ENOENT) in str(error):
+                return []
+            raise
+        try:
+            return [NftTable(TABLE, _content(listing))]
+        except LinkError as error:
+            # Some versions of nft list flags of a table as rubbish; ours has none.
+            return [NftTable(TABLE, str(error))]
 
     def apply(self, differences: Sequence[Difference]) -> None:
         for each in differences:
@@ -103,13 +113,9 @@ def _lasting(found: Any) -> Any:
     return [_lasting(each) for each in found] if isinstance(found, list) else found
 
 
-def _objects(listing: str, kind: str) -> list[dict[str, Any]]:
-    return [each[kind] for each in _listed(listing) if kind in each]
-
-
 def _listed(listing: str) -> list[dict[str, Any]]:
     try:
-        found = json.loads(listing)["nftables"]
+        found = parse_json(listing)["nftables"]
     except (ValueError, KeyError, TypeError) as error:
         raise LinkError(f"nft answered with no JSON listing: {listing[:80]!r}") from error
     return found if isinstance(found, list) else []
@@ -122,7 +128,13 @@ def _nft(arguments: Sequence[str], text: str = "") -> str:
 def _run(command: Sequence[str], text: str) -> str:
     try:
         done = subprocess.run(
-            command, input=text, text=True, capture_output=True, timeout=_TIMEOUT, check=True
+            command,
+            input=text,
+            text=True,
+            capture_output=True,
+            timeout=_TIMEOUT,
+            check=True,
+            env=os.environ | {"LC_ALL": "C"},
         )
     except FileNotFoundError as error:
         raise Unavailable(

@@ -40,6 +40,7 @@ __all__ = [
     "check",
     "create",
     "delete",
+    "delete_inside",
     "host_name_of",
     "index_of",
     "mtu_of",
@@ -115,6 +116,18 @@ def delete(host_names: Iterable[str]) -> None:
     """
     with open_route_socket() as node:
         _delete(node, host_names)
+
+
+def delete_inside(link: PodLink) -> None:
+    """Delete the pod's end, and with it the other one, whatever its name is and wherever somebody
+    moved it. Nothing happens to an interface that is not this link's. Raises LinkError."""
+    with opened(link.netns) as netns:
+        with entered(netns):
+            found = talk(lambda kernel: device(kernel, link.ifname))
+        if found is not None and found.mac == link.mac:
+            body = encode.device() + encode.name(link.ifname)
+            with _pod_socket(netns) as pod:
+                _unless_missing(pod, Step(f"delete {link.ifname}", encode.RTM_DELLINK, 0, body))
 
 
 def check(link: PodLink) -> list[str]:

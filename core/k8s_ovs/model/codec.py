@@ -17,6 +17,7 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError
 
 from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.model.json_text import parse_json, shown_json
 
 __all__ = ["decode", "encode", "field_names", "named", "parse_network"]
 
@@ -46,13 +47,13 @@ def decode(kind: type[T], key: str, data: bytes) -> T:
     Raises InvalidRecord with key, field, found and expected.
     """
     try:
-        found = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(data)
+    except ValueError as error:
         raise InvalidRecord(
-            f"{key}: not JSON ({error}): found {_short(data)}, expected a JSON object"
+            f"{key}: not JSON ({error}): found {shown_json(data)}, expected a JSON object"
         ) from None
     if not isinstance(found, dict):
-        raise InvalidRecord(f"{key}: found {_short(data)}, expected a JSON object")
+        raise InvalidRecord(f"{key}: found {shown_json(data)}, expected a JSON object")
     names = {f.metadata["json"]: f.name for f in attrs.fields(kind) if "json" in f.metadata}  # type: ignore[arg-type]  # every record is an attrs class
     known = {names[name]: value for name, value in found.items() if name in names}
     extra = {name: value for name, value in found.items() if name not in names}
@@ -103,11 +104,6 @@ def _parse_address(text: Any) -> IPv4Address:
     raise ValueError(f"expected {_WORDING[IPv4Address]}")
 
 
-def _refuse_constant(name: str) -> Any:
-    # Python reads and writes NaN and Infinity; RFC 8259 section 6 has no such numbers.
-    raise ValueError(f"{name} is no JSON number")
-
-
 def _exactly(kind: type) -> Any:
     """A hook that takes a JSON value of just this type: "10" is no number, 1 no boolean."""
 
@@ -145,13 +141,8 @@ def _explain(error: ClassValidationError, kind: Any, found: Mapping[str, Any]) -
         json_name = attrs.fields_dict(kind)[note.name].metadata.get("json", note.name)
         if json_name not in found:
             return f"{json_name}: found nothing, expected {_WORDING[note.type]}"
-        return f"{json_name}: found {_short(found[json_name])}, {first}"
+        return f"{json_name}: found {shown_json(found[json_name])}, {first}"
     return str(first)
-
-
-def _short(value: Any, limit: int = 80) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else json.dumps(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 _CONVERTER = _make_converter()

@@ -29,6 +29,7 @@ _MOST_MEMORY = 255
 _MEMORY = "k8s-ovs"
 
 _TO_POD, _FROM_POD = "k8s-ovs-to-pod", "k8s-ovs-from-pod"
+_MTU = "k8s-ovs-mtu"
 #: Of any rate; the kernel and Open vSwitch have limits of their own, and say so.
 _BITS = whole(0, (1 << 63) - 1)
 
@@ -51,7 +52,7 @@ class Pod:
     port: name of its port on br0 (the host's end of its veth). ofport: that port's OpenFlow number.
     container: the sandbox's id, ifname: the interface's name inside, netns: path of the sandbox's
     network namespace. serial: counts the ADDs of this node, so the youngest is known. rates: the
-    limits that its interface was given last.
+    limits that its interface was given last. mtu: bytes, as its interface was given; 0: unknown.
     """
 
     port: str
@@ -65,6 +66,7 @@ class Pod:
     ip: IPv4Address
     serial: int = 0
     rates: Rates = field(factory=Rates)
+    mtu: int = 0
 
     @property
     def mac(self) -> str:
@@ -95,6 +97,7 @@ def pod_ids(pod: Pod) -> dict[str, str]:
         "k8s-ovs-uid": pod.uid,
         "k8s-ovs-ip": str(pod.ip),
         "k8s-ovs-serial": str(pod.serial),
+        **({_MTU: str(pod.mtu)} if pod.mtu else {}),
         **{key: text for key, text in rate_ids(pod.rates).items() if text is not None},
     }
 
@@ -120,6 +123,7 @@ def pod_from_ids(port: str, ofport: int, ids: Mapping[str, str]) -> Pod | None:
             ip=IPv4Address(ids["k8s-ovs-ip"]),
             serial=int(ids["k8s-ovs-serial"]),
             rates=Rates(_rate(ids.get(_TO_POD)), _rate(ids.get(_FROM_POD))),
+            mtu=int(ids.get(_MTU, 0)),
         )
     except (KeyError, ValueError):
         return None
@@ -133,20 +137,21 @@ def pod_memory(pod: Pod) -> str:
     """`pod` as the alias of its device. A long name leaves no room for uid and container, which
     only people read; one of more than some 130 characters is cut."""
     head = [_MEMORY, str(pod.ip), str(pod.serial), pod.ifname, pod.netns, pod.namespace]
+    end = [str(pod.mtu)] if pod.mtu else []
     for known in ([pod.uid, pod.container], [pod.uid, ""], ["", ""]):
-        text = "|".join([*head, pod.name, *known])
+        text = "|".join([*head, pod.name, *known, *end])
         if len(text.encode()) <= _MOST_MEMORY:
             return text
-    room = _MOST_MEMORY - len("|".join([*head, "", "", ""]).encode())
-    return "|".join([*head, pod.name[: max(room, 0)], "", ""])
+    room = _MOST_MEMORY - len("|".join([*head, "", "", "", *end]).encode())
+    return "|".join([*head, pod.name[: max(room, 0)], "", "", *end])
 
 
 def pod_from_memory(port: str, ofport: int, text: str) -> Pod | None:
     """The pod that the alias of the device `port` tells of; None: it is none of ours."""
     words = text.split("|")
-    if len(words) != 9 or words[0] != _MEMORY:
+    if len(words) not in (9, 10) or words[0] != _MEMORY:
         return None
-    _, ip, serial, ifname, netns, namespace, name, uid, container = words
+    _, ip, serial, ifname, netns, namespace, name, uid, container, *rest = words
     try:
         return Pod(
             port=port,
@@ -159,6 +164,7 @@ def pod_from_memory(port: str, ofport: int, text: str) -> Pod | None:
             uid=uid,
             ip=IPv4Address(ip),
             serial=int(serial),
+            mtu=int(rest[0]) if rest else 0,
         )
     except ValueError:
         return None

@@ -230,8 +230,14 @@ def _plan_add(
         waiting.reason = str(error)
         return None
     settings = _settings(network, pod)
+    return Add(*_with_link(network, pod, settings), settings, waiting.reply)
+
+
+def _with_link(network: Network, pod: Pod, settings: LinkSettings) -> tuple[Pod, PodLink]:
+    """A pod with what its new interface is given, and that."""
     pod = evolve(pod, rates=settings.rates)
-    return Add(pod, pod_link(network, pod, settings), settings, waiting.reply)
+    pod = evolve(pod, mtu=pod_link(network, pod, settings).mtu)
+    return pod, pod_link(network, pod, settings)
 
 
 def _has_tenant(network: Network, pod: Pod) -> bool:
@@ -246,10 +252,11 @@ def _again(waiting: _Waiting, network: Network, existing: Pod) -> Add:
     """A pod that is added twice has one port and one address; wrong parts of it are made anew."""
     pod = network.new_pod(waiting.request, existing.ip, existing.serial)
     settings = _settings(network, evolve(pod, rates=existing.rates))
-    pod = evolve(pod, rates=settings.rates)
-    link = pod_link(network, pod, settings)
-    standing = existing.netns == pod.netns and not _link_problems(link, settings)
-    return Add(pod, link, settings, waiting.reply, anew=not standing, standing=standing)
+    there = evolve(pod, rates=settings.rates, mtu=existing.mtu)
+    link = pod_link(network, there, settings)
+    if existing.netns == pod.netns and not _link_problems(link, settings):
+        return Add(there, link, settings, waiting.reply, standing=True)
+    return Add(*_with_link(network, pod, settings), settings, waiting.reply, anew=True)
 
 
 def _settings(network: Network, pod: Pod) -> LinkSettings:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 import structlog
 
 from k8s_ovs.backoff import Backoff
-from k8s_ovs.errors import K8sOvsError, Unavailable, shown
+from k8s_ovs.errors import K8sOvsError, TimedOut, Unavailable, shown
 from k8s_ovs.hooks.time_limit import LIMIT
 from k8s_ovs.link.changes import KernelChanges
 from k8s_ovs.model.node_status import SEEN, STATUS
@@ -90,6 +90,8 @@ class Daemon:
         self._stopping = threading.Event()
         self._signal = ""
         self._backoff = Backoff()
+        # Nobody tells when Open vSwitch is back, and until it has its flows it drops all packets.
+        self._switch_backoff = Backoff(first=0.05, cap=0.2)
         self._again_at: float | None = None
         self._resync_at = 0.0
         self._reason = "the daemon is starting"
@@ -193,6 +195,8 @@ class Daemon:
             network = self._kept_network()
             broken = self._keeper.reason or self._setup.reason
             self._committer.commit(network, broken)
+            # Also of a node that is not ready: its flows are of this revision.
+            self._applied = network.reconciler.world.revision
         except K8sOvsError as error:
             self._without_network(error)
             return
@@ -258,13 +262,14 @@ class Daemon:
         except BaseException as failure:
             self._faults.tell("pods cannot be removed", failure, node=self._settings.hostname)
             self._attachments.switch_away(shown(failure))
-        self._fail(str(error))
+        gone = isinstance(error, Unavailable) and not isinstance(error, TimedOut)
+        self._fail(str(error), self._switch_backoff if gone else None)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, backoff: Backoff | None = None) -> None:
         if reason != self._reason:
             _log.warning("not ready", node=self._settings.hostname, waiting_for=reason)
         self._reason = reason
-        self._again_at = time.monotonic() + self._backoff.wait()
+        self._again_at = time.monotonic() + (backoff or self._backoff).wait()
         self._tell_state()
 
     def _succeed(self, network: Network) -> None:
@@ -272,7 +277,7 @@ class Daemon:
             _log.info("ready", node=self._settings.hostname, subnet=str(network.local_node.subnet))
         self._reason = ""
         self._backoff.reset()
-        self._applied = network.reconciler.world.revision
+        self._switch_backoff.reset()
         self._tell_state()
 
     def _offer(self) -> None:

@@ -73,7 +73,7 @@ def link_settings(network: Network, pod: Pod) -> LinkSettings:
 
 
 def pod_link(network: Network, pod: Pod, settings: LinkSettings) -> PodLink:
-    """The pod's interface as network and plugins want it."""
+    """The pod's interface as network and plugins want it. The MTU stays as it was given."""
     local_node = network.local_node
     return PodLink(
         host_name=pod.port,
@@ -82,7 +82,7 @@ def pod_link(network: Network, pod: Pod, settings: LinkSettings) -> PodLink:
         mac=pod.mac,
         address=IPv4Interface(f"{pod.ip}/{local_node.subnet.prefixlen}"),
         gateway=local_node.gateway,
-        mtu=settings.mtu or local_node.mtu,
+        mtu=pod.mtu or settings.mtu or local_node.mtu,
         routes=tuple((route, local_node.gateway) for route in (_ANYWHERE, *settings.routes)),
         in_user_space=network.datapath == "netdev",
         memory=pod_memory(pod),

@@ -20,8 +20,6 @@ _log = structlog.get_logger(__name__)
 
 #: Seconds after which what failed is tried again.
 _RETRY = 5.0
-#: Pods whose limits are looked at in one look, each some 2 ms.
-_AT_ONCE = 50
 
 
 class RateLimits:
@@ -37,7 +35,6 @@ class RateLimits:
         self._applied: dict[str, Rates] = {}
         self._failed: dict[str, tuple[LinkSettings, str]] = {}
         self._retry_at = 0.0
-        self._looked_at: set[str] = set()
 
     @property
     def problems(self) -> list[str]:
@@ -73,17 +70,6 @@ class RateLimits:
             if port in pods and (port in self._failed or self._applied.get(port) != settings.rates):
                 self._change(network, pods[port], settings)
         self._remember(pods)
-
-    def due(self, pods: Mapping[str, Pod]) -> dict[str, Pod]:
-        """Pods whose limits are to be looked at now: some each time, all of them in turn."""
-        limited = {port: pod for port, pod in pods.items() if pod.rates != Rates()}
-        left = [port for port in limited if port not in self._looked_at]
-        if not left:
-            self._looked_at.clear()
-            left = list(limited)
-        chosen = left[:_AT_ONCE]
-        self._looked_at.update(chosen)
-        return {port: limited[port] for port in chosen}
 
     def lost(self, pod: Pod, why: str) -> None:
         """A pod's limits could not be put right: it is told, and they are tried again."""

@@ -14,7 +14,7 @@ from attrs import evolve
 from k8s_ovs.errors import K8sOvsError, PluginError, SwitchError
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.link.host_addresses import address_conflicts, local_addresses
+from k8s_ovs.link.host_addresses import address_conflicts, local_addresses, route_conflicts
 from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
@@ -73,6 +73,7 @@ class Setup:
         self._network: Network | None = None
         self._problems = {_OF_CONFIG: "", _OF_SUBNET: ""}
         self._conflict = ""
+        self._stray_routes: list[str] = []
         self.fresh = True
 
     @property
@@ -81,8 +82,8 @@ class Setup:
 
     @property
     def problems(self) -> list[str]:
-        """What is not applied, each with the reason."""
-        return [text for text in self._problems.values() if text]
+        """What is not applied, each with the reason, and routes that lead past the network."""
+        return [text for text in (*self._problems.values(), *self._stray_routes) if text]
 
     @property
     def reason(self) -> str:
@@ -122,6 +123,8 @@ class Setup:
             self._follow_subnet(config, reconciler)
             conflicts = address_conflicts(config.network, config.service_network, NODE_PORT)
             self._conflict = "; ".join(conflicts)
+            # With an address comes its route, which is told already.
+            self._stray_routes = [] if conflicts else route_conflicts(config.network, NODE_PORT)
             self._look_at = time.monotonic() + _LOOK_EVERY
         if self._network is None:
             raise NotReady("the node's subnet")

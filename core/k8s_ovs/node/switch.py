@@ -68,7 +68,7 @@ class Switch:
     """Open vSwitch of this node. run_dir: where its sockets are."""
 
     def __init__(self, run_dir: Path, wanted: str = "auto", timeout: float = 5.0) -> None:
-        self._run_dir = run_dir
+        self.run_dir = run_dir
         self._wanted = wanted
         self._timeout = timeout
         self.ovsdb = Ovsdb(f"unix:{run_dir}/db.sock", timeout)
@@ -76,6 +76,8 @@ class Switch:
         self.commits = Commits()
         self._known_ports: dict[str, Port] = {}
         self._pods: dict[str, Pod] = {}
+        # The OpenFlow numbers that the pods' ports ask for.
+        self._requests: dict[str, int | None] = {}
         self._going: set[str] = set()
 
     def connect(self) -> None:
@@ -112,15 +114,16 @@ class Switch:
             self._known_ports[name] = port
             # A port that has not changed is the same value: most are, each time.
             if known.get(name) is not port:
-                self._see(port, known.get(name))
+                self._see(port)
         return dict(self._pods)
 
-    def _see(self, port: Port, before: Port | None) -> None:
+    def _see(self, port: Port) -> None:
         number = port.ofport or port.ofport_request or 0
         pod = self._pods.get(port.name)
         if pod is None:
             pod = pod_from_ids(port.name, number, port.external_ids)
-        elif before is None or port.ofport_request == before.ofport_request:
+            self._requests[port.name] = port.ofport_request
+        elif port.ofport_request == self._requests.get(port.name):
             # ovs-vswitchd chose it; it is also who may choose another one after a restart.
             pod = evolve(pod, ofport=number)
         if pod is not None:
@@ -129,6 +132,7 @@ class Switch:
     def adopt(self, pod: Pod) -> None:
         """A pod that lives on this node, although it has no port any more."""
         self._pods.setdefault(pod.port, pod)
+        self._requests.setdefault(pod.port, pod.ofport or None)
 
     def change_ports(self, add: Iterable[Pod], remove: Iterable[str]) -> None:
         """Ports of pods, all in one transaction. Raises SwitchError, Unavailable.
@@ -163,7 +167,12 @@ class Switch:
         self.ovsdb.commit(Transaction(BRIDGE, settings, ports, tuple(gone)))
         for port in removed:
             self._pods.pop(port, None)
+            self._requests.pop(port, None)
+        for pod in pods:
+            # It may be there with another number already.
+            self._known_ports.pop(pod.port, None)
         self._pods |= {pod.port: pod for pod in pods}
+        self._requests |= {pod.port: pod.ofport or None for pod in pods}
 
     def release_ports(self, ports: Iterable[str]) -> None:
         """Remove ports of pods, and wait until ovs-vswitchd has released their devices: it restores
@@ -222,7 +231,7 @@ class Switch:
 
     def _connection(self) -> OpenFlow:
         # While ovs-vswitchd makes ports it answers nobody.
-        path = management_socket(self._run_dir)
+        path = management_socket(self.run_dir)
         return OpenFlow.connect(path, self._timeout, self.ovsdb.patience)
 
     def commit_flows(self, desired: DesiredFlows) -> tuple[int, int]:

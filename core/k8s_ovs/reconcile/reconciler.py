@@ -28,6 +28,9 @@ from k8s_ovs.supervise import FaultLog
 
 __all__ = ["Reconciler"]
 
+#: Seconds after which a flow that the switch refused is tried again.
+_REFUSED_REST = 8.0
+
 _KIND_OF_RECORD = {SUBNETS: NODE, PODS: POD}
 
 
@@ -43,9 +46,10 @@ class Reconciler:
         self._reads: dict[Subject, set[Read]] = {}
         self._dirty: set[Subject] = {Subject(NETWORK, "")}
         self._conflicting: set[Subject] = set()
-        # Subjects of which a plugin did not answer, and when to ask it again.
-        self._again: set[Subject] = set()
-        self._again_at = 0.0
+        # Subjects for which a plugin did not answer, or the switch did not take a flow, and when to
+        # try again.
+        self._again: dict[Subject, float] = {}
+        self._told_refused: dict[tuple[str, Subject], str] = {}
         self._local_tenants: set[Subject] = set()
         self._tenants: dict[str, int] = {}
         self._failures: dict[tuple[str, Subject], str] = {}
@@ -75,9 +79,10 @@ class Reconciler:
 
         Does nothing until the configuration and this node's subnet are known.
         """
-        if self._again and time.monotonic() >= self._again_at:
-            self._dirty |= self._again
-            self._again.clear()
+        now = time.monotonic()
+        for subject in [each for each, due in self._again.items() if due <= now]:
+            self._dirty.add(subject)
+            del self._again[subject]
         if not (self._dirty and self.world.of(CONFIG) and self.world.of(LOCAL_NODE)):
             return []
         before = set(self._failures.values())
@@ -102,14 +107,24 @@ class Reconciler:
             self._note_conflict(conflict)
 
     def note_refused(self) -> list[str]:
-        """Make failures of what the switch has refused since the last call; returns them."""
-        texts = []
+        """Make failures of what the switch has refused since the last call; returns those that are
+        new. What was in its way may go, so it is tried again."""
+        known, refused = self._told_refused, dict[tuple[str, Subject], str]()
         for owner, reason in self.desired.take_refused().items():
-            subject = owner.subject
-            text = f"plugin {owner.plugin}: {subject.kind} {subject.key}: {reason}"
-            self._failures[owner.plugin, subject] = text
-            texts.append(text)
-        return texts
+            text = f"plugin {owner.plugin}: {self._named(owner.subject)}: {reason}"
+            refused[owner.plugin, owner.subject] = text
+            self._again[owner.subject] = time.monotonic() + _REFUSED_REST
+        self._failures |= refused
+        told = (known | refused).items()
+        self._told_refused = {which: text for which, text in told if which in self._failures}
+        return [text for which, text in refused.items() if known.get(which) != text]
+
+    def _named(self, subject: Subject) -> str:
+        """A subject as people know it."""
+        if subject.kind == POD:
+            pod = self.world.settled(PODS).get(subject.key)
+            return f"pod {pod.identity if pod else subject.key}"
+        return f"{subject.kind} {subject.key}" if subject.key else f"the {subject.kind}"
 
     def _compute_alone(self, subject: Subject) -> dict[FlowOwner, tuple[WireFlow, ...]]:
         """As `_compute`; a subject for which that fails altogether keeps its last flows."""
@@ -120,7 +135,8 @@ class Reconciler:
                 raise
             about = {"kind": subject.kind, "subject": subject.key}
             self._faults.tell("subject failed", error, **about)
-            failure = Failure(CORE, f"{subject.kind}_flows", subject.key, shown(error, 500))
+            hook = f"{subject.kind}_flows"
+            failure = Failure(CORE, hook, self._named(subject), shown(error, 500))
             self._failures[CORE, subject] = str(failure)
             return {}
 
@@ -144,8 +160,7 @@ class Reconciler:
             if isinstance(flows, Failure):
                 self._failures[plugin, subject] = str(flows)
                 if flows.again:
-                    self._again.add(subject)
-                    self._again_at = time.monotonic() + REST
+                    self._again[subject] = time.monotonic() + REST
             else:
                 changes[FlowOwner(plugin, subject)] = flows
         return changes
@@ -198,13 +213,15 @@ class Reconciler:
         try:
             return tuple(encode(flow, owner_bits, self.manager.pipeline) for flow in flows)
         except PipelineError as error:
-            return Failure(plugin, f"{subject.kind}_flows", subject.key, str(error))
+            hook = f"{subject.kind}_flows"
+            return Failure(plugin, hook, self._named(subject), str(error))
         except BaseException as error:  # a flow that says of itself that it is good, and is not
             if is_ctrl_c(error):
                 raise
             about = {"plugin": plugin, "kind": subject.kind, "subject": subject.key}
             self._faults.tell("flow cannot be encoded", error, **about)
-            return Failure(plugin, f"{subject.kind}_flows", subject.key, shown(error, 500))
+            hook = f"{subject.kind}_flows"
+            return Failure(plugin, hook, self._named(subject), shown(error, 500))
 
     def _remember_reads(self, subject: Subject, reads: set[Read]) -> None:
         for read in self._reads.pop(subject, set()) - reads:
@@ -227,7 +244,7 @@ class Reconciler:
     def _note_conflict(self, conflict: FlowConflict) -> None:
         owner, other = conflict.owner, conflict.other
         self._failures[owner.plugin, owner.subject] = (
-            f"plugin {owner.plugin}: {owner.subject.kind} {owner.subject.key}: "
+            f"plugin {owner.plugin}: {self._named(owner.subject)}: "
             f"a flow has the same {conflict.same} as one of {other.plugin} "
-            f"for {other.subject.kind} {other.subject.key}: the latter is kept"
+            f"for {self._named(other.subject)}: the latter is kept"
         )

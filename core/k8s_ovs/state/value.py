@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import ClassVar, NamedTuple, TypeAlias
 
 from attrs import field, frozen
@@ -14,10 +14,12 @@ __all__ = [
     "Device",
     "Directory",
     "File",
+    "Interface",
     "Key",
     "NftTable",
     "Offload",
     "Port",
+    "PortConfig",
     "RateLimit",
     "Route",
     "Sysctl",
@@ -39,13 +41,15 @@ class Key(NamedTuple):
 @frozen
 class Bridge:
     """A bridge of Open vSwitch. tables: names of its OpenFlow tables, by number. fail_mode: whether
-    it works as a plain switch where it has no flows ("standalone") or drops ("secure")."""
+    it works as a plain switch where it has no flows ("standalone") or drops ("secure"). foreign:
+    what keeps us from our work, by the column of OVSDB."""
 
     kind: ClassVar[str] = "bridge"
     name: str
     datapath: str
     tables: Mapping[int, str] = field(hash=False)
     fail_mode: str = "secure"
+    foreign: Mapping[str, str] = field(factory=dict, hash=False)
 
     @property
     def key(self) -> Key:
@@ -57,7 +61,8 @@ class Port:
     """A port of the bridge, as OVSDB has it. type: "" for a device of the kernel.
 
     mac, mtu: what Open vSwitch is asked to give its device; None: nothing. ids: external_ids.
-    qos: the kind of queue that it is asked to give it; "": none.
+    qos: the kind of queue that it is asked to give it; "": none. policing: kilobits per second
+    above which it drops what comes in; 0: never.
     pod: `namespace/name` of the pod that it is of; "" for the bridge's own.
     """
 
@@ -70,6 +75,21 @@ class Port:
     mtu: int | None = None
     ids: Mapping[str, str] = field(factory=dict, hash=False)
     qos: str = ""
+    policing: int = 0
+    pod: str = field(default="", eq=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+@frozen
+class PortConfig:
+    """What a port of the bridge does not do, as OpenFlow has it: `no-receive`, `no-forward`."""
+
+    kind: ClassVar[str] = "port configuration"
+    name: str
+    off: str = ""
     pod: str = field(default="", eq=False)
 
     @property
@@ -159,12 +179,31 @@ class Offload:
 
 @frozen
 class Veth:
-    """A pod's pair of devices, by its end on the node. memory: whose it is, as the device says."""
+    """A pod's pair of devices, by its end on the node. memory: whose it is, as the device says.
+    mtu: bytes; None: whatever it is."""
 
     kind: ClassVar[str] = "veth"
     name: str
     up: bool = True
     memory: str = ""
+    mtu: int | None = None
+    pod: str = field(default="", eq=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)
+
+
+@frozen
+class Interface:
+    """What a pod has of its pair of devices. name: of the end on the node. address None: not its
+    own."""
+
+    kind: ClassVar[str] = "interface"
+    name: str
+    address: IPv4Address | None
+    netns: str = field(default="", eq=False)
+    ifname: str = field(default="", eq=False)
     pod: str = field(default="", eq=False)
 
     @property
@@ -232,6 +271,7 @@ class Directory:
 Value: TypeAlias = (
     Bridge
     | Port
+    | PortConfig
     | Device
     | Address
     | Route
@@ -239,6 +279,8 @@ Value: TypeAlias = (
     | NftTable
     | Offload
     | Veth
+    | Interface
+    | Interface
     | RateLimit
     | File
     | Directory

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError
 from k8s_ovs.model.codec import decode
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs_lab import Lab, LabSettings, Layout, Report
 from k8s_ovs_lab.cli.changes import Name, State, apply, namespaces, nodes, restart
@@ -297,7 +298,7 @@ def _check(settings: LabSettings) -> None:
 
 def _object(text: str, option: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except ValueError as error:
         raise InvalidRecord(f"{option} {text!r}: not JSON: {error}") from error
     if not isinstance(found, dict):

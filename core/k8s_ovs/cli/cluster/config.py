@@ -20,6 +20,7 @@ from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.codec import decode, field_names
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.world import SUBNETS
 from k8s_ovs.observe.etcd.client import Absent, Put, Unchanged
@@ -109,7 +110,7 @@ def show(output: OutputForm = Output.TABLE, *, etcd: EtcdLocation) -> None:
     snapshot = read_snapshot(etcd)
     config = snapshot.needed_config()
     if output is Output.JSON:
-        say_json(json.loads(snapshot.raw["config"]))
+        say_json(parse_json(snapshot.raw["config"]))
     else:
         say_columns(("FIELD", "VALUE"), fields_of(config).items())
 
@@ -178,7 +179,7 @@ def _against(snapshot: ClusterSnapshot, new: NetworkConfig) -> list[str]:
 
 def _write(location: EtcdLocation, snapshot: ClusterSnapshot, data: bytes) -> bool:
     """Write it as given, on one line. False: somebody else has written, and that write stays."""
-    value = json.dumps(json.loads(data), separators=(",", ":")).encode()
+    value = json.dumps(parse_json(data), separators=(",", ":")).encode()
     unchanged = Unchanged(snapshot.key, snapshot.revision_of_config)
     compare = unchanged if snapshot.revision_of_config else Absent(snapshot.key)
     with opened(location) as etcd:

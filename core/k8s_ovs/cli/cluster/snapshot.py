@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from k8s_ovs.cli.options import EtcdLocation
-from k8s_ovs.errors import InvalidRecord, PluginError
+from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError, TimedOut
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
@@ -17,7 +17,7 @@ from k8s_ovs.model.node_status import LEADER_KEY, SEEN, STATUS
 from k8s_ovs.model.world import World
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.etcd.client import Etcd
-from k8s_ovs.observe.kube import Kube, KubeSettings, WatchedResource, list_resource
+from k8s_ovs.observe.kube import Kube, KubeSettings, Listed, WatchedResource, list_resource
 from k8s_ovs.observe.watch_event import Entry, Snapshot
 
 __all__ = ["ClusterSnapshot", "kube_from_environment", "opened", "read_snapshot", "snapshot_of"]
@@ -32,6 +32,9 @@ class ClusterSnapshot:
     below the network's Name that no kind of record has. revision_of_config: etcd's mod_revision of
     the key; 0: it is absent. rejected: why daemons do not follow `config`, one of `problems`; "":
     they do.
+
+    unread: which resources of Kubernetes could not be read, for which plugin, and why. left_out:
+    objects of those that could be which cannot be used, and why.
     """
 
     key: str
@@ -43,6 +46,8 @@ class ClusterSnapshot:
     unknown_keys: tuple[str, ...]
     problems: tuple[str, ...]
     rejected: str = ""
+    unread: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def needed_config(self) -> NetworkConfig:
         """The configuration. Raises InvalidRecord that says what to do if there is none."""
@@ -80,7 +85,7 @@ def read_snapshot(
     """Read all records. kube: where the plugins' resources are read, None: they are not.
 
     hostname: this node's, for resources of which a plugin wants just this node's objects.
-    Raises what Etcd and Kube raise.
+    Raises what Etcd raises; a resource that Kube cannot read is in `unread`.
     """
     with opened(location) as etcd:
         found, revision = etcd.list(f"{location.prefix}/")
@@ -91,8 +96,12 @@ def read_snapshot(
     snapshot = snapshot_of(location.prefix, entries, revision)
     if kube is None or snapshot.config is None:
         return snapshot
-    return snapshot_of(
-        location.prefix, entries, revision, _resources(kube, snapshot.manager, hostname)
+    listed, unread = _resources(kube, snapshot.manager, hostname)
+    others = [each.snapshot for each in listed]
+    return evolve(
+        snapshot_of(location.prefix, entries, revision, others),
+        unread=unread,
+        left_out=tuple(problem for each in listed for problem in each.left_out),
     )
 
 
@@ -149,7 +158,17 @@ def _unknown_keys(
     )
 
 
-def _resources(kube: Kube, manager: PluginManager, hostname: str) -> Iterator[Snapshot]:
+def _resources(
+    kube: Kube, manager: PluginManager, hostname: str
+) -> tuple[list[Listed], tuple[str, ...]]:
+    """The plugins' resources, and which of them cannot be read and why."""
+    found, unread = list[Listed](), list[str]()
     for name, wanted in manager.resources.items():
         selector = f"spec.nodeName={hostname}" if wanted.local_only else ""
-        yield list_resource(kube, WatchedResource(wanted.path, KUBE + name, selector))[0]
+        try:
+            found.append(list_resource(kube, WatchedResource(wanted.path, KUBE + name, selector)))
+        except K8sOvsError as error:
+            unread.append(f"{name}, which plugin {manager.readers[name]} reads: {error}")
+            if isinstance(error, TimedOut):
+                break  # it would take as long for each
+    return found, tuple(unread)

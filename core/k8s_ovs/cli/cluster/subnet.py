@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -12,6 +11,7 @@ from attrs import asdict, frozen
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, read_snapshot
 from k8s_ovs.cli.options import EtcdLocation, with_etcd
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.subnet import HostSubnet, address_order, free_subnets
 from k8s_ovs.model.world import GIVEN, SUBNETS, Slot
@@ -102,7 +102,7 @@ def _given_to(snapshot: ClusterSnapshot, key: str) -> str:
 def _quarantined(snapshot: ClusterSnapshot, key: str, problem: str) -> SubnetRow:
     found: Any = None
     with suppress(ValueError):
-        found = json.loads(snapshot.raw[f"{snapshot.needed_config().name}/{SUBNETS}/{key}"])
+        found = parse_json(snapshot.raw[f"{snapshot.needed_config().name}/{SUBNETS}/{key}"])
     record = found if isinstance(found, dict) else {}
     host, subnet = str(record.get("Host") or "?"), str(record.get("Subnet") or "-")
     return SubnetRow(host, key, subnet, _given_to(snapshot, key), "quarantined", problem)

@@ -23,6 +23,7 @@ from k8s_ovs.state.value import (
     NftTable,
     Offload,
     Port,
+    PortConfig,
     Route,
     Sysctl,
     Veth,
@@ -43,7 +44,7 @@ def core_checks(observations: Observations) -> Iterator[Check]:
     """One check per part, in the order in which they depend on each other."""
     yield from _switch(observations)
     yield from _etcd(observations.snapshot, observations.full)
-    yield _kube(observations.kube)
+    yield from _kube(observations.kube, observations.snapshot)
     if isinstance(observations.node, K8sOvsError):
         # An unreachable etcd or switch is named above already.
         known = (
@@ -54,7 +55,8 @@ def core_checks(observations: Observations) -> Iterator[Check]:
         if str(observations.node) not in known:
             yield Check("subnet", False, str(observations.node), "look at: k8s-ovs subnet list")
     elif isinstance(observations.snapshot, ClusterSnapshot):
-        yield from _node(observations.node, observations.snapshot.needed_config())
+        lacking = isinstance(observations.kube, K8sOvsError) or bool(observations.snapshot.unread)
+        yield from _node(observations.node, observations.snapshot.needed_config(), lacking=lacking)
     yield _cni(observations.cni, external=observations.kube == "")
     # No runtime is to start it on a host that serves no pods.
     if observations.kube != "":
@@ -80,7 +82,9 @@ def _switch(observations: Observations) -> Iterator[Check]:
     switch = observations.switch
     if switch.problem:
         advice = "start Open vSwitch (systemctl start openvswitch-switch), or give --ovs-run-dir"
-        if switch.datapath is not None:
+        if "Permission denied" in switch.problem:
+            advice = "run this as root"
+        elif switch.datapath is not None:
             advice = "is ovs-vswitchd running? systemctl restart openvswitch-switch"
         elif "is not there" in switch.problem:
             advice = "see what the daemon waits for"
@@ -119,19 +123,31 @@ def _problems(snapshot: ClusterSnapshot | K8sOvsError) -> Sequence[str]:
     return () if isinstance(snapshot, K8sOvsError) else snapshot.problems
 
 
-def _kube(kube: str | K8sOvsError) -> Check:
+def _kube(kube: str | K8sOvsError, snapshot: ClusterSnapshot | K8sOvsError) -> Iterator[Check]:
+    name, advice = "API server", "check KUBECONFIG or KUBERNETES_MASTER"
     if isinstance(kube, K8sOvsError):
-        return Check("API server", False, str(kube), "check KUBECONFIG or KUBERNETES_MASTER")
-    named = kube or "not asked: the environment has no KUBECONFIG and no KUBERNETES_MASTER"
-    return Check("API server", True, named)
+        yield Check(name, False, str(kube), advice)
+        return
+    unread, left_out = (
+        ((), ()) if isinstance(snapshot, K8sOvsError) else (snapshot.unread, snapshot.left_out)
+    )
+    for problem in unread:
+        further = "that it has this resource, and that we may list it"
+        yield Check(name, False, problem, f"{advice}, {further}")
+    for problem in left_out:
+        yield Check(name, False, f"left out: {problem}", "repair or delete this object")
+    if not unread and not left_out:
+        named = kube or "not asked: the environment has no KUBECONFIG and no KUBERNETES_MASTER"
+        yield Check(name, True, named)
 
 
-def _node(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
+def _node(node: NodeObservations, config: NetworkConfig, *, lacking: bool) -> Iterator[Check]:
+    """lacking: what plugins read at the API server is not known."""
     local_node = node.local_node
     yield Check("subnet", True, f"{local_node.subnet} under {local_node.host_ip}")
     yield _mtu(node, config)
     yield from _state(node, config)
-    yield _flows(node)
+    yield _flows(node, lacking=lacking)
     for failure in node.failures:
         yield Check("plugins", False, failure, "tell the plugin's author")
 
@@ -146,12 +162,15 @@ def _mtu(node: NodeObservations, config: NetworkConfig) -> Check:
     return Check("MTU", False, found, "large packets to other nodes are lost: lower MTU")
 
 
-def _flows(node: NodeObservations) -> Check:
+def _flows(node: NodeObservations, *, lacking: bool) -> Check:
     if isinstance(node.delta, K8sOvsError):
         return Check("flows", False, str(node.delta), "is ovs-vswitchd running?")
     adds, deletes = len(node.delta.adds), len(node.delta.deletes)
     if adds or deletes:
         found = f"{adds} missing, {deletes} unexpected"
+        if lacking:
+            found = f"{found}, compared without what the API server says"
+            return Check("flows", False, found, "first see to the check API server")
         return Check("flows", False, found, f"look at: k8s-ovs flows --diff; {_DAEMON_REPAIRS}")
     return Check("flows", True, "as they should be")
 
@@ -163,7 +182,11 @@ def _state(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
         return
     of_pods = [each for each in node.state.differences if each.pod or each.key.kind == Veth.kind]
     for name, kinds, well in (
-        ("bridge", (Bridge.kind, Port.kind), f"{BRIDGE}, {TUNNEL_PORT} and {NODE_PORT} as desired"),
+        (
+            "bridge",
+            (Bridge.kind, Port.kind, PortConfig.kind),
+            f"{BRIDGE}, {TUNNEL_PORT} and {NODE_PORT} as desired",
+        ),
         (
             NODE_PORT,
             (Device.kind, Address.kind, Route.kind, Sysctl.kind, Offload.kind),

@@ -27,7 +27,7 @@ from k8s_ovs.cli.options import EtcdLocation
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link.host_addresses import underlay_mtu
 from k8s_ovs.link.kernel_datapath import kernel_has_datapath
-from k8s_ovs.model.kube_object import kube_field
+from k8s_ovs.model.json_text import shown_json
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import LOCAL_NODE, World
 from k8s_ovs.node.host.state import Look, host_state
@@ -164,7 +164,7 @@ def _ask_node(
         local_node: LocalNode = reconciler.world.of(LOCAL_NODE)[""].settled
         datapath: Datapath = "netdev" if switch.datapath == "netdev" else "system"
         desired = _or_error(lambda: desired_state(snapshot, own, hostname, local_node, datapath))
-        state = desired if isinstance(desired, K8sOvsError) else host_state(own.ovsdb).look(desired)
+        state = desired if isinstance(desired, K8sOvsError) else host_state(own).look(desired)
     return NodeObservations(
         world=reconciler.world,
         local_node=local_node,
@@ -191,9 +191,13 @@ def _ask_kube() -> str:
     kube = kube_from_environment()
     if kube is None:
         return ""
-    server = f"API server {kube.settings.server}"
-    version = kube_field(server, kube.get("/version"), "gitVersion", str)
-    return f"{kube.settings.server} {version or 'of unknown version'}"
+    version = kube.get("/version").get("gitVersion")
+    if not isinstance(version, str):
+        raise K8sOvsError(
+            f"API server {kube.settings.server}: GET /version: gitVersion: found "
+            f"{shown_json(version)}, expected a version"
+        )
+    return f"{kube.settings.server} {version}"
 
 
 def _or_error(call: Callable[[], T]) -> T | K8sOvsError:

@@ -33,7 +33,7 @@ from k8s_ovs.cli.options import (
     OvsRunDir,
     with_etcd,
 )
-from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.hooks.load import known_owners
 from k8s_ovs.model.world import NODES
 from k8s_ovs.node.install.cni_config import SOCKET
@@ -120,6 +120,8 @@ def _desired(
 ) -> tuple[list[FlowRow], Pipeline]:
     kube = kube_from_environment()
     snapshot = read_snapshot(etcd, kube, hostname)
+    if snapshot.unread:
+        raise K8sOvsError("; ".join(snapshot.unread))
     _warn(snapshot, kube is not None)
     with connected_switch(ovs_run_dir) as switch:
         reconciler = desired_flows(snapshot, switch, hostname)
@@ -137,7 +139,7 @@ def _port_names(bridge: Bridge) -> dict[int, str]:
 
 
 def _warn(snapshot: ClusterSnapshot, kube_is_read: bool) -> None:
-    for problem in snapshot.problems:
+    for problem in (*snapshot.problems, *snapshot.left_out):
         complain("warning", problem)
     others = sorted(snapshot.manager.resources.keys() - {NODES})
     if others and not kube_is_read:

@@ -96,7 +96,7 @@ def status_rows(daemon: DaemonStatus, switch: SwitchStatus) -> Iterator[tuple[st
     if network := status.get("here"):
         subnet = f"subnet {network['subnet']}, address {network['address']}, MTU {network['mtu']}"
         yield "network", f"{network['network']}: {subnet}"
-    version = f", version {status['version']}" if status else ""
+    version = f", version {status.get('version', '?')}" if status else ""
     state = f"process {daemon.listening}" if daemon.running else "NOT RUNNING"
     yield "daemon", f"{state}{version}"
     yield "Open vSwitch", _switch_state(switch)
@@ -105,14 +105,14 @@ def status_rows(daemon: DaemonStatus, switch: SwitchStatus) -> Iterator[tuple[st
     if "pods" in status:
         yield "pods", str(status["pods"])
         installed = "?" if switch.flows is None else switch.flows
-        yield "flows", f"{status['flows']} desired, {installed} installed"
-        yield "plugins", ", ".join(status["plugins"])
+        yield "flows", f"{status.get('flows', '?')} desired, {installed} installed"
+        yield "plugins", ", ".join(status.get("plugins", ())) or "?"
     for plugin, said in status.get("of_plugins", {}).items():
         yield plugin, _plain(said)
 
 
 def _say(daemon: DaemonStatus, switch: SwitchStatus, ready: bool) -> None:
-    name = hostname_of(daemon)
+    name = printable(hostname_of(daemon))
     if ready:
         typer.secho(f"{name} is ready", bold=True)
     else:

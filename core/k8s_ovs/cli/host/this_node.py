@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
 from k8s_ovs.node.cni.listener import is_held, listening_process
 from k8s_ovs.node.host.desired import (
     host_values,
+    interface_values,
     pod_values,
     rate_values,
     switch_values,
@@ -32,6 +32,7 @@ from k8s_ovs.node.switch import (
     TUNNEL_PORT,
     Switch,
 )
+from k8s_ovs.node.tell.read_status import read_status
 from k8s_ovs.ovs.datapath import Datapath
 from k8s_ovs.ovs.ovsdb.state import Bridge
 from k8s_ovs.reconcile.reconciler import Reconciler
@@ -57,7 +58,7 @@ _TIMEOUT = 2.0
 class DaemonStatus:
     """What the daemon last wrote of itself, and whether it is still there.
 
-    status: as node/tell/status_file.py writes it; empty: nothing was ever written. listening: the
+    status: as node/tell/read_status.py reads it; empty: nothing was ever written. listening: the
     process at its socket, None: there is none.
     """
 
@@ -89,17 +90,11 @@ def daemon_status(cni_socket: Path) -> DaemonStatus:
     """Read the status file beside the socket. Raises K8sOvsError where that is not allowed."""
     path = cni_socket.parent / "status.json"
     try:
-        status = json.loads(path.read_text())
-    except FileNotFoundError:
-        status = {}
+        status = read_status(path)
     except PermissionError as error:
         raise K8sOvsError(f"{path}: {error.strerror}: run this command as root") from error
     except OSError as error:
         raise K8sOvsError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise K8sOvsError(f"{path} is not the daemon's status: {error}") from error
-    if not isinstance(status, dict):
-        raise K8sOvsError(f"{path} is not the daemon's status: expected a JSON object")
     return DaemonStatus(status, _serving_process(cni_socket))
 
 
@@ -121,6 +116,8 @@ def _serving_process(cni_socket: Path) -> int | None:
 
 
 def _not_asked(cni_socket: Path, error: OSError) -> K8sOvsError:
+    if isinstance(error, PermissionError):
+        return K8sOvsError(f"socket {cni_socket}: {error.strerror}: run this command as root")
     return K8sOvsError(f"socket {cni_socket} cannot be asked: {error.strerror or error}")
 
 
@@ -194,6 +191,7 @@ def desired_state(
     return [
         *switch_values(own, config, local_node.mtu, pipeline, datapath),
         *pod_values(switch.pods()),
+        *interface_values(switch.pods().values()),
         *rate_values(switch.pods().values(), datapath),
         *host_values(local_node, config, datapath),
     ]

@@ -57,8 +57,9 @@ def run(
         raise K8sOvsError(f"k8s-ovs uninstall must run as root, found uid {os.geteuid()}")
     # First of all, so that no pod starts meanwhile.
     files = FileDriver(lambda: [*installed(bin_dir, conf_dir), *run_files(cni_socket)])
-    with closing(Switch(ovs_run_dir).ovsdb) as ovsdb:
-        host = host_state(ovsdb, files, delete_veths=True)
+    switch = Switch(ovs_run_dir)
+    with closing(switch.ovsdb) as ovsdb:
+        host = host_state(switch, files, delete_veths=True)
         look = host.look(())
         if dry_run:
             _say("would remove", look.differences)

@@ -20,6 +20,7 @@ from typing import Any
 from attrs import field, frozen
 
 from k8s_ovs.errors import K8sOvsError, shown
+from k8s_ovs.model.json_text import parse_json
 
 __all__ = [
     "ANSWER_SECONDS",
@@ -190,8 +191,8 @@ def version_answer(cni_version: str) -> dict[str, Any]:
 def asked_version(wire: bytes) -> str:
     """The version in which to answer a request that may be malformed: its own, or else ours."""
     try:
-        asked = json.loads(wire.partition(b"\0\0")[2])["cniVersion"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        asked = parse_json(wire.partition(b"\0\0")[2])["cniVersion"]
+    except (ValueError, LookupError, TypeError):
         return VERSIONS[-1]
     return asked if isinstance(asked, str) and len(asked) <= _LONGEST_VERSION else VERSIONS[-1]
 
@@ -282,8 +283,8 @@ def _check_environment(command: str, environment: Mapping[str, str]) -> None:
 
 def _config(stdin: bytes) -> Mapping[str, Any]:
     try:
-        config = json.loads(stdin, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        config = parse_json(stdin)
+    except ValueError as error:
         raise CniError(
             Code.DECODING_FAILURE, "the network configuration is not JSON", str(error)
         ) from error
@@ -326,11 +327,6 @@ def _arguments(text: str) -> dict[str, str]:
 def _malformed(what: str, value: object, expected: str) -> CniError:
     found = f"found {_json(value)}, expected {expected}"
     return CniError(Code.INVALID_CONFIG, f"{what} is malformed", found)
-
-
-def _refuse_constant(name: str) -> Any:
-    # Python reads NaN and Infinity; RFC 8259 section 6 has no such numbers.
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _json(value: object, limit: int = 200) -> str:

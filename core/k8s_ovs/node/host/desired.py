@@ -20,15 +20,17 @@ from k8s_ovs.state.value import (
     Address,
     Bridge,
     Device,
+    Interface,
     Offload,
     Port,
+    PortConfig,
     RateLimit,
     Route,
     Value,
     Veth,
 )
 
-__all__ = ["host_values", "pod_values", "rate_values", "switch_values"]
+__all__ = ["host_values", "interface_values", "pod_values", "rate_values", "switch_values"]
 
 
 def switch_values(
@@ -47,6 +49,8 @@ def switch_values(
         Bridge(BRIDGE, datapath, tables),
         Port(TUNNEL_PORT, "vxlan", TUNNEL_OFPORT, tunnels),
         Port(NODE_PORT, "internal", NODE_OFPORT, mac=mac_of(own.gateway), mtu=mtu),
+        PortConfig(TUNNEL_PORT),
+        PortConfig(NODE_PORT),
     ]
 
 
@@ -67,7 +71,13 @@ def host_values(local_node: LocalNode, config: NetworkConfig, datapath: Datapath
 
 def pod_values(pods: Mapping[str, Pod]) -> list[Value]:
     """What the pods of this node have on it, beside their rate limits."""
-    return [*_veths(pods.values()), *_ports(pods.values())]
+    configs = [PortConfig(pod.port, pod=pod.identity) for pod in pods.values()]
+    return [*_veths(pods.values()), *_ports(pods.values()), *configs]
+
+
+def interface_values(pods: Iterable[Pod]) -> list[Value]:
+    """What the pods have of their interfaces."""
+    return [Interface(pod.port, pod.ip, pod.netns, pod.ifname, pod=pod.identity) for pod in pods]
 
 
 def rate_values(pods: Iterable[Pod], datapath: Datapath) -> list[Value]:
@@ -89,7 +99,10 @@ def rate_values(pods: Iterable[Pod], datapath: Datapath) -> list[Value]:
 
 
 def _veths(pods: Iterable[Pod]) -> list[Value]:
-    return [Veth(pod.port, memory=pod_memory(pod), pod=pod.identity) for pod in pods]
+    return [
+        Veth(pod.port, memory=pod_memory(pod), mtu=pod.mtu or None, pod=pod.identity)
+        for pod in pods
+    ]
 
 
 def _ports(pods: Iterable[Pod]) -> list[Value]:

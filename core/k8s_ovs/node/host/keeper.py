@@ -17,15 +17,21 @@ from attrs import evolve
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import veth
 from k8s_ovs.link.veth_driver import VethDriver
-from k8s_ovs.model.pod import Pod, pod_from_memory
-from k8s_ovs.node.host.desired import host_values, pod_values, rate_values
+from k8s_ovs.model.pod import Pod, Rates, pod_from_memory
+from k8s_ovs.node.host.desired import (
+    host_values,
+    interface_values,
+    pod_values,
+    rate_values,
+)
 from k8s_ovs.node.host.state import Look, host_state
+from k8s_ovs.node.host.turns import Turns
 from k8s_ovs.node.network import Network, link_settings, pod_link
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch, ofport_of
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
 from k8s_ovs.state.diff import Difference
-from k8s_ovs.state.value import Bridge, Port, RateLimit, Value, Veth
+from k8s_ovs.state.value import Bridge, Interface, Port, RateLimit, Value, Veth
 
 __all__ = ["Keeper"]
 
@@ -35,6 +41,12 @@ _log = structlog.get_logger(__name__)
 _LOOK_EVERY = 8.0
 #: Seconds between two looks at what the kernel notifies of: pods that come and go change much.
 _NOTICE_EVERY = 1.0
+
+#: Pods of which the queues are looked at in one look, each some 2 ms, and those of which the
+#: interface is, each some 0.3 ms.
+_LIMITED_AT_ONCE, _PODS_AT_ONCE = 50, 50
+#: Seconds until a device that could not be made is tried again: its port goes for the attempt.
+_UNMADE_REST = 60.0
 
 #: Told when a pod is cut off, and when it is not any more ("").
 PodTold = Callable[[Pod, str], None]
@@ -49,7 +61,7 @@ class Keeper:
         self._limits = limits
         self._told = told
         self._veths = VethDriver()
-        self.host = host_state(switch.ovsdb)
+        self.host = host_state(switch)
         self._look_at = 0.0
         self._noticed: set[str] = set()
         self._noticed_at = 0.0
@@ -58,7 +70,14 @@ class Keeper:
         self._cut_off: dict[str, str] = {}
         # Devices of pods that have no way back to the bridge, as the last look found.
         self._stranded: set[str] = set()
+        # Ports whose device could not be made again, and when to try that again.
+        self._unmade: dict[str, float] = {}
         self._strangers: list[str] = []
+        self._limited_turns = Turns(_LIMITED_AT_ONCE)
+        self._pod_turns = Turns(_PODS_AT_ONCE)
+        # Ports of the pods whose interfaces were looked at last, and what is wrong with any.
+        self._looked_into: list[str] = []
+        self._inside: dict[str, str] = {}
         self._reason = ""
 
     @property
@@ -107,23 +126,30 @@ class Keeper:
         own: the bridge and its own ports as they should be. leaving: devices that are being
         deleted. True: the bridge's flows may be gone with what was put back.
         """
-        due = time.monotonic() >= self._look_at
-        kinds = self.host.kinds if due else self._changed_kinds()
-        if due:
-            self._look_at = time.monotonic() + _LOOK_EVERY
-            self._noticed.clear()
+        kinds = self._due_kinds()
+        due = kinds == self.host.kinds
         if not kinds:
             return False
         if Veth.kind in kinds:
             self._match_devices(network, leaving)
+            # It takes ports away, and finds pods that need one.
+            kinds |= SwitchDriver.kinds
         done, left = self.host.repair(self._desired(network, own, kinds))
         self._seqno = self._switch.ovsdb.seqno
         self.repaired_all(done)
         self._judge(left, due, leaving)
-        return any(each.key.kind in (Bridge.kind, Port.kind) for each in done)
+        of_switch = any(each.key.kind in (Bridge.kind, Port.kind) for each in done)
+        if of_switch:
+            # Devices and their queues may be new ones, or without what they had.
+            self.notice(self.host.kinds)
+        return of_switch
 
-    def _changed_kinds(self) -> frozenset[str]:
-        """Of what there are notifications, and it is time to look."""
+    def _due_kinds(self) -> frozenset[str]:
+        """What it is time to look at: all, or that of which there are notifications."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_EVERY
+            self._noticed.clear()
+            return self.host.kinds
         kinds: set[str] = set()
         if self._noticed and time.monotonic() >= self._noticed_at:
             kinds |= self._noticed
@@ -139,9 +165,15 @@ class Keeper:
         values = [*own, *pod_values(self._switch.pods())]
         if not SwitchDriver.kinds.union(VethDriver.kinds).issuperset(kinds):
             values += host_values(network.local_node, network.config, network.datapath)
+        pods = self._switch.pods()
+        self._looked_into = []
         if RateLimit.kind in kinds:
-            due = self._limits.due(self._switch.pods())
-            values += rate_values(due.values(), network.datapath)
+            limited = [port for port, pod in pods.items() if pod.rates != Rates()]
+            chosen = [pods[port] for port in self._limited_turns.choose(limited)]
+            values += rate_values(chosen, network.datapath)
+        if Interface.kind in kinds:
+            self._looked_into = self._pod_turns.choose(pods)
+            values += interface_values(pods[port] for port in self._looked_into)
         return [each for each in values if each.kind in kinds]
 
     def _match_devices(self, network: Network, leaving: Collection[str]) -> None:
@@ -153,8 +185,10 @@ class Keeper:
             _log.info("pod has ended, its port removed", pod=pods[port].identity, node=self._node)
         if ended:
             self._switch.change_ports((), ended)
+        self._unmade = {port: at for port, at in self._unmade.items() if port in pods}
         for port in pods.keys() - devices.keys() - set(ended):
-            self._make_device(network, pods[port])
+            if time.monotonic() >= self._unmade.get(port, 0.0):
+                self._make_device(network, pods[port])
         self._stranded.clear()
         for name in devices.keys() - pods.keys() - set(leaving):
             self._judge_orphan(network, name, devices[name].memory)
@@ -163,13 +197,17 @@ class Keeper:
         """Somebody deleted the device of a pod that lives: make it again, as it was."""
         try:
             settings = link_settings(network, pod)
+            link = pod_link(network, pod, settings)
             self._switch.release_ports([pod.port])
             self._switch.adopt(pod)
-            veth.create(pod_link(network, pod, settings))
+            veth.delete_inside(link)
+            veth.create(link)
             self._limits.begin(network, pod, settings)
         except K8sOvsError as error:
+            self._unmade[pod.port] = time.monotonic() + _UNMADE_REST
             self._cut(pod, f"its device {pod.port} is missing and cannot be made: {error}")
         else:
+            self._unmade.pop(pod.port, None)
             found = f"veth {pod.port} of pod {pod.identity}: missing"
             self.repaired(Veth.kind, found, pod=pod.identity)
 
@@ -206,20 +244,28 @@ class Keeper:
         of_node += [str(each) for each in left.unknown]
         if due or of_node:
             self._reason = "; ".join(of_node)
-        wrong = {
-            each.key.name: str(each)
-            for each in left.differences
-            if each.pod and each.key.kind != RateLimit.kind
-        }
+        others = (Interface.kind, RateLimit.kind)
+        of_pods = [each for each in left.differences if each.pod and each.key.kind not in others]
+        wrong = self._wrong_inside(left) | {each.key.name: str(each) for each in of_pods}
         for port, reason in wrong.items():
-            if port in pods:
+            if port in pods and port not in self._unmade:
                 self._cut(pods[port], reason)
         if due:
-            healed = self._cut_off.keys() - wrong.keys()
+            healed = self._cut_off.keys() - wrong.keys() - self._unmade.keys()
             self._heal(port for port in healed if port in pods)
             for port in self._cut_off.keys() - pods.keys() - wrong.keys() - self._stranded:
                 del self._cut_off[port]
             self._note_strangers(left, leaving)
+
+    def _wrong_inside(self, left: Look) -> dict[str, str]:
+        """Pods that have not their address: as seen in this look, or when it was their turn."""
+        found = {e.key.name: str(e) for e in left.differences if e.key.kind == Interface.kind}
+        for port in self._looked_into:
+            self._inside.pop(port, None)
+        pods = self._switch.pods()
+        now = (self._inside | found).items()
+        self._inside = {port: why for port, why in now if port in pods}
+        return dict(self._inside)
 
     def _note_strangers(self, left: Look, leaving: Collection[str]) -> None:
         """Devices that nobody can tell whose they are: perhaps a pod lives behind one."""

@@ -13,9 +13,9 @@ from k8s_ovs.link.ethtool import OffloadDriver
 from k8s_ovs.link.nftables import NftDriver
 from k8s_ovs.link.shaping.driver import RateDriver
 from k8s_ovs.link.sysctl import SysctlDriver
-from k8s_ovs.link.veth_driver import VethDriver
-from k8s_ovs.node.switch import BRIDGE
-from k8s_ovs.ovs.ovsdb.client import Ovsdb
+from k8s_ovs.link.veth_driver import InterfaceDriver, VethDriver
+from k8s_ovs.node.switch import BRIDGE, Switch, management_socket
+from k8s_ovs.ovs.openflow.port_driver import PortConfigDriver
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
 from k8s_ovs.state.diff import Difference, diff
 from k8s_ovs.state.driver import Driver
@@ -144,18 +144,20 @@ class HostState:
         return [each for each in ended if each.expected is None or each.key in wanted]
 
 
-def host_state(ovsdb: Ovsdb, *before: Driver, delete_veths: bool = False) -> HostState:
+def host_state(switch: Switch, *before: Driver, delete_veths: bool = False) -> HostState:
     """With all drivers of a node, in their order. before: drivers that come first; delete_veths:
     those that are unexpected."""
     return HostState(
         [
             *before,
-            SwitchDriver(ovsdb, BRIDGE),
+            SwitchDriver(switch.ovsdb, BRIDGE),
+            PortConfigDriver(management_socket(switch.run_dir)),
             AddressDriver(),
             SysctlDriver(),
             OffloadDriver(),
             VethDriver(delete=delete_veths),
             NftDriver(),
+            InterfaceDriver(),
             RateDriver(),
         ]
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.node.install.cni_program import supported_versions
 
 __all__ = [
@@ -76,7 +76,10 @@ def cni_config(style: Style, cni_version: str, cni_socket: Path = SOCKET) -> dic
 def has_plugin(bin_dir: Path, plugin: str) -> bool:
     """Whether the runtime can start a CNI program of this name."""
     path = bin_dir / plugin
-    return path.is_file() and os.access(path, os.X_OK)
+    try:
+        return path.is_file() and os.access(path, os.X_OK)
+    except (OSError, ValueError):  # a type that can be no file's name
+        return False
 
 
 def _obstacle(bin_dir: Path, cni_version: str) -> str:
@@ -102,7 +105,7 @@ def _versions(plugin: Path) -> list[str]:
 def plugins_of(content: bytes) -> list[str]:
     """The types of a configuration's CNI programs, in order; empty: it is not a configuration."""
     try:
-        config = json.loads(content)
+        config = parse_json(content)
     except ValueError:
         return []
     plugins = config.get("plugins", [config]) if isinstance(config, dict) else []

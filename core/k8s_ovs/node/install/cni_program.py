@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from enum import StrEnum
 from pathlib import Path
 
 from k8s_ovs.errors import K8sOvsError
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs_cni.executable import (
     OLDEST,
     PROGRAM,
@@ -67,7 +67,7 @@ def supported_versions(program: Path, within_s: float = _TIMEOUT_S) -> list[str]
     """What a CNI program answers to VERSION, one at least. Raises K8sOvsError."""
     said = _printed([str(program)], {"CNI_COMMAND": "VERSION"}, within_s)
     try:
-        spoken = [str(each) for each in json.loads(said)["supportedVersions"]]
+        spoken = [str(each) for each in parse_json(said)["supportedVersions"]]
         if not spoken:
             raise LookupError("no version")
     except (ValueError, LookupError, TypeError) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +13,8 @@ import structlog
 from attrs import frozen
 from etcd3 import etcdrpc
 
-from k8s_ovs.errors import InvalidRecord, K8sOvsError, Unavailable
+from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.observe.etcd.credentials import channel_credentials
 from k8s_ovs.observe.etcd.errors import (
     EtcdFull,
     auth_is_off,
@@ -82,7 +82,7 @@ class EtcdConnection:
 
     def __init__(self, settings: EtcdSettings) -> None:
         self._settings = settings
-        credentials = _credentials(settings)
+        credentials = channel_credentials(settings)
         self._peers = [_peer(endpoint, credentials) for endpoint in settings.endpoints]
         self._lock = threading.Lock()
         self._good = 0
@@ -189,20 +189,6 @@ class EtcdConnection:
 def _left(deadline: float) -> float:
     # gRPC takes no limit below zero.
     return max(0.05, deadline - time.monotonic())
-
-
-def _credentials(settings: EtcdSettings) -> Any:
-    def read(flag: str, path: str | None) -> bytes | None:
-        try:
-            return Path(path).read_bytes() if path else None
-        except OSError as error:
-            raise InvalidRecord(f"--etcd-{flag}: cannot read {path}: {error.strerror}") from error
-
-    return _grpc.ssl_channel_credentials(
-        root_certificates=read("cafile", settings.cafile),
-        private_key=read("keyfile", settings.keyfile),
-        certificate_chain=read("certfile", settings.certfile),
-    )
 
 
 def _peer(endpoint: str, credentials: Any) -> Peer:

@@ -5,26 +5,23 @@ JSON in and out: the client library's typed models take 30 s for some thousand o
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any
 
 from kubernetes.client import ApiClient
 from kubernetes.client.rest import RESTResponse
 from urllib3.connection import HTTPConnection
 
 from k8s_ovs.errors import Unavailable
-from k8s_ovs.model.kube_object import kube_field
-from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, refusal, transport_failure
+from k8s_ovs.observe.kube.documents import Json, read_items, read_object
+from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, Garbled, refusal, transport_failure
 from k8s_ovs.observe.kube.health_probe import HealthProbe
+from k8s_ovs.observe.kube.lines import Lines
 from k8s_ovs.observe.kube.settings import KubeSettings
 
-__all__ = ["Json", "Kube", "Lines"]
-
-Json = dict[str, Any]
+__all__ = ["Kube"]
 
 _PAGE = 500
 _MERGE_PATCH = "application/merge-patch+json"
@@ -45,8 +42,8 @@ class Kube:
     that a dead server is noticed within that time.
 
     Methods take paths as `/api/v1/nodes` and return JSON objects. They raise Unavailable and
-    TimedOut, which name the server; Refused and its kinds NotFound, Forbidden, Conflict and
-    Expired, which name verb and path.
+    TimedOut, which name the server; Garbled, for an answer that no API server gives; Refused and
+    its kinds NotFound, Forbidden, Conflict and Expired, which name verb and path.
     """
 
     def __init__(self, settings: KubeSettings, timeout: float = 4.0) -> None:
@@ -65,15 +62,22 @@ class Kube:
         return self._call("GET", path, timeout=timeout)
 
     def list(self, path: str, params: Mapping[str, str] | None = None) -> Json:
-        """The list object with all items, fetched in pages of one consistent state."""
+        """The list object with all items, fetched in pages of one consistent state.
+
+        What the items are is not looked at."""
         query = {**(params or {}), "limit": str(_PAGE)}
-        subject = f"API server {self.settings.server}: list {path}"
-        page = whole = self._call("GET", path, query)
-        items = list(kube_field(subject, page, "items", list) or ())
-        while token := kube_field(subject, page, "metadata.continue", str):
-            page = self._call("GET", path, {**query, "continue": token})
-            items += kube_field(subject, page, "items", list) or ()
-        return {**whole, "items": items}
+        where = self._where("GET", path)
+        whole = self._call("GET", path, query)
+        whole["items"], token = read_items(whole, where)
+        while token:
+            items, following = read_items(
+                self._call("GET", path, {**query, "continue": token}), where
+            )
+            if following == token:
+                raise Garbled(f"{where}: the page at {token!r} is followed by itself")
+            whole["items"].extend(items)
+            token = following
+        return whole
 
     def create(self, path: str, body: Json) -> Json:
         """The object as created in the collection `path`; Conflict where it exists."""
@@ -121,15 +125,7 @@ class Kube:
     ) -> Json:
         limit = timeout or self.timeout
         response = self._open(method, path, params or {}, body, limit)
-        data = self._read(response, limit)
-        try:
-            document: Json = json.loads(data)
-        except ValueError as error:
-            raise Unavailable(
-                f"API server {self.settings.server}: {method} {path}: "
-                f"expected JSON, found {data[:80]!r}"
-            ) from error
-        return document
+        return read_object(self._read(response, limit), self._where(method, path))
 
     def _open(
         self,
@@ -178,68 +174,11 @@ class Kube:
             raise self._failure(error, limit) from error
         return data
 
+    def _where(self, method: str, path: str) -> str:
+        return f"API server {self.settings.server}: {method} {path}"
+
     def _failure(self, error: BaseException, limit: float) -> Unavailable:
         return transport_failure(self.settings.server, self.settings.origin, error, limit)
-
-
-class Lines:
-    """The lines of a response that goes on. Any thread may `cut` it.
-
-    silence: seconds after which the next line is no longer waited for.
-    """
-
-    def __init__(self, response: RESTResponse, settings: KubeSettings, silence: float) -> None:
-        self._response = response.response
-        self._settings = settings
-        self._silence = silence
-        self._reason: Unavailable | None = None
-        self._socket = _socket_of(self._response)
-        if self._socket is not None:
-            self._socket.settimeout(silence)
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yields until the server ends it; raises Unavailable when it breaks or was cut."""
-        rest = b""
-        try:
-            # Not `stream`: without chunks it waits until 64 KiB are there.
-            while chunk := self._response.read1():
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from (line for line in lines if line)
-        except TRANSPORT_ERRORS as error:
-            raise self._reason or transport_failure(
-                self._settings.server, self._settings.origin, error, self._silence
-            ) from error
-        if self._reason:
-            raise self._reason
-
-    def close(self) -> None:
-        """Give the connection up."""
-        self._response.close()
-
-    def cut(self, reason: Unavailable) -> None:
-        """End it now, with this reason, even while another thread waits for the next line."""
-        self._reason = reason
-        if self._socket is None:
-            return
-        try:
-            # Not SSLSocket.shutdown: it takes the TLS state away from the thread that reads.
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-        except OSError:
-            return  # it was closed by the peer or by the reader at this moment
-
-
-def _socket_of(response: Any) -> socket.socket | None:
-    """What an open response is read from; None: it has ended already.
-
-    After `Connection: close` the connection has let go of its socket before the body is read, and
-    only the file that http.client made of it knows it.
-    """
-    connection = response.connection
-    if connection is not None and connection.sock is not None:
-        found: socket.socket = connection.sock
-        return found
-    file = getattr(response._fp, "fp", None)
-    return getattr(getattr(file, "raw", None), "_sock", None)
 
 
 def _seconds(retry_after: str | None) -> float:

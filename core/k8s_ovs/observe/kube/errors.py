@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import ssl
+from collections.abc import Iterator
 from http import HTTPStatus
 
 from kubernetes.client.exceptions import ApiException
@@ -12,12 +13,14 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 
 from k8s_ovs.errors import K8sOvsError, TimedOut, Unavailable
+from k8s_ovs.model.json_text import parse_json
 
 __all__ = [
     "TRANSPORT_ERRORS",
     "Conflict",
     "Expired",
     "Forbidden",
+    "Garbled",
     "NotFound",
     "Refused",
     "refusal",
@@ -26,6 +29,11 @@ __all__ = [
 
 # ConfigException: the service account's token is read again each minute, and may have gone.
 TRANSPORT_ERRORS = (HTTPError, ApiException, OSError, ConfigException)
+
+
+class Garbled(Unavailable):
+    """Something answers, but not as an API server does. Names server, request, what was found and
+    what was expected."""
 
 
 class Refused(K8sOvsError):
@@ -49,6 +57,8 @@ class Expired(Refused):
 
 
 _BY_STATUS = {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Expired}
+#: Characters of a message of the API server that are repeated.
+_LONGEST_WORDS = 1000
 _TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
@@ -67,26 +77,41 @@ def refusal(server: str, request: str, status: int, body: bytes) -> K8sOvsError:
 def _words(body: bytes) -> str:
     """The message of a Status object; of anything else its beginning."""
     try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
+        return str(parse_json(body)["message"])[:_LONGEST_WORDS]
+    except (ValueError, LookupError, TypeError):
         return body[:200].decode(errors="replace").strip()
 
 
 def transport_failure(server: str, origin: str, error: BaseException, limit: float) -> Unavailable:
     """The error for a request that got no answer; `limit` is its time limit in seconds."""
     where = f"API server {server} (from {origin})"
-    # A refused connection is among urllib3's timeouts.
-    timeout = isinstance(error, (HttpTimeoutError, TimeoutError))
-    if timeout and not isinstance(error, NewConnectionError):
+    if _is_ours(error):
         return TimedOut(f"{where} does not answer within {limit:g} s")
     return Unavailable(f"{where}: {_cause(error)}")
 
 
+def _is_ours(error: BaseException) -> bool:
+    """Whether it is our own time limit that ended the request."""
+    # A refused connection is among urllib3's timeouts.
+    if isinstance(error, NewConnectionError):
+        return False
+    if not isinstance(error, (HttpTimeoutError, TimeoutError)):
+        return False
+    # The kernel has limits of its own, and says so with the same class of Python.
+    return not any(getattr(each, "errno", None) == errno.ETIMEDOUT for each in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from, outermost first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def _cause(error: BaseException) -> str:
     """The innermost operating system's word, which is the shortest and the one people know."""
-    words, cause = str(error), error.__cause__ or error.__context__
-    while cause is not None:
-        if isinstance(cause, (ssl.SSLError, OSError)) and (cause.strerror or str(cause)):
-            words = cause.strerror or str(cause)
-        cause = cause.__cause__ or cause.__context__
+    words = str(error)
+    for each in _causes(error.__cause__ or error.__context__):
+        if isinstance(each, (ssl.SSLError, OSError)) and (each.strerror or str(each)):
+            words = each.strerror or str(each)
     return " ".join(words.split())

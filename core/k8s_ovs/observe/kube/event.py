@@ -10,7 +10,8 @@ import structlog
 from attrs import frozen
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.observe.kube.client import Json, Kube
+from k8s_ovs.observe.kube.client import Kube
+from k8s_ovs.observe.kube.documents import Json
 
 __all__ = ["Involved", "post_event"]
 

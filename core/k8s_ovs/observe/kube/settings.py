@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import yaml  # type: ignore[import-untyped]  # PyYAML has no types
 from attrs import field, frozen
 from kubernetes.client import Configuration
 from kubernetes.config import ConfigException, load_kube_config
 from kubernetes.config.incluster_config import InClusterConfigLoader
 
 from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.observe.kube.kubeconfig import Chosen, check_kubeconfig
+from k8s_ovs.observe.pem import certificate_problem, key_problem
 
 __all__ = ["KubeSettings"]
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_MALFORMED = (ConfigException, yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError)
 
 
 @frozen
@@ -61,21 +62,21 @@ class KubeSettings:
 
         Raises InvalidRecord naming what cannot be used.
         """
+        origin = f"KUBECONFIG={kubeconfig}"
         _readable(kubeconfig)
         configuration = _configuration()
         try:
+            chosen = check_kubeconfig(kubeconfig)
             load_kube_config(  # type: ignore[no-untyped-call]  # the client has no types
                 config_file=kubeconfig, client_configuration=configuration, persist_config=False
             )
-        except OSError as error:
-            raise InvalidRecord(f"KUBECONFIG={kubeconfig}: {error}") from error
-        except _MALFORMED as error:
-            raise InvalidRecord(
-                f"KUBECONFIG={kubeconfig}: not a kubeconfig with a current context ({error})"
-            ) from error
+            _check_credentials(configuration, chosen)
+            _send_clean_token(configuration)
+        except Exception as error:  # the library looks at nothing before it uses it
+            raise InvalidRecord(f"{origin}: {' '.join(str(error).split())}") from error
         if master:
             configuration.host = _server_url(master)
-        return cls(configuration.host, f"KUBECONFIG={kubeconfig}", configuration)
+        return cls(configuration.host, origin, configuration)
 
 
 def _configuration() -> Configuration:
@@ -95,6 +96,8 @@ def _server_url(master: str) -> str:
         raise InvalidRecord(f"{problem} ({error})") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise InvalidRecord(problem)
+    if not re.fullmatch(r"[!-~]+", text):
+        raise InvalidRecord(f"{problem} of ASCII characters")
     if parts.query or parts.fragment or parts.username is not None:
         raise InvalidRecord(f"{problem} without user, query and fragment")
     return text.rstrip("/")
@@ -128,6 +131,51 @@ def _from_service_account(env: Mapping[str, str], directory: Path) -> KubeSettin
     )
     try:
         loader.load_and_set(configuration)  # type: ignore[no-untyped-call]  # as above
+        _send_clean_token(configuration)
     except (ConfigException, OSError, UnicodeDecodeError) as error:
         raise InvalidRecord(f"service account {directory}: {error}") from error
     return KubeSettings(configuration.host, f"service account {directory}", configuration)
+
+
+def _check_credentials(configuration: Configuration, chosen: Chosen) -> None:
+    """Raises InvalidRecord for those that cannot be used, which the library leaves to its caller's
+    first request."""
+    for where, path in (
+        (f"{chosen.cluster}.certificate-authority", configuration.ssl_ca_cert),
+        (f"{chosen.user}.client-certificate", configuration.cert_file),
+    ):
+        if path and (problem := certificate_problem(Path(path).read_bytes())):
+            raise InvalidRecord(f"{where}: found {problem}, expected certificates in PEM")
+    if bool(configuration.cert_file) != bool(configuration.key_file):
+        raise InvalidRecord(
+            f"{chosen.user}: found one of client-certificate and client-key, expected both"
+        )
+    if configuration.cert_file and configuration.key_file:
+        problem = key_problem(configuration.cert_file, configuration.key_file)
+        if problem:
+            expected = "expected the certificate's key in PEM"
+            raise InvalidRecord(f"{chosen.user}.client-key: found {problem}, {expected}")
+    # A plugin that fails is no error of the library, which would go on as nobody.
+    if "exec" in chosen.uses and not (configuration.cert_file or configuration.api_key):
+        raise InvalidRecord(f"{chosen.user}.exec: the command gave no credentials")
+
+
+def _send_clean_token(configuration: Configuration) -> None:
+    """Have each request send the token without the line's end that its file may have.
+
+    Raises ConfigException, later from within the library, for a token that no header can carry.
+    """
+    read_again: Callable[[Configuration], None] | None = configuration.refresh_api_key_hook
+
+    def refresh(configuration: Configuration) -> None:
+        if read_again is not None:
+            read_again(configuration)
+            # It has set itself again.
+            configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]  # a hook
+        if (token := configuration.api_key.get("BearerToken")) is not None:
+            configuration.api_key["BearerToken"] = token = token.strip()
+            if not (token.isascii() and token.isprintable()):
+                raise ConfigException("the token is not one line of ASCII characters")
+
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]  # a hook
+    refresh(configuration)

@@ -6,27 +6,39 @@ import json
 import random
 import threading
 import time
+from http import HTTPStatus
 from typing import Any
 
 import structlog
 from attrs import frozen
 
 from k8s_ovs.backoff import Backoff
-from k8s_ovs.errors import InvalidRecord, K8sOvsError, Unavailable
-from k8s_ovs.model.kube_object import kube_field
+from k8s_ovs.errors import K8sOvsError, Unavailable, shown
 from k8s_ovs.observe.failure_log import FailureLog
-from k8s_ovs.observe.kube.client import Json, Kube, Lines
-from k8s_ovs.observe.kube.errors import Expired, refusal
+from k8s_ovs.observe.kube.client import Kube
+from k8s_ovs.observe.kube.documents import (
+    Json,
+    flaw,
+    object_key,
+    read_event,
+    version_of,
+)
+from k8s_ovs.observe.kube.errors import Expired, Garbled, refusal
+from k8s_ovs.observe.kube.lines import Lines
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Sink, Snapshot, SourceState, WatchEvent
 from k8s_ovs.supervise import SupervisedThread
 
-__all__ = ["ResourceWatch", "WatchedResource", "list_resource", "object_key"]
+__all__ = ["Listed", "ResourceWatch", "WatchedResource", "list_resource"]
 
 _log = structlog.get_logger(__name__)
 
 _SERVER_SECONDS = (240, 300)
 _GRACE = 15.0
 _SHORT = 1.0
+#: Problems of objects in a line of the log, and that are remembered so as not to be told again.
+_MOST_TOLD, _MOST_REMEMBERED = 3, 1000
+#: Seconds of the first watch after one that was none.
+_TRIAL = 2
 _JOIN = 2.0
 
 
@@ -47,33 +59,41 @@ class WatchedResource:
         return {"fieldSelector": self.field_selector} if self.field_selector else {}
 
 
-def object_key(document: Json) -> str:
-    """`namespace/name`, or `name` of what belongs to the cluster. Raises InvalidRecord."""
-    subject = "object of the API server"
-    name = kube_field(subject, document, "metadata.name", str)
-    if not name:
-        raise InvalidRecord(f"{subject}: metadata.name: found nothing, expected a string")
-    namespace = kube_field(subject, document, "metadata.namespace", str)
-    return f"{namespace}/{name}" if namespace else name
+@frozen
+class Listed:
+    """All objects as they are now. version: the resourceVersion of that state. left_out: which
+    items cannot be used, and why."""
+
+    snapshot: Snapshot
+    version: str
+    left_out: tuple[str, ...]
 
 
-def list_resource(kube: Kube, resource: WatchedResource) -> tuple[Snapshot, str]:
-    """All objects as they are now, and the resourceVersion of that state."""
+def list_resource(kube: Kube, resource: WatchedResource) -> Listed:
+    """List a resource. Raises what Kube raises."""
     whole = kube.list(resource.path, resource.params)
-    shared = _item_type(whole)
-    subject = f"list of {resource.path}"
-    items = kube_field(subject, whole, "items", list) or ()
-    entries = {object_key(item): Entry(_slim({**shared, **item})) for item in items}
-    version = kube_field(subject, whole, "metadata.resourceVersion", str) or ""
-    return Snapshot(resource.source, entries), version
+    where = f"API server {kube.settings.server}: GET {resource.path}"
+    version = version_of(whole)
+    if not version:
+        raise Garbled(f"{where}: metadata: found no resourceVersion, expected a string")
+    shared, entries, left_out = _item_type(whole), dict[str, Entry](), list[str]()
+    for place, item in enumerate(whole["items"]):
+        if problem := flaw(item):
+            left_out.append(f"{where}: items[{place}]: {problem}")
+        else:
+            entries[object_key(item)] = Entry(_slim({**shared, **item}))
+    return Listed(Snapshot(resource.source, entries), version, tuple(left_out))
 
 
 class ResourceWatch:
     """Sends watch events of one resource to `sink` from a thread of its own, until `stop`.
 
-    Entries are JSON objects without metadata.managedFields, under `object_key`. After a gap
-    (410, or a start) comes a Snapshot; after a lost connection alone the watch resumes where it
-    broke.
+    Entries are JSON objects without metadata.managedFields, under `object_key`; what is no such
+    object is left out and told. After a gap (410, or a start) comes a Snapshot; after a lost
+    connection alone the watch resumes where it broke.
+
+    A server whose watch was none is not connected until a short one has been one: only what comes,
+    or that nothing does, tells a watch from any other answer.
     """
 
     def __init__(self, kube: Kube, resource: WatchedResource, sink: Sink) -> None:
@@ -84,6 +104,9 @@ class ResourceWatch:
         self._log = _log.bind(source=source, server=server)
         self._version = ""
         self._connected: bool | None = None
+        self._understood = True
+        self._empty = 0
+        self._told_left_out: frozenset[str] = frozenset()
         self._backoff = Backoff()
         self._outage = FailureLog(
             f"{source} is disconnected, serving the last snapshot",
@@ -120,24 +143,55 @@ class ResourceWatch:
                 self._expiry.failed(error)
                 self._version = ""
                 self._pause()
+            except Garbled as error:
+                self._version, self._understood = "", False
+                self._lost(error)
             except K8sOvsError as error:
                 self._lost(error)
             except Exception as error:
                 self._version = ""
-                self._lost(error, exc_info=True)
+                ours = f"{self._where}: k8s-ovs failed on its answer: {shown(error)}"
+                self._lost(K8sOvsError(ours), exc_info=True)
 
     def _list_and_follow(self) -> None:
         if not self._version:
             self._snapshot()
-        began = time.monotonic()
+        if not self._understood:
+            self._try_out()
+        if self._lasts(random.randint(*_SERVER_SECONDS)):  # noqa: S311 - spreads reconnects, no secret
+            self._empty = 0
+            return
+        self._empty += 1
+        if self._empty > 1:  # once, a server that is being shut down may do that
+            raise self._ended_at_once()
+        self._pause()
+
+    def _try_out(self) -> None:
+        if not self._lasts(_TRIAL):
+            raise self._ended_at_once()
+        self._understood, self._empty = True, 0
+        self._found()
+
+    def _lasts(self, seconds: int) -> bool:
+        """Follow a watch to its end; whether it was more than an empty answer."""
+        began, events = time.monotonic(), 0
         try:
-            self._follow()
-        finally:
-            lasted = time.monotonic() - began
-            if lasted > _SHORT:
+            events = self._follow(seconds)
+        except Garbled:
+            raise  # however long it took
+        except Exception:
+            if time.monotonic() > began + _SHORT:
                 self._backoff.reset()
-        if lasted <= _SHORT:
-            self._pause()
+            raise
+        if time.monotonic() > began + _SHORT:
+            self._backoff.reset()
+            return True
+        return events > 0
+
+    def _ended_at_once(self) -> Garbled:
+        return Garbled(
+            f"{self._where}: found an answer that ended at once without an event, expected a watch"
+        )
 
     def _lost(self, error: Exception, **fields: Any) -> None:
         if not self._stopped.is_set():
@@ -150,17 +204,21 @@ class ResourceWatch:
 
     def _snapshot(self) -> None:
         began = time.monotonic()
-        snapshot, self._version = list_resource(self._kube, self._resource)
-        self._found()
-        self._send(snapshot)
+        listed = list_resource(self._kube, self._resource)
+        self._version = listed.version
+        self._leave_out(listed.left_out)
+        if self._understood:
+            self._found()
+        self._send(listed.snapshot)
         self._log.info(
             "resource listed",
-            objects=len(snapshot.entries),
+            objects=len(listed.snapshot.entries),
             ms=round((time.monotonic() - began) * 1000, 1),
         )
 
-    def _follow(self) -> None:
-        seconds = random.randint(*_SERVER_SECONDS)  # noqa: S311 - spreads reconnects, no secret
+    def _follow(self, seconds: int) -> int:
+        """Take in what a watch of so many seconds says; how many events that were."""
+        events = 0
         params = {
             **self._resource.params,
             "watch": "true",
@@ -171,37 +229,47 @@ class ResourceWatch:
         with self._kube.lines(self._resource.path, params, seconds + _GRACE) as lines:
             self._lines = lines
             if self._stopped.is_set():
-                return
-            self._found()
+                return events
+            if self._understood:
+                self._found()
             for line in lines:
                 self._take(line)
                 self._expiry.worked()
+                events += 1
+        return events
 
     def _take(self, line: bytes) -> None:
-        kind, document = self._event(line)
+        kind, document = read_event(line, self._where)
         if kind == "ERROR":
+            code = document.get("code")
             raise refusal(
                 self._kube.settings.server,
                 f"watch {self._resource.path}",
-                kube_field(self._resource.source, document, "code", int) or 500,
+                code if type(code) is int else HTTPStatus.INTERNAL_SERVER_ERROR,
                 json.dumps(document).encode(),
             )
         if kind != "BOOKMARK":
-            key = object_key(document)
-            entry = None if kind == "DELETED" else Entry(_slim(document))
-            self._send(RecordChange(self._resource.source, key, entry))
-        subject = f"watch of {self._resource.path}"
-        self._version = kube_field(subject, document, "metadata.resourceVersion", str) or ""
+            self._change(kind, document)
+        self._version = version_of(document) or self._version
 
-    def _event(self, line: bytes) -> tuple[str, Json]:
-        try:
-            event = json.loads(line)
-            return event["type"], event["object"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unavailable(
-                f"API server {self._kube.settings.server}: watch {self._resource.path}: "
-                f"expected an event, found {line[:80]!r}"
-            ) from error
+    def _change(self, kind: str, document: Json) -> None:
+        if problem := flaw(document):
+            self._leave_out((f"{self._where}: {kind}: {problem}", *self._told_left_out))
+            return
+        entry = None if kind == "DELETED" else Entry(_slim(document))
+        self._send(RecordChange(self._resource.source, object_key(document), entry))
+
+    def _leave_out(self, problems: tuple[str, ...]) -> None:
+        """Tell what of the resource cannot be used now, as far as the log does not say so."""
+        new = [each for each in problems if each not in self._told_left_out]
+        if new:
+            more = f"; and {len(new) - _MOST_TOLD} more" if len(new) > _MOST_TOLD else ""
+            self._log.warning("objects left out", reason="; ".join(new[:_MOST_TOLD]) + more)
+        self._told_left_out = frozenset(problems[:_MOST_REMEMBERED])
+
+    @property
+    def _where(self) -> str:
+        return f"API server {self._kube.settings.server}: watch {self._resource.path}"
 
     def _found(self) -> None:
         self._outage.worked()

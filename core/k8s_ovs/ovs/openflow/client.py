@@ -9,13 +9,14 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
 from k8s_ovs.ovs.openflow import messages, meters
 from k8s_ovs.ovs.openflow.errors import error_name
-from k8s_ovs.ovs.openflow.messages import Bundle, InstalledFlow, Message, Type
+from k8s_ovs.ovs.openflow.messages import Bundle, InstalledFlow, Message, OpenPort, Type
 from k8s_ovs.ovs.openflow.meters import Metered
+from k8s_ovs.ovs.rights import NotPermitted
 from k8s_ovs.pipeline.flow import Meter
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow, delete_by_cookie, delete_meter, put_meter
@@ -75,8 +76,8 @@ class OpenFlow:
 
         timeout: seconds of silence after which the bridge counts as hanging, in every call;
         large changes, and `patience`, make it longer.
-        Raises Unavailable where nothing listens, TimedOut, and SwitchError for a bridge that does
-        not speak OpenFlow 1.4.
+        Raises Unavailable where nothing listens, NotPermitted where we may not ask, TimedOut, and
+        SwitchError for a bridge that does not speak OpenFlow 1.4.
         """
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         stream.setblocking(False)
@@ -85,6 +86,9 @@ class OpenFlow:
         try:
             stream.connect(path)
             client._greet()
+        except PermissionError as error:
+            client.close()
+            raise NotPermitted(path) from error
         except OSError as error:
             client.close()
             raise Unavailable(
@@ -169,14 +173,22 @@ class OpenFlow:
             if 0 <= error.xid - first < len(numbers)
         }
 
-    def ports(self) -> dict[str, int]:
-        """Names of the bridge's ports and their OpenFlow numbers, its own port included.
+    def ports(self) -> dict[str, OpenPort]:
+        """The bridge's ports by name, its own port included.
 
         A name here has at most 15 bytes (section 7.2.1), as a Linux interface's has.
         """
         xid = self._new_xids(1)
         replies = self._answers(messages.port_request(xid), xid, "reading its ports")
-        return {name: number for reply in replies for name, number in messages.port_numbers(reply)}
+        return {name: port for reply in replies for name, port in messages.ports(reply)}
+
+    def clear_ports(self, ports: Iterable[OpenPort], bits: int) -> None:
+        """Switch off these bits of the ports' configurations. A port that is gone is no error."""
+        wanted = list(ports)
+        first = self._new_xids(len(wanted) + 1)
+        sent = [messages.port_change(each, bits, first + n) for n, each in enumerate(wanted)]
+        last = first + len(wanted)
+        self._ask(b"".join(sent) + messages.barrier(last), last, len(wanted))
 
     def fileno(self) -> int:
         """The socket, for a poll loop: when it is readable, call `service`."""

@@ -26,6 +26,7 @@ __all__ = [
     "InstalledFlow",
     "Message",
     "Multipart",
+    "OpenPort",
     "Type",
     "barrier",
     "bundle_add",
@@ -36,8 +37,9 @@ __all__ = [
     "hello",
     "installed_flows",
     "multipart_request",
-    "port_numbers",
+    "port_change",
     "port_request",
+    "ports",
     "take_messages",
     "versions_offered",
     "with_xid",
@@ -54,7 +56,10 @@ _FLOW_REQUEST = Struct("!B3xII4xQQHH4x")
 # bytes, match's type and length
 _FLOW_STATS = Struct("!HBx8xH8x2xQQQHH")
 _MATCH_OFFSET = 48
-_PORT = Struct("!IH2x6s2x16s8x")
+# number, length, MAC, name, configuration; a state follows
+_PORT = Struct("!IH2x6s2x16sI4x")
+# number, MAC, configuration, and which bits of it are to be taken
+_PORT_MOD = Struct("!I4x6s2xII")
 
 _REPLY_MORE = 1
 _ATOMIC_ORDERED = 0b11
@@ -68,6 +73,7 @@ class Type(IntEnum):
     ERROR = 1
     ECHO_REQUEST = 2
     ECHO_REPLY = 3
+    PORT_MOD = 16
     MULTIPART_REQUEST = 18
     MULTIPART_REPLY = 19
     BARRIER_REQUEST = 20
@@ -219,16 +225,30 @@ def installed_flows(reply: Message) -> Iterator[InstalledFlow]:
         raise SwitchError(f"flow statistics that end in the middle of a flow: {error}") from error
 
 
-def port_numbers(reply: Message) -> Iterator[tuple[str, int]]:
-    """(name, OpenFlow port number) of the ports in one part of the answer to `port_request`."""
+@frozen
+class OpenPort:
+    """A port as OpenFlow has it, section 7.2.1. config: bits that say what it does not do."""
+
+    number: int
+    mac: bytes
+    config: int
+
+
+def ports(reply: Message) -> Iterator[tuple[str, OpenPort]]:
+    """(name, port) of the ports in one part of the answer to `port_request`."""
     body, offset = reply.body, MULTIPART.size
     try:
         while offset < len(body):
-            number, length, _, name = _PORT.unpack_from(body, offset)
-            yield name.rstrip(b"\0").decode(errors="replace"), number
+            number, length, mac, name, config = _PORT.unpack_from(body, offset)
+            yield name.rstrip(b"\0").decode(errors="replace"), OpenPort(number, mac, config)
             offset += max(length, _PORT.size)
     except struct.error as error:
         raise SwitchError(f"port descriptions that end in the middle of one: {error}") from error
+
+
+def port_change(port: OpenPort, off: int, xid: int) -> bytes:
+    """Switch off these bits of a port's configuration, section 7.3.4.3."""
+    return _message(Type.PORT_MOD, xid, _PORT_MOD.pack(port.number, port.mac, 0, off))
 
 
 def _message(kind: Type, xid: int, body: bytes) -> bytes:

@@ -7,23 +7,22 @@ after 1 to 5 s); until then the last snapshot stays.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
-from uuid import UUID
 
 import ovs.db.idl
 import ovs.poller
 import structlog
-from attrs import evolve
 
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable, shown
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.ovs.ovsdb.json_parser import speed_up
+from k8s_ovs.ovs.ovsdb.rows import Rows, first, value
 from k8s_ovs.ovs.ovsdb.schema import COLUMNS, SCHEMA
 from k8s_ovs.ovs.ovsdb.state import Bridge, Port, SwitchState
 from k8s_ovs.ovs.ovsdb.transaction import Operation, Transaction, deletion, operations, sign_of_life
+from k8s_ovs.ovs.rights import check_rights
 from k8s_ovs.supervise import FaultLog
 
 __all__ = ["Ovsdb"]
@@ -62,8 +61,7 @@ class Ovsdb:
         # The library never probes Unix sockets, yet a stopped ovsdb-server holds its end open.
         self._idl._session.reconnect.set_probe_interval(_PROBE_MS)
         self._idl._session.reconnect.set_backoff(*_BACKOFF_MS)
-        self._values: dict[UUID, Any] = {}
-        self._bridges: dict[str, Bridge] = {}
+        self._rows = Rows(self._idl)
         self._told_seqno = 0
         self._unapplied_ports = 0
         self._faults = FaultLog()
@@ -71,8 +69,10 @@ class Ovsdb:
     def connect(self) -> None:
         """Wait until the whole content has arrived.
 
-        Raises Unavailable where nothing answers, TimedOut where ovsdb-server does but is silent.
+        Raises Unavailable where nothing answers, NotPermitted where we may not ask, TimedOut where
+        ovsdb-server answers but is silent.
         """
+        check_rights(self._remote.removeprefix("unix:"))
         self._await(lambda: self.connected, self._deadline(), "it sent no content")
         if self._root() is None:
             raise Unavailable(
@@ -114,7 +114,7 @@ class Ovsdb:
         """The switch as a whole. Raises Unavailable before the first `connect`."""
         root = self._known_root()
         return SwitchState(
-            ovs_version=_first(root.ovs_version),
+            ovs_version=first(root.ovs_version),
             datapath_types=frozenset(root.datapath_types),
             iface_types=frozenset(root.iface_types),
             external_ids=root.external_ids,
@@ -124,17 +124,13 @@ class Ovsdb:
 
     def bridge(self, name: str) -> Bridge | None:
         """The bridge of this name with its ports, None if there is none."""
-        if name not in self._bridges:
-            for row in _value(self._known_root(), "bridges"):
-                if _value(row, "name") == name:
-                    self._bridges[name] = self._read_bridge(row)
-        return self._bridges.get(name)
+        return self._rows.bridge(self._known_root(), name)
 
     @property
     def applied(self) -> bool:
         """Whether ovs-vswitchd has carried out all that was committed."""
         root = self._known_root()
-        return bool(_value(root, "cur_cfg") >= _value(root, "next_cfg"))
+        return bool(value(root, "cur_cfg") >= value(root, "next_cfg"))
 
     @property
     def patience(self) -> float:
@@ -171,9 +167,9 @@ class Ovsdb:
 
     def await_applied(self) -> None:
         """Wait until ovs-vswitchd has carried out all that was committed. Raises TimedOut."""
-        wanted = _value(self._known_root(), "next_cfg")
+        wanted = value(self._known_root(), "next_cfg")
         self._await(
-            lambda: _value(self._known_root(), "cur_cfg") >= wanted,
+            lambda: value(self._known_root(), "cur_cfg") >= wanted,
             self._deadline(),
             "ovs-vswitchd has not carried out the change: is it running?",
         )
@@ -271,86 +267,8 @@ class Ovsdb:
             raise Unavailable(f"nothing is known yet of the database at {self._remote}")
         return root
 
-    def _read_bridge(self, row: Any) -> Bridge:
-        ports: dict[str, Port] = {}
-        for port_row in _references(row, "ports"):
-            interfaces, queues = self._cached("Port", port_row, _of_port)
-            qos = next((self._cached("QoS", each, _type) for each in queues), "")
-            for interface in interfaces:
-                port = self._cached("Interface", interface, partial(_read_port, port_row))
-                if port.qos != qos:
-                    port = self._values[interface] = evolve(port, qos=qos)
-                ports[port.name] = port
-        return Bridge(
-            name=_value(row, "name"),
-            datapath_type=_value(row, "datapath_type"),
-            fail_mode=_first(_value(row, "fail_mode")),
-            other_config=_value(row, "other_config"),
-            external_ids=_value(row, "external_ids"),
-            tables={
-                number: self._cached("Flow_Table", table.uuid, _table_name)
-                for number, table in _value(row, "flow_tables").items()
-            },
-            ports=ports,
-            row=row.uuid,
-        )
-
-    def _cached(self, table: str, uuid: UUID, make: Callable[[Any], Any]) -> Any:
-        value = self._values.get(uuid)
-        if value is None:
-            value = self._values[uuid] = make(self._idl.tables[table].rows[uuid])
-        return value
-
     def _forget(self, _event: str, row: Any, _updates: Any = None) -> None:
-        self._values.pop(row.uuid, None)
-        if row._table.name != "Open_vSwitch":
-            self._bridges.clear()
-
-
-def _value(row: Any, column: str) -> Any:
-    """A column. The library's attributes copy a value several times before they give it."""
-    return row._data[column].to_python(row._uuid_to_row)
-
-
-def _references(row: Any, column: str) -> list[UUID]:
-    """The rows that a column names."""
-    return [atom.value for atom in row._data[column].values]
-
-
-def _of_port(port_row: Any) -> tuple[list[UUID], list[UUID]]:
-    """The interfaces of a port, and its queue, if it has one."""
-    return _references(port_row, "interfaces"), _references(port_row, "qos")
-
-
-def _type(row: Any) -> str:
-    return str(_value(row, "type"))
-
-
-def _table_name(row: Any) -> str:
-    return _first(_value(row, "name")) or ""
-
-
-def _read_port(port_row: UUID, row: Any) -> Port:
-    ofport = _first(_value(row, "ofport"))
-    return Port(
-        name=_value(row, "name"),
-        type=_value(row, "type"),
-        # ovs-vswitchd writes -1 where it cannot make the port.
-        ofport=ofport if ofport is not None and ofport > 0 else None,
-        ofport_request=_first(_value(row, "ofport_request")),
-        options=_value(row, "options"),
-        external_ids=_value(row, "external_ids"),
-        mac=_first(_value(row, "mac")),
-        mtu_request=_first(_value(row, "mtu_request")),
-        error=_first(_value(row, "error")),
-        qos="",  # its port's row says it
-        row=row.uuid,
-        port_row=port_row,
-    )
-
-
-def _first(values: list[Any]) -> Any:
-    return values[0] if values else None
+        self._rows.forget(row)
 
 
 def _number(bridge: str, name: str, port: Port | None) -> int:
@@ -367,7 +285,7 @@ def _number(bridge: str, name: str, port: Port | None) -> int:
 
 def _words(error: str) -> str:
     try:
-        found = json.loads(error)
+        found = parse_json(error)
     except ValueError:
         return error
     if not isinstance(found, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 
 from k8s_ovs.model.pod import pod_from_ids
@@ -73,9 +74,21 @@ class SwitchDriver:
             and each.found.qos != each.expected.qos
         }
         for bridge in self._desired.values():
-            settings = BridgeSettings(bridge.datapath, bridge.fail_mode, tables=bridge.tables)
+            self._release(bridge.name, [each.key.name for each in differences if not each.found])
+            settings = BridgeSettings(
+                bridge.datapath, bridge.fail_mode, tables=bridge.tables, alone=True
+            )
             change = Transaction(bridge.name, settings, ports, foreign_queues=queues)
             self._ovsdb.commit(change)
+            self._ovsdb.await_applied()
+
+    def _release(self, bridge: str, missing: Sequence[str]) -> None:
+        """Take away ports that are missing although they have a row: their device is gone. Together
+        with the new one ovs-vswitchd would keep the device that it has open."""
+        known = self._ovsdb.bridge(bridge)
+        dead = tuple(name for name in missing if known and name in known.ports)
+        if dead:
+            self._ovsdb.commit(Transaction(bridge, remove_ports=dead))
             self._ovsdb.await_applied()
 
     def _delete(self, bridge: str) -> None:
@@ -88,7 +101,7 @@ class SwitchDriver:
 
 def _bridge(bridge: KnownBridge) -> Bridge:
     datapath = bridge.datapath_type or "system"
-    return Bridge(bridge.name, datapath, bridge.tables, bridge.fail_mode or "")
+    return Bridge(bridge.name, datapath, bridge.tables, bridge.fail_mode or "", bridge.foreign)
 
 
 def _own_port(port: KnownPort) -> Port:
@@ -100,7 +113,7 @@ def _own_port(port: KnownPort) -> Port:
 def _ports(known: Mapping[str, KnownPort], desired: Sequence[Value]) -> Iterator[Port]:
     for each in desired:
         port = known.get(each.name) if isinstance(each, Port) else None
-        if isinstance(each, Port) and port is not None:
+        if isinstance(each, Port) and port is not None and _has_device(port):
             same = each.ofport is None or each.ofport in (port.ofport, port.ofport_request)
             yield Port(
                 port.name,
@@ -111,8 +124,20 @@ def _ports(known: Mapping[str, KnownPort], desired: Sequence[Value]) -> Iterator
                 None if each.mtu is None else port.mtu_request,
                 {key: text for key, text in port.external_ids.items() if key in each.ids},
                 port.qos,
+                port.ingress_policing_rate,
                 pod=each.pod,
             )
+
+
+def _has_device(port: KnownPort) -> bool:
+    """Whether a device that Open vSwitch made is still there, by its name."""
+    if port.type != "internal":
+        return True
+    try:
+        socket.if_nametoindex(port.name)
+    except OSError:
+        return False
+    return True
 
 
 def _settings(port: Port) -> PortSettings:
@@ -124,5 +149,6 @@ def _settings(port: Port) -> PortSettings:
         external_ids=port.ids,
         mtu_request=port.mtu,
         mac=port.mac,
+        ingress_policing_rate=port.policing,
         foreign_queue=port.qos == FOREIGN_QUEUE,
     )

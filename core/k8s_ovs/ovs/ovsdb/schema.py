@@ -13,6 +13,7 @@ __all__ = ["COLUMNS", "SCHEMA"]
 
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer"}
+_FLAG = {"type": "boolean"}
 _SOME_TEXT = {"type": {"key": "string", "min": 0, "max": 1}}
 _SOME_NUMBER = {"type": {"key": "integer", "min": 0, "max": 1}}
 _TEXTS = {"type": {"key": "string", "min": 0, "max": "unlimited"}}
@@ -52,7 +53,14 @@ _TABLES: dict[str, dict[str, Any]] = {
         "external_ids": _KEYS,
         "flow_tables": _FLOW_TABLES,
         "ports": _rows("Port"),
+        "controller": _rows("Controller"),
+        "mirrors": _rows("Mirror"),
+        "protocols": _TEXTS,
+        "stp_enable": _FLAG,
+        "rstp_enable": _FLAG,
     },
+    "Controller": {"target": _TEXT},
+    "Mirror": {"name": _TEXT, "output_port": _rows("Port", 1)},
     "Port": {"name": _TEXT, "interfaces": _rows("Interface"), "qos": _rows("QoS", 1)},
     "QoS": {"type": _TEXT},
     "Interface": {
@@ -64,9 +72,10 @@ _TABLES: dict[str, dict[str, Any]] = {
         "external_ids": _KEYS,
         "mac": _SOME_TEXT,
         "mtu_request": _SOME_NUMBER,
+        "ingress_policing_rate": _NUMBER,
         "error": _SOME_TEXT,
     },
-    "Flow_Table": {"name": _SOME_TEXT},
+    "Flow_Table": {"name": _SOME_TEXT, "flow_limit": _SOME_NUMBER},
 }
 
 #: The columns of each table.

@@ -16,6 +16,7 @@ class Port:
 
     ofport: its OpenFlow number, None while ovs-vswitchd has not given it one or cannot.
     error: why not, in ovs-vswitchd's words. qos: which kind of queue its port is to have; "": none.
+    ingress_policing_rate: kilobits per second, above which what comes in is dropped; 0: never.
     row, port_row: its rows in the tables Interface and Port.
     """
 
@@ -29,13 +30,18 @@ class Port:
     mtu_request: int | None
     error: str | None
     qos: str
+    ingress_policing_rate: int
     row: UUID = field(eq=False, repr=False)
     port_row: UUID = field(eq=False, repr=False)
 
 
 @frozen
 class Bridge:
-    """A bridge and its ports by name. tables: OpenFlow tables that have a name."""
+    """A bridge and its ports by name.
+
+    tables: OpenFlow tables that have a name. foreign: columns of its row that we leave as they are
+    in a new one, and that have another value which keeps us from our work, each with that.
+    """
 
     name: str
     datapath_type: str
@@ -44,6 +50,7 @@ class Bridge:
     external_ids: Mapping[str, str]
     tables: Mapping[int, str]
     ports: Mapping[str, Port]
+    foreign: Mapping[str, str]
     row: UUID = field(eq=False, repr=False)
 
 

@@ -31,6 +31,15 @@ Operation = dict[str, Any]
 
 _NOTHING: Keys = {}
 
+#: Columns of a bridge as a new one has them.
+_AS_NEW: Mapping[str, Any] = {
+    "stp_enable": False,
+    "rstp_enable": False,
+    "protocols": ["set", []],
+    "controller": ["set", []],
+    "mirrors": ["set", []],
+}
+
 #: The kind of queue with which ovs-vswitchd leaves a device's queueing discipline alone.
 FOREIGN_QUEUE = "linux-noop"
 #: Key in external_ids of a row of QoS: the name of the port that it was made for.
@@ -41,7 +50,8 @@ _QUEUE_OF = "k8s-ovs-port"
 class BridgeSettings:
     """The desired state of a bridge; a missing bridge is made.
 
-    tables: names of OpenFlow tables by number, all of them; None leaves them alone.
+    tables: names of OpenFlow tables by number, all of them; None leaves them alone. alone: take
+    away what keeps us from our work (`Bridge.foreign`).
     """
 
     datapath_type: str
@@ -49,6 +59,7 @@ class BridgeSettings:
     other_config: Keys = _NOTHING
     external_ids: Keys = _NOTHING
     tables: Mapping[int, str] | None = None
+    alone: bool = False
 
 
 @frozen
@@ -56,8 +67,9 @@ class PortSettings:
     """The desired state of a port; a missing one is made.
 
     type: "" is a network device of this name, "internal" one that OVS makes, or "vxlan".
-    options are set as a whole. None in ofport_request, mtu_request (bytes) and mac leaves to
-    OVS what it has. foreign_queue: somebody else manages a new port's queueing discipline.
+    options are set as a whole. None in ofport_request, mtu_request (bytes), mac and
+    ingress_policing_rate (kbit/s) leaves to OVS what it has. foreign_queue: somebody else manages a
+    new port's queueing discipline.
     """
 
     name: str
@@ -67,6 +79,7 @@ class PortSettings:
     external_ids: Keys = _NOTHING
     mtu_request: int | None = None
     mac: str | None = None
+    ingress_policing_rate: int | None = None
     foreign_queue: bool = False
 
 
@@ -172,7 +185,11 @@ def _bring_settings(settings: BridgeSettings, bridge: Bridge) -> list[Operation]
     wanted = {"datapath_type": settings.datapath_type, "fail_mode": settings.fail_mode}
     row: dict[str, Any] = _differing(wanted, bridge)
     made: list[Operation] = []
-    if settings.tables is not None and settings.tables != bridge.tables:
+    foreign = bridge.foreign if settings.alone else {}
+    row |= {column: value for column, value in _AS_NEW.items() if column in foreign}
+    if settings.tables is not None and (
+        settings.tables != bridge.tables or "flow_tables" in foreign
+    ):
         row["flow_tables"] = _table_names(settings.tables)
         made += _insert_tables(settings.tables)
     return [
@@ -258,6 +275,7 @@ def _columns(settings: PortSettings) -> dict[str, Any]:
         "ofport_request": settings.ofport_request,
         "mtu_request": settings.mtu_request,
         "mac": settings.mac,
+        "ingress_policing_rate": settings.ingress_policing_rate,
     }
     return {column: value for column, value in row.items() if value is not None}
 

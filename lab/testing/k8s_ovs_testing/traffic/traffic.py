@@ -16,7 +16,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from ipaddress import IPv4Address
 
@@ -24,6 +24,7 @@ from attrs import frozen
 
 from k8s_ovs.errors import TimedOut, Unavailable
 from k8s_ovs.link.namespace import entered, opened
+from k8s_ovs_testing.traffic.answers import Answers
 from k8s_ovs_testing.traffic.frame import checksum
 
 __all__ = [
@@ -41,7 +42,7 @@ __all__ = [
 _ETH_P_ALL = 0x0003
 _ECHO_REPLY, _ECHO_REQUEST = 0, 8
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+_SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35  # asm-generic/socket.h
 # Seconds. A datagram may be lost (the userspace datapath drops those that wait for ARP of the
 # underlay); who asks by UDP asks again.
 _ASK_AGAIN = 0.5
@@ -189,10 +190,10 @@ class PingStream:
         self._channel = socket_in(netns, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         self._channel.connect((str(target), 0))
         self._channel.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 22)
+        self._channel.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._every = every
         self._identity = secrets.token_bytes(2)
-        self._sent = 0
-        self._unanswered: set[int] = set()
+        self._answers = Answers()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
@@ -200,38 +201,53 @@ class PingStream:
     @property
     def sent(self) -> int:
         """How many have been sent so far."""
-        return self._sent
+        return self._answers.sent
+
+    @property
+    def longest_gap(self) -> float:
+        """Seconds between two answers at most, while one was waited for."""
+        return self._answers.longest_gap
 
     def stop(self) -> int:
         """End, once the last ones are answered or 2 s are over; how many got no answer."""
         if self._ending.is_set():
-            return len(self._unanswered)
+            return self._answers.missing
         self._ending.set()
         self._thread.join()
         deadline = time.monotonic() + 2.0
-        while self._unanswered and time.monotonic() < deadline:
-            self._hear()
+        while self._answers.missing and time.monotonic() < deadline:
+            self._hear(self._every)
         self._channel.close()
-        return len(self._unanswered)
+        return self._answers.missing
 
     def _beat(self) -> None:
         due = time.monotonic()
         while not self._ending.is_set():
-            self._sent += 1
-            self._unanswered.add(self._sent)
-            self._channel.send(_echo_request(self._identity, self._sent))
+            number = self._answers.ask(time.time())
+            self._channel.send(_echo_request(self._identity, number))
             due = max(due + self._every, time.monotonic())
-            while not self._ending.is_set() and time.monotonic() < due:
-                self._hear()
+            # Also where the next one is due already: what has come must not fill the socket.
+            while self._hear(max(due - time.monotonic(), 0)) and not self._ending.is_set():
+                continue
 
-    def _hear(self) -> None:
-        """Take one answer in, if it comes within the time of one beat."""
-        if not select.select([self._channel], (), (), self._every)[0]:
-            return
-        packet = self._channel.recv(2048)
+    def _hear(self, seconds: float) -> bool:
+        """Take one answer in; False: none came within so many seconds."""
+        if not select.select([self._channel], (), (), seconds)[0]:
+            return False
+        packet, notes, _, _ = self._channel.recvmsg(2048, 64)
         icmp = packet[(packet[0] & 0x0F) * 4 :]
         if icmp[0] == _ECHO_REPLY and icmp[4:6] == self._identity:
-            self._unanswered.discard(int.from_bytes(icmp[8:12], "big"))
+            self._answers.answer(int.from_bytes(icmp[8:12], "big"), _came(notes))
+        return True
+
+
+def _came(notes: Sequence[tuple[int, int, bytes]]) -> float:
+    """When the kernel got a packet (time.time()), however late it is read."""
+    for level, kind, data in notes:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+            seconds, nanoseconds = struct.unpack("@ll", data)
+            return float(seconds + nanoseconds / 1e9)
+    return time.time()
 
 
 def _echo_request(identity: bytes, number: int) -> bytes:

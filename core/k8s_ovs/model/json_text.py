@@ -1,0 +1,58 @@
+"""JSON that somebody else wrote: the one way to read it.
+
+Python raises RecursionError for deep JSON: its parser does, or what prints or compares the value
+later, with less of the stack left. So depth is bounded here, and no other code has to think of it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+__all__ = ["MOST_DEEP", "parse_json", "shown_json"]
+
+#: Levels of objects and lists. Kubernetes' own records have some 20.
+MOST_DEEP = 200
+
+
+def parse_json(data: bytes | str) -> Any:
+    """The JSON value in `data`. Raises ValueError that says what is wrong with it."""
+    too_deep = f"more than {MOST_DEEP} levels deep"
+    try:
+        found = json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    if _may_be_deep(data) and _is_deep(found):
+        raise ValueError(too_deep)
+    return found
+
+
+def shown_json(value: Any, limit: int = 80) -> str:
+    """A JSON value, or bytes that should be one, in the text of an error."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else json.dumps(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _refuse_constant(name: str) -> Any:
+    # Python reads and writes NaN and Infinity; RFC 8259 section 6 has no such numbers.
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _may_be_deep(data: bytes | str) -> bool:
+    """Counting brackets costs nothing, and rules it out for all but long texts."""
+    if isinstance(data, str):
+        return data.count("[") + data.count("{") > MOST_DEEP
+    return data.count(b"[") + data.count(b"{") > MOST_DEEP
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_DEEP):
+        level = [inner for each in level for inner in _inside(each) if type(inner) in (dict, list)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> Any:
+    return value.values() if type(value) is dict else value if type(value) is list else ()
