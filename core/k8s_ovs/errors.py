@@ -10,6 +10,8 @@ K8sOvsError            anything that a user can cause or must act on; says what,
 
 from __future__ import annotations
 
+import signal
+
 __all__ = [
     "InvalidRecord",
     "K8sOvsError",
@@ -17,6 +19,7 @@ __all__ = [
     "SwitchError",
     "TimedOut",
     "Unavailable",
+    "is_ctrl_c",
     "shown",
 ]
 
@@ -45,12 +48,21 @@ class SwitchError(K8sOvsError):
     """Open vSwitch refused what it was told. Carries its own words."""
 
 
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether a person interrupts this command. A daemon handles SIGINT itself, so there a
+    KeyboardInterrupt is just what a plugin raises."""
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+
+
 def shown(value: object, limit: int = 200) -> str:
     """`value` in the text of an error: its repr, cut at `limit` characters; never raises."""
     try:
-        text = repr(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # a plugin's value may raise anything, and too deep a one does
+        text = str.__str__(repr(value))  # which may be of a plugin's own class
+    except BaseException as error:  # a plugin's value may raise anything, and too deep a one does
+        if is_ctrl_c(error):
+            raise
         text = f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.node.cni import server as cni_server
+from k8s_ovs.node.cni.listener import SocketInUse, is_held
 from k8s_ovs.node.cni.protocol import MAX_REQUEST, CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
 
@@ -47,7 +49,11 @@ class Client:
         for part in parts:
             self._channel.sendall(part)
         if hang_up:
-            self._channel.shutdown(socket.SHUT_WR)
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """No more is sent."""
+        self._channel.shutdown(socket.SHUT_WR)
 
     def answer(self) -> tuple[int, Any]:
         reply = self.raw()
@@ -319,18 +325,37 @@ def test_a_fault_of_ours_while_a_request_is_read_is_answered_and_others_are_serv
 def test_a_fault_of_ours_with_one_client_drops_that_client(
     path: Path, handled: Handled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    peer_uid = cni_server.cni_socket.peer_uid
+    peer_uid = cni_server.peer_uid
 
     def failing(channel: socket.socket) -> int:
-        monkeypatch.setattr(cni_server.cni_socket, "peer_uid", peer_uid)
+        monkeypatch.setattr(cni_server, "peer_uid", peer_uid)
         raise OSError("a mistake of ours")
 
-    monkeypatch.setattr(cni_server.cni_socket, "peer_uid", failing)
+    monkeypatch.setattr(cni_server, "peer_uid", failing)
     dropped = Client(path, hang_up=False)
     assert dropped.raw() == b""
     client = Client(path, request("DEL"))
     handled.next()[1](None)
     assert client.raw() == b"\0"
+
+
+def remove_directory(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def replace(path: Path) -> None:
+    path.unlink()
+    path.write_text("")
+
+
+#: What is done to the socket's file, and what is found then.
+HARMS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "removed": (Path.unlink, "missing"),
+    "with its directory": (remove_directory, "missing"),
+    "mode": (lambda path: path.chmod(0), "mode is 0, expected 600"),
+    "replaced": (replace, "another file is in its place"),
+    "owner": (lambda path: os.chown(path, 1, 1), "owner is (1, 1), expected (0, 0)"),
+}
 
 
 class TestSocket:
@@ -392,6 +417,56 @@ class TestSocket:
         path.parent.write_text("not a directory")
         with pytest.raises(K8sOvsError, match=f"{path} cannot be made"):
             CniServer(path, handled).start()
+
+    @pytest.mark.usefixtures("server")
+    def test_a_live_daemon_whose_socket_is_gone_is_left_alone(self, path: Path) -> None:
+        path.unlink()
+        with pytest.raises(SocketInUse, match=f"socket {path} is in use by a live daemon$"):
+            CniServer(path, Handled()).start()
+        assert is_held(path)
+        assert not path.exists()
+
+    @pytest.mark.parametrize("harm", HARMS)
+    def test_what_somebody_does_to_the_file_is_put_right(
+        self, path: Path, handled: Handled, server: CniServer, harm: str
+    ) -> None:
+        early = Client(path, request("DEL", container="early"), hang_up=False)
+        assert server.damage() == ""
+        do, told = HARMS[harm]
+        do(path)
+        assert server.damage() == told
+        server.listen_again()
+        assert server.damage() == ""
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        early.hang_up()
+        client = Client(path, request("DEL", container="late"))
+        for _ in range(2):
+            handled.next()[1](None)
+        assert [each.raw() for each in (early, client)] == [b"\0"] * 2
+        with pytest.raises(SocketInUse):
+            CniServer(path, handled).start()
+
+    def test_a_directory_in_its_place_is_told_and_left(
+        self, path: Path, handled: Handled, server: CniServer
+    ) -> None:
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(K8sOvsError, match=f"{path} cannot be made: Is a directory"):
+            server.listen_again()
+        path.rmdir()
+        server.listen_again()
+        client = Client(path, request("DEL"))
+        handled.next()[1](None)
+        assert client.raw() == b"\0"
+
+    def test_what_is_not_its_own_is_left_when_it_stops(self, path: Path, handled: Handled) -> None:
+        server = CniServer(path, handled)
+        server.start()
+        path.unlink()
+        path.write_text("precious")
+        server.stop()
+        assert path.read_text() == "precious"
+        assert not is_held(path)
 
     def test_stopping_tells_those_who_wait_and_frees_the_socket(
         self, path: Path, handled: Handled

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.node.test_faults_config import changed, configuration
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab import cni
@@ -18,6 +20,8 @@ from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.process import await_that
 
 WITHIN = 40.0
+#: Seconds within which what somebody took away is back.
+SOON = 10.0
 PAGE = "http://127.0.0.1:9477/metrics"
 LISTEN = (
     "import socket, time; s = socket.create_server(('127.0.0.1', 9477)); "
@@ -54,6 +58,28 @@ def test_a_directory_in_the_way_of_the_status_file_is_told_and_pods_come(shaken:
         shutil.rmtree(status)
     await_that("the file", status.is_file, WITHIN)
     await_that("no problem", lambda: not json.loads(status.read_text())["problems"], WITHIN)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["rm -f {}", "chmod 000 {}", "ln -sf /dev/null {}", "cp --remove-destination /bin/true {}"],
+)
+def test_the_daemons_files_are_back_within_seconds_and_no_second_daemon_starts(
+    shaken: LabNet, harm: str
+) -> None:
+    node = shaken.lab.node("node1")
+    pid, status = shaken.status("node1")["pid"], node.cni_socket.parent / "status.json"
+    for path in (node.cni_socket, status):
+        shaken.lab.exec("node1", harm.format(path).split())
+    second = shaken.lab.exec("node1", ["k8s-ovs", "node"], check=False)
+    assert (second.returncode, "in use by a live daemon" in second.stderr) == (1, True)
+    await_that("the socket", node.cni_socket.is_socket, SOON)
+    await_that("its permissions", lambda: node.cni_socket.stat().st_mode & 0o777 == 0o600, SOON)
+    await_that("the status", lambda: json.loads(status.read_text())["pid"] == pid, SOON)
+    with shaken.attached("node1", "after") as pod:
+        assert pod.ip is not None
+    page = shaken.lab.exec("node1", ["curl", "-s", PAGE]).stdout
+    assert 'k8s_ovs_repairs_total{kind="socket"}' in page
 
 
 def test_a_taken_port_of_the_metrics_page_is_told_and_the_page_comes_later(
@@ -97,6 +123,74 @@ def test_a_delete_does_not_wait_for_an_add_whose_client_was_killed(shaken: LabNe
     finally:
         shaken.lab.restart_daemon("node1")
         shaken.remove(pod)
+
+
+RUDE = """
+from collections.abc import Mapping
+
+from k8s_ovs.plugin import Check, LinkSettings, Metric, Problem, hook
+
+
+def leave(*_):
+    raise SystemExit(3)
+
+
+class Text(str):
+    __str__ = __repr__ = __format__ = leave
+
+
+class Said(Mapping):
+    __getitem__ = __iter__ = __len__ = leave
+
+
+class Rude:
+    @hook
+    def status(self, view):
+        return Said()
+
+    @hook
+    def metrics(self, view):
+        yield Metric("huge", "h", 10**400)
+        yield Metric("metrics_failed", "h", 1)
+
+    @hook
+    def doctor_checks(self, view):
+        yield Check(Text("rude"), False, Text("as it is"))
+
+    @hook
+    def allocations(self, view):
+        yield Problem(Text("all"), Text("is lost"))
+
+    @hook
+    def pod_link(self, view, pod):
+        return LinkSettings(mtu=1000)
+"""
+
+
+def test_a_plugin_whose_values_raise_is_told_and_all_else_goes_on(
+    shaken: LabNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    information = tmp_path / "acme_rude-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-rude\nVersion: 1\n")
+    (information / "entry_points.txt").write_text("[k8s_ovs.plugins]\nrude = acme_rude:Rude\n")
+    (tmp_path / "acme_rude.py").write_text(RUDE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    shaken.lab.restart_daemon("node1")
+    with configuration(shaken, changed(PluginName="k8s-ovs-subnet,rude")):
+        await_that("it runs", lambda: "rude" in shaken.status("node1")["plugins"], WITHIN)
+        pid = shaken.status("node1")["pid"]
+        with shaken.attached("node1", "meanwhile") as pod:
+            assert pod.ip is not None
+            assert shaken.pings("y", pod.ip)
+            device = shaken.lab.exec("node1", ["ip", "-n", pod.netns, "link", "show", "eth0"])
+            assert "mtu 1000" in device.stdout
+        await_that("the page", lambda: problems(shaken) >= 0, WITHIN)
+        said = shaken.lab.exec("node1", ["k8s-ovs", "doctor"], check=False).stdout
+        assert "as it is" in said
+        status = shaken.status("node1")
+        assert "plugin rude: status of the network: SystemExit(3)" in str(status["of_plugins"])
+        assert (status["pid"], status["ready"]) == (pid, True)
 
 
 @contextmanager

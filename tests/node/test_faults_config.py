@@ -47,6 +47,10 @@ WRONG = {
         changed(PluginName="k8s-ovs-subnet,k8s-ovs-subnet"),
         '"k8s-ovs-subnet" is named more than once',
     ),
+    "a plugin's field": (
+        changed(BandwidthUnenforced="no"),
+        'BandwidthUnenforced: found "no", expected "refuse" or "warn"',
+    ),
     "no plugin": (changed(PluginName=""), 'PluginName: found "" with an empty name'),
 }
 UNFIT = {
@@ -84,6 +88,8 @@ def test_a_daemon_that_starts_says_what_is_wrong_and_takes_what_is_right(
             shaken.lab.etcdctl("put", CONFIG, text)
             await_reason(shaken, told)
         told_last = r'PluginName: found "" with an empty name'
+        # The daemon has nothing that pods or bridge could be compared with.
+        assert set(wrong_checks(shaken)) == {"records", "daemon"}
         with pytest.raises(K8sOvsError, match=f"{told_last}.*code 50"):
             cni.call(shaken.lab.node("node1"), "STATUS", {}, "the network")
         with (
@@ -106,6 +112,33 @@ def test_an_add_that_waits_for_the_configuration_succeeds_when_it_comes(shaken: 
         assert early.result(WITHIN).ip in shaken.subnet("node1")
     assert shaken.pings("y", shaken.address("early"))
     shaken.lab.delete_pod("early")
+
+
+@pytest.mark.parametrize("mtu", [576, 1279])
+def test_an_mtu_that_ipv6_does_not_fit_into_serves_pods_and_is_left_again(
+    shaken: LabNet, mtu: int
+) -> None:
+    def has(expected: int) -> bool:
+        device = shaken.lab.exec("node1", ["ip", "-j", "link", "show", "tun0"]).stdout
+        ready = shaken.status("node1")["ready"]
+        return bool(ready and json.loads(device)[0]["mtu"] == expected)
+
+    usual = shaken.status("node1")["here"]["mtu"]
+    with configuration(shaken, changed(MTU=mtu)):
+        await_that("it is applied", lambda: has(mtu), WITHIN)
+        with shaken.attached("node1", "small") as pod:
+            assert pod.ip is not None
+            assert shaken.pings("y", pod.ip)
+        assert wrong_checks(shaken) == {}
+    await_that("it is left", lambda: has(usual), WITHIN)
+    assert wrong_checks(shaken) == {}
+
+
+def wrong_checks(world: LabNet) -> dict[str, str]:
+    """What doctor finds wrong of node1, but for the CNI's files, which a lab has elsewhere."""
+    said = world.lab.exec("node1", ["k8s-ovs", "doctor", "-o", "json"], check=False).stdout
+    found = [each for each in json.loads(said) if not each["ok"]]
+    return {each["name"]: each["found"] for each in found if not each["name"].startswith("CNI")}
 
 
 class TestSubnetRecords:

@@ -98,6 +98,15 @@ class TestCreate:
         assert families == {"inet"}
         assert "addrgenmode none" in pod.run("ip -details link show dev eth0")
 
+    @pytest.mark.parametrize("mtu", [68, 1279, 1280])
+    def test_an_mtu_that_ipv6_does_not_fit_into_is_as_good(
+        self, pod: Any, link: PodLink, mtu: int
+    ) -> None:
+        create(evolve(link, mtu=mtu))
+        assert device(pod, "eth0")["mtu"] == mtu
+        assert check(evolve(link, mtu=mtu)) == []
+        assert "inet6" not in pod.run("ip addr show dev eth0")
+
     def test_loopback_is_up_in_the_pod(self, pod: Any, link: PodLink) -> None:
         pod.run("ip link set lo down")
         create(link)

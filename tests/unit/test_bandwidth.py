@@ -99,6 +99,34 @@ def test_a_refusal_names_pod_annotation_value_and_what_is_accepted(
     assert str(refused.value) == f'pod default/web: {name}: found "{text}", {expected}'
 
 
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (5, "pod default/web: found 5, expected an object"),
+        ({"spec": 5}, "pod default/web: spec: found 5, expected an object"),
+        (
+            {"spec": {"hostNetwork": "yes"}},
+            "pod default/web: spec.hostNetwork: found 'yes', expected true or false",
+        ),
+        ({"status": {"phase": []}}, "pod default/web: status.phase: found [], expected a string"),
+        ({"metadata": "web"}, "pod default/web: metadata: found 'web', expected an object"),
+        (
+            {"metadata": {"annotations": ["a"]}},
+            "pod default/web: metadata.annotations: found ['a'], expected an object",
+        ),
+        ({"metadata": {"uid": {}}}, "pod default/web: metadata.uid: found {}, expected a string"),
+        (
+            {"metadata": {"annotations": {INGRESS: 5}}},
+            f'pod default/web: {INGRESS}: found 5, expected a string such as "10M"',
+        ),
+    ],
+)
+def test_a_field_of_another_type_is_refused_by_its_name(found: Any, told: str) -> None:
+    with pytest.raises(InvalidRecord) as refused:
+        bandwidth_of(KEY, found)
+    assert str(refused.value) == told
+
+
 def test_it_is_of_the_pod_with_its_uid_and_of_one_that_tells_none() -> None:
     asked = bandwidth_of(KEY, pod_object(uid="uid1"))
     assert asked.is_of("uid1")

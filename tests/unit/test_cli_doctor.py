@@ -24,7 +24,7 @@ from k8s_ovs.cli.doctor.observations import (
 )
 from k8s_ovs.cli.host.status import SwitchStatus
 from k8s_ovs.cli.host.this_node import DaemonStatus
-from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.errors import InvalidRecord, K8sOvsError, Unavailable
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.model.codec import encode
@@ -94,6 +94,15 @@ def seen_from(hostname: str, *said: dict[str, bytes], nodes: tuple[str, ...] = (
     raw = {key: data for each in said for key, data in each.items()}
     observations = evolve(WELL, snapshot=evolve(SNAPSHOT, raw=raw, world=world), hostname=hostname)
     return [each for each in core_checks(observations) if each.name == "other nodes"]
+
+
+def test_a_configuration_that_daemons_reject_is_one_line() -> None:
+    problem = 'PluginName: no plugin "acme" is installed'
+    snapshot = evolve(SNAPSHOT, problems=(problem,), rejected=problem)
+    observations = evolve(WELL, snapshot=snapshot, node=InvalidRecord(problem))
+    found = wrong(observations)
+    assert {name: check.found for name, check in found.items()} == {"records": problem}
+    assert list(plugin_checks(observations)) == []
 
 
 def test_of_other_nodes_those_that_do_not_work_are_named() -> None:

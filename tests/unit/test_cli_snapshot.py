@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, snapshot_of
 from k8s_ovs.cli.cluster.subnet import SubnetRow, subnet_rows
+from k8s_ovs.cli.host.this_node import desired_flows
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.observe.watch_event import Entry
@@ -86,6 +88,16 @@ def test_a_wrong_value_of_a_plugins_field_is_a_problem(
     found = snapshot(CONFIG | {"PluginName": "k8s-ovs-multitenant", field: value})
     assert len(found.problems) == 1
     assert found.problems[0].startswith(f"config: {field}: {problem}")
+    assert found.rejected == found.problems[0]
+
+
+@pytest.mark.parametrize("wrong", [{"PluginName": "acme"}, {"BandwidthUnenforced": "no"}])
+def test_what_daemons_reject_is_nothing_to_compare_a_node_with(wrong: dict[str, Any]) -> None:
+    found = snapshot(CONFIG | wrong)
+    assert found.problems == (found.rejected,)
+    with pytest.raises(InvalidRecord) as refused:
+        desired_flows(found, SimpleNamespace(), "node1")  # type: ignore[arg-type]  # not asked
+    assert str(refused.value) == found.rejected
 
 
 def test_every_record_that_is_wrong_is_a_problem() -> None:

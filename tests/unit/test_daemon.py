@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.observe.etcd.settings import EtcdSettings
 
 MISTAKE = ZeroDivisionError("a mistake of ours")
+#: What no part of a plugin may do to a daemon.
+EXITS = (SystemExit(3), KeyboardInterrupt(), GeneratorExit())
 
 
 def settings_of(tmp_path: Path, **changes: Any) -> NodeSettings:
@@ -72,6 +75,29 @@ def test_a_reconcile_that_fails_is_told_and_taken_again(
     assert answers.keys() == {"STATUS"}
     assert "a mistake of ours" in str(answers["STATUS"])
     assert daemon._attachments.next_deadline is not None
+
+
+@pytest.mark.parametrize("error", EXITS)
+def test_nothing_that_a_reconcile_raises_ends_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def leave(*_: Any) -> Any:
+        raise error
+
+    daemon = Daemon(settings_of(tmp_path))
+    daemon._inbox.put(object())
+    for name in ("_reconcile", "_wait", "_without_network", "_state"):
+        monkeypatch.setattr(daemon, name, leave)
+    monkeypatch.setattr(daemon._ingest, "absorb", leave)
+    monkeypatch.setattr(daemon._backoff, "wait", lambda: 0.0)
+    with capture_logs() as logs:
+        daemon._take_in()
+        daemon._reconcile_alone()
+        daemon._wait_alone()
+        daemon._cni._output.attempt(leave)
+    told = ["watch event", "reconcile", "reconcile failed again", "waiting", "CNI socket"]
+    failed = [each["event"] for each in logs if each.get("exc_info")]
+    assert all(event.startswith(of) for event, of in zip(failed, told, strict=True))
 
 
 def test_a_daemon_that_waits_for_something_sleeps_meanwhile(tmp_path: Path) -> None:
@@ -144,16 +170,59 @@ def test_a_socket_that_cannot_be_made_is_told_and_tried_again(tmp_path: Path) ->
         daemon._tend_outputs()
         daemon._tend_outputs()
     assert len([each for each in logs if each["log_level"] == "warning"]) == 1
-    assert "CNI socket: " in daemon._socket.problem
+    assert "CNI socket: " in daemon._cni.problem
     (tmp_path / "run").unlink()
-    daemon._socket.due_at = 0.0
+    daemon._cni._output.due_at = 0.0
     with capture_logs():
         daemon._tend_outputs()
-    assert daemon._socket.problem == ""
+    assert daemon._cni.problem == ""
     with socket.socket(socket.AF_UNIX) as channel:
         channel.connect(str(tmp_path / "run" / "cni.sock"))
     with capture_logs(), pytest.raises(SocketInUse):
         Daemon(settings_of(tmp_path))._tend_outputs()
+    daemon._stop_serving()
+
+
+def test_a_daemon_below_nohup_outlives_its_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heeded: list[int] = []
+    ignored = {signal.SIGHUP: signal.SIG_IGN}
+    monkeypatch.setattr(signal, "getsignal", lambda number: ignored.get(number, signal.SIG_DFL))
+    monkeypatch.setattr(signal, "signal", lambda number, _: heeded.append(number))
+    daemon = Daemon(settings_of(tmp_path))
+    daemon._heed_signals()
+    assert heeded == [signal.SIGTERM, signal.SIGINT]
+    ignored.clear()
+    heeded.clear()
+    daemon._heed_signals()
+    assert heeded == [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+def test_a_socket_that_somebody_takes_is_put_back_and_counted(tmp_path: Path) -> None:
+    daemon = Daemon(settings_of(tmp_path))
+    path = tmp_path / "run" / "cni.sock"
+    with capture_logs() as logs:
+        daemon._tend_outputs()
+        path.unlink()
+        daemon._tend_outputs()
+        daemon._tend_outputs()
+    assert path.is_socket()
+    repaired = [each for each in logs if each["event"] == "repaired"]
+    assert [(each["kind"], each["found"]) for each in repaired] == [
+        ("socket", f"socket {path}: missing")
+    ]
+    assert daemon._state().repairs == {"socket": 1}
+    path.unlink()
+    path.mkdir()
+    with capture_logs():
+        daemon._tend_outputs()
+    assert "CNI socket: " in daemon._cni.problem
+    path.rmdir()
+    daemon._cni._output.due_at = 0.0
+    with capture_logs():
+        daemon._tend_outputs()
+    assert (daemon._cni.problem, path.is_socket()) == ("", True)
     daemon._stop_serving()
 
 

@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.hooks.manager import PluginManager
@@ -232,11 +233,13 @@ def test_kubernetes_nodes_are_read_by_the_resource_that_names_them() -> None:
     assert changes(ingest, RecordChange(KUBE_NODES, "n1", None)) == {(NODES, "n1"): None}
 
 
-def test_an_object_that_makes_the_reader_raise_is_set_aside_too() -> None:
-    found = changes(Ingest(), Snapshot(KUBE_NODES, {"n1": Entry({"status": None})}))
+def test_an_object_with_a_field_of_another_type_is_set_aside_without_a_traceback() -> None:
+    wrong = {"status": {"addresses": [{"type": "InternalIP", "address": 5}]}}
+    with capture_logs() as logs:
+        found = changes(Ingest(), Snapshot(KUBE_NODES, {"n1": Entry(wrong)}))
     (text,) = [slot.problem for slot in found.values() if slot]
-    assert text is not None
-    assert text.startswith("n1: plugin core cannot read it: AttributeError(")
+    assert text == "node n1: status.addresses[0]: address: found 5, expected a string"
+    assert [each for each in logs if "exc_info" in each] == []
 
 
 CONFIG_DATA = encode(CONFIG)

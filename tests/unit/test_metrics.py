@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
@@ -123,6 +124,51 @@ def test_plugins_metrics_carry_their_names_and_a_bad_one_breaks_nothing() -> Non
         "k8s_ovs_plugin_metrics_failed plugin=bad": 1,
         "k8s_ovs_plugin_metrics_failed plugin=worse": 1,
     }
+
+
+BAD: dict[str, tuple[Metric, str]] = {
+    "huge": (Metric("big", "h", 10**400), "metric 'big': value: found "),
+    "twice": (Metric("pods", "Pods.", 7), "metric 'pods': labels: found {} twice"),
+    "twice, with an empty label": (Metric("pods", "h", 7, {"a": ""}), "found {'a': ''} twice"),
+    "the core's": (Metric("metrics_failed", "h", 1), "name: found 'metrics_failed', expected"),
+    "no name": (Metric("two words", "h", 1), "metric 'two words': name: found 'two words'"),
+    "no label": (Metric("a", "h", 1, {"a-b": "c"}), "labels: found 'a-b', expected letters"),
+    "whose": (Metric("a", "h", 1, {"plugin": "other"}), "labels: found 'plugin', expected"),
+    "reserved": (Metric("a", "h", 1, {"__name__": "b"}), "labels: found '__name__', expected"),
+    "half a character": (Metric("a", "\ud800", 1), "expected text that UTF-8 can write"),
+}
+
+
+class Mixed:
+    def __init__(self, bad: Metric) -> None:
+        self.bad = bad
+
+    @hook
+    def metrics(self, view: View) -> list[Metric]:
+        return [Metric("pods", "Pods.", 1), self.bad, Metric("last", "Line\nof two.", float("nan"))]
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_metric_is_left_out_alone_and_told_once_with_its_plugin(case: str) -> None:
+    metric, told = BAD[case]
+    manager = PluginManager({"mixed": Mixed(metric), "good": Counts()})
+    metrics = Metrics(sample_state(manager=manager))
+    with capture_logs() as logs:
+        for _ in range(2):
+            shown = numbers(metrics)
+    assert [(each["event"], each["plugin"]) for each in logs] == [("metric left out", "mixed")]
+    assert told in str(logs[0]["exc_info"])
+    names = {name for name in shown if name.startswith("k8s_ovs_plugin_")}
+    assert names == {
+        "k8s_ovs_plugin_pods plugin=mixed",
+        "k8s_ovs_plugin_last plugin=mixed",
+        "k8s_ovs_plugin_pods of=all plugin=good",
+        "k8s_ovs_plugin_pods plugin=good",
+        "k8s_ovs_plugin_metrics_failed plugin=mixed",
+        "k8s_ovs_plugin_metrics_failed plugin=good",
+    }
+    assert shown["k8s_ovs_plugin_metrics_failed plugin=mixed"] == 1
+    assert shown["k8s_ovs_plugin_pods plugin=mixed"] == 1
 
 
 def test_a_port_in_use_is_an_error_that_names_the_flag() -> None:

@@ -182,3 +182,9 @@ def test_a_node_with_pods_keeps_its_network() -> None:
     )
     wider = sample_config(network=IPv4Network("172.0.0.0/8"))
     assert incompatibility(old, wider, SUBNET, pods=1) is None
+
+
+def test_fields_that_only_plugins_read_are_part_of_what_a_configuration_says() -> None:
+    assert sample_config(extra={"Loud": [1]}) == sample_config(extra={"Loud": [1]})
+    assert sample_config(extra={"Loud": [1]}) != sample_config()
+    assert len({sample_config(extra={"Loud": [1]}), sample_config()}) == 2

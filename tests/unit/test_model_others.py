@@ -65,6 +65,40 @@ def test_a_node_with_an_address_that_is_none_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (5, "node n1: found 5, expected an object"),
+        ({"status": [1]}, "node n1: status: found [1], expected an object"),
+        ({"status": {"addresses": 5}}, "node n1: status.addresses: found 5, expected a list"),
+        ({"status": {"addresses": {}}}, "node n1: status.addresses: found {}, expected a list"),
+        (
+            {"status": {"addresses": [7]}},
+            "node n1: status.addresses[0]: found 7, expected an object",
+        ),
+        (
+            {"status": {"addresses": [{"type": 1}]}},
+            "node n1: status.addresses[0]: type: found 1, expected a string",
+        ),
+        (
+            {"status": {"addresses": [{"type": "InternalIP", "address": 5}]}},
+            "node n1: status.addresses[0]: address: found 5, expected a string",
+        ),
+    ],
+)
+def test_a_node_with_a_field_of_another_type_is_refused_by_the_fields_name(
+    found: Any, told: str
+) -> None:
+    with pytest.raises(InvalidRecord) as refused:
+        kube_node("n1", found)
+    assert str(refused.value) == told
+
+
+@pytest.mark.parametrize("found", [None, {"status": None}, {"status": {"addresses": None}}])
+def test_a_node_without_addresses_yet_has_none(found: Any) -> None:
+    assert kube_node("n1", found) == KubeNode("n1", None)
+
+
 rates = st.builds(Rates, *[st.none() | st.integers(1_000, 10**15)] * 2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -56,6 +57,29 @@ def test_what_failed_is_not_tried_at_once_again(tmp_path: Path) -> None:
     assert (list((tmp_path / "nowhere").iterdir()), file.due_at) == ([], due_at)
 
 
+HARMS: dict[str, Callable[[Path], object]] = {
+    "removed": Path.unlink,
+    "emptied": lambda path: path.write_text(""),
+    "mode": lambda path: path.chmod(0),
+    "replaced": lambda path: path.with_name("other").rename(path),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_status_that_somebody_took_away_is_written_again(tmp_path: Path, harm: str) -> None:
+    path = tmp_path / "status.json"
+    (tmp_path / "other").write_text("{}")
+    file = StatusFile(path, every=0.0)
+    file.write(sample_state())
+    before, mode = path.read_text(), path.stat().st_mode
+    number = path.stat().st_ino
+    file.write(sample_state())
+    assert path.stat().st_ino == number, "what is right is left alone"
+    HARMS[harm](path)
+    file.write(sample_state())
+    assert (path.read_text(), path.stat().st_mode) == (before, mode)
+
+
 class Says:
     def __init__(self, said: object) -> None:
         self.said = said
@@ -63,28 +87,6 @@ class Says:
     @hook
     def status(self, view: object) -> object:
         return self.said
-
-
-def nested(depth: int) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for _ in range(depth):
-        found = {"a": found}
-    return found
-
-
-LOOP: dict[str, object] = {}
-LOOP["loop"] = LOOP
-
-
-@pytest.mark.parametrize(
-    "said", [{"a": {1, 2}}, {"a": float("nan")}, {(1, 2): 3}, LOOP, nested(5000)]
-)
-def test_a_status_that_is_no_json_is_told_in_its_place(said: object) -> None:
-    state = sample_state(manager=PluginManager({"bad": Says(said), "good": Says({"a": 1})}))
-    told = status_json(state)["of_plugins"]
-    assert told["good"] == {"a": 1}
-    assert told["bad"].startswith("plugin bad: status of the network: returned")
-    json.dumps(told, allow_nan=False)
 
 
 def test_a_plugin_without_a_status_has_an_empty_one() -> None:

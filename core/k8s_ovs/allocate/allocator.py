@@ -153,18 +153,17 @@ class Allocator:
         for each in wanted:
             if isinstance(each, Problem):
                 problems.append(f"{each.subject} {each.text}")
-            elif self._is_held(each) or self._is_early(each):
-                settled = False
-            else:
-                try:
-                    settled &= self._write(token, manager, plugin, each)
-                except (Unavailable, EtcdFull):
-                    raise
-                except K8sOvsError as error:
-                    problems.append(f"plugin {plugin}: {each.reason}: {error}")
-                except Exception as error:  # this allocation fails alone
-                    self._faults.tell("allocation failed", error, plugin=plugin, reason=each.reason)
-                    problems.append(f"plugin {plugin}: {each.reason}: {shown(error)}")
+                continue
+            try:
+                late = self._is_held(each) or self._is_early(each)
+                settled &= not late and self._write(token, manager, plugin, each)
+            except (Unavailable, EtcdFull):
+                raise
+            except K8sOvsError as error:
+                problems.append(f"plugin {plugin}: {each.reason}: {error}")
+            except BaseException as error:  # this allocation fails alone
+                self._faults.tell("allocation failed", error, plugin=plugin, reason=each.reason)
+                problems.append(f"plugin {plugin}: {each.reason}: {shown(error)}")
         return settled
 
     def _write(

@@ -12,7 +12,7 @@ import typer
 from attrs import frozen
 
 from k8s_ovs.cli.cluster.with_cluster import give_clusters
-from k8s_ovs.errors import PluginError, shown
+from k8s_ovs.errors import PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.load import PLUGINS_GROUP
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
@@ -56,9 +56,9 @@ def _commands_of(entry: EntryPoint) -> dict[str, Any]:
     """What one plugin offers. Raises PluginError that names it."""
     try:
         plugin = entry.load()()
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # a plugin may raise anything; the others go on
+        if is_ctrl_c(error):
+            raise
         raise PluginError(
             f"plugin {entry.name} ({entry.value}) does not load: {shown(error)}"
         ) from error
@@ -67,5 +67,5 @@ def _commands_of(entry: EntryPoint) -> dict[str, Any]:
         if isinstance(result, Failure):
             raise PluginError(str(result))
         for each in result:
-            offered |= {str(name): app for name, app in each.items()}
+            offered |= each
     return offered

@@ -11,11 +11,13 @@ from itertools import islice
 from typing import Any, get_args
 
 import pluggy
-from attrs import field, frozen
+from attrs import field, frozen, validate
 
-from k8s_ovs.errors import PluginError, shown
-from k8s_ovs.hooks.result import Failure
+from k8s_ovs.errors import PluginError, is_ctrl_c, shown
+from k8s_ovs.hooks.json_values import plain_object
+from k8s_ovs.hooks.result import Failure, WrongResult
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest
+from k8s_ovs.model.checked import as_text
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Table
 from k8s_ovs.plugin.hooks import PROJECT, Hooks
@@ -38,13 +40,28 @@ __all__ = ["SPECS", "HookCall", "HookSpec", "find_calls"]
 _MOST_RESULTS = 1_000_000
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _by_name(found: Mapping[Any, Any]) -> dict[str, Any]:
+    return {as_text(str(name)): each for name, each in found.items()}
+
+
 @frozen
 class HookSpec:
-    """What a hook returns: an iterable of values of type `result`, or one such value or None."""
+    """What a hook returns: an iterable of values of type `result`, or one such value or None.
+
+    plain: makes a value of the core's own of one, as a plugin's may raise whenever it is used.
+    """
 
     result: Any
     many: bool = True
+    plain: Callable[[Any], Any] = _as_it_is
 
+
+#: Of these a hook's result may be of any class.
+_ANY_CLASS = (object, Mapping)
 
 #: Every hook of `Hooks`, by name.
 SPECS: Mapping[str, HookSpec] = {
@@ -62,10 +79,10 @@ SPECS: Mapping[str, HookSpec] = {
     "pod_link": HookSpec(LinkSettings, many=False),
     "admit_pod": HookSpec(Refuse | Wait, many=False),
     "allocations": HookSpec(Allocation | Problem),
-    "status": HookSpec(Mapping, many=False),
+    "status": HookSpec(Mapping, many=False, plain=plain_object),
     "metrics": HookSpec(Metric),
     "doctor_checks": HookSpec(Check),
-    "commands": HookSpec(Mapping, many=False),
+    "commands": HookSpec(Mapping, many=False, plain=_by_name),
 }
 
 
@@ -86,24 +103,27 @@ class HookCall:
 
     def __call__(self, subject: str, **given: Any) -> tuple[Any, ...] | Failure:
         """Its results for `subject`. given: all that the hook may take."""
-        spec = SPECS[self.hook]
         try:
-            found = self.rest.call(self._ask, given, spec.many)
-            wrong = _wrong(found, spec)
-        except KeyboardInterrupt:
-            raise
+            found: tuple[Any, ...] = self.rest.call(self._ask, given)
         except HookTimeout as error:
             if self.rest.nested:
                 raise  # it is the caller's time that is over
             self._tell(error, subject)
             return Failure(self.plugin, self.hook, subject, str(error), again=True)
+        except WrongResult as error:
+            self._tell(error, subject)
+            return Failure(self.plugin, self.hook, subject, str(error))
         except BaseException as error:  # a plugin may raise anything, SystemExit too
+            if is_ctrl_c(error):
+                raise
             self._tell(error, subject)
             return Failure(self.plugin, self.hook, subject, shown(error, 500))
-        return Failure(self.plugin, self.hook, subject, wrong) if wrong else found
+        return found
 
-    def _ask(self, given: Mapping[str, Any], many: bool) -> tuple[Any, ...]:
-        return _results(self.function(**{name: given[name] for name in self.arguments}), many=many)
+    def _ask(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
+        spec = SPECS[self.hook]
+        answer = self.function(**{name: given[name] for name in self.arguments})
+        return tuple(_checked(each, spec) for each in _results(answer, many=spec.many))
 
     def _tell(self, error: BaseException, subject: str) -> None:
         about = {"plugin": self.plugin, "hook": self.hook, "subject": subject}
@@ -136,19 +156,26 @@ def _results(answer: Any, *, many: bool) -> tuple[Any, ...]:
     if answer is None:
         return ()
     if many and isinstance(answer, Iterable):
-        return tuple(islice(answer, _MOST_RESULTS + 1))
+        found = tuple(islice(answer, _MOST_RESULTS + 1))
+        if len(found) > _MOST_RESULTS:
+            raise WrongResult(f"returned more than {_MOST_RESULTS} values")
+        return found
     return (answer,)
 
 
-def _wrong(found: tuple[Any, ...], spec: HookSpec) -> str:
-    """What is wrong with the results; "": nothing."""
-    if len(found) > _MOST_RESULTS:
-        return f"returned more than {_MOST_RESULTS} values"
-    for each in found:
-        if not isinstance(each, spec.result):
-            kinds = " or ".join(kind.__name__ for kind in get_args(spec.result) or (spec.result,))
-            return f"returned {shown(each)}, expected {kinds}"
-    return ""
+def _checked(found: Any, spec: HookSpec) -> Any:
+    """A result of which every part is what it promises to be. Raises WrongResult, and whatever
+    `found` raises: it may be of a plugin's own class, or made without its checks."""
+    kinds = get_args(spec.result) or (spec.result,)
+    good = isinstance(found, spec.result) if spec.result in _ANY_CLASS else type(found) in kinds
+    if not good:
+        raise WrongResult(
+            f"returned {shown(found)}, expected {' or '.join(kind.__name__ for kind in kinds)}"
+        )
+    # Flows are many, and are checked once more when they are encoded.
+    if spec.result not in (*_ANY_CLASS, Flow):
+        validate(found)
+    return spec.plain(found)
 
 
 def _refuse_unmarked(manager: pluggy.PluginManager, name: str, plugin: object, hook: str) -> None:

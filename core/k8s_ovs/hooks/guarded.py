@@ -9,8 +9,9 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from k8s_ovs.errors import InvalidRecord, PluginError, shown
+from k8s_ovs.errors import InvalidRecord, PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest
+from k8s_ovs.model.checked import as_text, as_texts
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.supervise import FaultLog
 
@@ -63,9 +64,11 @@ class _Guard:
                 value = self.rest.call(decode, key, found)
                 # What cannot be compared with itself cannot be compared with what comes next.
                 bool(value == value)  # noqa: PLR0124
-            except (InvalidRecord, KeyboardInterrupt):
-                raise
+            except InvalidRecord as error:
+                raise InvalidRecord(_text_of(error)) from error
             except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 self._tell("decode", error)
                 text = f"{key}: plugin {self.plugin} cannot read it: {_why(error)}"
                 raise InvalidRecord(text) from error
@@ -77,13 +80,13 @@ class _Guard:
         def write(value: Any) -> bytes:
             try:
                 written = self.rest.call(encode, value)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 self._tell("encode", error)
                 text = f"plugin {self.plugin} cannot write {shown(value)}: {_why(error)}"
                 raise PluginError(text) from error
-            if isinstance(written, bytes):
+            if type(written) is bytes:
                 return written
             raise PluginError(
                 f"plugin {self.plugin} cannot write {shown(value)}: "
@@ -101,9 +104,9 @@ class _Guard:
             try:
                 found = self.rest.call(judge, value)
                 wanted = expected(found)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 self._tell(what, error)
                 text = f"plugin {self.plugin} cannot judge {shown(value)}: {_why(error)}"
                 raise InvalidRecord(text) from error
@@ -120,14 +123,14 @@ class _Guard:
         def compare(config: Any, records: Mapping[str, tuple[Any, int]]) -> Mapping[str, str]:
             try:
                 found = self.rest.call(check, config, records)
-                good = isinstance(found, Mapping) and all(
-                    isinstance(text, str) for pair in found.items() for text in pair
-                )
-                if good:
-                    return dict(found)
-            except KeyboardInterrupt:
-                raise
+                texts = as_texts(found)
+                if type(texts) is dict and all(
+                    type(text) is str for pair in texts.items() for text in pair
+                ):
+                    return texts
             except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 self._tell("check", error)
                 text = f"plugin {self.plugin} cannot check {self.name}: {_why(error)}"
                 raise PluginError(text) from error
@@ -147,6 +150,16 @@ def _why(error: BaseException) -> str:
     return f"it {error}" if isinstance(error, HookTimeout) else shown(error)
 
 
+def _text_of(error: InvalidRecord) -> str:
+    """What it says; it may be of a plugin's own class."""
+    try:
+        return as_text(str(error))
+    except BaseException as worse:
+        if is_ctrl_c(worse):
+            raise
+        return shown(error)
+
+
 def _hashable(index: Any) -> str:
     try:
         hash(index)
@@ -156,8 +169,8 @@ def _hashable(index: Any) -> str:
 
 
 def _true_or_false(asks: Any) -> str:
-    return "" if isinstance(asks, bool) else "True or False"
+    return "" if type(asks) is bool else "True or False"
 
 
 def _network_or_none(held: Any) -> str:
-    return "" if held is None or isinstance(held, IPv4Network) else "an IPv4Network or None"
+    return "" if held is None or type(held) is IPv4Network else "an IPv4Network or None"

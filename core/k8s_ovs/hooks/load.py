@@ -10,7 +10,7 @@ from typing import Any
 from stevedore.named import NamedExtensionManager
 
 from k8s_ovs.builtin import CORE, NODE_SUBNETS
-from k8s_ovs.errors import PluginError, shown
+from k8s_ovs.errors import PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.owners import owner_bits
 from k8s_ovs.hooks.selection import chosen_plugins
@@ -45,9 +45,11 @@ def load_plugins(plugin_name: str) -> PluginManager:
     """
     try:
         return _load(plugin_name)
-    except (PluginError, KeyboardInterrupt):
+    except PluginError:
         raise
     except BaseException as error:  # a plugin may raise anything while it is imported
+        if is_ctrl_c(error):
+            raise
         _faults.tell("plugins do not load", error, plugins=plugin_name)
         raise PluginError(f'PluginName: "{plugin_name}" does not load: {shown(error)}') from error
 

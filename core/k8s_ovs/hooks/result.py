@@ -6,9 +6,13 @@ from typing import TypeAlias, TypeVar
 
 from attrs import frozen
 
-__all__ = ["Failure", "Results"]
+__all__ = ["Failure", "Results", "WrongResult"]
 
 T = TypeVar("T")
+
+
+class WrongResult(Exception):
+    """A hook returned what it does not promise. Says what was found and expected."""
 
 
 @frozen

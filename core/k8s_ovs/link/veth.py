@@ -56,6 +56,8 @@ _IFLA_GROUP = 27
 #: The group of devices that are being deleted; a number that nobody else would choose.
 _DOOMED = int.from_bytes(PREFIX.encode(), "big")
 _SIOCGIFMTU, _SIOCGIFINDEX = 0x8921, 0x8933
+#: Bytes. The kernel takes IPv6 away from a device with a smaller MTU (RFC 8200 section 5).
+_IPV6_MIN_MTU = 1280
 
 _NO_IPV6_ADDRESS = attribute(
     _IFLA_AF_SPEC,
@@ -216,7 +218,7 @@ def _set_host_up(node: socket.socket, link: PodLink) -> None:
     try:
         (SYSCTL / f"ipv6/conf/{name}/disable_ipv6").write_bytes(b"1")
     except FileNotFoundError:
-        pass  # there is no IPv6 in this kernel (ipv6.disable=1)
+        pass  # there is no IPv6 in this kernel (ipv6.disable=1), or with this MTU
     except OSError as error:
         raise LinkError(f"cannot disable IPv6 of {name}: {error.strerror}") from error
     perform(node, [_host_step(name, link.memory)])
@@ -248,7 +250,7 @@ def _pod_steps(index: int, link: PodLink) -> list[Step]:
     """
     where = f"of {link.ifname} in {link.netns}"
     address = encode.address(index, link.address)
-    quiet = encode.device(index) + _quiet()
+    quiet = encode.device(index) + (_quiet() if link.mtu >= _IPV6_MIN_MTU else b"")
     return [
         _up("lo", encode.LOOPBACK, link.netns),
         Step(f"disable IPv6 addresses {where}", encode.RTM_NEWLINK, 0, quiet),

@@ -1,7 +1,8 @@
 """Values check themselves when they are made: an attrs validator that says what was found.
 
 Plugins make such values, and a wrong one must be refused where its maker sees it, not where the
-core uses it.
+core uses it. A subclass may raise whenever it is used: texts and numbers of one become plain ones,
+others are refused.
 """
 
 from __future__ import annotations
@@ -11,7 +12,20 @@ from typing import Any, TypeVar
 
 from k8s_ovs.errors import shown
 
-__all__ = ["Validator", "as_tuple", "has_type", "named_texts", "tuple_of", "whole"]
+__all__ = [
+    "Validator",
+    "as_number",
+    "as_plain",
+    "as_text",
+    "as_texts",
+    "as_tuple",
+    "as_whole",
+    "as_whole_or_none",
+    "has_type",
+    "named_texts",
+    "tuple_of",
+    "whole",
+]
 
 T = TypeVar("T")
 
@@ -25,7 +39,7 @@ def has_type(*types: Any, error: type[Exception] = TypeError) -> Validator:
     expected = " or ".join("None" if each is None else each.__name__ for each in types)
 
     def check(instance: object, attribute: Any, value: object) -> None:
-        if not isinstance(value, classes) or (type(value) is bool and bool not in classes):
+        if type(value) not in classes:
             raise error(_said(instance, attribute, value, expected))
 
     return check
@@ -37,7 +51,7 @@ def whole(least: int, most: int, error: type[Exception] = ValueError) -> Validat
     def check(instance: object, attribute: Any, value: Any) -> None:
         if value is None and attribute.default is None:
             return
-        if isinstance(value, int) and type(value) is not bool and least <= value <= most:
+        if type(value) is int and least <= value <= most:
             return
         raise error(_said(instance, attribute, value, f"a whole number, {least} to {most}"))
 
@@ -49,7 +63,7 @@ def tuple_of(*types: type, error: type[Exception] = TypeError) -> Validator:
     expected = f"a tuple of {' or '.join(each.__name__ for each in types)}"
 
     def check(instance: object, attribute: Any, value: object) -> None:
-        if not isinstance(value, tuple) or not all(isinstance(each, types) for each in value):
+        if type(value) is not tuple or not all(type(each) in types for each in value):
             raise error(_said(instance, attribute, value, expected))
 
     return check
@@ -57,18 +71,63 @@ def tuple_of(*types: type, error: type[Exception] = TypeError) -> Validator:
 
 def named_texts(instance: object, attribute: Any, value: object) -> None:
     """A mapping of texts to texts."""
-    if not isinstance(value, Mapping) or not all(
-        isinstance(each, str) for pair in value.items() for each in pair
+    if type(value) is not dict or not all(
+        type(each) is str for pair in value.items() for each in pair
     ):
         raise TypeError(_said(instance, attribute, value, "a mapping of str to str"))
 
 
+def as_plain(value: Any) -> Any:
+    """A text, number or bytes of a subclass as a plain one; anything else as it is."""
+    kind = type(value)
+    if issubclass(kind, bool):
+        return value
+    if issubclass(kind, str):
+        return str.__str__(value)
+    if issubclass(kind, int):
+        return int.__int__(value)
+    if issubclass(kind, float):
+        return float.__float__(value)
+    return bytes.__getitem__(value, slice(None)) if issubclass(kind, bytes) else value
+
+
+def as_text(value: str) -> str:
+    """What attrs converters do to a text; see `as_plain`."""
+    text: str = as_plain(value)
+    return text
+
+
+def as_whole(value: int) -> int:
+    """What attrs converters do to a whole number; see `as_plain`."""
+    number: int = as_plain(value)
+    return number
+
+
+def as_whole_or_none(value: int | None) -> int | None:
+    """The same where there may be none."""
+    number: int | None = as_plain(value)
+    return number
+
+
+def as_number(value: float) -> float:
+    """What attrs converters do to a number; see `as_plain`."""
+    number: float = as_plain(value)
+    return number
+
+
+def as_texts(values: Mapping[str, str]) -> Mapping[str, str]:
+    """A mapping of texts to texts as a plain one; see `as_plain`."""
+    if not isinstance(values, Mapping):
+        return values  # for the validator to refuse
+    return {as_plain(key): as_plain(value) for key, value in values.items()}
+
+
 def as_tuple(values: Iterable[T]) -> tuple[T, ...]:
-    """What attrs converters do: lists, sets and generators become a tuple. Anything else, a text
-    too, stays as it is, for the validator to refuse."""
+    """What attrs converters do: lists, sets and generators become a tuple of plain values. Anything
+    else, a text too, stays as it is, for the validator to refuse."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         return values  # type: ignore[return-value]  # who gives it need not know our types
-    return tuple(values)
+    return tuple(map(as_plain, values))
 
 
 def _said(instance: object, attribute: Any, value: object, expected: str) -> str:

@@ -40,7 +40,7 @@ class NetworkConfig:
     plugin_name: str = named("PluginName")
     mtu: int | None = named("MTU", default=None)
     vxlan_port: int = named("VXLANPort", default=4789)
-    extra: Mapping[str, Any] = field(factory=dict, eq=False)
+    extra: Mapping[str, Any] = field(factory=dict, hash=False)
 
     def __attrs_post_init__(self) -> None:
         """Raises ValueError that names the field, what was found and what was expected."""

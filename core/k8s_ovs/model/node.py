@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.model.kube_object import kube_field
 
 __all__ = ["KubeNode", "LocalNode", "kube_node"]
 
@@ -46,11 +47,17 @@ class LocalNode:
 def kube_node(key: str, found: Mapping[str, Any]) -> KubeNode:
     """A Node object of the API (core/v1) as a KubeNode.
 
-    The first IPv4 InternalIP counts. Raises InvalidRecord for an InternalIP that is no address.
+    The first IPv4 InternalIP counts. Raises InvalidRecord for an InternalIP that is no address, and
+    for fields of other types than Kubernetes has there.
     """
-    for entry in found.get("status", {}).get("addresses", ()):
-        text = entry.get("address", "")
-        if entry.get("type") != "InternalIP" or ":" in text:
+    for number, entry in enumerate(
+        kube_field(f"node {key}", found, "status.addresses", list) or ()
+    ):
+        subject = f"node {key}: status.addresses[{number}]"
+        if kube_field(subject, entry, "type", str) != "InternalIP":
+            continue
+        text = kube_field(subject, entry, "address", str) or ""
+        if ":" in text:
             continue
         try:
             return KubeNode(key, IPv4Address(text))

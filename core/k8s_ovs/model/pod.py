@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 from attrs import field, frozen
 
-from k8s_ovs.model.checked import whole
+from k8s_ovs.model.checked import as_whole_or_none, whole
 
 __all__ = [
     "Pod",
@@ -41,8 +41,8 @@ class Rates:
     to_pod: what it receives, from_pod: what it sends; None: as fast as it can.
     """
 
-    to_pod: int | None = field(default=None, validator=_BITS)
-    from_pod: int | None = field(default=None, validator=_BITS)
+    to_pod: int | None = field(default=None, converter=as_whole_or_none, validator=_BITS)
+    from_pod: int | None = field(default=None, converter=as_whole_or_none, validator=_BITS)
 
 
 @frozen

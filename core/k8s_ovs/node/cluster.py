@@ -4,6 +4,8 @@ allocations that it makes as leader, and events. All of it runs in threads of it
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Literal
 
 from k8s_ovs.allocate.allocator import Allocator
@@ -26,6 +28,8 @@ from k8s_ovs.plugin.values import Event
 __all__ = ["ClusterParts"]
 
 _LEADER_TTL = 10
+#: Seconds for which the end waits for etcd and the API server, and then for calls that are cut off.
+_ENDS_WITHIN, _CLOSES_WITHIN = 3.0, 1.0
 
 
 class ClusterParts:
@@ -77,10 +81,19 @@ class ClusterParts:
             self._publisher[1].offer(state)
 
     def end(self) -> None:
-        self._end_allocation()
-        self._end_publisher()
-        for watch in self._watches.values():
-            watch.stop()
+        """All at once, and the connection to etcd: what it has not heard of until then, it learns
+        when the leases expire."""
+        stops = [self._end_allocation, self._end_publisher]
+        stops += [watch.stop for watch in self._watches.values()]
+        threads = [threading.Thread(target=stop, name="end", daemon=True) for stop in stops]
+        for thread in threads:
+            thread.start()
+        ends = time.monotonic() + _ENDS_WITHIN
+        for thread in threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+        self._etcd.close()
+        for thread in threads:
+            thread.join(_CLOSES_WITHIN)
 
     def follow(self, config: NetworkConfig, manager: PluginManager) -> None:
         """Tell of this node, watch what the plugins need, join this network's leader election."""

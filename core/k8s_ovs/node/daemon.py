@@ -20,7 +20,6 @@ from k8s_ovs.link.changes import KernelChanges
 from k8s_ovs.model.node_status import SEEN, STATUS
 from k8s_ovs.node.attach import Attachments, HungUp
 from k8s_ovs.node.cluster import ClusterParts
-from k8s_ovs.node.cni.listener import SocketInUse
 from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
 from k8s_ovs.node.commit import Committer
@@ -32,11 +31,11 @@ from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import NODE_PORT, Switch
+from k8s_ovs.node.tell.cni_service import CniService
 from k8s_ovs.node.tell.event_recorder import EventRecorder
 from k8s_ovs.node.tell.installation import Installation
 from k8s_ovs.node.tell.metrics import Metrics, MetricsPage
 from k8s_ovs.node.tell.node_state import NodeState, node_state_of
-from k8s_ovs.node.tell.output import Output
 from k8s_ovs.node.tell.status_file import StatusFile
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
@@ -59,7 +58,7 @@ _OUTSIDE = (
 
 
 class Daemon:
-    """`run` returns after SIGTERM or SIGINT. Flows and ports stay: traffic continues."""
+    """`run` returns after SIGTERM, SIGINT or SIGHUP. Flows and ports stay: traffic continues."""
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
@@ -86,11 +85,10 @@ class Daemon:
         self._kernel = KernelChanges(NODE_PORT, lambda of: self._inbox.put(HostChanged(of)))
         self._applied = 0
         self._installation = Installation(settings, self._keeper.repaired)
-        self._socket = Output("CNI socket")
-        self._in_use: SocketInUse | None = None
         self._faults = FaultLog()
         self._status = StatusFile(settings.cni_socket.parent / "status.json")
         self._stopping = threading.Event()
+        self._signal = ""
         self._backoff = Backoff()
         # Nobody tells when Open vSwitch is back, and until it has its flows it drops all packets.
         self._switch_backoff = Backoff(first=0.05, cap=0.2)
@@ -101,16 +99,16 @@ class Daemon:
         self._metrics = Metrics(self._state())
         if settings.metrics:
             self._page = MetricsPage(self._metrics, settings.metrics)
-        self._cni: CniServer | None = None
+        self._cni = CniService(self._cni_server, self._keeper.repaired)
 
     def run(self) -> None:
         """Serve until told to stop. Raises K8sOvsError where it cannot start at all."""
+        self._heed_signals()
         with ExitStack() as stack:
             LIMIT.watch()
             stack.callback(LIMIT.stop)
-            stack.callback(self._stop_serving)
-            self._tend_outputs()
             stack.callback(self._end_parts)
+            self._tend_outputs()
             watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see, LEFT_OUT)
             watch.start()
             stack.callback(watch.stop)
@@ -119,8 +117,6 @@ class Daemon:
             if self._kube is not None:
                 self._event_recorder.start()
                 stack.callback(self._event_recorder.stop)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._stop)
             _log.info(
                 "daemon started",
                 node=self._settings.hostname,
@@ -128,36 +124,35 @@ class Daemon:
             )
             if self._kube is None:
                 _log.info("this host serves no pods", node=self._settings.hostname, reason=_OUTSIDE)
+            # Ends first: who waits is answered at once, however long etcd takes to hear of it.
+            stack.callback(self._stop_serving)
             while not self._stopping.is_set():
                 self._tend_outputs()
                 self._reconcile_alone()
                 self._wait_alone()
-        _log.info("daemon stopped", node=self._settings.hostname)
+        _log.info("daemon stopped", node=self._settings.hostname, signal=self._signal)
+
+    def _heed_signals(self) -> None:
+        """In the main thread, which alone may."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # nohup(1) has SIGHUP ignored, so that the program outlives its terminal.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
 
     def _tend_outputs(self) -> None:
         """Serve what is not served yet. Raises SocketInUse: another daemon does all this."""
-        if self._cni is None and not self._socket.put_off:
-            self._socket.attempt(self._serve_cni)
-        if self._in_use is not None:
-            raise self._in_use
+        self._cni.tend()
         if self._page is not None:
             self._page.tend()
 
-    def _serve_cni(self) -> None:
+    def _cni_server(self) -> CniServer:
         path, count = self._settings.cni_socket, self._metrics.cni
-        cni = CniServer(path, self._hear, count=count, hung_up=self._hear_hung_up)
-        try:
-            cni.start()
-        except SocketInUse as error:
-            self._in_use = error
-            return
-        self._cni = cni
+        return CniServer(path, self._hear, count=count, hung_up=self._hear_hung_up)
 
     def _stop_serving(self) -> None:
         if self._page is not None:
             self._page.stop()
-        if self._cni is not None:
-            self._cni.stop()
+        self._cni.stop()
 
     def _reconcile_alone(self) -> None:
         """A reconcile. What nobody expected ends nothing: it is told and taken again."""
@@ -165,24 +160,24 @@ class Daemon:
         try:
             self._reconcile()
             self._offer()
-        except Exception as error:
+        except BaseException as error:
             self._faults.tell("reconcile failed", error, node=self._settings.hostname)
             self._go_on_after(error)
         self._metrics.reconciled(time.monotonic() - begin)
 
-    def _go_on_after(self, error: Exception) -> None:
+    def _go_on_after(self, error: BaseException) -> None:
         """All is looked at again, as nobody knows what was done; pods can go, others wait."""
         reason = f"k8s-ovs failed: {shown(error)}; the daemon's log has more"
         self._again_at = time.monotonic() + self._backoff.wait()
         try:
             self._without_network(Unavailable(reason))
-        except Exception as worse:
+        except BaseException as worse:
             self._faults.tell("reconcile failed again", worse, node=self._settings.hostname)
 
     def _wait_alone(self) -> None:
         try:
             self._wait()
-        except Exception as error:
+        except BaseException as error:
             self._faults.tell("waiting failed", error, node=self._settings.hostname)
             self._stopping.wait(self._backoff.wait())
 
@@ -205,7 +200,7 @@ class Daemon:
         except K8sOvsError as error:
             self._without_network(error)
             return
-        broken = broken or self._socket.problem
+        broken = broken or self._cni.problem
         if broken:
             self._fail(broken)
             return
@@ -231,7 +226,7 @@ class Daemon:
         for item in self._inbox.take():
             try:
                 self._take(item)
-            except Exception as error:  # the others are taken in
+            except BaseException as error:  # the others are taken in
                 self._faults.tell("watch event failed", error, node=self._settings.hostname)
         connected = self._switch.openflow is not None
         with suppress(Unavailable):  # it connects anew then
@@ -264,7 +259,7 @@ class Daemon:
             self._committer.detach_only()
         except K8sOvsError as failure:
             self._attachments.switch_away(str(failure))
-        except Exception as failure:
+        except BaseException as failure:
             self._faults.tell("pods cannot be removed", failure, node=self._settings.hostname)
             self._attachments.switch_away(shown(failure))
         gone = isinstance(error, Unavailable) and not isinstance(error, TimedOut)
@@ -300,7 +295,7 @@ class Daemon:
         for tell in tellers:
             try:
                 tell(state)
-            except Exception as error:  # the others tell
+            except BaseException as error:  # the others tell
                 self._faults.tell("state not told", error, node=self._settings.hostname)
 
     def _publish(self, state: NodeState) -> None:
@@ -344,7 +339,7 @@ class Daemon:
             self._again_at,
             self._attachments.next_deadline,
             self._status.due_at,
-            self._socket.due_at,
+            self._cni.due_at,
             self._page.due_at if self._page else None,
         ]
         if not self._reason:
@@ -378,7 +373,8 @@ class Daemon:
         if not told_by_node:
             self._inbox.put(event)
 
-    def _stop(self, _number: int, _frame: object) -> None:
+    def _stop(self, number: int, _frame: object) -> None:
+        self._signal = signal.Signals(number).name
         self._stopping.set()
         self._inbox.wake()
 
@@ -395,4 +391,3 @@ class Daemon:
         self._cluster.end()
         self._committer.close()
         self._switch.drop_flows_connection()
-        self._etcd.close()

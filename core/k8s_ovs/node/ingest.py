@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from attrs import evolve, frozen
 
-from k8s_ovs.errors import InvalidRecord, PluginError, shown
+from k8s_ovs.errors import InvalidRecord, PluginError, is_ctrl_c, shown
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import SEEN, STATUS
@@ -203,7 +203,9 @@ class Ingest:
             decoded[key] = _Valid(value, entry.revision, tag, asks)
         except InvalidRecord as error:
             decoded[key] = str(error)
-        except Exception as error:  # our fault: this record alone is set aside
+        except BaseException as error:  # our fault: this record alone is set aside
+            if is_ctrl_c(error):
+                raise
             decoded[key] = self._fault(f"{kind.name}/{key}", error)
 
     def _checked_alone(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, _Outcome]:
@@ -212,7 +214,9 @@ class Ingest:
             return self._checked(kind, config)
         except PluginError as error:
             reason = str(error)
-        except Exception as error:
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
             reason = self._fault(kind.name, error)
         outcomes: dict[_Which, _Outcome] = {}
         for key, each in self._decoded.get(kind.name, {}).items():
@@ -224,7 +228,7 @@ class Ingest:
         slot = self._slots.get((kind.name, key), EMPTY)
         return slot.problem is None and slot.revision == valid.revision
 
-    def _fault(self, record: str, error: Exception) -> str:
+    def _fault(self, record: str, error: BaseException) -> str:
         """A failure that is not the record's: in the log whole; returns what is said of it."""
         self._faults.tell("record failed", error, record=record)
         return f"{record}: k8s-ovs failed on it: {shown(error)}"
@@ -267,7 +271,9 @@ class Ingest:
         try:
             after = _slot(before, outcome, at)
             same = bool(after == before)
-        except Exception as error:  # values of plugins compare themselves
+        except BaseException as error:  # values of plugins compare themselves
+            if is_ctrl_c(error):
+                raise
             after, same = _slot(before, self._fault("/".join(which), error), at), False
         if same:
             return

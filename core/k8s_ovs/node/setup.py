@@ -65,6 +65,8 @@ class Setup:
         self._host_values: list[Value] = []
         self._on_config = on_config
         self._config: NetworkConfig | None = None
+        # Whose plugins say that a field is wrong, and why: to load them takes some milliseconds.
+        self._rejected: tuple[NetworkConfig | None, str] = (None, "")
         self._reconciler: Reconciler | None = None
         self._settled_for: tuple[HostSubnet, NetworkConfig, int] | None = None
         self._look_at = 0.0
@@ -154,10 +156,15 @@ class Setup:
             refusal = incompatibility(old, config, network.local_node.subnet, pods)
             if refusal:
                 return refusal
+        if config == self._rejected[0]:
+            return self._rejected[1]
         try:
             manager = load_plugins(config.plugin_name)
         except PluginError as error:
             return str(error)
+        if problems := manager.config_problems(config):
+            self._rejected = config, "; ".join(problems)
+            return self._rejected[1]
         self._start(config, manager)
         return ""
 

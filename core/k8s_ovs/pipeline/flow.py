@@ -14,7 +14,15 @@ import attrs
 from attrs import field, frozen
 
 from k8s_ovs.errors import shown
-from k8s_ovs.model.checked import as_tuple, has_type, tuple_of
+from k8s_ovs.model.checked import (
+    as_plain,
+    as_text,
+    as_tuple,
+    as_whole,
+    as_whole_or_none,
+    has_type,
+    tuple_of,
+)
 from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.table import PipelineError, Table
 
@@ -69,8 +77,25 @@ class Term:
     """One field with a value; `mask` None means every bit."""
 
     field: Field = attrs.field(validator=_FIELD)
-    value: int = attrs.field(validator=_WHOLE)
-    mask: int | None = attrs.field(default=None, validator=_WHOLE_OR_NONE)
+    value: int = attrs.field(converter=as_whole, validator=_WHOLE)
+    mask: int | None = attrs.field(
+        default=None, converter=as_whole_or_none, validator=_WHOLE_OR_NONE
+    )
+
+
+def _as_port(port: int | Field) -> int | Field:
+    plain: int | Field = as_plain(port)
+    return plain
+
+
+def _as_text_or_none(text: str | None) -> str | None:
+    plain: str | None = as_plain(text)
+    return plain
+
+
+def _as_bytes(data: bytes) -> bytes:
+    plain: bytes = as_plain(data)
+    return plain
 
 
 def _as_terms(terms: Iterable[Term]) -> tuple[Term, ...]:
@@ -93,7 +118,9 @@ class Output:
     Raises PipelineError for a port that is not of 32 bits.
     """
 
-    port: int | Field = field(validator=has_type(int, Field, error=PipelineError))
+    port: int | Field = field(
+        converter=_as_port, validator=has_type(int, Field, error=PipelineError)
+    )
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.port, int):
@@ -113,7 +140,7 @@ class SetField:
     """
 
     field: Field = attrs.field(validator=_FIELD)
-    value: int = attrs.field(validator=_WHOLE)
+    value: int = attrs.field(converter=as_whole, validator=_WHOLE)
 
     def __attrs_post_init__(self) -> None:
         _refuse_too_wide(self.field.name, self.value, self.field.bits)
@@ -139,7 +166,7 @@ class Move:
 class Goto:
     """Go on in another table. Always the last action."""
 
-    table: str = field(validator=_TEXT)
+    table: str = field(converter=as_text, validator=_TEXT)
 
 
 @frozen
@@ -150,10 +177,14 @@ class Ct:
     mark that is not of 32, and for a mark without commit, which would be lost.
     """
 
-    zone: int = field(validator=_WHOLE)
+    zone: int = field(converter=as_whole, validator=_WHOLE)
     commit: bool = field(default=False, validator=has_type(bool, error=PipelineError))
-    mark: int | None = field(default=None, validator=_WHOLE_OR_NONE)
-    table: str | None = field(default=None, validator=has_type(str, None, error=PipelineError))
+    mark: int | None = field(default=None, converter=as_whole_or_none, validator=_WHOLE_OR_NONE)
+    table: str | None = field(
+        default=None,
+        converter=_as_text_or_none,
+        validator=has_type(str, None, error=PipelineError),
+    )
 
     def __attrs_post_init__(self) -> None:
         _refuse_too_wide("ct zone", self.zone, 16)
@@ -173,9 +204,9 @@ class Meter:
     Raises PipelineError for numbers that do not fit.
     """
 
-    number: int = field(validator=_WHOLE)
-    rate: int = field(validator=_WHOLE)
-    burst: int = field(validator=_WHOLE)
+    number: int = field(converter=as_whole, validator=_WHOLE)
+    rate: int = field(converter=as_whole, validator=_WHOLE)
+    burst: int = field(converter=as_whole, validator=_WHOLE)
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= self.number <= 0xFFFF0000:
@@ -190,7 +221,7 @@ class Meter:
 class Note:
     """Does nothing; carries bytes for a reader of the flow table."""
 
-    data: bytes = field(validator=has_type(bytes, error=PipelineError))
+    data: bytes = field(converter=_as_bytes, validator=has_type(bytes, error=PipelineError))
 
 
 Action = Output | InPort | SetField | Move | Goto | Ct | Meter | Note
@@ -208,7 +239,7 @@ class Flow:
     """
 
     table: Table = field(validator=has_type(Table, error=PipelineError))
-    priority: int = field(validator=_WHOLE)
+    priority: int = field(converter=as_whole, validator=_WHOLE)
     match: Match = field(validator=has_type(Match, error=PipelineError))
     actions: tuple[Action, ...] = field(
         default=(),

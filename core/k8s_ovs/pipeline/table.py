@@ -11,7 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from k8s_ovs.errors import shown
-from k8s_ovs.model.checked import as_tuple, has_type, tuple_of
+from k8s_ovs.model.checked import as_text, as_tuple, has_type, tuple_of
 
 __all__ = ["Pipeline", "PipelineError", "Table"]
 
@@ -21,6 +21,9 @@ _LAST_TABLE = 254  # OFPTT_MAX, OpenFlow 1.4 section 7.3.4.1
 
 class PipelineError(ValueError):
     """Tables that cannot be put in order, or a hop that no table declares."""
+
+
+_TEXT = has_type(str, error=PipelineError)
 
 
 def _as_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -34,7 +37,7 @@ def _as_pair(pair: Iterable[str] | None) -> tuple[str, str] | None:
 def _is_pair_of_tables(instance: Table, _: Any, pair: Any) -> None:
     if pair is None:
         return
-    if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(e, str) for e in pair)):
+    if not (type(pair) is tuple and len(pair) == 2 and all(type(e) is str for e in pair)):
         raise PipelineError(
             f"table {instance.name}: between: found {shown(pair)}, expected the names of two tables"
         )
@@ -51,8 +54,8 @@ class Table:
     where no flow of this table says otherwise. None for the core's own tables.
     """
 
-    name: str = field(validator=has_type(str, error=PipelineError))
-    question: str = field(eq=False, validator=has_type(str, error=PipelineError))
+    name: str = field(converter=as_text, validator=_TEXT)
+    question: str = field(eq=False, converter=as_text, validator=_TEXT)
     next: tuple[str, ...] = field(
         default=(), eq=False, converter=_as_names, validator=tuple_of(str, error=PipelineError)
     )

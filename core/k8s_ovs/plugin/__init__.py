@@ -47,6 +47,7 @@ from k8s_ovs.errors import (
     Unavailable,
 )
 from k8s_ovs.model.codec import decode, encode, named, parse_network
+from k8s_ovs.model.kube_object import kube_field
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode, LocalNode
 from k8s_ovs.model.node_status import NodeStatus
@@ -161,6 +162,7 @@ __all__ = [
     "icmp",
     "ip",
     "ipv6",
+    "kube_field",
     "named",
     "parse_network",
     "register",

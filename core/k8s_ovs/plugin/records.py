@@ -11,30 +11,11 @@ from typing import Any
 from attrs import field, frozen
 
 from k8s_ovs.errors import shown
-from k8s_ovs.model.checked import has_type
+from k8s_ovs.model.checked import as_text, has_type
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.world import Slot, Tag
 
 __all__ = ["ConfigField", "KubeResource", "RecordKind"]
-
-
-@frozen
-class ConfigField:
-    """A field of the configuration that a plugin reads from `view.config.extra`.
-
-    name: as in JSON. accepts: whether a JSON value is valid. expected: what is, in words that
-    follow "expected ".
-    """
-
-    name: str
-    accepts: Callable[[Any], bool]
-    expected: str
-
-    def problem(self, value: Any) -> str | None:
-        """Why a value is invalid; None: it is valid."""
-        if self.accepts(value):
-            return None
-        return f"{self.name}: found {json.dumps(value)}, expected {self.expected}"
 
 
 def _is_name(instance: object, _: Any, name: Any) -> None:
@@ -59,6 +40,25 @@ def _is_function(instance: object, attribute: Any, value: Any) -> None:
 
 
 @frozen
+class ConfigField:
+    """A field of the configuration that a plugin reads from `view.config.extra`.
+
+    name: as in JSON. accepts: whether a JSON value is valid. expected: what is, in words that
+    follow "expected ".
+    """
+
+    name: str = field(converter=as_text, validator=has_type(str))
+    accepts: Callable[[Any], bool] = field(validator=_is_function)
+    expected: str = field(converter=as_text, validator=has_type(str))
+
+    def problem(self, value: Any) -> str | None:
+        """Why a value is invalid; None: it is valid."""
+        if self.accepts(value):
+            return None
+        return f"{self.name}: found {json.dumps(value)}, expected {self.expected}"
+
+
+@frozen
 class RecordKind:
     """A kind of record in etcd, below `<prefix>/<Name>/<name>/`.
 
@@ -73,7 +73,7 @@ class RecordKind:
     that it was in force before. Such a record is quarantined.
     """
 
-    name: str = field(validator=_is_name)
+    name: str = field(converter=as_text, validator=_is_name)
     decode: Callable[[str, bytes], Any] = field(validator=_is_function)
     encode: Callable[[Any], bytes] = field(validator=_is_function)
     index: Callable[[Any], Hashable] | None = field(default=None, validator=_is_function)
@@ -102,7 +102,7 @@ class KubeResource:
     (spec.nodeName).
     """
 
-    name: str = field(validator=_is_name)
-    path: str = field(validator=_is_path)
+    name: str = field(converter=as_text, validator=_is_name)
+    path: str = field(converter=as_text, validator=_is_path)
     decode: Callable[[str, Mapping[str, Any]], Any] = field(validator=_is_function)
     local_only: bool = field(default=False, validator=has_type(bool))

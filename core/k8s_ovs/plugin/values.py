@@ -8,7 +8,18 @@ from typing import Any
 
 from attrs import field, frozen
 
-from k8s_ovs.model.checked import as_tuple, has_type, named_texts, tuple_of, whole
+from k8s_ovs.model.checked import (
+    as_number,
+    as_text,
+    as_texts,
+    as_tuple,
+    as_whole,
+    as_whole_or_none,
+    has_type,
+    named_texts,
+    tuple_of,
+    whole,
+)
 from k8s_ovs.model.pod import Rates
 
 __all__ = [
@@ -44,14 +55,14 @@ class PodRequest:
 class Refuse:
     """This pod cannot be attached; kubelet shows the reason."""
 
-    reason: str = field(validator=_TEXT)
+    reason: str = field(converter=as_text, validator=_TEXT)
 
 
 @frozen
 class Wait:
     """This pod cannot be attached yet. When the deadline comes, kubelet shows the reason."""
 
-    reason: str = field(validator=_TEXT)
+    reason: str = field(converter=as_text, validator=_TEXT)
 
 
 def _as_networks(networks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
@@ -67,7 +78,7 @@ class LinkSettings:
     kernel cannot do that is refused; False: it runs without, and that is told.
     """
 
-    mtu: int | None = field(default=None, validator=whole(68, 65535))
+    mtu: int | None = field(default=None, converter=as_whole_or_none, validator=whole(68, 65535))
     routes: tuple[IPv4Network, ...] = field(
         default=(), converter=_as_networks, validator=tuple_of(IPv4Network)
     )
@@ -82,10 +93,10 @@ class Write:
     revision: the mod_revision that this was decided on; 0: there was none.
     """
 
-    kind: str = field(validator=_TEXT)
-    key: str = field(validator=_TEXT)
+    kind: str = field(converter=as_text, validator=_TEXT)
+    key: str = field(converter=as_text, validator=_TEXT)
     value: Any
-    revision: int = field(validator=whole(0, (1 << 63) - 1))
+    revision: int = field(converter=as_whole, validator=whole(0, (1 << 63) - 1))
 
 
 @frozen
@@ -95,10 +106,10 @@ class Event:
     reason: one word in CamelCase, message: a sentence.
     """
 
-    kind: str = field(validator=_TEXT)
-    name: str = field(validator=_TEXT)
-    reason: str = field(validator=_TEXT)
-    message: str = field(validator=_TEXT)
+    kind: str = field(converter=as_text, validator=_TEXT)
+    name: str = field(converter=as_text, validator=_TEXT)
+    reason: str = field(converter=as_text, validator=_TEXT)
+    message: str = field(converter=as_text, validator=_TEXT)
 
 
 def _as_writes(writes: Iterable[Write]) -> tuple[Write, ...]:
@@ -113,7 +124,7 @@ class Allocation:
     """
 
     writes: tuple[Write, ...] = field(converter=_as_writes, validator=tuple_of(Write))
-    reason: str = field(validator=_TEXT)
+    reason: str = field(converter=as_text, validator=_TEXT)
     event: Event | None = field(default=None, validator=has_type(Event, None))
 
 
@@ -121,32 +132,32 @@ class Allocation:
 class Refusal(Exception):
     """What a record asks for cannot be given; the record's answer says the reason."""
 
-    reason: str = field(validator=_TEXT)
+    reason: str = field(converter=as_text, validator=_TEXT)
 
 
 @frozen
 class Problem:
     """Something that keeps one subject from being served; all else goes on."""
 
-    subject: str = field(validator=_TEXT)
-    text: str = field(validator=_TEXT)
+    subject: str = field(converter=as_text, validator=_TEXT)
+    text: str = field(converter=as_text, validator=_TEXT)
 
 
 @frozen
 class Metric:
     """A number for Prometheus; `labels` tell values of one name apart."""
 
-    name: str = field(validator=_TEXT)
-    help: str = field(validator=_TEXT)
-    value: float = field(validator=has_type(float, int, bool))
-    labels: Mapping[str, str] = field(factory=dict, validator=named_texts)
+    name: str = field(converter=as_text, validator=_TEXT)
+    help: str = field(converter=as_text, validator=_TEXT)
+    value: float = field(converter=as_number, validator=has_type(float, int, bool))
+    labels: Mapping[str, str] = field(factory=dict, converter=as_texts, validator=named_texts)
 
 
 @frozen
 class Check:
     """What `k8s-ovs doctor` says of one thing; `advice`: what to do where it is not ok."""
 
-    name: str = field(validator=_TEXT)
+    name: str = field(converter=as_text, validator=_TEXT)
     ok: bool = field(validator=has_type(bool))
-    found: str = field(validator=_TEXT)
-    advice: str = field(default="", validator=has_type(str))
+    found: str = field(converter=as_text, validator=_TEXT)
+    advice: str = field(default="", converter=as_text, validator=_TEXT)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from k8s_ovs.builtin import CORE
-from k8s_ovs.errors import PluginError, shown
+from k8s_ovs.errors import PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure, Results
 from k8s_ovs.hooks.time_limit import REST
@@ -130,7 +130,9 @@ class Reconciler:
         """As `_compute`; a subject for which that fails altogether keeps its last flows."""
         try:
             return self._compute(subject)
-        except Exception as error:  # our fault: the others go on
+        except BaseException as error:  # our fault: the others go on
+            if is_ctrl_c(error):
+                raise
             about = {"kind": subject.kind, "subject": subject.key}
             self._faults.tell("subject failed", error, **about)
             hook = f"{subject.kind}_flows"
@@ -213,7 +215,9 @@ class Reconciler:
         except PipelineError as error:
             hook = f"{subject.kind}_flows"
             return Failure(plugin, hook, self._named(subject), str(error))
-        except Exception as error:  # a flow that says of itself that it is good, and is not
+        except BaseException as error:  # a flow that says of itself that it is good, and is not
+            if is_ctrl_c(error):
+                raise
             about = {"plugin": plugin, "kind": subject.kind, "subject": subject.key}
             self._faults.tell("flow cannot be encoded", error, **about)
             hook = f"{subject.kind}_flows"

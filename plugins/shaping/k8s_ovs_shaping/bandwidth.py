@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from k8s_ovs.plugin import InvalidRecord, KubeResource, Pod, Rates
+from k8s_ovs.plugin import InvalidRecord, KubeResource, Pod, Rates, kube_field
 from k8s_ovs_shaping.quantity import parse_quantity
 
 __all__ = ["BANDWIDTHS", "EGRESS", "INGRESS", "Bandwidth", "bandwidth_of", "pods"]
@@ -50,16 +50,18 @@ def bandwidth_of(key: str, found: Mapping[str, Any]) -> Bandwidth | None:
     """A Pod object of the API (core/v1) as a Bandwidth; None: it has no interface of ours, since it
     uses its node's network or has ended.
 
-    Raises InvalidRecord that names pod, annotation, value, and what is accepted.
+    Raises InvalidRecord that names pod, annotation or field, what was found and what is accepted.
     """
-    on_node = (found.get("spec") or {}).get("hostNetwork") is True
-    if on_node or (found.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+    pod = f"pod {key}"
+    if kube_field(pod, found, "spec.hostNetwork", bool):
         return None
-    metadata = found.get("metadata", {})
-    annotations = metadata.get("annotations") or {}
-    uids = {metadata.get("uid", ""), annotations.get(_STATIC, "")} - {""}
+    if kube_field(pod, found, "status.phase", str) in ("Succeeded", "Failed"):
+        return None
+    annotations = kube_field(pod, found, "metadata.annotations", dict) or {}
+    uids = (kube_field(pod, found, "metadata.uid", str), annotations.get(_STATIC))
     return Bandwidth(
-        frozenset(uids), Rates(_rate(key, annotations, INGRESS), _rate(key, annotations, EGRESS))
+        frozenset(uid for uid in uids if isinstance(uid, str) and uid),
+        Rates(_rate(key, annotations, INGRESS), _rate(key, annotations, EGRESS)),
     )
 
 
@@ -67,8 +69,10 @@ def _rate(key: str, annotations: Mapping[str, Any], name: str) -> int | None:
     text = annotations.get(name)
     if text is None:
         return None
+    if not isinstance(text, str):
+        raise InvalidRecord(f'pod {key}: {name}: found {text}, expected a string such as "10M"')
     try:
-        rate = parse_quantity(str(text))
+        rate = parse_quantity(text)
     except ValueError as error:
         raise InvalidRecord(f'pod {key}: {name}: found "{text}", {error}') from None
     if not _LEAST <= rate <= _MOST:

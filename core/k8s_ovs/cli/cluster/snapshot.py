@@ -30,7 +30,8 @@ class ClusterSnapshot:
     config None: `problems` says why. manager: the configured plugins; only the core's hooks if
     those cannot be loaded. raw: every record by its path below the prefix. unknown_keys: paths
     below the network's Name that no kind of record has. revision_of_config: etcd's mod_revision of
-    the key; 0: it is absent.
+    the key; 0: it is absent. rejected: why daemons do not follow `config`, one of `problems`; "":
+    they do.
 
     unread: which resources of Kubernetes could not be read, for which plugin, and why. left_out:
     objects of those that could be which cannot be used, and why.
@@ -44,6 +45,7 @@ class ClusterSnapshot:
     revision_of_config: int
     unknown_keys: tuple[str, ...]
     problems: tuple[str, ...]
+    rejected: str = ""
     unread: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -52,6 +54,13 @@ class ClusterSnapshot:
         if self.config is None:
             raise InvalidRecord(self.problems[0])
         return self.config
+
+    def followed_config(self) -> NetworkConfig:
+        """The configuration, as long as daemons follow it. Raises InvalidRecord."""
+        config = self.needed_config()
+        if self.rejected:
+            raise InvalidRecord(self.rejected)
+        return config
 
 
 @contextmanager
@@ -105,17 +114,18 @@ def snapshot_of(
         ingest.absorb(event)
     config, reason = ingest.config()
     problems = [] if config else [_no_config(prefix, reason, absent="config" not in entries)]
-    manager = PluginManager({})
+    manager, rejected = PluginManager({}), list[str]()
     world = World()
     if config:
         try:
             manager = load_plugins(config.plugin_name)
         except PluginError as error:
-            problems.append(str(error))
-        problems += [f"config: {problem}" for problem in manager.config_problems(config)]
+            rejected = [str(error)]
+        else:
+            rejected = [f"config: {problem}" for problem in manager.config_problems(config)]
         changes = ingest.changes(config, manager.kinds, manager.resources)
         world = world.changed(changes, revision)
-    problems += [problem for _, problem in sorted(world.problems.items())]
+    problems += [*rejected, *(problem for _, problem in sorted(world.problems.items()))]
     return ClusterSnapshot(
         key=f"{prefix}/config",
         config=config,
@@ -125,6 +135,7 @@ def snapshot_of(
         revision_of_config=entries["config"].revision if "config" in entries else 0,
         unknown_keys=_unknown_keys(config, manager, entries),
         problems=tuple(problems),
+        rejected=rejected[0] if rejected else "",
     )
 
 

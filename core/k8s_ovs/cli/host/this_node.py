@@ -15,7 +15,7 @@ from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.link.host_addresses import local_addresses
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
-from k8s_ovs.node.cni.listener import listening_process
+from k8s_ovs.node.cni.listener import is_held, listening_process
 from k8s_ovs.node.host.desired import (
     host_values,
     interface_values,
@@ -47,7 +47,7 @@ __all__ = [
     "hostname_of",
     "own_bridge",
     "own_local_node",
-    "serving_process",
+    "running_daemon",
 ]
 
 #: Seconds that any one call to Open vSwitch may take.
@@ -95,21 +95,30 @@ def daemon_status(cni_socket: Path) -> DaemonStatus:
         raise K8sOvsError(f"{path}: {error.strerror}: run this command as root") from error
     except OSError as error:
         raise K8sOvsError(f"{path}: {error.strerror}") from error
-    return DaemonStatus(status, serving_process(cni_socket))
+    return DaemonStatus(status, _serving_process(cni_socket))
 
 
-def serving_process(cni_socket: Path) -> int | None:
-    """The daemon that serves the CNI; None: there is none. Raises K8sOvsError."""
+def running_daemon(cni_socket: Path) -> int | None:
+    """The daemon that serves the CNI, or will again when it has put its socket right; 0: which
+    process it is cannot be seen; None: there is none. Raises K8sOvsError."""
+    try:
+        pid = listening_process(cni_socket)
+        return 0 if pid is None and is_held(cni_socket) else pid
+    except OSError as error:
+        raise _not_asked(cni_socket, error) from error
+
+
+def _serving_process(cni_socket: Path) -> int | None:
     try:
         return listening_process(cni_socket)
-    except PermissionError as error:
-        raise K8sOvsError(
-            f"socket {cni_socket}: {error.strerror}: run this command as root"
-        ) from error
     except OSError as error:
-        raise K8sOvsError(
-            f"socket {cni_socket} cannot be asked: {error.strerror or error}"
-        ) from error
+        raise _not_asked(cni_socket, error) from error
+
+
+def _not_asked(cni_socket: Path, error: OSError) -> K8sOvsError:
+    if isinstance(error, PermissionError):
+        return K8sOvsError(f"socket {cni_socket}: {error.strerror}: run this command as root")
+    return K8sOvsError(f"socket {cni_socket} cannot be asked: {error.strerror or error}")
 
 
 def hostname_of(daemon: DaemonStatus) -> str:
@@ -156,9 +165,10 @@ def own_local_node(
 def desired_flows(snapshot: ClusterSnapshot, switch: Switch, hostname: str) -> Reconciler:
     """The flows that this node desires, computed with the daemon's own code.
 
-    Raises InvalidRecord where there is no configuration, and what `own_local_node` raises.
+    Raises InvalidRecord where there is no configuration or daemons reject it: what they have then,
+    etcd does not say. And what `own_local_node` raises.
     """
-    config = snapshot.needed_config()
+    config = snapshot.followed_config()
     bridge = own_bridge(switch)
     local_node = own_local_node(snapshot, bridge, hostname, switch.most_meters())
     pods = {(PODS, port): Slot(pod) for port, pod in switch.pods().items()}
@@ -176,7 +186,7 @@ def desired_state(
     datapath: Datapath,
 ) -> list[Value]:
     """What this node should have beside its flows. Raises K8sOvsError where it cannot be known."""
-    config, pipeline = snapshot.needed_config(), snapshot.manager.pipeline
+    config, pipeline = snapshot.followed_config(), snapshot.manager.pipeline
     own = find_own_subnet(snapshot.world.of(SUBNETS), local_addresses(), hostname)
     return [
         *switch_values(own, config, local_node.mtu, pipeline, datapath),

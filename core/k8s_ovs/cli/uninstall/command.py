@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from k8s_ovs.cli.host.this_node import serving_process
+from k8s_ovs.cli.host.this_node import running_daemon
 from k8s_ovs.cli.options import OVS_RUN_DIR, BinDir, CniSocket, ConfDir, OvsRunDir
 from k8s_ovs.cli.uninstall.run_files import run_files
 from k8s_ovs.errors import K8sOvsError
@@ -63,7 +63,7 @@ def run(
         look = host.look(())
         if dry_run:
             _say("would remove", look.differences)
-        if reason := refusal(serving_process(cni_socket), look, force=force):
+        if reason := refusal(running_daemon(cni_socket), look, force=force):
             raise K8sOvsError(reason)
         for key in _foreign(look, names_of_ours(bin_dir, conf_dir), ovsdb):
             complain("warning", f"{key} stays: k8s-ovs did not make it")
@@ -80,7 +80,8 @@ def run(
 def refusal(daemon: int | None, look: Look, *, force: bool) -> str:
     """Why nothing may be removed now, and what to do; empty: it may.
 
-    daemon: the process that serves the CNI. look: with nothing desired. force: with pods, too.
+    daemon: the process that serves the CNI; 0: some process does. look: with nothing desired.
+    force: with pods, too.
     """
     if daemon is not None:
         # Processes beyond a container's own namespace have no number in it.

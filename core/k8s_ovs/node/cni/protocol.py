@@ -26,6 +26,7 @@ __all__ = [
     "ANSWER_SECONDS",
     "MAX_REQUEST",
     "VERSIONS",
+    "Answer",
     "CniError",
     "CniRequest",
     "CniResult",
@@ -154,6 +155,10 @@ class CniResult:
     address: IPv4Interface
     gateway: IPv4Address
     routes: tuple[tuple[IPv4Network, IPv4Address | None], ...] = field(default=())
+
+
+#: None: done, no output (DEL, CHECK, GC, STATUS).
+Answer = CniResult | CniError | None
 
 
 def parse_request(wire: bytes, arrived: float) -> CniRequest:

@@ -19,26 +19,25 @@ from pathlib import Path
 import structlog
 from attrs import define, frozen
 
-from k8s_ovs.node.cni import listener as cni_socket
+from k8s_ovs.node.cni.listener import CniSocket, peer_uid
 from k8s_ovs.node.cni.protocol import (
     MAX_REQUEST,
+    Answer,
     CniError,
     CniRequest,
-    CniResult,
     Code,
     asked_version,
     encode_reply,
     parse_request,
     version_answer,
 )
+from k8s_ovs.node.cni.request_log import identity, log_answer, outcome
 from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["Answer", "CniServer", "Count", "Handle", "HungUp", "Reply"]
 
 log = structlog.get_logger(__name__)
 
-#: None: done, no output (DEL, CHECK, GC, STATUS).
-Answer = CniResult | CniError | None
 #: May be called from any thread. The first call counts and returns True.
 Reply = Callable[[Answer], bool]
 Handle = Callable[[CniRequest, Reply], None]
@@ -93,7 +92,10 @@ class CniServer:
         count: Count | None = None,
         hung_up: HungUp | None = None,
     ) -> None:
-        self._path = Path(socket_path)
+        self.path = Path(socket_path)
+        self._socket = CniSocket(self.path)
+        # Those that the server's thread listens at as soon as it is woken.
+        self._opened: deque[socket.socket] = deque()
         self._handle = handle
         self._allowed_uids = frozenset(allowed_uids)
         self._count = count
@@ -112,7 +114,7 @@ class CniServer:
 
     def start(self) -> None:
         """Listen and serve. Raises K8sOvsError when the socket cannot be opened."""
-        self._listener = cni_socket.listen(self._path)
+        self._listener = self._socket.open()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(self._wake_fd, selectors.EVENT_READ, self._awake)
@@ -122,12 +124,27 @@ class CniServer:
         )
         self._thread.start()
 
+    def damage(self) -> str:
+        """What somebody did to the socket's file; "": nothing."""
+        return self._socket.damage()
+
+    def listen_again(self) -> None:
+        """Put a socket at the path once more. Who connected to the one before is served.
+
+        Raises K8sOvsError when the socket cannot be opened.
+        """
+        self._opened.append(self._socket.open())
+        os.eventfd_write(self._wake_fd, 1)
+
     def stop(self) -> None:
         """Take no more requests; those under way are told to try again later."""
         self._stopping.set()
         os.eventfd_write(self._wake_fd, 1)
         self._thread.join(_STOP_SECONDS)
-        cni_socket.close(self._listener, self._path)
+        # The name goes first: while we listen, no other daemon takes it.
+        self._socket.close()
+        for each in (self._listener, *self._opened):
+            each.close()
         with self._lock:
             left = list(self._open)
         for pending in left:
@@ -149,6 +166,12 @@ class CniServer:
 
     def _awake(self) -> None:
         os.eventfd_read(self._wake_fd)
+        while self._opened:
+            self._accept()
+            self._selector.unregister(self._listener)
+            self._listener.close()
+            self._listener = self._opened.popleft()
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         while self._ready:
             self._dispatch(self._ready.popleft())
 
@@ -172,10 +195,10 @@ class CniServer:
                 channel.close()
 
     def _welcome(self, channel: socket.socket) -> None:
-        uid = cni_socket.peer_uid(channel)
+        uid = peer_uid(channel)
         if uid not in self._allowed_uids:
             log.warning("CNI request refused", uid=uid)
-            _send(channel, _refusal(f"user {uid} may not use {self._path}"))
+            _send(channel, _refusal(f"user {uid} may not use {self.path}"))
             return
         channel.setblocking(False)
         client = _Client(channel, time.monotonic() + _CLIENT_TIMEOUT, bytearray())
@@ -248,7 +271,7 @@ class CniServer:
             pending.reply(error)
         except Exception as error:
             # One request must not end the service of all the others.
-            log.exception("CNI request failed", **_identity(pending.request))
+            log.exception("CNI request failed", **identity(pending.request))
             pending.reply(_own_fault(error))
 
     def _see_hung_up(self) -> None:
@@ -274,7 +297,7 @@ class CniServer:
             pending.reply(CniError(Code.TRY_AGAIN_LATER, "the client has hung up"))
         else:
             pending.channel.close()
-            log.info("cni", **_identity(pending.request), client="gone")
+            log.info("cni", **identity(pending.request), client="gone")
         return True
 
     def _finish(self, pending: _Pending, answer: Answer) -> bool:
@@ -298,10 +321,10 @@ class CniServer:
         seconds = time.monotonic() - request.arrived
         try:
             if self._count is not None:
-                self._count(request.command, _outcome(answer), seconds)
-            _log(request, answer, sent, seconds)
+                self._count(request.command, outcome(answer), seconds)
+            log_answer(request, answer, sent, seconds)
         except Exception:  # it is answered, and its sender has others to answer
-            log.exception("CNI answer not counted", **_identity(request))
+            log.exception("CNI answer not counted", **identity(request))
         return True
 
     def _next_deadline(self) -> float | None:
@@ -340,7 +363,7 @@ def _encoded(answer: Answer, request: CniRequest) -> bytes:
     try:
         return encode_reply(answer, request.cni_version)
     except Exception as error:
-        log.exception("CNI answer cannot be sent", **_identity(request))
+        log.exception("CNI answer cannot be sent", **identity(request))
         return encode_reply(_own_fault(error), request.cni_version)
 
 
@@ -352,31 +375,3 @@ def _own_fault(error: Exception) -> CniError:
 def _refusal(msg: str) -> bytes:
     error = CniError(Code.INVALID_ENVIRONMENT, msg)
     return encode_reply(error, asked_version(b""))
-
-
-def _identity(request: CniRequest) -> dict[str, str]:
-    return {
-        "command": request.command,
-        "container": request.container_id,
-        "interface": request.ifname,
-        "namespace": request.namespace,
-        "pod": request.pod,
-    }
-
-
-def _outcome(answer: Answer) -> str:
-    return str(int(answer.code)) if isinstance(answer, CniError) else "ok"
-
-
-def _log(request: CniRequest, answer: Answer, sent: bool, seconds: float) -> None:
-    """The one log line per request. Runtimes ask for STATUS every few seconds."""
-    took = round(seconds * 1e3, 1)
-    said: dict[str, object] = {"ms": took} if sent else {"ms": took, "client": "gone"}
-    if request.command == "STATUS":
-        log.debug("cni", **_identity(request), **said, reason=str(answer) if answer else "")
-    elif isinstance(answer, CniError):
-        log.warning("cni", **_identity(request), **said, code=int(answer.code), reason=str(answer))
-    elif isinstance(answer, CniResult):
-        log.info("cni", **_identity(request), **said, address=str(answer.address))
-    else:
-        log.info("cni", **_identity(request), **said)

@@ -7,7 +7,6 @@ page is asked for, in the page's own thread.
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
@@ -23,20 +22,16 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
-from k8s_ovs.hooks.result import Failure, Results
 from k8s_ovs.node.switch import Commits
 from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.node.tell.output import Output
-from k8s_ovs.plugin.values import Metric
+from k8s_ovs.node.tell.plugin_metrics import PluginMetrics
 
 __all__ = ["Metrics", "MetricsPage", "listen_address"]
 
 #: Seconds. An ADD takes some milliseconds, and waits for half a minute at most.
 _CNI_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _RECONCILE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-
-#: Prometheus' data model, "Metric names and labels".
-_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class Metrics:
@@ -142,6 +137,7 @@ def listen_address(text: str) -> tuple[str, int]:
 class _StateCollector(Collector):
     def __init__(self, state: NodeState) -> None:
         self.newest = state
+        self._of_plugins = PluginMetrics()
 
     def describe(self) -> Iterable[Family]:
         """Which families there are is known by the state alone."""
@@ -178,7 +174,7 @@ class _StateCollector(Collector):
         yield from _of_commits(state.commits)
         of_plugins = state.plugin_metrics()
         if of_plugins is not None:
-            yield from _of_plugins(of_plugins)
+            yield from self._of_plugins.families(of_plugins)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -199,35 +195,3 @@ def _of_commits(commits: Commits) -> Iterator[Family]:
     changed.add_metric(("deleted",), commits.deleted)
     yield changed
     yield _gauge("last_commit_timestamp_seconds", "When flows were last changed.", commits.last)
-
-
-def _of_plugins(results: Results[Metric]) -> Iterator[Family]:
-    """Each plugin's metrics, named k8s_ovs_plugin_NAME and labelled with the plugin."""
-    failures = GaugeMetricFamily(
-        "k8s_ovs_plugin_metrics_failed", "1 if the hook failed.", labels=("plugin",)
-    )
-    families: dict[str, Family] = {}
-    for plugin, result in results:
-        good = not isinstance(result, Failure) and all(map(_is_sound, result))
-        failures.add_metric((plugin,), not good)
-        for metric in result if good and not isinstance(result, Failure) else ():
-            name = f"k8s_ovs_plugin_{metric.name}"
-            family = families.setdefault(name, Family(name, metric.help, "gauge"))
-            family.add_sample(name, {"plugin": plugin, **metric.labels}, metric.value)
-    yield failures
-    yield from families.values()
-
-
-def _is_sound(metric: Metric) -> bool:
-    """Whether Prometheus can read it: one bad name makes it drop the whole page."""
-    texts = (metric.help, *metric.labels.values())
-    named = all(_NAME.fullmatch(name) for name in (metric.name, *metric.labels))
-    return named and all(text.isprintable() or _is_utf8(text) for text in texts)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -45,7 +45,7 @@ class Output:
         """Do it; whether it has worked. Never raises."""
         try:
             action()
-        except Exception as error:
+        except BaseException as error:  # of a plugin's, too: nothing of this ends a daemon
             self._fail(error)
             return False
         if self.problem:
@@ -54,7 +54,7 @@ class Output:
         self._backoff.reset()
         return True
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         if isinstance(error, K8sOvsError):
             reason = str(error)
         elif isinstance(error, OSError):

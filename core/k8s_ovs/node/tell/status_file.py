@@ -9,9 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from k8s_ovs.errors import shown
 from k8s_ovs.hooks.result import Failure
-from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.node.tell.output import Output
 
@@ -33,6 +31,7 @@ class StatusFile:
         self._every = every
         self._ready: bool | None = None
         self._written: Mapping[str, Any] = {}
+        self._stamp: tuple[int, ...] = ()
         self._next = 0.0
         self._output = Output(f"status file {path}", longest_wait=_LONGEST_WAIT)
         self.due_at: float | None = None
@@ -57,7 +56,7 @@ class StatusFile:
             self.due_at = self._output.due_at
 
     def _put(self, said: Mapping[str, Any]) -> None:
-        if said == self._written:
+        if said == self._written and _stamp(self._path) == self._stamp:
             return
         beside = self._path.with_suffix(".new")
         try:
@@ -67,7 +66,16 @@ class StatusFile:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)  # half a file would take the place of what is whole
             raise
-        self._written = said
+        self._written, self._stamp = said, _stamp(self._path)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when somebody else writes, replaces or removes the file."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mode, found.st_uid, found.st_size, found.st_mtime_ns
 
 
 def status_json(state: NodeState) -> dict[str, Any]:
@@ -108,17 +116,6 @@ def _local_node(state: NodeState) -> dict[str, Any]:
 def _of_plugins(state: NodeState) -> dict[str, Any]:
     """What each plugin's status hook says."""
     return {
-        plugin: str(result) if isinstance(result, Failure) else _as_json(plugin, result)
+        plugin: str(result) if isinstance(result, Failure) else result[0] if result else {}
         for plugin, result in state.plugin_status()
     }
-
-
-def _as_json(plugin: str, result: tuple[Mapping[str, Any], ...]) -> Any:
-    """What the hook returned, as the file can hold it; else what is wrong with it."""
-    if not result:
-        return {}
-    try:
-        return parse_json(json.dumps(dict(result[0]), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        found = f"returned {shown(result[0])}, expected JSON values by name: {shown(error)}"
-        return str(Failure(plugin, "status", "the network", found))

@@ -13,6 +13,7 @@ import structlog
 from attrs import frozen
 from etcd3 import etcdrpc
 
+from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.observe.etcd.credentials import channel_credentials
 from k8s_ovs.observe.etcd.errors import (
     EtcdFull,
@@ -86,9 +87,11 @@ class EtcdConnection:
         self._lock = threading.Lock()
         self._good = 0
         self._token: str | None = None
+        self._closed = False
 
     def close(self) -> None:
-        """Close the connection; calls in progress fail."""
+        """Close the connection; calls in progress fail, and so do those that come."""
+        self._closed = True
         for peer in self._peers:
             peer.channel.close()
 
@@ -100,6 +103,15 @@ class EtcdConnection:
         Raises TimedOut, Unavailable, EtcdFull (no space), InvalidRecord (wrong user or password) or
         K8sOvsError (etcd refuses the call).
         """
+        try:
+            return self._call(what, ask)
+        except (K8sOvsError, ValueError) as error:  # gRPC raises the latter of a closed channel
+            if self._closed:
+                text = f"etcd did not answer {what}: the connection is closed"
+                raise Unavailable(text) from error
+            raise
+
+    def _call(self, what: str, ask: Ask) -> Any:
         deadline = time.monotonic() + self._settings.timeout
         failures: list[tuple[str, grpc.RpcError]] = []
         order = self._order()
