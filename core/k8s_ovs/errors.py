@@ -48,7 +48,7 @@ class SwitchError(K8sOvsError):
 def shown(value: object, limit: int = 200) -> str:
     """`value` in the text of an error: its repr, cut at `limit` characters; never raises."""
     try:
-        text = repr(value)
+        text = "".join((repr(value),))  # a text of its own class may be broken too
     except KeyboardInterrupt:
         raise
     except BaseException:  # a plugin's value may raise anything, and too deep a one does

@@ -12,6 +12,7 @@ from typing import get_args
 
 import attrs
 from attrs import field, frozen
+from attrs.converters import optional
 
 from k8s_ovs.errors import shown
 from k8s_ovs.model.checked import as_tuple, has_type, tuple_of
@@ -19,6 +20,7 @@ from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.table import PipelineError, Table
 
 __all__ = [
+    "METER_NUMBERS",
     "Action",
     "Ct",
     "Flow",
@@ -64,13 +66,25 @@ _TEXT = has_type(str, error=PipelineError)
 _FIELD = has_type(Field, error=PipelineError)
 
 
+def _plain(value: int) -> int:
+    """A number without what a class below int adds: it may answer anything later."""
+    is_below_int = isinstance(value, int) and type(value) not in {int, bool}
+    return int.__index__(value) if is_below_int else value
+
+
+def _plain_port(port: int | Field) -> int | Field:
+    return _plain(port) if isinstance(port, int) else port
+
+
 @frozen
 class Term:
     """One field with a value; `mask` None means every bit."""
 
     field: Field = attrs.field(validator=_FIELD)
-    value: int = attrs.field(validator=_WHOLE)
-    mask: int | None = attrs.field(default=None, validator=_WHOLE_OR_NONE)
+    value: int = attrs.field(converter=_plain, validator=_WHOLE)
+    mask: int | None = attrs.field(
+        default=None, converter=optional(_plain), validator=_WHOLE_OR_NONE
+    )
 
 
 def _as_terms(terms: Iterable[Term]) -> tuple[Term, ...]:
@@ -93,7 +107,9 @@ class Output:
     Raises PipelineError for a port that is not of 32 bits.
     """
 
-    port: int | Field = field(validator=has_type(int, Field, error=PipelineError))
+    port: int | Field = field(
+        converter=_plain_port, validator=has_type(int, Field, error=PipelineError)
+    )
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.port, int):
@@ -113,7 +129,7 @@ class SetField:
     """
 
     field: Field = attrs.field(validator=_FIELD)
-    value: int = attrs.field(validator=_WHOLE)
+    value: int = attrs.field(converter=_plain, validator=_WHOLE)
 
     def __attrs_post_init__(self) -> None:
         _refuse_too_wide(self.field.name, self.value, self.field.bits)
@@ -150,9 +166,9 @@ class Ct:
     mark that is not of 32, and for a mark without commit, which would be lost.
     """
 
-    zone: int = field(validator=_WHOLE)
+    zone: int = field(converter=_plain, validator=_WHOLE)
     commit: bool = field(default=False, validator=has_type(bool, error=PipelineError))
-    mark: int | None = field(default=None, validator=_WHOLE_OR_NONE)
+    mark: int | None = field(default=None, converter=optional(_plain), validator=_WHOLE_OR_NONE)
     table: str | None = field(default=None, validator=has_type(str, None, error=PipelineError))
 
     def __attrs_post_init__(self) -> None:
@@ -161,6 +177,10 @@ class Ct:
             _refuse_too_wide("ct mark", self.mark, 32)
             if not self.commit:
                 raise PipelineError(f"ct mark={self.mark:#x} is set without commit")
+
+
+#: Others are for the switch's own use.
+METER_NUMBERS = range(1, 0xFFFF0000 + 1)
 
 
 @frozen
@@ -173,12 +193,12 @@ class Meter:
     Raises PipelineError for numbers that do not fit.
     """
 
-    number: int = field(validator=_WHOLE)
-    rate: int = field(validator=_WHOLE)
-    burst: int = field(validator=_WHOLE)
+    number: int = field(converter=_plain, validator=_WHOLE)
+    rate: int = field(converter=_plain, validator=_WHOLE)
+    burst: int = field(converter=_plain, validator=_WHOLE)
 
     def __attrs_post_init__(self) -> None:
-        if not 1 <= self.number <= 0xFFFF0000:
+        if self.number not in METER_NUMBERS:
             raise PipelineError(f"meter {self.number} is not 1 to {0xFFFF0000}")
         for name, value in (("rate", self.rate), ("burst", self.burst)):
             _refuse_too_wide(f"meter {name}", value, 32)
@@ -208,7 +228,7 @@ class Flow:
     """
 
     table: Table = field(validator=has_type(Table, error=PipelineError))
-    priority: int = field(validator=_WHOLE)
+    priority: int = field(converter=_plain, validator=_WHOLE)
     match: Match = field(validator=has_type(Match, error=PipelineError))
     actions: tuple[Action, ...] = field(
         default=(),

@@ -213,7 +213,9 @@ class Reconciler:
         except PipelineError as error:
             hook = f"{subject.kind}_flows"
             return Failure(plugin, hook, self._named(subject), str(error))
-        except Exception as error:  # a flow that says of itself that it is good, and is not
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a flow that says of itself that it is good, and is not
             about = {"plugin": plugin, "kind": subject.kind, "subject": subject.key}
             self._faults.tell("flow cannot be encoded", error, **about)
             hook = f"{subject.kind}_flows"
