@@ -99,6 +99,21 @@ def test_a_refusal_names_pod_annotation_value_and_what_is_accepted(
     assert str(refused.value) == f'pod default/web: {name}: found "{text}", {expected}'
 
 
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        (7, "metadata: found 7, expected a JSON object"),
+        ({"annotations": 1.5}, "metadata.annotations: found 1.5, expected a JSON object"),
+    ],
+)
+def test_an_object_of_another_shape_is_refused_with_what_was_found(
+    metadata: Any, told: str
+) -> None:
+    with pytest.raises(InvalidRecord) as raised:
+        bandwidth_of("default/web", {"metadata": metadata})
+    assert str(raised.value) == f"pod default/web: {told}"
+
+
 def test_it_is_of_the_pod_with_its_uid_and_of_one_that_tells_none() -> None:
     asked = bandwidth_of(KEY, pod_object(uid="uid1"))
     assert asked.is_of("uid1")

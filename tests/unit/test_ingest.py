@@ -232,11 +232,21 @@ def test_kubernetes_nodes_are_read_by_the_resource_that_names_them() -> None:
     assert changes(ingest, RecordChange(KUBE_NODES, "n1", None)) == {(NODES, "n1"): None}
 
 
-def test_an_object_that_makes_the_reader_raise_is_set_aside_too() -> None:
-    found = changes(Ingest(), Snapshot(KUBE_NODES, {"n1": Entry({"status": None})}))
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (7, "status: found 7, expected a JSON object"),
+        ({"addresses": 7}, "addresses: found 7, expected a list of objects"),
+        ({"addresses": [None]}, "addresses: found [None], expected a list of objects"),
+        ({"addresses": [{"type": "InternalIP", "address": []}]}, 'InternalIP: found "[]", expec'),
+    ],
+)
+def test_an_object_of_another_shape_is_set_aside_with_what_was_found(
+    status: Any, told: str
+) -> None:
+    found = changes(Ingest(), Snapshot(KUBE_NODES, {"n1": Entry({"status": status})}))
     (text,) = [slot.problem for slot in found.values() if slot]
-    assert text is not None
-    assert text.startswith("n1: plugin core cannot read it: AttributeError(")
+    assert f"node n1: {told}" in str(text)
 
 
 CONFIG_DATA = encode(CONFIG)

@@ -18,7 +18,7 @@ from cattrs.errors import ClassValidationError
 
 from k8s_ovs.errors import InvalidRecord
 
-__all__ = ["decode", "encode", "field_names", "named", "parse_network"]
+__all__ = ["decode", "encode", "field_names", "named", "parse_network", "part_of"]
 
 T = TypeVar("T")
 
@@ -79,6 +79,20 @@ def encode(record: Any) -> bytes:
 def field_names(kind: type) -> list[str]:
     """The JSON names of a record's known fields."""
     return [f.metadata["json"] for f in attrs.fields(kind) if "json" in f.metadata]
+
+
+def part_of(key: str, found: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """The JSON object at a path in an object of Kubernetes; an empty one where there is none.
+
+    Raises InvalidRecord with key, path, found and expected.
+    """
+    for depth, name in enumerate(path, 1):
+        inner = found.get(name)
+        if not isinstance(inner, Mapping | None):
+            where = ".".join(path[:depth])
+            raise InvalidRecord(f"{key}: {where}: found {_short(inner)}, expected a JSON object")
+        found = inner or {}
+    return found
 
 
 def parse_network(text: Any) -> IPv4Network:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from attrs import frozen
 
-from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.errors import InvalidRecord, shown
+from k8s_ovs.model.codec import part_of
 
 __all__ = ["KubeNode", "LocalNode", "kube_node"]
+
+#: Characters of a value that an error shows.
+_MOST_SHOWN = 80
 
 
 @frozen
@@ -48,14 +52,18 @@ def kube_node(key: str, found: Mapping[str, Any]) -> KubeNode:
 
     The first IPv4 InternalIP counts. Raises InvalidRecord for an InternalIP that is no address.
     """
-    for entry in found.get("status", {}).get("addresses", ()):
-        text = entry.get("address", "")
+    addresses = part_of(f"node {key}", found, "status").get("addresses") or ()
+    if not isinstance(addresses, Sequence) or not all(isinstance(e, Mapping) for e in addresses):
+        told = shown(addresses)
+        raise InvalidRecord(f"node {key}: addresses: found {told}, expected a list of objects")
+    for entry in addresses:
+        text = str(entry.get("address", ""))
         if entry.get("type") != "InternalIP" or ":" in text:
             continue
         try:
             return KubeNode(key, IPv4Address(text))
         except ValueError:
             raise InvalidRecord(
-                f'node {key}: InternalIP: found "{text}", expected an IPv4 address'
+                f'node {key}: InternalIP: found "{text[:_MOST_SHOWN]}", expected an IPv4 address'
             ) from None
     return KubeNode(key, None)

@@ -46,7 +46,7 @@ from k8s_ovs.errors import (
     TimedOut,
     Unavailable,
 )
-from k8s_ovs.model.codec import decode, encode, named, parse_network
+from k8s_ovs.model.codec import decode, encode, named, parse_network, part_of
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode, LocalNode
 from k8s_ovs.model.node_status import NodeStatus
@@ -156,6 +156,7 @@ __all__ = [
     "ipv6",
     "named",
     "parse_network",
+    "part_of",
     "register",
     "request_problem",
     "tcp",

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from k8s_ovs.plugin import InvalidRecord, KubeResource, Pod, Rates
+from k8s_ovs.plugin import InvalidRecord, KubeResource, Pod, Rates, part_of
 from k8s_ovs_shaping.quantity import parse_quantity
 
 __all__ = ["BANDWIDTHS", "EGRESS", "INGRESS", "Bandwidth", "bandwidth_of", "pods"]
@@ -24,6 +24,9 @@ EGRESS = "kubernetes.io/egress-bandwidth"
 
 #: Bits per second that Kubernetes accepts (its pkg/util/bandwidth): 1k to 1P.
 _LEAST, _MOST = 10**3, 10**15
+
+#: Characters of a value that an error shows.
+_MOST_SHOWN = 80
 
 #: A static pod has another uid in the API server than kubelet gives it; this annotation has that.
 _STATIC = "kubernetes.io/config.hash"
@@ -52,27 +55,29 @@ def bandwidth_of(key: str, found: Mapping[str, Any]) -> Bandwidth | None:
 
     Raises InvalidRecord that names pod, annotation, value, and what is accepted.
     """
-    on_node = (found.get("spec") or {}).get("hostNetwork") is True
-    if on_node or (found.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+    named = f"pod {key}"
+    on_node = part_of(named, found, "spec").get("hostNetwork") is True
+    if on_node or part_of(named, found, "status").get("phase") in ("Succeeded", "Failed"):
         return None
-    metadata = found.get("metadata", {})
-    annotations = metadata.get("annotations") or {}
-    uids = {metadata.get("uid", ""), annotations.get(_STATIC, "")} - {""}
+    annotations = part_of(named, found, "metadata", "annotations")
+    uids = part_of(named, found, "metadata").get("uid"), annotations.get(_STATIC)
     return Bandwidth(
-        frozenset(uids), Rates(_rate(key, annotations, INGRESS), _rate(key, annotations, EGRESS))
+        frozenset(str(each) for each in uids if each),
+        Rates(_rate(key, annotations, INGRESS), _rate(key, annotations, EGRESS)),
     )
 
 
 def _rate(key: str, annotations: Mapping[str, Any], name: str) -> int | None:
-    text = annotations.get(name)
-    if text is None:
+    if annotations.get(name) is None:
         return None
+    text = str(annotations[name])
+    told = f'pod {key}: {name}: found "{text[:_MOST_SHOWN]}"'
     try:
-        rate = parse_quantity(str(text))
+        rate = parse_quantity(text)
     except ValueError as error:
-        raise InvalidRecord(f'pod {key}: {name}: found "{text}", {error}') from None
+        raise InvalidRecord(f"{told}, {error}") from None
     if not _LEAST <= rate <= _MOST:
-        raise InvalidRecord(f'pod {key}: {name}: found "{text}", expected 1k to 1P bits per second')
+        raise InvalidRecord(f"{told}, expected 1k to 1P bits per second")
     return rate
 
 
