@@ -48,8 +48,15 @@ class FaultLog:
             self._told.move_to_end(which)
             if len(self._told) > _REMEMBERED:
                 self._told.popitem(last=False)
-        if not known:
+        if known:
+            return
+        try:
             _log.error(event, **about, exc_info=error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a plugin's exception that cannot be shown
+            where = "{}:{}".format(*_place(error))
+            _log.error(event, **about, reason=shown(error), raised_at=where)
 
 
 class SupervisedThread(threading.Thread):

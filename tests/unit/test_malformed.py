@@ -5,8 +5,7 @@ what is valid beside it works. The inputs are generated.
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,10 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from tests.unit.any_values import BYTES, JSON, nested
 
-from k8s_ovs.errors import K8sOvsError, PluginError
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.pod import Pod, pod_from_ids, pod_ids
 from k8s_ovs.model.world import NODES, SUBNETS
@@ -37,8 +35,6 @@ from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot
-from k8s_ovs.ovs.openflow.client import OpenFlow
-from k8s_ovs.ovs.openflow.messages import HEADER, Type
 from k8s_ovs.ovs.ovsdb.json_parser import MessageParser
 from k8s_ovs.plugin import hook
 from k8s_ovs.reconcile.reconciler import Reconciler
@@ -59,25 +55,6 @@ EXAMPLES = settings(
 )
 
 
-def nested(depth: int, of: Any = None) -> Any:
-    for _ in range(depth):
-        of = {"a": [of]}
-    return of
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=20)
-    | st.sampled_from(["x" * 100_000, nested(300), 10**400, "\ud800", "10.0.0.1/8"]),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-BYTES = st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode())
 DEEP = [b"[" * 100_000, b'{"a":' * 50_000, b'{"cniVersion":' + b"[" * 90_000]
 
 CONFIG = {"cniVersion": "1.1.0", "name": "k8s-ovs", "type": "k8s-ovs"}
@@ -327,105 +304,3 @@ def test_messages_of_ovsdb_of_any_content_end_or_go_on(text: str) -> None:
     parser = MessageParser()
     assert 0 <= parser.feed(text) <= len(text)
     assert parser.is_done() == (parser.finish() is not None)
-
-
-def _ends() -> Iterator[tuple[OpenFlow, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        yield OpenFlow(ours, "/run/br0.mgmt", timeout=0.01), theirs
-
-
-@settings(EXAMPLES, max_examples=40)
-@given(
-    st.sampled_from([Type.MULTIPART_REPLY, Type.ERROR, Type.BUNDLE_CONTROL, Type.ECHO_REQUEST, 99]),
-    st.binary(max_size=120),
-    st.sampled_from(["dump", "meters", "meter_counts", "most_meters", "ports"]),
-)
-def test_answers_of_the_bridge_of_any_content_are_answers_or_errors_of_ours(
-    kind: int, body: bytes, question: str
-) -> None:
-    for client, peer in _ends():
-        peer.sendall(HEADER.pack(5, kind, HEADER.size + len(body), 1) + body)
-        with suppress(K8sOvsError):
-            getattr(client, question)()
-
-
-RESULTS = JSON | st.builds(object) | st.just({1, 2}) | st.just(iter([1])) | st.just(ValueError)
-
-
-class Returns:
-    """A plugin whose hooks all return the same, whatever it is."""
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    @hook
-    def network_flows(self, view: Any) -> Any:
-        return self.value
-
-    @hook
-    def pod_flows(self, view: Any, pod: Any) -> Any:
-        return self.value
-
-    @hook
-    def node_flows(self, view: Any, node: Any) -> Any:
-        return self.value
-
-    @hook
-    def pod_link(self, view: Any, pod: Any) -> Any:
-        return self.value
-
-    @hook
-    def admit_pod(self, view: Any, request: Any) -> Any:
-        return self.value
-
-    @hook
-    def allocations(self, view: Any) -> Any:
-        return self.value
-
-    @hook
-    def metrics(self, view: Any) -> Any:
-        return self.value
-
-
-@EXAMPLES
-@given(RESULTS)
-def test_hooks_that_return_anything_leave_the_others_their_flows(value: object) -> None:
-    plugins = {"mode": SingleTenant()}
-    alone = Reconciler(PluginManager(plugins), sample_world())
-    alone.compute()
-    manager = PluginManager(plugins | {"acme": Returns(value)})
-    reconciler = Reconciler(manager, sample_world())
-    with capture_logs():
-        texts = reconciler.compute()
-        offered = dict(manager.allocations(lambda: reconciler.world))
-    assert all(text.startswith("plugin acme: ") for text in texts)
-    assert len(reconciler.desired) == len(alone.desired)
-    assert offered["acme"] == () or isinstance(offered["acme"], Failure)
-
-
-class Declares(Returns):
-    @hook
-    def tables(self) -> Any:
-        return self.value
-
-    @hook
-    def kinds(self) -> Any:
-        return self.value
-
-    @hook
-    def resources(self) -> Any:
-        return self.value
-
-
-@EXAMPLES
-@given(RESULTS)
-def test_a_plugin_that_declares_anything_is_refused_by_name(value: object) -> None:
-    told = ""
-    with capture_logs():
-        try:
-            PluginManager({"mode": SingleTenant(), "acme": Declares(value)})
-        except PluginError as error:
-            told = str(error)
-    assert not told or "plugin acme: " in told

@@ -37,9 +37,11 @@ def reply(kind: Multipart, body: bytes) -> Message:
     return Message(5, Type.MULTIPART_REPLY, 1, MULTIPART.pack(kind, 0) + body)
 
 
-def configuration(number: int, rate: int, burst: int) -> bytes:
-    """OpenFlow 1.4 section 7.3.5.12, with a drop band."""
-    return struct.pack("!HHI HHII4x", 24, 0b1101, number, 1, 16, rate, burst)
+def configuration(
+    number: int, rate: int, burst: int, *, flags: int = 0b1101, band: int = 1
+) -> bytes:
+    """OpenFlow 1.4 section 7.3.5.12, with one band; 1: it drops."""
+    return struct.pack("!HHI HHII4x", 24, flags, number, band, 16, rate, burst)
 
 
 def statistics(number: int, packets: int, octets: int, dropped: int, lost: int) -> bytes:
@@ -67,12 +69,27 @@ def test_counts_are_read_from_an_answer_in_parts(
 
 
 def test_a_meter_of_somebody_else_is_known_to_be_none_of_ours() -> None:
-    """Without a rate or a burst it could not be a Meter; without a band there is nothing to say."""
-    theirs = configuration(7, 0, 0) + struct.pack("!HHI", 8, 0, 8) + configuration(9, 1, 2)
-    assert configured_meters([reply(Multipart.METER_CONFIG, theirs)]) == {
-        7: Meter(7, 0xFFFFFFFF, 0xFFFFFFFF),
-        9: Meter(9, 1, 2),
+    """Without rate, burst or band, per packet, or with another band: it has the number, so it is in
+    the way of ours, which must not be taken for it."""
+    others = {
+        7: configuration(7, 0, 0),
+        8: struct.pack("!HHI", 8, 0, 8),
+        9: configuration(9, 1, 2, flags=0b1110),
+        10: configuration(10, 1, 2, band=2),
+        11: struct.pack("!HHI HHII4x HHII4x", 40, 0b1101, 11, 1, 16, 1, 2, 1, 16, 3, 4),
     }
+    theirs = b"".join(others.values()) + configuration(12, 1, 2)
+    assert configured_meters([reply(Multipart.METER_CONFIG, theirs)]) == {
+        **{number: Meter(number, 0xFFFFFFFF, 0xFFFFFFFF) for number in others},
+        12: Meter(12, 1, 2),
+    }
+
+
+@pytest.mark.parametrize("number", [0, 0xFFFF0001, 0xFFFFFFFD, 0xFFFFFFFE])
+def test_a_meter_for_the_switchs_own_use_is_left_alone(number: int) -> None:
+    """Section 7.1.2: such as OFPM_CONTROLLER, for what goes to a controller."""
+    theirs = configuration(number, 1, 2) + configuration(9, 1, 2)
+    assert configured_meters([reply(Multipart.METER_CONFIG, theirs)]) == {9: Meter(9, 1, 2)}
 
 
 @pytest.mark.parametrize("most", [0, 1, 200_000])

@@ -41,6 +41,7 @@ _SOL_NETLINK = 270
 _NETLINK_EXT_ACK = 11
 _NLMSGERR_ATTR_MSG = 1
 _HEADER = struct.Struct("=IHHII")
+_SHORTEST_ERROR = _HEADER.size + 4
 _ATTRIBUTE = struct.Struct("=HH")
 _BUFFER = 1 << 16
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
@@ -101,8 +102,8 @@ def perform(channel: socket.socket, steps: Sequence[Step]) -> None:
     try:
         channel.send(batch)
         while True:
-            number, error, reason = _answer(channel.recv(_BUFFER, socket.MSG_DONTWAIT))
-            if error and failed is None:
+            number, error, reason = _answer(_received(channel))
+            if error and failed is None and 0 < number <= last:
                 failed = LinkError(f"cannot {steps[number - 1].what}: {reason}", error)
             if number == last:
                 break
@@ -124,10 +125,10 @@ def ask(channel: socket.socket, question: Step) -> bytes:
         channel.send(
             _HEADER.pack(16 + len(question.body), question.type, flags, 1, 0) + question.body
         )
-        message = channel.recv(_BUFFER, socket.MSG_DONTWAIT)
+        message = _received(channel)
         if _HEADER.unpack_from(message)[1] != _NLMSG_ERROR:
             body = message[_HEADER.size : _HEADER.unpack_from(message)[0]]
-            message = channel.recv(_BUFFER, socket.MSG_DONTWAIT)
+            message = _received(channel)
     except OSError as error:
         raise LinkError(f"cannot {question.what}: netlink: {error.strerror}") from error
     _, errno, reason = _answer(message)
@@ -145,7 +146,7 @@ def dump(channel: socket.socket, question: Step) -> list[bytes]:
             _HEADER.pack(16 + len(question.body), question.type, flags, 1, 0) + question.body
         )
         while True:
-            part = channel.recv(_BUFFER, socket.MSG_DONTWAIT)
+            part = _received(channel)
             for kind, body in messages(part):
                 if kind == _NLMSG_DONE:
                     return found
@@ -179,10 +180,20 @@ def attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
+def _received(channel: socket.socket) -> bytes:
+    """The next datagram. Raises OSError, also where there is none, and LinkError."""
+    part = channel.recv(_BUFFER, socket.MSG_DONTWAIT)
+    if len(part) < _HEADER.size:
+        raise LinkError(
+            f"netlink: an answer of {len(part)} bytes, expected {_HEADER.size} at least"
+        )
+    return part
+
+
 def _answer(message: bytes) -> tuple[int, int, str]:
     """An acknowledgement as (sequence number, errno, reason); errno 0: done."""
     _, kind, flags, number, _ = _HEADER.unpack_from(message)
-    if kind != _NLMSG_ERROR:
+    if kind != _NLMSG_ERROR or len(message) < _SHORTEST_ERROR:
         raise LinkError(f"netlink: unexpected message of type {kind}")
     error = -struct.unpack_from("=i", message, 16)[0]
     reason = os.strerror(error)
@@ -195,4 +206,4 @@ def _extended(message: bytes, flags: int) -> str:
     """The kernel's own words about an error (netlink(7), NETLINK_EXT_ACK)."""
     echoed = 16 if flags & _NLM_F_CAPPED else int.from_bytes(message[20:24], sys.byteorder)
     told = attributes(message[20 + (echoed + 3 & ~3) :])
-    return told.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode()
+    return told.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")

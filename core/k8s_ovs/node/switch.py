@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from k8s_ovs.errors import SwitchError, Unavailable
 from k8s_ovs.link.kernel_datapath import kernel_has_datapath
+from k8s_ovs.link.veth import host_name_of
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import Pod, Rates, pod_from_ids, pod_ids, rate_ids
 from k8s_ovs.model.subnet import HostSubnet
@@ -121,7 +122,7 @@ class Switch:
         number = port.ofport or port.ofport_request or 0
         pod = self._pods.get(port.name)
         if pod is None:
-            pod = pod_from_ids(port.name, number, port.external_ids)
+            pod = _pod_of(port, number)
             self._requests[port.name] = port.ofport_request
         elif port.ofport_request == self._requests.get(port.name):
             # ovs-vswitchd chose it; it is also who may choose another one after a restart.
@@ -301,6 +302,13 @@ def _trouble(port: Port | None) -> str:
     if port.error or port.ofport is None:
         return port.error or "it got no OpenFlow number: see ovs-vswitchd's log"
     return ""
+
+
+def _pod_of(port: Port, number: int) -> Pod | None:
+    """The pod whose port it is. One of another name than its sandbox's is somebody else's, whatever
+    it says: no DEL would ever find it."""
+    pod = pod_from_ids(port.name, number, port.external_ids)
+    return pod if pod and host_name_of(pod.container, pod.ifname) == port.name else None
 
 
 def ofport_of(pod_ip: int, subnet_start: int) -> int:

@@ -27,6 +27,7 @@ from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.table import PipelineError, Table
 
 __all__ = [
+    "METER_NUMBERS",
     "Action",
     "Ct",
     "Flow",
@@ -194,6 +195,10 @@ class Ct:
                 raise PipelineError(f"ct mark={self.mark:#x} is set without commit")
 
 
+#: Others are for the switch's own use.
+METER_NUMBERS = range(1, 0xFFFF0000 + 1)
+
+
 @frozen
 class Meter:
     """Pass packets up to a rate and drop the rest, counted. Always the first action.
@@ -209,7 +214,7 @@ class Meter:
     burst: int = field(converter=as_whole, validator=_WHOLE)
 
     def __attrs_post_init__(self) -> None:
-        if not 1 <= self.number <= 0xFFFF0000:
+        if self.number not in METER_NUMBERS:
             raise PipelineError(f"meter {self.number} is not 1 to {0xFFFF0000}")
         for name, value in (("rate", self.rate), ("burst", self.burst)):
             _refuse_too_wide(f"meter {name}", value, 32)

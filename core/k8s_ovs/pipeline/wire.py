@@ -33,6 +33,7 @@ from k8s_ovs.pipeline.flow import (
 from k8s_ovs.pipeline.table import Pipeline, PipelineError
 
 __all__ = [
+    "KBPS_BURST_STATS",
     "MAX_OWNER",
     "WireFlow",
     "delete_by_cookie",
@@ -69,7 +70,8 @@ _METER = Struct("!HHI")
 _OUTPUT = Struct("!HHIH6x")
 _METER_MOD = Struct("!BBHI HHI")
 _DROP_BAND = Struct("!HHII4x")
-_KBPS_BURST_STATS = 0b1101
+#: Flags of a meter-mod, section 7.3.4.4.
+KBPS_BURST_STATS = 0b1101
 # Nicira actions: type 0xffff, length, vendor, subtype, then their own.
 _REG_MOVE = Struct("!HHIH HHHII")
 _OUTPUT_REG = Struct("!HHIH HIH6x")
@@ -165,7 +167,7 @@ def put_meter(meter: Meter, command: int) -> bytes:
     OpenFlow 1.4 section 7.3.4.4: rates in kilobits, with a burst, with statistics; one drop band.
     """
     band = _DROP_BAND.pack(1, _DROP_BAND.size, meter.rate, meter.burst)
-    return _meter_mod(command, _KBPS_BURST_STATS, meter.number, band)
+    return _meter_mod(command, KBPS_BURST_STATS, meter.number, band)
 
 
 def delete_meter(number: int) -> bytes:

@@ -25,6 +25,9 @@ EGRESS = "kubernetes.io/egress-bandwidth"
 #: Bits per second that Kubernetes accepts (its pkg/util/bandwidth): 1k to 1P.
 _LEAST, _MOST = 10**3, 10**15
 
+#: Characters of a value that an error shows.
+_MOST_SHOWN = 80
+
 #: A static pod has another uid in the API server than kubelet gives it; this annotation has that.
 _STATIC = "kubernetes.io/config.hash"
 
@@ -70,13 +73,15 @@ def _rate(key: str, annotations: Mapping[str, Any], name: str) -> int | None:
     if text is None:
         return None
     if not isinstance(text, str):
-        raise InvalidRecord(f'pod {key}: {name}: found {text}, expected a string such as "10M"')
+        expected = 'expected a string such as "10M"'
+        raise InvalidRecord(f"pod {key}: {name}: found {str(text)[:_MOST_SHOWN]}, {expected}")
+    told = f'pod {key}: {name}: found "{text[:_MOST_SHOWN]}"'
     try:
         rate = parse_quantity(text)
     except ValueError as error:
-        raise InvalidRecord(f'pod {key}: {name}: found "{text}", {error}') from None
+        raise InvalidRecord(f"{told}, {error}") from None
     if not _LEAST <= rate <= _MOST:
-        raise InvalidRecord(f'pod {key}: {name}: found "{text}", expected 1k to 1P bits per second')
+        raise InvalidRecord(f"{told}, expected 1k to 1P bits per second")
     return rate
 
 

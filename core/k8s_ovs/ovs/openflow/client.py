@@ -37,6 +37,10 @@ _TOLD_AT_MOST = 5
 #: Seconds that the bridge may work on each message of a change before it answers.
 _PER_MESSAGE = 0.001
 
+#: Bytes of one answer, each message counted with what it takes in memory; a million flows fit.
+_MOST_ANSWERED = 1 << 28
+_PER_ANSWER = 1024
+
 
 class FlowRefused(SwitchError):
     """Open vSwitch refused flows of a commit, and did nothing of it.
@@ -291,28 +295,43 @@ class OpenFlow:
         """
         received: list[Message] = []
         news: list[Message] = []
-        deadline = silence = 0.0
+        size, to_send, deadline, silence = 0, len(self._outgoing), 0.0, 0.0
         try:
             while True:
-                if self._write() or news or not deadline:
+                # To answer what the bridge asks meanwhile brings nothing forward.
+                sent = self._write()
+                if (sent and to_send > 0) or news or not deadline:
                     silence = self._timeout + self.patience + (0.0 if self._outgoing else work)
                     deadline = time.monotonic() + silence
+                to_send -= sent
                 self._wait(deadline, silence)
                 news = self._read()
                 received += news
                 if any(ends(each) for each in news):
                     return received
+                if not news and time.monotonic() > deadline:
+                    raise self._late(silence)
+                size += sum(_PER_ANSWER + len(each.body) for each in news)
+                self._refuse_endless(size)
         except BaseException:
             # Half an answer is on its way: the next question must not take it for its own.
             self.close()
             raise
+
+    def _refuse_endless(self, size: int) -> None:
+        if size > _MOST_ANSWERED:
+            most = _MOST_ANSWERED >> 20
+            raise SwitchError(f"the bridge at {self._path} sent more than {most} MiB as one answer")
 
     def _wait(self, deadline: float, silence: float) -> None:
         wanted = select.POLLIN | (select.POLLOUT if self._outgoing else 0)
         poll = select.poll()
         poll.register(self._socket, wanted)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimedOut(f"the bridge at {self._path} did not answer within {silence:.3g} s")
+            raise self._late(silence)
+
+    def _late(self, silence: float) -> TimedOut:
+        return TimedOut(f"the bridge at {self._path} did not answer within {silence:.3g} s")
 
     def _write(self) -> int:
         """Send as much as goes without waiting; the number of bytes that went."""

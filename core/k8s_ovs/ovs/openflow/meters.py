@@ -15,8 +15,8 @@ from attrs import frozen
 
 from k8s_ovs.errors import SwitchError
 from k8s_ovs.ovs.openflow.messages import MULTIPART, Message, Multipart, multipart_request
-from k8s_ovs.pipeline.flow import Meter
-from k8s_ovs.pipeline.table import PipelineError
+from k8s_ovs.pipeline.flow import METER_NUMBERS, Meter
+from k8s_ovs.pipeline.wire import KBPS_BURST_STATS
 
 __all__ = [
     "Metered",
@@ -30,6 +30,9 @@ __all__ = [
 
 _ALL = struct.pack("!I4x", 0xFFFFFFFF)
 _SHORTEST = 8  # a configuration without a band
+_DROP = 1
+_NOT_OURS = 0xFFFFFFFF
+_CONFIGURATION_HEAD = Struct("!HHI")
 # length, flags, number; of its first band: type, length, rate, burst
 _CONFIGURATION = Struct("!HHIHHII4x")
 # number, length, flows, packets, bytes; of its first band: packets, bytes
@@ -62,14 +65,17 @@ def features_request(xid: int) -> bytes:
 
 
 def configured_meters(replies: Iterable[Message]) -> dict[int, Meter]:
-    """The meters by number. One that differs in form from ours has the rate or burst 0xFFFFFFFF."""
+    """The meters by number, but for those of numbers that are for the switch's own use. One that
+    differs in form from ours has the rate and the burst 0xFFFFFFFF."""
     meters = {}
-    for offset, body in _parts(replies, _CONFIGURATION.size, length_at=0):
-        _, _, number, _, _, rate, burst = _CONFIGURATION.unpack_from(body, offset)
-        try:
-            meters[number] = Meter(number, rate or 0xFFFFFFFF, burst or 0xFFFFFFFF)
-        except PipelineError as error:
-            raise SwitchError(f"the configuration of a meter that cannot be: {error}") from error
+    for offset, body in _parts(replies, _SHORTEST, length_at=0):
+        length, flags, number = _CONFIGURATION_HEAD.unpack_from(body, offset)
+        rate = burst = _NOT_OURS
+        if (length, flags) == (_CONFIGURATION.size, KBPS_BURST_STATS):
+            kind, _, rate, burst = _CONFIGURATION.unpack_from(body, offset)[3:]
+            rate, burst = (rate, burst) if kind == _DROP else (_NOT_OURS, _NOT_OURS)
+        if number in METER_NUMBERS:
+            meters[number] = Meter(number, rate or _NOT_OURS, burst or _NOT_OURS)
     return meters
 
 
@@ -93,7 +99,7 @@ def most_meters(replies: Iterable[Message]) -> int:
 def _parts(
     replies: Iterable[Message], least: int, length_at: int
 ) -> Iterable[tuple[int, builtins.bytes]]:
-    """Where each entry begins, of those that have a band."""
+    """Where each entry begins, of those that are long enough."""
     for reply in replies:
         body, offset = reply.body, MULTIPART.size
         while offset < len(body):

@@ -73,7 +73,12 @@ class Ovsdb:
         ovsdb-server answers but is silent.
         """
         check_rights(self._remote.removeprefix("unix:"))
-        self._await(lambda: self.connected, self._deadline(), "it sent no content")
+        try:
+            self._await(lambda: self.connected, self._deadline(), "it sent no content")
+        except TimedOut:
+            # The library asks once per connection, and waits for ever where it got no answer to it.
+            self._idl.force_reconnect()
+            raise
         if self._root() is None:
             raise Unavailable(
                 f"the database at {self._remote} is empty: has ovs-vsctl init been run?"
@@ -123,8 +128,15 @@ class Ovsdb:
         )
 
     def bridge(self, name: str) -> Bridge | None:
-        """The bridge of this name with its ports, None if there is none."""
-        return self._rows.bridge(self._known_root(), name)
+        """The bridge of this name with its ports, None if there is none.
+
+        Raises Unavailable where the content makes no sense; the connection is made anew then.
+        """
+        root = self._known_root()
+        try:
+            return self._rows.bridge(root, name)
+        except Exception as error:  # a row that others name, and that is not there
+            raise self._refused(error) from error
 
     @property
     def applied(self) -> bool:
@@ -194,14 +206,23 @@ class Ovsdb:
         return time.monotonic() + self._timeout + self.patience
 
     def _take_in(self) -> None:
+        state = self._idl.state
         try:
             self._idl.run()
         except Exception as error:  # the library trusts its peer
-            self._faults.tell("OVSDB sent what cannot be understood", error, remote=self._remote)
-            self._idl.force_reconnect()
-            raise Unavailable(
-                f"ovsdb-server at {self._remote} sent what cannot be understood: {shown(error)}"
-            ) from error
+            raise self._refused(error) from error
+        finally:
+            if self._idl.state != state:
+                # Of rows that are gone when it connects anew, the library tells nothing.
+                self._rows = Rows(self._idl)
+
+    def _refused(self, error: Exception) -> Unavailable:
+        """What has come is of no use: the connection is made anew, and all content sent again."""
+        self._faults.tell("OVSDB sent what cannot be understood", error, remote=self._remote)
+        self._idl.force_reconnect()
+        return Unavailable(
+            f"ovsdb-server at {self._remote} sent what cannot be understood: {shown(error)}"
+        )
 
     def _await(self, ready: Callable[[], bool], deadline: float, late: str) -> None:
         self._take_in()
