@@ -25,7 +25,12 @@ __all__ = [
 
 
 class K8sOvsError(Exception):
-    """Anything that a user can cause or must act on. Its text says all: no trace is needed."""
+    """Anything that a user can cause or must act on. Its text says all: no trace is needed.
+
+    passing: it may be over when it is tried again, although nothing that it is about has changed.
+    """
+
+    passing = False
 
 
 class InvalidRecord(K8sOvsError):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from k8s_ovs.backoff import Backoff
-from k8s_ovs.errors import shown
+from k8s_ovs.errors import is_ctrl_c, shown
 
 __all__ = ["FaultLog", "SupervisedThread"]
 
@@ -52,9 +52,9 @@ class FaultLog:
             return
         try:
             _log.error(event, **about, exc_info=error)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # a plugin's exception that cannot be shown
+        except BaseException as worse:  # a plugin's exception that cannot be shown
+            if is_ctrl_c(worse):
+                raise
             where = "{}:{}".format(*_place(error))
             _log.error(event, **about, reason=shown(error), raised_at=where)
 

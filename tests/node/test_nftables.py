@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from attrs import evolve, frozen
 
-from k8s_ovs.errors import Unavailable
 from k8s_ovs.link import nftables
 from k8s_ovs.link.namespace import entered, opened
 from k8s_ovs.link.netlink import LinkError
@@ -197,7 +196,7 @@ class TestTable:
     @pytest.mark.usefixtures("node")
     def test_a_node_without_nft_is_told_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nonexistent")
-        with pytest.raises(Unavailable, match="nft is not installed"):
+        with pytest.raises(LinkError, match="nft is not installed"):
             apply(NETWORK, VXLAN)
 
 

@@ -9,11 +9,18 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from k8s_ovs.hooks import time_limit
 from k8s_ovs.hooks.calls import HookCall
+from k8s_ovs.hooks.guarded import _Guard
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest, TimeLimit
+from k8s_ovs.node.ingest import ETCD, Ingest
+from k8s_ovs.observe.watch_event import Entry, Snapshot
+from k8s_ovs.plugin.records import RecordKind
+from k8s_ovs.supervise import FaultLog
+from k8s_ovs_testing.world import sample_config
 
 SHORT = 0.2
 
@@ -99,6 +106,37 @@ def test_what_a_function_calls_in_turn_counts_as_its_own(limit: TimeLimit) -> No
     with pytest.raises(HookTimeout):
         outer.call(work)
     assert inner.call(int) == 0
+
+
+def test_a_plugin_that_rests_is_not_the_fault_of_who_asks_it(limit: TimeLimit) -> None:
+    """Of a hook within a hook: the inner one is a failure, and the outer one goes on."""
+    inner = HookCall("a", "tenant_of", spin, (), rest=Rest("plugin a: tenant_of", limit))
+    assert isinstance(inner("pod a/b", view=None), Failure)
+    outer = Rest("plugin b: pod_flows", limit)
+    found = outer.call(inner, "pod a/b")
+    assert isinstance(found, Failure)
+    assert (found.plugin, found.again) == ("a", True)
+    assert outer.call(lambda: 7) == 7
+
+
+def test_a_record_about_which_a_plugin_does_not_answer_is_asked_about_again(
+    limit: TimeLimit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [spin, lambda: "read"]
+    kind = RecordKind("audits", lambda _key, _found: answers.pop(0)(), lambda _value: b"")
+    guard = _Guard("acme", "audits", FaultLog(), Rest("plugin acme: audits", limit))
+    kind = evolve(kind, decode=guard.reading(kind.decode))
+    ingest = Ingest()
+    ingest.absorb(Snapshot(ETCD, {"k8ssdn/audits/red": Entry(b"{}", 5)}, 5))
+    changes = ingest.changes(sample_config(), {"audits": kind}, {})
+    (slot,) = changes.values()
+    assert slot is not None
+    assert "did not return" in (slot.problem or "")
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2 * time_limit.REST)
+    (slot,) = ingest.changes(sample_config(), {"audits": kind}, {}).values()
+    assert slot is not None
+    assert (slot.settled, slot.problem) == ("read", None)
 
 
 def test_a_hook_that_did_not_return_is_a_failure_that_is_asked_about_again(

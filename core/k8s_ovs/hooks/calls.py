@@ -16,7 +16,7 @@ from attrs import field, frozen, validate
 from k8s_ovs.errors import PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.json_values import plain_object
 from k8s_ovs.hooks.result import Failure, WrongResult
-from k8s_ovs.hooks.time_limit import HookTimeout, Rest
+from k8s_ovs.hooks.time_limit import HookTimeout, Rest, Resting
 from k8s_ovs.model.checked import as_text
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Table
@@ -106,7 +106,7 @@ class HookCall:
         try:
             found: tuple[Any, ...] = self.rest.call(self._ask, given)
         except HookTimeout as error:
-            if self.rest.nested:
+            if self.rest.nested and not isinstance(error, Resting):
                 raise  # it is the caller's time that is over
             self._tell(error, subject)
             return Failure(self.plugin, self.hook, subject, str(error), again=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
 from k8s_ovs.errors import InvalidRecord, PluginError, is_ctrl_c, shown
-from k8s_ovs.hooks.time_limit import HookTimeout, Rest
+from k8s_ovs.hooks.time_limit import HookTimeout, Rest, Resting
 from k8s_ovs.model.checked import as_text, as_texts
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.supervise import FaultLog
@@ -49,6 +49,9 @@ def _guard(plugin: str, name: str) -> _Guard:
     return _Guard(plugin, name, FaultLog(), Rest(f"plugin {plugin}: {name}"))
 
 
+_Told = TypeVar("_Told", InvalidRecord, PluginError)
+
+
 @frozen
 class _Guard:
     """Calls functions of one kind or resource of one plugin."""
@@ -67,11 +70,11 @@ class _Guard:
             except InvalidRecord as error:
                 raise InvalidRecord(_text_of(error)) from error
             except BaseException as error:
-                if is_ctrl_c(error):
+                if is_ctrl_c(error) or self._of_caller(error):
                     raise
                 self._tell("decode", error)
                 text = f"{key}: plugin {self.plugin} cannot read it: {_why(error)}"
-                raise InvalidRecord(text) from error
+                raise _like(error, InvalidRecord(text)) from error
             return value
 
         return read
@@ -81,7 +84,7 @@ class _Guard:
             try:
                 written = self.rest.call(encode, value)
             except BaseException as error:
-                if is_ctrl_c(error):
+                if is_ctrl_c(error) or self._of_caller(error):
                     raise
                 self._tell("encode", error)
                 text = f"plugin {self.plugin} cannot write {shown(value)}: {_why(error)}"
@@ -105,11 +108,11 @@ class _Guard:
                 found = self.rest.call(judge, value)
                 wanted = expected(found)
             except BaseException as error:
-                if is_ctrl_c(error):
+                if is_ctrl_c(error) or self._of_caller(error):
                     raise
                 self._tell(what, error)
                 text = f"plugin {self.plugin} cannot judge {shown(value)}: {_why(error)}"
-                raise InvalidRecord(text) from error
+                raise _like(error, InvalidRecord(text)) from error
             if not wanted:
                 return found
             raise InvalidRecord(
@@ -129,11 +132,11 @@ class _Guard:
                 ):
                     return texts
             except BaseException as error:
-                if is_ctrl_c(error):
+                if is_ctrl_c(error) or self._of_caller(error):
                     raise
                 self._tell("check", error)
                 text = f"plugin {self.plugin} cannot check {self.name}: {_why(error)}"
-                raise PluginError(text) from error
+                raise _like(error, PluginError(text)) from error
             raise PluginError(
                 f"plugin {self.plugin} cannot check {self.name}: check returned {shown(found)}, "
                 "expected a mapping of keys to reasons"
@@ -141,9 +144,21 @@ class _Guard:
 
         return compare
 
+    def _of_caller(self, error: BaseException) -> bool:
+        """Whether it is the time of who called this function that is over."""
+        return (
+            isinstance(error, HookTimeout) and not isinstance(error, Resting) and self.rest.nested
+        )
+
     def _tell(self, what: str, error: BaseException) -> None:
         about = {"plugin": self.plugin, "function": what, "records": self.name}
         self.faults.tell("function of a plugin failed", error, **about)
+
+
+def _like(error: BaseException, told: _Told) -> _Told:
+    """A function that did not return may do so later."""
+    told.passing = isinstance(error, HookTimeout)
+    return told
 
 
 def _why(error: BaseException) -> str:

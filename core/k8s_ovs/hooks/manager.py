@@ -139,7 +139,9 @@ class PluginManager:
         for call in self._calls[hook]:
             found = call(f"pod {pod.identity}", view=view, pod=pod)
             if isinstance(found, Failure):
-                raise PluginError(str(found))
+                error = PluginError(str(found))
+                error.passing = found.again
+                raise error
             number = found[0] if found else None
             if number is None or (type(number) is int and 0 <= number <= MAX_TENANT_ID):
                 return number

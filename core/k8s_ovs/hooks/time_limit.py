@@ -17,7 +17,7 @@ import structlog
 
 from k8s_ovs.supervise import SupervisedThread
 
-__all__ = ["LIMIT", "REST", "HookTimeout", "Rest", "TimeLimit"]
+__all__ = ["LIMIT", "REST", "HookTimeout", "Rest", "Resting", "TimeLimit"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,10 @@ REST = 60.0
 
 class HookTimeout(BaseException):
     """Raised in a plugin's code that has run for too long. No plugin catches it by mistake."""
+
+
+class Resting(HookTimeout):
+    """It was not called: it did not return a while ago."""
 
 
 class TimeLimit:
@@ -117,9 +121,9 @@ class Rest:
         self._until = 0.0
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What it returns. Raises HookTimeout, and whatever it raises."""
+        """What it returns. Raises Resting, HookTimeout, and whatever it raises."""
         if time.monotonic() < self._until:
-            raise HookTimeout(self._text())
+            raise Resting(self._text())
         nested = self.nested
         try:
             with self._limit.running(self._what):

@@ -30,7 +30,7 @@ from k8s_ovs.state.value import (
 )
 from k8s_ovs.supervise import SupervisedThread
 
-__all__ = ["KernelChanges", "changed_by_nft", "changed_by_route"]
+__all__ = ["KernelChanges"]
 
 #: Bits of the groups (linux/rtnetlink.h, linux/netfilter/nfnetlink.h).
 _LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV4_NETCONF = 1 << 0, 1 << 4, 1 << 6, 1 << 23
@@ -59,6 +59,7 @@ class KernelChanges:
         self._device = device
         self._changed = changed
         self._stopped = threading.Event()
+        self._began = False
         self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC)
         self._thread = SupervisedThread(
             name="kernel-changes", target=self._follow, stopped=self._stopped
@@ -83,6 +84,9 @@ class KernelChanges:
             for channel in channels:
                 poll.register(channel, select.POLLIN)
             poll.register(self._stop_fd, select.POLLIN)
+            if self._began:
+                self._changed(_OF_ANY)  # since it failed nobody listened
+            self._began = True
             while not self._stopped.is_set():
                 poll.poll()
                 self._stopped.wait(_GATHER)
@@ -99,19 +103,20 @@ class KernelChanges:
             if kind is None:
                 kinds |= _OF_ANY
             elif of_nft:
-                kinds |= changed_by_nft(body)
+                kinds |= _changed_by_nft(body)
             else:
-                kinds |= changed_by_route(kind, body, self._device, index)
+                kinds |= _changed_by_route(kind, body, self._device, index)
         return kinds
 
 
-def changed_by_route(kind: int, body: bytes, device: str, index: int) -> frozenset[str]:
+def _changed_by_route(kind: int, body: bytes, device: str, index: int) -> frozenset[str]:
     """Of which kinds a message of rtnetlink tells something that may be ours.
 
     device, index: the node's own device. body: what follows the header.
     """
     if kind in (encode.RTM_NEWLINK, encode.RTM_DELLINK):
-        name = attributes(body[_IFINFO_SIZE:]).get(_IFLA_IFNAME, b"").rstrip(b"\0").decode()
+        told = attributes(body[_IFINFO_SIZE:]).get(_IFLA_IFNAME, b"")
+        name = told.rstrip(b"\0").decode(errors="replace")
         if name == device:
             # Open vSwitch made it, as the device of one of its ports.
             return _OF_DEVICES | {Bridge.kind, Port.kind}
@@ -126,7 +131,7 @@ def changed_by_route(kind: int, body: bytes, device: str, index: int) -> frozens
     return frozenset({Sysctl.kind}) if kind == _RTM_NEWNETCONF else frozenset()
 
 
-def changed_by_nft(body: bytes) -> frozenset[str]:
+def _changed_by_nft(body: bytes) -> frozenset[str]:
     """The same of a message of nftables: each names its table first, but for generations."""
     name = attributes(body[_NFGENMSG_SIZE:]).get(_NFTA_TABLE, b"").rstrip(b"\0")
     return frozenset({NftTable.kind}) if name == TABLE.encode() else frozenset()
@@ -154,7 +159,7 @@ def _received(channel: socket.socket) -> Iterator[tuple[int | None, bytes]]:
                     raise
                 yield None, b""
                 continue
-            yield from messages(part)
+            yield from ((kind, body) for kind, _, body in messages(part))
 
 
 def _index(device: str) -> int:

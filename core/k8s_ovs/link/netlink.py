@@ -36,6 +36,7 @@ NLM_F_CREATE_EXCL = 0x600
 _NLM_F_ACK_TLVS = 0x200
 _NLM_F_CAPPED = 0x100
 _NLM_F_DUMP = 0x300
+_NLM_F_DUMP_INTR = 0x10
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _SOL_NETLINK = 270
 _NETLINK_EXT_ACK = 11
@@ -44,6 +45,8 @@ _HEADER = struct.Struct("=IHHII")
 _SHORTEST_ERROR = _HEADER.size + 4
 _ATTRIBUTE = struct.Struct("=HH")
 _BUFFER = 1 << 16
+#: A list that changed while it was read is read again, so many times at most.
+_TRIES = 5
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
@@ -75,9 +78,15 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 
 def open_route_socket() -> socket.socket:
-    """A route netlink socket in the calling thread's network namespace; it stays in that one."""
-    channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-    channel.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+    """A route netlink socket in the calling thread's network namespace; it stays in that one.
+
+    Raises LinkError.
+    """
+    try:
+        channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        channel.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+    except OSError as error:
+        raise LinkError(f"cannot speak netlink: {error.strerror}", error.errno or 0) from error
     return channel
 
 
@@ -138,18 +147,30 @@ def ask(channel: socket.socket, question: Step) -> bytes:
 
 
 def dump(channel: socket.socket, question: Step) -> list[bytes]:
-    """The bodies of all messages that answer a question. Raises LinkError."""
+    """The bodies of all messages that answer a question. Raises LinkError, also where what is
+    listed changes all the time: something would be missing."""
+    for _ in range(_TRIES):
+        found, whole = _dumped(channel, question)
+        if whole:
+            return found
+    raise LinkError(f"cannot {question.what}: it changed {_TRIES} times while it was read")
+
+
+def _dumped(channel: socket.socket, question: Step) -> tuple[list[bytes], bool]:
+    """The bodies, and whether nothing changed meanwhile."""
     flags = question.flags | _NLM_F_REQUEST | _NLM_F_DUMP
     found: list[bytes] = []
+    whole = True
     try:
         channel.send(
             _HEADER.pack(16 + len(question.body), question.type, flags, 1, 0) + question.body
         )
         while True:
             part = _received(channel)
-            for kind, body in messages(part):
+            for kind, marks, body in messages(part):
+                whole = whole and not marks & _NLM_F_DUMP_INTR
                 if kind == _NLMSG_DONE:
-                    return found
+                    return found, whole
                 if kind == _NLMSG_ERROR:
                     _, errno, reason = _answer(part)
                     raise LinkError(f"cannot {question.what}: {reason}", errno)
@@ -158,12 +179,12 @@ def dump(channel: socket.socket, question: Step) -> list[bytes]:
         raise LinkError(f"cannot {question.what}: netlink: {error.strerror}") from error
 
 
-def messages(part: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, body) of each message of a datagram."""
+def messages(part: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """(type, flags, body) of each message of a datagram."""
     offset = 0
     while offset + _HEADER.size <= len(part):
-        length, kind, *_ = _HEADER.unpack_from(part, offset)
-        yield kind, part[offset + _HEADER.size : offset + length]
+        length, kind, flags, *_ = _HEADER.unpack_from(part, offset)
+        yield kind, flags, part[offset + _HEADER.size : offset + length]
         offset += max(length + 3 & ~3, _HEADER.size)
 
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from k8s_ovs.errors import TimedOut, Unavailable
+from k8s_ovs.errors import TimedOut
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.veth import PREFIX
 from k8s_ovs.model.json_text import parse_json
@@ -63,7 +63,7 @@ class NftDriver:
 
 
 def nft_table(local_node: LocalNode, config: NetworkConfig, node_port: str = "tun0") -> NftTable:
-    """The table as it should be. Raises LinkError, Unavailable, TimedOut."""
+    """The table as it should be. Raises LinkError, TimedOut."""
     made = rules(local_node.host_ip, config.network, config.vxlan_port, node_port)
     return NftTable(TABLE, _content_of(made), made)
 
@@ -150,7 +150,7 @@ def _run(command: Sequence[str], text: str) -> str:
             env=os.environ | {"LC_ALL": "C"},
         )
     except FileNotFoundError as error:
-        raise Unavailable(
+        raise LinkError(
             f"{command[0]} is not installed: expected nftables and util-linux on the PATH"
         ) from error
     except subprocess.TimeoutExpired as error:

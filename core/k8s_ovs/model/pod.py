@@ -138,8 +138,8 @@ def _rate(text: str | None) -> int | None:
 
 
 def pod_memory(pod: Pod) -> str:
-    """`pod` as the alias of its device. A long name leaves no room for uid and container, which
-    only people read; one of more than some 130 characters is cut."""
+    """`pod` as the alias of its device. A long name leaves no room for uid and container; one of
+    more than some 130 characters is cut."""
     head = [_MEMORY, str(pod.ip), str(pod.serial), pod.ifname, pod.netns, pod.namespace]
     end = [str(pod.mtu)] if pod.mtu else []
     for known in ([pod.uid, pod.container], [pod.uid, ""], ["", ""]):

@@ -311,7 +311,9 @@ def _unwanted(request: CniRequest, pods: Mapping[str, Pod]) -> Iterable[Pod]:
         return () if found is None else (found,)
     valid = valid_attachments(request)
     ours = [pod for pod in pods.values() if pod.network in ("", request.network)]
-    return [pod for pod in ours if (pod.container, pod.ifname) not in valid]
+    # A pod's own memory may have had no room for its container; the name of its port has it.
+    staying = {host_name_of(*each) for each in valid}
+    return [pod for pod in ours if pod.port not in staying]
 
 
 def _check(request: CniRequest, network: Network, pods: Mapping[str, Pod]) -> CniError | None:

@@ -150,9 +150,9 @@ class Daemon:
         return CniServer(path, self._hear, count=count, hung_up=self._hear_hung_up)
 
     def _stop_serving(self) -> None:
+        self._cni.stop()
         if self._page is not None:
             self._page.stop()
-        self._cni.stop()
 
     def _reconcile_alone(self) -> None:
         """A reconcile. What nobody expected ends nothing: it is told and taken again."""
@@ -170,7 +170,7 @@ class Daemon:
         reason = f"k8s-ovs failed: {shown(error)}; the daemon's log has more"
         self._again_at = time.monotonic() + self._backoff.wait()
         try:
-            self._without_network(Unavailable(reason))
+            self._without_network(Unavailable(reason), by_us=True)
         except BaseException as worse:
             self._faults.tell("reconcile failed again", worse, node=self._settings.hostname)
 
@@ -249,8 +249,9 @@ class Daemon:
         else:
             self._ingest.absorb(item)
 
-    def _without_network(self, error: K8sOvsError) -> None:
-        """The network is not there, or Open vSwitch failed: pods can go, others wait."""
+    def _without_network(self, error: K8sOvsError, *, by_us: bool = False) -> None:
+        """The network is not there, or Open vSwitch or (by_us) we failed: pods can go, others
+        wait."""
         if isinstance(error, Unavailable):
             self._setup.forget_devices()
             self._committer.lost_flows()
@@ -262,7 +263,7 @@ class Daemon:
         except BaseException as failure:
             self._faults.tell("pods cannot be removed", failure, node=self._settings.hostname)
             self._attachments.switch_away(shown(failure))
-        gone = isinstance(error, Unavailable) and not isinstance(error, TimedOut)
+        gone = isinstance(error, Unavailable) and not isinstance(error, TimedOut) and not by_us
         self._fail(str(error), self._switch_backoff if gone else None)
 
     def _fail(self, reason: str, backoff: Backoff | None = None) -> None:

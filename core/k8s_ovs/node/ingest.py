@@ -5,7 +5,8 @@ A record that is invalid is quarantined: its slot says why, and keeps the last s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -28,6 +29,9 @@ ETCD = "etcd"
 KUBE = "kube:"
 
 _CONFIG_KEY = "config"
+
+#: Seconds after which a plugin is asked again about a record where it did not answer.
+_ASK_AGAIN = 60.0
 
 _Which = tuple[str, str]
 Changes = dict[_Which, Slot | None]
@@ -73,6 +77,8 @@ class Ingest:
         # Of etcd, what was overwritten since the last `changes`, oldest first.
         self._passed: dict[str, list[Entry]] = {}
         self._decoded: dict[str, dict[str, _Valid | str]] = {}
+        # Records about which a plugin did not answer, by source and path, and when to ask again.
+        self._passing: dict[tuple[str, str], float] = {}
         self._slots: dict[_Which, Slot] = {}
         self._config_entry: Entry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
@@ -144,6 +150,8 @@ class Ingest:
     ) -> Changes:
         """What has changed since the last call."""
         touched, self._touched = self._touched, {}
+        for source, path in self._due_again():
+            touched.setdefault(source, set()).add(path)
         passed, self._passed = self._passed, {}
         dirty: set[_Which] = set()
         changes: Changes = {}
@@ -203,10 +211,24 @@ class Ingest:
             decoded[key] = _Valid(value, entry.revision, tag, asks)
         except InvalidRecord as error:
             decoded[key] = str(error)
+            if error.passing:
+                self._ask_again(kind, path)
         except BaseException as error:  # our fault: this record alone is set aside
             if is_ctrl_c(error):
                 raise
             decoded[key] = self._fault(f"{kind.name}/{key}", error)
+
+    def _ask_again(self, kind: RecordKind | KubeResource, path: str) -> None:
+        """A plugin did not answer: it is asked about this record once more, later."""
+        source = ETCD if isinstance(kind, RecordKind) else KUBE + kind.name
+        self._passing[source, path] = time.monotonic() + _ASK_AGAIN
+
+    def _due_again(self) -> Iterator[tuple[str, str]]:
+        """Records about which it is time to ask, by source and path."""
+        now = time.monotonic()
+        for which in [each for each, due in self._passing.items() if due <= now]:
+            del self._passing[which]
+            yield which
 
     def _checked_alone(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, _Outcome]:
         """As `_checked`; where that fails, nothing of the kind that is new comes into force."""
@@ -214,6 +236,9 @@ class Ingest:
             return self._checked(kind, config)
         except PluginError as error:
             reason = str(error)
+            if error.passing:
+                for key in self._decoded.get(kind.name, {}):
+                    self._ask_again(kind, f"{config.name}/{kind.name}/{key}")
         except BaseException as error:
             if is_ctrl_c(error):
                 raise

@@ -58,7 +58,7 @@ class Network:
 def is_first(pod: Pod, pods: Iterable[Pod]) -> bool:
     """Whether this is the oldest interface of its sandbox: just that one leads everywhere."""
     return not any(
-        each.container == pod.container and each.serial < pod.serial
+        each.netns == pod.netns and each.serial < pod.serial
         for each in pods
         if each.port != pod.port
     )

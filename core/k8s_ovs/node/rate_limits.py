@@ -73,7 +73,8 @@ class RateLimits:
 
     def lost(self, pod: Pod, why: str) -> None:
         """A pod's limits could not be put right: it is told, and they are tried again."""
-        self._fail(pod, LinkSettings(rates=pod.rates), LinkError(why))
+        settings, _ = self._failed.get(pod.port, (LinkSettings(rates=pod.rates), ""))
+        self._fail(pod, settings, LinkError(why))
 
     def _remember(self, pods: Mapping[str, Pod]) -> None:
         news = {

@@ -19,7 +19,7 @@ from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, NODES, SUBNETS, Slot
-from k8s_ovs.node.host.desired import host_values, switch_values
+from k8s_ovs.node.host.desired import host_values, nft_values, switch_values
 from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.ipam import AddressPool
@@ -36,7 +36,9 @@ __all__ = ["NotReady", "Setup"]
 _log = structlog.get_logger(__name__)
 
 #: Seconds between two looks at the machine's addresses and the underlay's MTU.
-_LOOK_EVERY = 10.0
+_LOOK_EVERY = 8.0
+#: Seconds after which plugins judge a configuration again that they rejected.
+_JUDGED_AGAIN = 60.0
 
 #: What may be refused; the node then keeps what it has.
 _OF_CONFIG, _OF_SUBNET = "configuration", "subnet"
@@ -67,6 +69,7 @@ class Setup:
         self._config: NetworkConfig | None = None
         # Whose plugins say that a field is wrong, and why: to load them takes some milliseconds.
         self._rejected: tuple[NetworkConfig | None, str] = (None, "")
+        self._rejected_until = 0.0
         self._reconciler: Reconciler | None = None
         self._settled_for: tuple[HostSubnet, NetworkConfig, int] | None = None
         self._look_at = 0.0
@@ -156,7 +159,7 @@ class Setup:
             refusal = incompatibility(old, config, network.local_node.subnet, pods)
             if refusal:
                 return refusal
-        if config == self._rejected[0]:
+        if config == self._rejected[0] and time.monotonic() < self._rejected_until:
             return self._rejected[1]
         try:
             manager = load_plugins(config.plugin_name)
@@ -164,6 +167,8 @@ class Setup:
             return str(error)
         if problems := manager.config_problems(config):
             self._rejected = config, "; ".join(problems)
+            # A plugin may judge otherwise later: one that did not answer, say.
+            self._rejected_until = time.monotonic() + _JUDGED_AGAIN
             return self._rejected[1]
         self._start(config, manager)
         return ""
@@ -238,7 +243,7 @@ class Setup:
         self._bring_about(values, known=values == self.switch_values)
         self.switch_values = values
         local_node = self._switch.local_node(own, mtu)
-        values = host_values(local_node, config, datapath)
+        values = [*host_values(local_node, config, datapath), *nft_values(local_node, config)]
         self._bring_about(values, known=values == self._host_values)
         self._host_values = values
         _log.info(

@@ -69,7 +69,7 @@ class Switch:
     """Open vSwitch of this node. run_dir: where its sockets are."""
 
     def __init__(self, run_dir: Path, wanted: str = "auto", timeout: float = 5.0) -> None:
-        self.run_dir = run_dir
+        self._run_dir = run_dir
         self._wanted = wanted
         self._timeout = timeout
         self.ovsdb = Ovsdb(f"unix:{run_dir}/db.sock", timeout)
@@ -101,7 +101,7 @@ class Switch:
 
     def most_meters(self) -> int:
         """How many meters br0 can have; 0: its datapath has none. Raises Unavailable."""
-        with closing(self._connection()) as openflow:
+        with closing(self.openflow_connection()) as openflow:
             return openflow.most_meters()
 
     def pods(self) -> dict[str, Pod]:
@@ -221,7 +221,7 @@ class Switch:
     def read_flows(self, desired: DesiredFlows) -> None:
         """Tell `desired` what the switch has, over a connection kept open. Raises Unavailable."""
         if self.openflow is None:
-            self.openflow = self._connection()
+            self.openflow = self.openflow_connection()
         self.openflow.patience = self.ovsdb.patience
         try:
             flows, meters = self.openflow.dump(), self.openflow.meters()
@@ -230,9 +230,10 @@ class Switch:
             raise
         desired.found((flow.cookie for flow in flows), meters, altered_cookies(flows, meters))
 
-    def _connection(self) -> OpenFlow:
+    def openflow_connection(self) -> OpenFlow:
+        """A new connection to br0, the caller's to close. Raises Unavailable."""
         # While ovs-vswitchd makes ports it answers nobody.
-        path = management_socket(self.run_dir)
+        path = management_socket(self._run_dir)
         return OpenFlow.connect(path, self._timeout, self.ovsdb.patience)
 
     def commit_flows(self, desired: DesiredFlows) -> tuple[int, int]:

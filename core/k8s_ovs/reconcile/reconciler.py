@@ -151,6 +151,8 @@ class Reconciler:
         for name in self.manager.names:
             self._failures.pop((name, subject), None)
         self._failures |= {(each.plugin, subject): str(each) for each in failed}
+        if any(each.again for each in failed):
+            self._again[subject] = time.monotonic() + REST
         if results is None:
             self._forget(subject)
             return {FlowOwner(name, subject): () for name in self.manager.names}
@@ -187,7 +189,9 @@ class Reconciler:
             tenant = None if view.vni_of(pod) is None else view.tenant_of(pod)
         except PluginError as error:
             mode = self.manager.mode
-            return [(mode, Failure(mode, "tenant_of", f"pod {pod.identity}", str(error)))]
+            subject_of = f"pod {pod.identity}"
+            failure = Failure(mode, "tenant_of", subject_of, str(error), again=error.passing)
+            return [(mode, failure)]
         if tenant is None:
             self._tenants.pop(subject.key, None)
             return [(name, ()) for name in self.manager.names]

@@ -280,7 +280,6 @@ Value: TypeAlias = (
     | Offload
     | Veth
     | Interface
-    | Interface
     | RateLimit
     | File
     | Directory

@@ -20,10 +20,12 @@ from k8s_ovs.state.value import (
     Address,
     Bridge,
     Device,
+    Interface,
     NftTable,
     Offload,
     Port,
     PortConfig,
+    RateLimit,
     Route,
     Sysctl,
     Veth,
@@ -204,8 +206,12 @@ def _state(node: NodeObservations, config: NetworkConfig) -> Iterator[Check]:
         ]
         yield Check(name, not wrong, "; ".join(wrong) or well, _WITHIN_SECONDS)
     alone = [each for each in of_pods if each.expected is None]
-    if wrong_pods := [each for each in of_pods if each not in alone]:
-        yield Check("pods", False, "; ".join(map(str, wrong_pods)), _WITHIN_SECONDS)
+    wrong_pods = [str(each) for each in of_pods if each not in alone]
+    kinds_of_pods = {Veth.kind, Interface.kind, RateLimit.kind}
+    unknown = [e for e in node.state.unknown if not e.kinds.isdisjoint(kinds_of_pods)]
+    if wrong_pods or unknown:
+        said = "; ".join([*wrong_pods, *map(str, unknown)])
+        yield Check("pods", False, said, _WITHIN_SECONDS)
     if alone:
         yield Check("devices", False, "; ".join(map(str, alone)), _WITHOUT_PORT)
 

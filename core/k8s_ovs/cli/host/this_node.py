@@ -19,6 +19,7 @@ from k8s_ovs.node.cni.listener import is_held, listening_process
 from k8s_ovs.node.host.desired import (
     host_values,
     interface_values,
+    nft_values,
     pod_values,
     rate_values,
     switch_values,
@@ -194,4 +195,5 @@ def desired_state(
         *interface_values(switch.pods().values()),
         *rate_values(switch.pods().values(), datapath),
         *host_values(local_node, config, datapath),
+        *nft_values(local_node, config),
     ]

@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 from attrs import define, frozen
 
+from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.node.cni.listener import CniSocket, peer_uid
 from k8s_ovs.node.cni.protocol import (
     MAX_REQUEST,
@@ -115,10 +116,16 @@ class CniServer:
     def start(self) -> None:
         """Listen and serve. Raises K8sOvsError when the socket cannot be opened."""
         self._listener = self._socket.open()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._selector.register(self._wake_fd, selectors.EVENT_READ, self._awake)
-        self._selector.register(self._clients, selectors.EVENT_READ, self._see_hung_up)
+        try:
+            self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+            self._selector.register(self._wake_fd, selectors.EVENT_READ, self._awake)
+            self._selector.register(self._clients, selectors.EVENT_READ, self._see_hung_up)
+        except OSError as error:
+            # The next attempt would take us for another daemon.
+            self._socket.close()
+            self._listener.close()
+            raise K8sOvsError(f"the CNI cannot be served: {error.strerror}") from error
         self._thread = SupervisedThread(
             name="cni-server", target=self._serve, stopped=self._stopping
         )
@@ -278,8 +285,9 @@ class CniServer:
         """Nobody waits for these ADDs, and the DEL that follows waits behind them."""
         for descriptor, _ in self._clients.poll(0):
             with self._lock:
-                self._clients.unregister(descriptor)
                 pending = self._by_descriptor.pop(descriptor, None)
+                if pending is not None:  # else it has been answered meanwhile, and is closed
+                    self._clients.unregister(descriptor)
             if pending is not None and not self._withdraw(pending) and self._hung_up is not None:
                 self._hung_up(pending.request)
 

@@ -30,7 +30,14 @@ from k8s_ovs.state.value import (
     Veth,
 )
 
-__all__ = ["host_values", "interface_values", "pod_values", "rate_values", "switch_values"]
+__all__ = [
+    "host_values",
+    "interface_values",
+    "nft_values",
+    "pod_values",
+    "rate_values",
+    "switch_values",
+]
 
 
 def switch_values(
@@ -55,8 +62,8 @@ def switch_values(
 
 
 def host_values(local_node: LocalNode, config: NetworkConfig, datapath: Datapath) -> list[Value]:
-    """The node's own port with address and route, kernel settings, nftables. Raises K8sOvsError
-    where the kernel or nft cannot be asked."""
+    """The node's own port with address and route, and kernel settings. Raises LinkError where the
+    kernel cannot be asked."""
     address = IPv4Interface(f"{local_node.gateway}/{local_node.subnet.prefixlen}")
     offload = [Offload(NODE_PORT)] if datapath == "netdev" else []
     return [
@@ -65,8 +72,12 @@ def host_values(local_node: LocalNode, config: NetworkConfig, datapath: Datapath
         Route(NODE_PORT, config.network),
         *forwarding_sysctls(NODE_PORT),
         *offload,
-        nft_table(local_node, config, NODE_PORT),
     ]
+
+
+def nft_values(local_node: LocalNode, config: NetworkConfig) -> list[Value]:
+    """The table of nftables. Raises LinkError, TimedOut where nft cannot be asked for it."""
+    return [nft_table(local_node, config, NODE_PORT)]
 
 
 def pod_values(pods: Mapping[str, Pod]) -> list[Value]:

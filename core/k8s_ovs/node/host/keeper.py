@@ -21,17 +21,18 @@ from k8s_ovs.model.pod import Pod, Rates, pod_from_memory
 from k8s_ovs.node.host.desired import (
     host_values,
     interface_values,
+    nft_values,
     pod_values,
     rate_values,
 )
-from k8s_ovs.node.host.state import Look, host_state
-from k8s_ovs.node.host.turns import Turns
+from k8s_ovs.node.host.round_robin import RoundRobin
+from k8s_ovs.node.host.state import Look, Unknown, host_state
 from k8s_ovs.node.network import Network, is_first, link_settings, pod_link
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch, ofport_of
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
 from k8s_ovs.state.diff import Difference
-from k8s_ovs.state.value import Bridge, Interface, Port, RateLimit, Value, Veth
+from k8s_ovs.state.value import Bridge, Interface, NftTable, Port, RateLimit, Value, Veth
 
 __all__ = ["Keeper"]
 
@@ -73,8 +74,8 @@ class Keeper:
         # Ports whose device could not be made again, and when to try that again.
         self._unmade: dict[str, float] = {}
         self._strangers: list[str] = []
-        self._limited_turns = Turns(_LIMITED_AT_ONCE)
-        self._pod_turns = Turns(_PODS_AT_ONCE)
+        self._limited = RoundRobin(_LIMITED_AT_ONCE)
+        self._pods = RoundRobin(_PODS_AT_ONCE)
         # Ports of the pods whose interfaces were looked at last, and what is wrong with any.
         self._looked_into: list[str] = []
         self._inside: dict[str, str] = {}
@@ -134,7 +135,9 @@ class Keeper:
             self._match_devices(network, leaving)
             # It takes ports away, and finds pods that need one.
             kinds |= SwitchDriver.kinds
-        done, left = self.host.repair(self._desired(network, own, kinds))
+        desired, unknown = self._desired(network, own, kinds)
+        done, left = self.host.repair(desired)
+        left = evolve(left, unknown=(*left.unknown, *unknown))
         self._seqno = self._switch.ovsdb.seqno
         self.repaired_all(done)
         self._judge(left, due, leaving)
@@ -161,20 +164,26 @@ class Keeper:
 
     def _desired(
         self, network: Network, own: Sequence[Value], kinds: Collection[str]
-    ) -> list[Value]:
-        values = [*own, *pod_values(self._switch.pods())]
+    ) -> tuple[list[Value], list[Unknown]]:
+        """What there should be of these kinds, and of which that could not be found out."""
+        values, unknown = [*own, *pod_values(self._switch.pods())], list[Unknown]()
         if not SwitchDriver.kinds.union(VethDriver.kinds).issuperset(kinds):
             values += host_values(network.local_node, network.config, network.datapath)
+        if NftTable.kind in kinds:
+            try:
+                values += nft_values(network.local_node, network.config)
+            except K8sOvsError as error:
+                unknown.append(Unknown(frozenset({NftTable.kind}), error))
         pods = self._switch.pods()
         self._looked_into = []
         if RateLimit.kind in kinds:
             limited = [port for port, pod in pods.items() if pod.rates != Rates()]
-            chosen = [pods[port] for port in self._limited_turns.choose(limited)]
+            chosen = [pods[port] for port in self._limited.choose(limited)]
             values += rate_values(chosen, network.datapath)
         if Interface.kind in kinds:
-            self._looked_into = self._pod_turns.choose(pods)
+            self._looked_into = self._pods.choose(pods)
             values += interface_values(pods[port] for port in self._looked_into)
-        return [each for each in values if each.kind in kinds]
+        return [each for each in values if each.kind in kinds], unknown
 
     def _match_devices(self, network: Network, leaving: Collection[str]) -> None:
         """Give pods what they lack, port or device: who lives here, both of them say."""
@@ -185,8 +194,9 @@ class Keeper:
             _log.info("pod has ended, its port removed", pod=pods[port].identity, node=self._node)
         if ended:
             self._switch.change_ports((), ended)
-        self._unmade = {port: at for port, at in self._unmade.items() if port in pods}
-        for port in pods.keys() - devices.keys() - set(ended):
+        missing = pods.keys() - devices.keys()
+        self._unmade = {port: at for port, at in self._unmade.items() if port in missing}
+        for port in missing - set(ended):
             if time.monotonic() >= self._unmade.get(port, 0.0):
                 self._make_device(network, pods[port])
         self._stranded.clear()
@@ -199,8 +209,10 @@ class Keeper:
             settings = link_settings(network, pod)
             first = is_first(pod, self._switch.pods().values())
             link = pod_link(network, pod, settings, first=first)
-            self._switch.release_ports([pod.port])
-            self._switch.adopt(pod)
+            try:
+                self._switch.release_ports([pod.port])
+            finally:
+                self._switch.adopt(pod)
             veth.delete_inside(link)
             veth.create(link)
             self._limits.begin(network, pod, settings)
@@ -218,8 +230,7 @@ class Keeper:
         subnet = network.local_node.subnet
         if pod is None or not Path(pod.netns).exists():
             if pod is not None or not memory:
-                _log.info("orphaned device deleted", device=name, node=self._node)
-                veth.delete([name])
+                self._delete_orphan(name)
             return
         if pod.ip not in subnet:
             self._strand(pod, f"its address {pod.ip} is not in this node's subnet {subnet}")
@@ -230,6 +241,14 @@ class Keeper:
             return
         number = ofport_of(int(pod.ip), int(subnet.network_address))
         self._switch.adopt(evolve(pod, ofport=number))
+
+    def _delete_orphan(self, name: str) -> None:
+        try:
+            veth.delete([name])
+        except K8sOvsError as error:
+            _log.warning("orphaned device not deleted", device=name, reason=str(error))
+        else:
+            _log.info("orphaned device deleted", device=name, node=self._node)
 
     def _strand(self, pod: Pod, why: str) -> None:
         self._stranded.add(pod.port)
@@ -252,8 +271,9 @@ class Keeper:
             if port in pods and port not in self._unmade:
                 self._cut(pods[port], reason)
         if due:
+            # What could not be asked may be what cuts them off.
             healed = self._cut_off.keys() - wrong.keys() - self._unmade.keys()
-            self._heal(port for port in healed if port in pods)
+            self._heal(port for port in healed if port in pods and not left.unknown)
             for port in self._cut_off.keys() - pods.keys() - wrong.keys() - self._stranded:
                 del self._cut_off[port]
             self._note_strangers(left, leaving)
@@ -261,7 +281,7 @@ class Keeper:
     def _wrong_inside(self, left: Look) -> dict[str, str]:
         """Pods that have not their address: as seen in this look, or when it was their turn."""
         found = {e.key.name: str(e) for e in left.differences if e.key.kind == Interface.kind}
-        for port in self._looked_into:
+        for port in () if left.why_unknown(Interface.kind) else self._looked_into:
             self._inside.pop(port, None)
         pods = self._switch.pods()
         now = (self._inside | found).items()

@@ -14,7 +14,7 @@ from k8s_ovs.link.nftables import NftDriver
 from k8s_ovs.link.shaping.driver import RateDriver
 from k8s_ovs.link.sysctl import SysctlDriver
 from k8s_ovs.link.veth_driver import InterfaceDriver, VethDriver
-from k8s_ovs.node.switch import BRIDGE, Switch, management_socket
+from k8s_ovs.node.switch import BRIDGE, Switch
 from k8s_ovs.ovs.openflow.port_driver import PortConfigDriver
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
 from k8s_ovs.state.diff import Difference, diff
@@ -151,7 +151,7 @@ def host_state(switch: Switch, *before: Driver, delete_veths: bool = False) -> H
         [
             *before,
             SwitchDriver(switch.ovsdb, BRIDGE),
-            PortConfigDriver(management_socket(switch.run_dir)),
+            PortConfigDriver(switch.openflow_connection),
             AddressDriver(),
             SysctlDriver(),
             OffloadDriver(),

@@ -18,7 +18,7 @@ __all__ = ["Installation"]
 _log = structlog.get_logger(__name__)
 
 #: Seconds between two looks at the files.
-_LOOK_EVERY = 10.0
+_LOOK_EVERY = 8.0
 
 
 class Installation:

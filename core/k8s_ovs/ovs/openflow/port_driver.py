@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from k8s_ovs.ovs.openflow.client import OpenFlow
@@ -17,18 +17,18 @@ _OFF = {"no-receive": 1 << 2, "no-forward": 1 << 5}
 
 
 class PortConfigDriver:
-    """path: the bridge's management socket."""
+    """connect: opens a connection to the bridge; raises Unavailable."""
 
     kinds = frozenset({PortConfig.kind})
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, connect: Callable[[], OpenFlow]) -> None:
+        self._connect = connect
 
     def read(self, desired: Sequence[Value]) -> Sequence[Value]:
         """A port that is missing has nothing to be set, and others say that it is."""
         if not desired:
             return ()
-        with closing(OpenFlow.connect(self._path)) as bridge:
+        with closing(self._connect()) as bridge:
             ports = bridge.ports()
         configs = {name: port.config for name, port in ports.items()}
         return [
@@ -39,7 +39,7 @@ class PortConfigDriver:
 
     def apply(self, differences: Sequence[Difference]) -> None:
         names = {each.key.name for each in differences}
-        with closing(OpenFlow.connect(self._path)) as bridge:
+        with closing(self._connect()) as bridge:
             wrong = [port for name, port in bridge.ports().items() if name in names]
             bridge.clear_ports(wrong, sum(_OFF.values()))
 

@@ -1,14 +1,14 @@
-"""Whose turn is it to be looked at, where looking at all at once takes too long?"""
+"""Which are looked at next, where looking at all at once takes too long?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["Turns"]
+__all__ = ["RoundRobin"]
 
 
-class Turns:
-    """at_once: how many are chosen each time; all of them come in turn."""
+class RoundRobin:
+    """at_once: how many are chosen each time; all of them in turn."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
