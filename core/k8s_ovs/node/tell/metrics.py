@@ -24,8 +24,8 @@ from prometheus_client.registry import Collector
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.node.switch import Commits
 from k8s_ovs.node.tell.node_state import NodeState
-from k8s_ovs.node.tell.output import Output
 from k8s_ovs.node.tell.plugin_metrics import PluginMetrics
+from k8s_ovs.output import Output
 
 __all__ = ["Metrics", "MetricsPage", "listen_address"]
 
