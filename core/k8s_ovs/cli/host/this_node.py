@@ -46,7 +46,6 @@ __all__ = [
     "desired_state",
     "hostname_of",
     "own_bridge",
-    "own_local_node",
     "running_daemon",
 ]
 
