@@ -20,6 +20,7 @@ __all__ = [
     "TimedOut",
     "Unavailable",
     "is_ctrl_c",
+    "reason_of",
     "shown",
 ]
 
@@ -60,6 +61,11 @@ def is_ctrl_c(error: BaseException) -> bool:
         isinstance(error, KeyboardInterrupt)
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
+
+
+def reason_of(error: BaseException) -> str:
+    """What the system says of it, without number and path; of others than an OSError their text."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def shown(value: object, limit: int = 200) -> str:

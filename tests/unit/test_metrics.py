@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.node.tell.metrics import Metrics, listen_address
+from k8s_ovs.node.tell.listen_address import listen_address
+from k8s_ovs.node.tell.metrics import Metrics
 from k8s_ovs.plugin import Metric, View, hook
 from k8s_ovs_testing.node_state import sample_state
 from k8s_ovs_testing.servers.etcd import free_port

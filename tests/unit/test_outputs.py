@@ -12,14 +12,13 @@ from urllib.request import urlopen
 import pytest
 from structlog.testing import capture_logs
 
-from k8s_ovs import supervise
+from k8s_ovs import output, supervise
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.node.tell import output
 from k8s_ovs.node.tell.event_recorder import EventRecorder
 from k8s_ovs.node.tell.metrics import Metrics, MetricsPage
-from k8s_ovs.node.tell.output import Output
 from k8s_ovs.node.tell.status_file import StatusFile, status_json
+from k8s_ovs.output import Output
 from k8s_ovs.plugin import hook
 from k8s_ovs_testing.node_state import sample_state
 

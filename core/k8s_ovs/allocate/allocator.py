@@ -24,7 +24,7 @@ from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
 from k8s_ovs.supervise import FaultLog, SupervisedThread
 
-__all__ = ["GRACE", "HOLD_DOWN", "Allocator"]
+__all__ = ["Allocator"]
 
 _log = structlog.get_logger(__name__)
 

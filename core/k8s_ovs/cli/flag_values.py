@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.errors import InvalidRecord, reason_of
+from k8s_ovs.model.checked import is_utf8
+from k8s_ovs.node.tell.listen_address import listen_address
 
 __all__ = [
     "check_directory",
@@ -27,8 +28,6 @@ __all__ = [
 
 #: unix(7): sun_path has 108 bytes with the zero at its end.
 _MOST_SOCKET = 107
-#: A host's name, RFC 1123 section 2.1; also of one that has capitals or underscores.
-_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)*\.?")
 
 
 def one_of(flag: str, words: Collection[str]) -> Callable[[str], str]:
@@ -77,7 +76,7 @@ def check_readable(flag: str) -> Callable[[str | None], str | None]:
                 with Path(found).open("rb"):
                     pass
             except (OSError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or error
+                reason = reason_of(error)
                 raise InvalidRecord(
                     f"{flag}: found {found!r} ({reason}), expected a file that can be read"
                 ) from error
@@ -111,12 +110,8 @@ def check_socket(found: Path) -> Path:
 
 def check_listen_address(found: str) -> str:
     """HOST:PORT, an IPv6 address in brackets, nothing before the colon for all; empty: none."""
-    host, colon, port = found.rpartition(":")
-    is_port = port.isascii() and port.isdigit() and len(port) < 6 and int(port) <= 65535
-    if found and not (colon and is_port and (not host or _is_host(host))):
-        raise InvalidRecord(
-            f'--metrics-address: found {found!r}, expected HOST:PORT, or "" for none'
-        )
+    if found:
+        listen_address(found)
     return found
 
 
@@ -133,7 +128,7 @@ def check_texts(command: Any) -> None:
 def _text_first(check: Callable[..., Any] | None) -> Callable[..., Any]:
     def checked(context: Any, parameter: Any, value: Any) -> Any:
         for each in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(each, str) and not _is_utf8(each):
+            if isinstance(each, str) and not is_utf8(each):
                 flag = next((each for each in parameter.opts if each.startswith("--")), "")
                 named = flag or (parameter.metavar or parameter.name.upper()).strip("[]")
                 # It may be a password.
@@ -141,31 +136,6 @@ def _text_first(check: Callable[..., Any] | None) -> Callable[..., Any]:
         return value if check is None else check(context, parameter, value)
 
     return checked
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_host(text: str) -> bool:
-    if text.startswith("["):
-        text = text.removeprefix("[").removesuffix("]")
-    elif _HOST.fullmatch(text):
-        # What consists of digits and dots is an address or a mistake.
-        return not re.fullmatch(r"[0-9.]+", text) or _is_address(text)
-    return _is_address(text)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_directory(path: Path) -> str | None:
@@ -187,5 +157,5 @@ def _no_directory(path: Path) -> str | None:
     except PermissionError:
         return None
     except (OSError, ValueError) as error:
-        return getattr(error, "strerror", None) or str(error)
+        return reason_of(error)
     return None

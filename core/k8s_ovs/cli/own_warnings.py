@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["Say", "show_own"]
+__all__ = ["show_own"]
 
 #: What gets a warning as one line.
 Say = Callable[[str], object]

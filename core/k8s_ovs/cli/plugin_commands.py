@@ -17,7 +17,7 @@ from k8s_ovs.hooks.load import PLUGINS_GROUP
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 
-__all__ = ["PluginCommands", "plugin_commands"]
+__all__ = ["plugin_commands"]
 
 
 @frozen

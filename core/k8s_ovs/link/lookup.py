@@ -14,7 +14,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from k8s_ovs.link.rtnetlink import Kernel, listed
 
-__all__ = ["Device", "Route", "addresses", "device", "routes"]
+__all__ = ["Device", "addresses", "device", "routes"]
 
 _MAIN, _UNICAST, _BY_KERNEL = 254, 1, 2  # a route's table, type, protocol
 _IFF_UP = 0x1

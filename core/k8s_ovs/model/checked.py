@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from k8s_ovs.errors import shown
 
 __all__ = [
-    "Validator",
     "as_number",
     "as_plain",
     "as_text",
@@ -22,6 +21,7 @@ __all__ = [
     "as_whole",
     "as_whole_or_none",
     "has_type",
+    "is_utf8",
     "named_texts",
     "tuple_of",
     "whole",
@@ -128,6 +128,15 @@ def as_tuple(values: Iterable[T]) -> tuple[T, ...]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         return values  # type: ignore[return-value]  # who gives it need not know our types
     return tuple(map(as_plain, values))
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can write it: surrogates it cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _said(instance: object, attribute: Any, value: object, expected: str) -> str:

@@ -22,6 +22,7 @@ from k8s_ovs.node.attach import Attachments, HungUp
 from k8s_ovs.node.cluster import ClusterParts
 from k8s_ovs.node.cni.protocol import CniError, CniRequest, Code
 from k8s_ovs.node.cni.server import CniServer, Reply
+from k8s_ovs.node.cni.service import CniService
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.inbox import HostChanged, Inbox
@@ -31,7 +32,6 @@ from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import NODE_PORT, Switch
-from k8s_ovs.node.tell.cni_service import CniService
 from k8s_ovs.node.tell.event_recorder import EventRecorder
 from k8s_ovs.node.tell.installation import Installation
 from k8s_ovs.node.tell.metrics import Metrics, MetricsPage

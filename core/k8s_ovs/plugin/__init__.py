@@ -45,6 +45,7 @@ from k8s_ovs.errors import (
     SwitchError,
     TimedOut,
     Unavailable,
+    shown,
 )
 from k8s_ovs.model.codec import decode, encode, named, parse_network
 from k8s_ovs.model.kube_object import kube_field
@@ -167,6 +168,7 @@ __all__ = [
     "parse_network",
     "register",
     "request_problem",
+    "shown",
     "tcp",
     "udp",
 ]

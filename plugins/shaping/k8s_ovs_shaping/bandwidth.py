@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from k8s_ovs.plugin import InvalidRecord, KubeResource, Pod, Rates, kube_field
+from k8s_ovs.plugin import InvalidRecord, KubeResource, Pod, Rates, kube_field, shown
 from k8s_ovs_shaping.quantity import parse_quantity
 
 __all__ = ["BANDWIDTHS", "EGRESS", "INGRESS", "Bandwidth", "bandwidth_of", "pods"]
@@ -24,9 +24,6 @@ EGRESS = "kubernetes.io/egress-bandwidth"
 
 #: Bits per second that Kubernetes accepts (its pkg/util/bandwidth): 1k to 1P.
 _LEAST, _MOST = 10**3, 10**15
-
-#: Characters of a value that an error shows.
-_MOST_SHOWN = 80
 
 #: A static pod has another uid in the API server than kubelet gives it; this annotation has that.
 _STATIC = "kubernetes.io/config.hash"
@@ -74,8 +71,8 @@ def _rate(key: str, annotations: Mapping[str, Any], name: str) -> int | None:
         return None
     if not isinstance(text, str):
         expected = 'expected a string such as "10M"'
-        raise InvalidRecord(f"pod {key}: {name}: found {str(text)[:_MOST_SHOWN]}, {expected}")
-    told = f'pod {key}: {name}: found "{text[:_MOST_SHOWN]}"'
+        raise InvalidRecord(f"pod {key}: {name}: found {shown(text)}, {expected}")
+    told = f"pod {key}: {name}: found {shown(text)}"
     try:
         rate = parse_quantity(text)
     except ValueError as error:

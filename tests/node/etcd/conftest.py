@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.node.etcd.watching import Events, MakeWatch
 
 from k8s_ovs.observe.etcd.client import Etcd, EtcdSettings
+from k8s_ovs.observe.etcd.watch import LeftOut, PrefixWatch
+from k8s_ovs.observe.watch_event import Sink, WatchEvent
 from k8s_ovs_testing.servers.etcd import EtcdProcess
 
 MakeClient = Callable[..., Etcd]
@@ -38,3 +42,28 @@ def client() -> Iterator[MakeClient]:
     yield make
     for etcd in made:
         etcd.close()
+
+
+@pytest.fixture
+def watch() -> Iterator[MakeWatch]:
+    made: list[PrefixWatch] = []
+
+    def make(
+        etcd: Etcd,
+        prefix: str,
+        also: Sink = lambda event: None,
+        left_out: LeftOut | None = None,
+    ) -> Events:
+        events: Events = queue.SimpleQueue()
+
+        def sink(event: WatchEvent) -> None:
+            events.put(event)
+            also(event)
+
+        made.append(PrefixWatch(etcd, prefix, "test", sink, left_out))
+        made[-1].start()
+        return events
+
+    yield make
+    for each in made:
+        each.stop()

@@ -47,7 +47,6 @@ __all__ = [
     "desired_state",
     "hostname_of",
     "own_bridge",
-    "own_local_node",
     "running_daemon",
 ]
 

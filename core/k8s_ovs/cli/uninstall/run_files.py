@@ -18,7 +18,7 @@ def run_files(cni_socket: Path) -> list[Path]:
     if not directory.is_dir():
         return []
     there = sorted(directory.iterdir())
-    # Half-made ones of a daemon that was killed, too: see `cni_socket` and `status`.
+    # Half-made ones of a daemon that was killed, too: see `listener` and `status_file`.
     names = {cni_socket.name, "status.json", "status.new"}
     own = [
         path for path in there if path.name in names or path.name.startswith(f".{cni_socket.name}.")

@@ -27,7 +27,7 @@ from k8s_ovs.link.shaping.token_bucket import (
 from k8s_ovs.link.veth import index_of, mtu_of
 from k8s_ovs.model.pod import Rates
 
-__all__ = ["PodEnds", "PodQueues", "observed_rates", "queues", "rate_problems", "set_rates"]
+__all__ = ["PodQueues", "observed_rates", "queues", "rate_problems", "set_rates"]
 
 #: What a pod sends: its programs are stopped by what their sockets may hold, mostly before these
 #: are full.

@@ -20,7 +20,7 @@ from typing import Any
 from attrs import field, frozen
 
 from k8s_ovs.errors import K8sOvsError, shown
-from k8s_ovs.model.json_text import parse_json
+from k8s_ovs.model.json_text import parse_json, shown_json
 
 __all__ = [
     "ANSWER_SECONDS",
@@ -294,7 +294,7 @@ def _config(stdin: bytes) -> Mapping[str, Any]:
             Code.DECODING_FAILURE, "the network configuration is not JSON", str(error)
         ) from error
     if not isinstance(config, dict):
-        found = f"found {_json(config)}, expected an object"
+        found = f"found {shown_json(config, 200)}, expected an object"
         raise CniError(Code.INVALID_CONFIG, "the network configuration is invalid", found)
     return config
 
@@ -305,14 +305,14 @@ def _version(command: str, config: Mapping[str, Any]) -> str:
     if command == "VERSION":
         return version if version in VERSIONS else VERSIONS[-1]
     if version not in VERSIONS:
-        found = f"found {_json(version)}, expected one of {', '.join(VERSIONS)}"
+        found = f"found {shown_json(version, 200)}, expected one of {', '.join(VERSIONS)}"
         raise CniError(Code.INCOMPATIBLE_VERSION, "incompatible cniVersion", found)
     since = _COMMANDS[command]
     if VERSIONS.index(version) < VERSIONS.index(since):
         found = f"the configuration's cniVersion is {version}, {command} exists since {since}"
         raise CniError(Code.INCOMPATIBLE_VERSION, f"cniVersion does not allow {command}", found)
     if command != "STATUS" and not (isinstance(config.get("name"), str) and config["name"]):
-        found = f"found {_json(config.get('name'))}, expected the network's name"
+        found = f"found {shown_json(config.get('name'), 200)}, expected the network's name"
         raise CniError(Code.INVALID_CONFIG, "the network configuration has no name", found)
     return str(version)
 
@@ -330,17 +330,8 @@ def _arguments(text: str) -> dict[str, str]:
 
 
 def _malformed(what: str, value: object, expected: str) -> CniError:
-    found = f"found {_json(value)}, expected {expected}"
+    found = f"found {shown_json(value, 200)}, expected {expected}"
     return CniError(Code.INVALID_CONFIG, f"{what} is malformed", found)
-
-
-def _json(value: object, limit: int = 200) -> str:
-    """A value as its sender wrote it, cut."""
-    try:
-        text = json.dumps(value)
-    except (ValueError, TypeError, RecursionError):
-        return shown(value, limit)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _error_json(error: CniError, cni_version: str) -> dict[str, Any]:

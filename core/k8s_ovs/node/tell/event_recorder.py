@@ -12,7 +12,7 @@ from k8s_ovs.model.pod import Pod
 from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.supervise import SupervisedThread
 
-__all__ = ["EventRecorder", "PodEvent", "Post"]
+__all__ = ["EventRecorder", "PodEvent"]
 
 
 @frozen

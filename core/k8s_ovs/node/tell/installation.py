@@ -10,7 +10,7 @@ import structlog
 from k8s_ovs.node.install.cni_config import CNI_VERSION
 from k8s_ovs.node.install.installer import cni_files, put_right
 from k8s_ovs.node.settings import NodeSettings
-from k8s_ovs.node.tell.output import Output
+from k8s_ovs.output import Output
 from k8s_ovs.state.value import File
 
 __all__ = ["Installation"]

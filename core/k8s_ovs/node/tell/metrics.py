@@ -21,13 +21,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from k8s_ovs.errors import InvalidRecord, K8sOvsError
+from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.node.switch import Commits
+from k8s_ovs.node.tell.listen_address import listen_address
 from k8s_ovs.node.tell.node_state import NodeState
-from k8s_ovs.node.tell.output import Output
 from k8s_ovs.node.tell.plugin_metrics import PluginMetrics
+from k8s_ovs.output import Output
 
-__all__ = ["Metrics", "MetricsPage", "listen_address"]
+__all__ = ["Metrics", "MetricsPage"]
 
 #: Seconds. An ADD takes some milliseconds, and waits for half a minute at most.
 _CNI_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -124,14 +125,6 @@ class MetricsPage:
 
     def _serve(self) -> None:
         self._stop = self._metrics.serve(self._address)
-
-
-def listen_address(text: str) -> tuple[str, int]:
-    """HOST:PORT, an IPv6 address in brackets. Raises InvalidRecord."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
-        raise InvalidRecord(f"--metrics-address: found {text!r}, expected HOST:PORT")
-    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 - what an empty host means everywhere
 
 
 class _StateCollector(Collector):

@@ -10,6 +10,7 @@ from prometheus_client.core import Metric as Family
 
 from k8s_ovs.errors import InvalidRecord, shown
 from k8s_ovs.hooks.result import Failure, Results
+from k8s_ovs.model.checked import is_utf8
 from k8s_ovs.plugin.values import Metric
 from k8s_ovs.supervise import FaultLog
 
@@ -77,18 +78,10 @@ def _problem(metric: Metric) -> str:
                 f"no __ in front, not {_PLUGIN}"
             )
     for text in (metric.help, *metric.labels.values()):
-        if not _is_utf8(text):
+        if not is_utf8(text):
             return f"found {shown(text)}, expected text that UTF-8 can write"
     try:
         float(metric.value)
     except OverflowError:
         return f"value: found {shown(metric.value, 40)}, expected a number that a float can hold"
     return ""
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

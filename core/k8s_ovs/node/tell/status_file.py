@@ -11,7 +11,7 @@ from typing import Any
 
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.node.tell.node_state import NodeState
-from k8s_ovs.node.tell.output import Output
+from k8s_ovs.output import Output
 
 __all__ = ["StatusFile", "status_json"]
 

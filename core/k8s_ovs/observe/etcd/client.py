@@ -43,7 +43,6 @@ __all__ = [
     "EtcdFull",
     "EtcdSettings",
     "Get",
-    "KeyValue",
     "Operation",
     "Put",
     "TxnResult",

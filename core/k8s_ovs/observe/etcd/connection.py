@@ -26,7 +26,7 @@ from k8s_ovs.observe.etcd.errors import (
 )
 from k8s_ovs.observe.etcd.settings import EtcdSettings
 
-__all__ = ["Ask", "EtcdConnection", "Metadata", "Peer"]
+__all__ = ["EtcdConnection", "Metadata", "Peer"]
 
 _log = structlog.get_logger(__name__)
 

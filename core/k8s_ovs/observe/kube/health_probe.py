@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.supervise import SupervisedThread
 
-__all__ = ["Ask", "Cut", "HealthProbe"]
+__all__ = ["HealthProbe"]
 
 #: Asks the server, with a time limit in seconds. Returns how many seconds the server wants to be
 #: left alone. Raises Unavailable where nothing came back; any HTTP answer, also a refusal, counts.

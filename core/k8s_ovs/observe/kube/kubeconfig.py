@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types
 from attrs import frozen
 
-from k8s_ovs.errors import InvalidRecord, shown
+from k8s_ovs.errors import InvalidRecord, reason_of, shown
 
 __all__ = ["Chosen", "check_kubeconfig"]
 
@@ -43,12 +43,12 @@ class Chosen:
     uses: frozenset[str]
 
 
-def check_kubeconfig(kubeconfig: str) -> Chosen:
-    """Check files with `:` between them. Raises InvalidRecord that names file, field, what was
+def check_kubeconfig(files: Sequence[str]) -> Chosen:
+    """Check files that together are one. Raises InvalidRecord that names file, field, what was
     found and what was expected; of a secret not its value."""
     found: dict[str, dict[str, tuple[str, Any]]] = {kind: {} for kind in _LISTS}
-    current: tuple[str, Any] = (kubeconfig, None)
-    for path in _files(kubeconfig):
+    current: tuple[str, Any] = (os.pathsep.join(files), None)
+    for path in files:
         document = _document(path)
         for kind in _LISTS:
             for name, where, value in _named(path, kind, document.get(kind)):
@@ -63,13 +63,6 @@ def check_kubeconfig(kubeconfig: str) -> Chosen:
         user, fields = _lookup(found["users"], f"{where}.user", context["user"])
         _check_user(user, fields)
     return Chosen(cluster, user, frozenset(fields))
-
-
-def _files(kubeconfig: str) -> Iterator[str]:
-    for name in filter(None, kubeconfig.split(os.pathsep)):
-        path = str(Path(name).expanduser())
-        if Path(path).exists():
-            yield path
 
 
 def _document(path: str) -> Mapping[str, Any]:
@@ -186,7 +179,7 @@ def _no_file(where: str, value: Any) -> str:
     try:
         path.open("rb").close()
     except (OSError, ValueError) as error:
-        return f"found {shown(str(path))} ({getattr(error, 'strerror', None) or error})"
+        return f"found {shown(str(path))} ({reason_of(error)})"
     return ""
 
 

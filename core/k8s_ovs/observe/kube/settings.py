@@ -14,7 +14,7 @@ from kubernetes.client import Configuration
 from kubernetes.config import ConfigException, load_kube_config
 from kubernetes.config.incluster_config import InClusterConfigLoader
 
-from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.errors import InvalidRecord, reason_of
 from k8s_ovs.observe.kube.kubeconfig import Chosen, check_kubeconfig
 from k8s_ovs.observe.pem import certificate_problem, key_problem
 
@@ -63,10 +63,10 @@ class KubeSettings:
         Raises InvalidRecord naming what cannot be used.
         """
         origin = f"KUBECONFIG={kubeconfig}"
-        _readable(kubeconfig)
+        files = _readable(kubeconfig)
         configuration = _configuration()
         try:
-            chosen = check_kubeconfig(kubeconfig)
+            chosen = check_kubeconfig(files)
             load_kube_config(  # type: ignore[no-untyped-call]  # the client has no types
                 config_file=kubeconfig, client_configuration=configuration, persist_config=False
             )
@@ -103,9 +103,10 @@ def _server_url(master: str) -> str:
     return text.rstrip("/")
 
 
-def _readable(kubeconfig: str) -> None:
-    """Raises InvalidRecord unless one of the files is there and none refuses to be read."""
-    found = False
+def _readable(kubeconfig: str) -> list[str]:
+    """Those of the files that are there. Raises InvalidRecord unless one is, and where one refuses
+    to be read."""
+    found = []
     for name in filter(None, kubeconfig.split(os.pathsep)):
         try:
             path = Path(name).expanduser()
@@ -115,11 +116,11 @@ def _readable(kubeconfig: str) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, RuntimeError, ValueError) as error:  # of a home that nobody has, NUL
-            reason = getattr(error, "strerror", None) or error
-            raise InvalidRecord(f"KUBECONFIG={kubeconfig}: {name}: {reason}") from error
-        found = True
+            raise InvalidRecord(f"KUBECONFIG={kubeconfig}: {name}: {reason_of(error)}") from error
+        found.append(str(path))
     if not found:
         raise InvalidRecord(f"KUBECONFIG={kubeconfig}: no such file")
+    return found
 
 
 def _from_service_account(env: Mapping[str, str], directory: Path) -> KubeSettings:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from k8s_ovs.node.cni.listener import SocketInUse
 from k8s_ovs.node.cni.server import CniServer
-from k8s_ovs.node.tell.output import Output
+from k8s_ovs.output import Output
 
 __all__ = ["CniService"]
 
