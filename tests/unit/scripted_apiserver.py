@@ -16,7 +16,8 @@ class ScriptedApiServer:
 
     version_status: None, it never answers. watch_silence: seconds between the two lines.
 
-    bodies: by path, what is answered to whoever does not ask for a watch. watch_body: what a watch
+    bodies: by path, what is answered to whoever does not ask for a watch, with `headers`; asked:
+    how often. watch_body: what a watch
     is in place of the two lines; watch_open: seconds until it ends. watches: how many were asked
     for.
     """
@@ -28,6 +29,8 @@ class ScriptedApiServer:
         self.watch_chunked = True
         self.watch_silence = 0.0
         self.bodies: dict[str, tuple[int, bytes]] = {}
+        self.headers: dict[str, str] = {}
+        self.asked = 0
         self.watch_body: bytes | None = None
         self.watch_open = 0.0
         self.watches = 0
@@ -77,7 +80,10 @@ class ScriptedApiServer:
         request.wfile.write(b"{}")
 
     def _say(self, request: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
+        self.asked += 1
         request.send_response(status)
+        for name, value in self.headers.items():
+            request.send_header(name, value)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         request.wfile.write(body)

@@ -21,7 +21,7 @@ from k8s_ovs.observe.kube import (
     NotFound,
     Refused,
 )
-from k8s_ovs.observe.kube.errors import refusal, transport_failure
+from k8s_ovs.observe.kube.errors import Busy, refusal, transport_failure
 from k8s_ovs_testing.apiserver.resource import RESOURCES
 from k8s_ovs_testing.apiserver.server import ApiHttpServer
 from k8s_ovs_testing.apiserver.store import Store
@@ -78,9 +78,9 @@ def test_objects_are_made_changed_and_deleted(kube: Kube) -> None:
         (409, Conflict),
         (410, Expired),
         (422, Refused),
-        (429, Unavailable),
-        (500, Unavailable),
-        (503, Unavailable),
+        (429, Busy),
+        (500, Busy),
+        (503, Busy),
     ],
 )
 def test_a_status_is_an_error_that_names_the_request(status: int, kind: type[K8sOvsError]) -> None:

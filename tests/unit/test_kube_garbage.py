@@ -138,6 +138,19 @@ def test_retries_of_a_watch_that_is_none_back_off(api: ScriptedApiServer) -> Non
     assert api.watches <= 7
 
 
+def test_a_server_that_asks_to_be_left_alone_is(api: ScriptedApiServer) -> None:
+    good = api.bodies[NODES.path]
+    api.bodies[NODES.path], api.headers = (429, b"{}"), {"Retry-After": "3"}
+    with watching(api) as observed:
+        observed.until("disconnected")
+        began, asked = time.monotonic(), api.asked
+        api.bodies[NODES.path], api.headers = good, {}
+        observed.until("node1")
+        # Without the header it would have come back within 0.2 s.
+        assert time.monotonic() - began > 2.0
+        assert api.asked == asked + 1
+
+
 def test_a_watch_that_becomes_one_is_connected(api: ScriptedApiServer) -> None:
     api.watch_body = b"{}"
     with capture_logs() as logs, watching(api) as seen:

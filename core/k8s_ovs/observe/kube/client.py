@@ -139,7 +139,8 @@ class Kube:
         response = self._send(method, path, params, body, limit)
         if response.status >= HTTPStatus.MULTIPLE_CHOICES:
             text = self._read(response, limit)
-            raise refusal(self.settings.server, f"{method} {path}", response.status, text)
+            wait = _seconds(response.headers.get("Retry-After"))
+            raise refusal(self.settings.server, f"{method} {path}", response.status, text, wait)
         return response
 
     def _send(

@@ -17,6 +17,7 @@ from k8s_ovs.model.json_text import parse_json
 
 __all__ = [
     "TRANSPORT_ERRORS",
+    "Busy",
     "Conflict",
     "Expired",
     "Forbidden",
@@ -34,6 +35,14 @@ TRANSPORT_ERRORS = (HTTPError, ApiException, OSError, ConfigException)
 class Garbled(Unavailable):
     """Something answers, but not as an API server does. Names server, request, what was found and
     what was expected."""
+
+
+class Busy(Unavailable):
+    """The API server has too much to do. retry_after: seconds that it asks to be left alone."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Refused(K8sOvsError):
@@ -62,15 +71,18 @@ _LONGEST_WORDS = 1000
 _TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
-def refusal(server: str, request: str, status: int, body: bytes) -> K8sOvsError:
-    """The error for an HTTP status of 300 and above; `request` is verb and path."""
+def refusal(
+    server: str, request: str, status: int, body: bytes, retry_after: float = 0.0
+) -> K8sOvsError:
+    """The error for an HTTP status of 300 and above; `request` is verb and path, `retry_after` the
+    header of this name in seconds."""
     words = _words(body)
     text = f"API server {server}: {request}: {status} {words}".rstrip()
     # So it says when its etcd was restored from an older backup: that version will never come.
     if "Too large resource version" in words:
         return Expired(text)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRY_AGAIN:
-        return Unavailable(text)
+        return Busy(text, retry_after)
     return _BY_STATUS.get(status, Refused)(text)
 
 

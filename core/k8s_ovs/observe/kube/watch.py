@@ -23,7 +23,7 @@ from k8s_ovs.observe.kube.documents import (
     read_event,
     version_of,
 )
-from k8s_ovs.observe.kube.errors import Expired, Garbled, refusal
+from k8s_ovs.observe.kube.errors import Busy, Expired, Garbled, refusal
 from k8s_ovs.observe.kube.lines import Lines
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Sink, Snapshot, SourceState, WatchEvent
 from k8s_ovs.supervise import SupervisedThread
@@ -39,6 +39,8 @@ _SHORT = 1.0
 _MOST_TOLD, _MOST_REMEMBERED = 3, 1000
 #: Seconds of the first watch after one that was none.
 _TRIAL = 2
+#: Seconds for which a server that has too much to do is left alone at most, whatever it asks for.
+_LONGEST_WAIT = 60.0
 _JOIN = 2.0
 
 
@@ -197,10 +199,11 @@ class ResourceWatch:
         if not self._stopped.is_set():
             self._outage.failed(error, **fields)
         self._set_connected(False, str(error))
-        self._pause()
+        asked = error.retry_after if isinstance(error, Busy) else 0.0
+        self._pause(min(asked, _LONGEST_WAIT))
 
-    def _pause(self) -> None:
-        self._stopped.wait(self._backoff.wait())
+    def _pause(self, least: float = 0.0) -> None:
+        self._stopped.wait(max(self._backoff.wait(), least))
 
     def _snapshot(self) -> None:
         began = time.monotonic()
