@@ -54,6 +54,8 @@ OTHER_HARMS = (
     "ip addr flush dev tun0",
     "nft flush ruleset",
 )
+#: What the kernel's datapath does not let anybody do: its devices go by Open vSwitch alone.
+REFUSED = ("ip link del tun0",)
 #: On this machine; the emulated one is slow, and each look takes seconds.
 EXAMPLES = 12 if DATAPATH != "system" else 6
 
@@ -128,7 +130,8 @@ def test_whatever_somebody_harms_is_put_right_and_told(
     # A thing first: there are many more flows than bridges.
     kind = data.draw(st.sampled_from(sorted({name.partition(" ")[0] for name in things})))
     thing = data.draw(st.sampled_from([each for each in things if each.startswith(kind)]))
-    put_right(site, observer, data.draw(st.sampled_from(things[thing])))
+    commands = [each for each in things[thing] if DATAPATH != "system" or each not in REFUSED]
+    put_right(site, observer, data.draw(st.sampled_from(commands)))
 
 
 @pytest.mark.parametrize("command", WORST)
