@@ -51,7 +51,7 @@ UPDATES = [
 ]
 TRANSACTION = Transaction(
     "br0",
-    BridgeSettings("netdev", tables={1: "A"}, alone=True),
+    BridgeSettings("netdev", tables={1: "A"}, as_new=frozenset({"stp_enable", "flow_tables"})),
     (PortSettings("veth3", external_ids={"a": "b"}), PortSettings("tun0", "internal")),
     ("veth1",),
     foreign_queues={"tun0": True},

@@ -62,6 +62,7 @@ def bridge(*ports: KnownPort, tables: tuple[str, ...] = ("CLASSIFY",)) -> KnownB
         tables=dict(enumerate(tables)),
         ports={each.name: each for each in (port("br0"), *ports)},
         foreign={},
+        mirrors={},
         row=uuid4(),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from k8s_ovs.model.pod import pod_from_ids
 from k8s_ovs.ovs.ovsdb.client import Ovsdb
@@ -47,7 +47,7 @@ class SwitchDriver:
         for name in self._desired:
             bridge = self._ovsdb.bridge(name)
             if bridge is not None:
-                found.append(_bridge(bridge))
+                found.append(_bridge(bridge, _names(desired)))
                 found += _ports(bridge.ports, desired)
         return found
 
@@ -75,8 +75,14 @@ class SwitchDriver:
         }
         for bridge in self._desired.values():
             self._release(bridge.name, [each.key.name for each in differences if not each.found])
+            as_new = frozenset(
+                column
+                for each in differences
+                if isinstance(each.found, Bridge)
+                for column in each.found.foreign
+            )
             settings = BridgeSettings(
-                bridge.datapath, bridge.fail_mode, tables=bridge.tables, alone=True
+                bridge.datapath, bridge.fail_mode, tables=bridge.tables, as_new=as_new
             )
             change = Transaction(bridge.name, settings, ports, foreign_queues=queues)
             self._ovsdb.commit(change)
@@ -99,9 +105,17 @@ class SwitchDriver:
         self._ovsdb.await_applied()
 
 
-def _bridge(bridge: KnownBridge) -> Bridge:
+def _bridge(bridge: KnownBridge, ours: Collection[str] = ()) -> Bridge:
+    """ours: ports that are desired. A mirror that leads to one takes it for itself; one to another
+    port, as ovs-tcpdump makes it, does no harm."""
+    stolen = [name for name, port in bridge.mirrors.items() if port in ours]
+    foreign = {**bridge.foreign, **({"mirrors": ", ".join(stolen)} if stolen else {})}
     datapath = bridge.datapath_type or "system"
-    return Bridge(bridge.name, datapath, bridge.tables, bridge.fail_mode or "", bridge.foreign)
+    return Bridge(bridge.name, datapath, bridge.tables, bridge.fail_mode or "", foreign)
+
+
+def _names(desired: Sequence[Value]) -> set[str]:
+    return {each.name for each in desired if isinstance(each, Port)}
 
 
 def _own_port(port: KnownPort) -> Port:

@@ -62,6 +62,7 @@ class Rows:
             },
             ports=ports,
             foreign=dict(self._foreign(row)),
+            mirrors=dict(self._mirrors(row)),
             row=row.uuid,
         )
 
@@ -74,19 +75,15 @@ class Rows:
         controllers = self._referred(row, "controller", "Controller")
         if controllers:
             yield "controller", ", ".join(value(each, "target") for each in controllers)
-        # A mirror that leads to a port takes that port for itself.
-        ports = set(_references(row, "ports"))
-        mirrors = [
-            value(each, "name")
-            for each in self._referred(row, "mirrors", "Mirror")
-            if ports.intersection(_references(each, "output_port"))
-        ]
-        if mirrors:
-            yield "mirrors", ", ".join(mirrors)
         tables = [self._row("Flow_Table", each.uuid) for each in _tables(row).values()]
         limited = [_table_name(each) for each in tables if value(each, "flow_limit")]
         if limited:
             yield "flow_tables", f"a limit of {', '.join(sorted(limited))}"
+
+    def _mirrors(self, row: Any) -> Iterator[tuple[str, str]]:
+        for mirror in self._referred(row, "mirrors", "Mirror"):
+            for port in self._referred(mirror, "output_port", "Port"):
+                yield value(mirror, "name"), value(port, "name")
 
     def _referred(self, row: Any, column: str, table: str) -> list[Any]:
         """The rows of another table that a column names."""

@@ -40,7 +40,8 @@ class Bridge:
     """A bridge and its ports by name.
 
     tables: OpenFlow tables that have a name. foreign: columns of its row that we leave as they are
-    in a new one, and that have another value which keeps us from our work, each with that.
+    in a new one, and that have another value which keeps us from our work, each with that. mirrors:
+    the port that each mirror leads to, by the mirror's name.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Bridge:
     tables: Mapping[int, str]
     ports: Mapping[str, Port]
     foreign: Mapping[str, str]
+    mirrors: Mapping[str, str]
     row: UUID = field(eq=False, repr=False)
 
 

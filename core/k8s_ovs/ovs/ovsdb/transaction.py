@@ -50,8 +50,8 @@ _QUEUE_OF = "k8s-ovs-port"
 class BridgeSettings:
     """The desired state of a bridge; a missing bridge is made.
 
-    tables: names of OpenFlow tables by number, all of them; None leaves them alone. alone: take
-    away what keeps us from our work (`Bridge.foreign`).
+    tables: names of OpenFlow tables by number, all of them; None leaves them alone. as_new:
+    columns that are to be as in a new bridge.
     """
 
     datapath_type: str
@@ -59,7 +59,7 @@ class BridgeSettings:
     other_config: Keys = _NOTHING
     external_ids: Keys = _NOTHING
     tables: Mapping[int, str] | None = None
-    alone: bool = False
+    as_new: frozenset[str] = frozenset()
 
 
 @frozen
@@ -185,10 +185,9 @@ def _bring_settings(settings: BridgeSettings, bridge: Bridge) -> list[Operation]
     wanted = {"datapath_type": settings.datapath_type, "fail_mode": settings.fail_mode}
     row: dict[str, Any] = _differing(wanted, bridge)
     made: list[Operation] = []
-    foreign = bridge.foreign if settings.alone else {}
-    row |= {column: value for column, value in _AS_NEW.items() if column in foreign}
+    row |= {column: value for column, value in _AS_NEW.items() if column in settings.as_new}
     if settings.tables is not None and (
-        settings.tables != bridge.tables or "flow_tables" in foreign
+        settings.tables != bridge.tables or "flow_tables" in settings.as_new
     ):
         row["flow_tables"] = _table_names(settings.tables)
         made += _insert_tables(settings.tables)
