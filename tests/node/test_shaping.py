@@ -195,7 +195,7 @@ class TestAdd:
         pod = with_annotations(world, "wrong", {INGRESS: "10M", EGRESS: "10X"})
         refused = (
             r"k8s-ovs-shaping refuses the pod: pod bare/wrong: kubernetes\.io/egress-bandwidth: "
-            r"found '10X', expected a number such as 500k, 10M.*code 100"
+            r'found "10X", expected a number such as 500k, 10M.*code 100'
         )
         with pytest.raises(K8sOvsError, match=refused):
             world.attach(pod)
@@ -248,7 +248,7 @@ class TestChange:
     def test_an_invalid_change_is_reported_and_the_last_valid_limits_stay(
         self, world: LabNet, held: LabPod
     ) -> None:
-        said = f"pod default/held: {EGRESS}: found 'fast', expected a number such as"
+        said = f'pod default/held: {EGRESS}: found "fast", expected a number such as'
         annotate(world, {EGRESS: "fast"})
         await_that("it is told", lambda: said in str(world.status("node1")["problems"]), WITHIN)
         assert kept(world, held) == expected(LIMITS)

@@ -96,7 +96,7 @@ def test_a_refusal_names_pod_annotation_value_and_what_is_accepted(
     other = {INGRESS: EGRESS, EGRESS: INGRESS}[name]
     with pytest.raises(InvalidRecord) as refused:
         bandwidth_of(KEY, pod_object({name: text, other: "10M"}))
-    assert str(refused.value) == f"pod default/web: {name}: found {text!r}, {expected}"
+    assert str(refused.value) == f'pod default/web: {name}: found "{text}", {expected}'
 
 
 @pytest.mark.parametrize(

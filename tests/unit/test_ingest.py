@@ -228,7 +228,7 @@ def test_kubernetes_nodes_are_read_by_the_resource_that_names_them() -> None:
     )
     assert found == {
         (NODES, "n1"): Slot(KubeNode("n1", sample_host(1).host_ip)),
-        (NODES, "n2"): Slot(problem="node n2: InternalIP: found 'x', expected an IPv4 address"),
+        (NODES, "n2"): Slot(problem='node n2: InternalIP: found "x", expected an IPv4 address'),
     }
     assert changes(ingest, RecordChange(KUBE_NODES, "n1", None)) == {(NODES, "n1"): None}
 

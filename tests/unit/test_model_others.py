@@ -61,7 +61,7 @@ def test_a_node_with_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidRecord) as refused:
         kube_node("n1", node_object(("InternalIP", "192.168.0")))
     assert str(refused.value) == (
-        "node n1: InternalIP: found '192.168.0', expected an IPv4 address"
+        'node n1: InternalIP: found "192.168.0", expected an IPv4 address'
     )
 
 

@@ -28,7 +28,7 @@ MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant(), NAME: SHAPING})
 POD, OTHER = sample_pod(1), sample_pod(2)
 REQUEST = PodRequest(POD.namespace, POD.name, POD.uid, POD.container, POD.ifname)
 LIMITS = Rates(10_000_000, 20_000_000)
-FAST = "pod default/pod1: kubernetes.io/egress-bandwidth: found 'fast', expected a number"
+FAST = 'pod default/pod1: kubernetes.io/egress-bandwidth: found "fast", expected a number'
 
 
 def asked(rates: Rates = LIMITS, uid: str = POD.uid) -> Bandwidth:

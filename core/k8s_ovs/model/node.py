@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from k8s_ovs.errors import InvalidRecord, shown
+from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.kube_object import kube_field
 
 __all__ = ["KubeNode", "LocalNode", "kube_node"]
@@ -63,6 +63,6 @@ def kube_node(key: str, found: Mapping[str, Any]) -> KubeNode:
             return KubeNode(key, IPv4Address(text))
         except ValueError:
             raise InvalidRecord(
-                f"node {key}: InternalIP: found {shown(text)}, expected an IPv4 address"
+                f'node {key}: InternalIP: found "{text[:200]}", expected an IPv4 address'
             ) from None
     return KubeNode(key, None)

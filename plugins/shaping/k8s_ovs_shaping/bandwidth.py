@@ -25,6 +25,9 @@ EGRESS = "kubernetes.io/egress-bandwidth"
 #: Bits per second that Kubernetes accepts (its pkg/util/bandwidth): 1k to 1P.
 _LEAST, _MOST = 10**3, 10**15
 
+#: Characters of a value that an error shows.
+_MOST_SHOWN = 200
+
 #: A static pod has another uid in the API server than kubelet gives it; this annotation has that.
 _STATIC = "kubernetes.io/config.hash"
 
@@ -72,7 +75,7 @@ def _rate(key: str, annotations: Mapping[str, Any], name: str) -> int | None:
     if not isinstance(text, str):
         expected = 'expected a string such as "10M"'
         raise InvalidRecord(f"pod {key}: {name}: found {shown(text)}, {expected}")
-    told = f"pod {key}: {name}: found {shown(text)}"
+    told = f'pod {key}: {name}: found "{text[:_MOST_SHOWN]}"'
     try:
         rate = parse_quantity(text)
     except ValueError as error:
