@@ -219,6 +219,15 @@ def test_a_network_of_the_machine_inside_ours_is_no_ready_node(site: LabNet) -> 
     healthy(site)
 
 
+def test_a_pod_that_comes_and_goes_is_nothing_to_repair(site: LabNet) -> None:
+    before = repairs(site)
+    with site.attached(NODE, "passer", "default") as pod:
+        assert pod.ip is not None
+        assert site.pings(POD, pod.ip)
+        assert differences(site) == []
+    assert repairs(site) == before
+
+
 def test_a_route_of_the_machine_past_tun0_is_told(site: LabNet) -> None:
     on_node(site, "ip link add docker0 type bridge")
     on_node(site, "ip link set docker0 up")

@@ -249,8 +249,11 @@ def _with_link(
     network: Network, pod: Pod, settings: LinkSettings, pods: Mapping[str, Pod]
 ) -> tuple[Pod, PodLink]:
     """A pod with what its new interface is given, and that."""
-    link = pod_link(network, pod, settings, first=is_first(pod, pods.values()))
-    return evolve(pod, rates=settings.rates, mtu=link.mtu), link
+    first = is_first(pod, pods.values())
+    mtu = pod_link(network, pod, settings, first=first).mtu
+    # The device says all of it, so the link is that of the whole pod.
+    pod = evolve(pod, rates=settings.rates, mtu=mtu)
+    return pod, pod_link(network, pod, settings, first=first)
 
 
 def _has_tenant(network: Network, pod: Pod) -> bool:
