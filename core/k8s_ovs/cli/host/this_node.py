@@ -18,7 +18,6 @@ from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
 from k8s_ovs.node.cni.listener import is_held, listening_process
 from k8s_ovs.node.host.desired import (
     host_values,
-    interface_values,
     nft_values,
     pod_values,
     rate_values,
@@ -188,11 +187,11 @@ def desired_state(
     """What this node should have beside its flows. Raises K8sOvsError where it cannot be known."""
     config, pipeline = snapshot.followed_config(), snapshot.manager.pipeline
     own = find_own_subnet(snapshot.world.of(SUBNETS), local_addresses(), hostname)
+    pods = switch.pods().values()
     return [
         *switch_values(own, config, local_node.mtu, pipeline, datapath),
-        *pod_values(switch.pods()),
-        *interface_values(switch.pods().values()),
-        *rate_values(switch.pods().values(), datapath),
+        *pod_values(pods),
+        *rate_values(pods, datapath),
         *host_values(local_node, config, datapath),
         *nft_values(local_node, config),
     ]

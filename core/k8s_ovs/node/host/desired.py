@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -32,7 +32,6 @@ from k8s_ovs.state.value import (
 
 __all__ = [
     "host_values",
-    "interface_values",
     "nft_values",
     "pod_values",
     "rate_values",
@@ -80,15 +79,10 @@ def nft_values(local_node: LocalNode, config: NetworkConfig) -> list[Value]:
     return [nft_table(local_node, config, NODE_PORT)]
 
 
-def pod_values(pods: Mapping[str, Pod]) -> list[Value]:
-    """What the pods of this node have on it, beside their rate limits."""
-    configs = [PortConfig(pod.port, pod=pod.identity) for pod in pods.values()]
-    return [*_veths(pods.values()), *_ports(pods.values()), *configs]
-
-
-def interface_values(pods: Iterable[Pod]) -> list[Value]:
-    """What the pods have of their interfaces."""
-    return [Interface(pod.port, pod.ip, pod.netns, pod.ifname, pod=pod.identity) for pod in pods]
+def pod_values(pods: Collection[Pod], kinds: Collection[str] | None = None) -> list[Value]:
+    """What pods of this node have, of these kinds, None: of all; their rate limits are apart."""
+    makers = (make for kind, make in _OF_POD.items() if kinds is None or kind in kinds)
+    return [make(pod) for make in makers for pod in pods]
 
 
 def rate_values(pods: Iterable[Pod], datapath: Datapath) -> list[Value]:
@@ -109,22 +103,33 @@ def rate_values(pods: Iterable[Pod], datapath: Datapath) -> list[Value]:
     ]
 
 
-def _veths(pods: Iterable[Pod]) -> list[Value]:
-    return [
-        Veth(pod.port, memory=pod_memory(pod), mtu=pod.mtu or None, pod=pod.identity)
-        for pod in pods
-    ]
+def _veth(pod: Pod) -> Veth:
+    return Veth(pod.port, memory=pod_memory(pod), mtu=pod.mtu or None, pod=pod.identity)
 
 
-def _ports(pods: Iterable[Pod]) -> list[Value]:
-    return [
-        Port(
-            pod.port,
-            ofport=pod.ofport or None,
-            ids=pod_ids(pod),
-            # Open vSwitch would take away the queue of an interface that has a rate limit.
-            qos=FOREIGN_QUEUE if pod.rates.to_pod is not None else "",
-            pod=pod.identity,
-        )
-        for pod in pods
-    ]
+def _port(pod: Pod) -> Port:
+    return Port(
+        pod.port,
+        ofport=pod.ofport or None,
+        ids=pod_ids(pod),
+        # Open vSwitch would take away the queue of an interface that has a rate limit.
+        qos=FOREIGN_QUEUE if pod.rates.to_pod is not None else "",
+        pod=pod.identity,
+    )
+
+
+def _port_config(pod: Pod) -> PortConfig:
+    return PortConfig(pod.port, pod=pod.identity)
+
+
+def _interface(pod: Pod) -> Interface:
+    return Interface(pod.port, pod.ip, pod.netns, pod.ifname, pod=pod.identity)
+
+
+#: What each pod has, by kind.
+_OF_POD: Mapping[str, Callable[[Pod], Value]] = {
+    Veth.kind: _veth,
+    Port.kind: _port,
+    PortConfig.kind: _port_config,
+    Interface.kind: _interface,
+}

@@ -16,11 +16,10 @@ from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.link import veth
-from k8s_ovs.link.veth_driver import VethDriver
+from k8s_ovs.link.veth_driver import InterfaceDriver, VethDriver
 from k8s_ovs.model.pod import Pod, Rates, pod_from_memory
 from k8s_ovs.node.host.desired import (
     host_values,
-    interface_values,
     nft_values,
     pod_values,
     rate_values,
@@ -163,10 +162,12 @@ class Keeper:
         return frozenset(kinds)
 
     def _desired(
-        self, network: Network, own: Sequence[Value], kinds: Collection[str]
+        self, network: Network, own: Sequence[Value], kinds: frozenset[str]
     ) -> tuple[list[Value], list[Unknown]]:
         """What there should be of these kinds, and of which that could not be found out."""
-        values, unknown = [*own, *pod_values(self._switch.pods())], list[Unknown]()
+        pods = self._switch.pods()
+        of_all = kinds - InterfaceDriver.kinds
+        values, unknown = [*own, *pod_values(pods.values(), of_all)], list[Unknown]()
         if not SwitchDriver.kinds.union(VethDriver.kinds).issuperset(kinds):
             values += host_values(network.local_node, network.config, network.datapath)
         if NftTable.kind in kinds:
@@ -174,7 +175,6 @@ class Keeper:
                 values += nft_values(network.local_node, network.config)
             except K8sOvsError as error:
                 unknown.append(Unknown(frozenset({NftTable.kind}), error))
-        pods = self._switch.pods()
         self._looked_into = []
         if RateLimit.kind in kinds:
             limited = [port for port, pod in pods.items() if pod.rates != Rates()]
@@ -182,7 +182,8 @@ class Keeper:
             values += rate_values(chosen, network.datapath)
         if Interface.kind in kinds:
             self._looked_into = self._pods.choose(pods)
-            values += interface_values(pods[port] for port in self._looked_into)
+            chosen = [pods[port] for port in self._looked_into]
+            values += pod_values(chosen, InterfaceDriver.kinds)
         return [each for each in values if each.kind in kinds], unknown
 
     def _match_devices(self, network: Network, leaving: Collection[str]) -> None:
