@@ -94,7 +94,7 @@ def test_nothing_that_a_reconcile_raises_ends_the_daemon(
         daemon._take_in()
         daemon._reconcile_alone()
         daemon._wait_alone()
-        daemon._cni._output.attempt(leave)
+        daemon._cni.attempt(leave)
     told = ["watch event", "reconcile", "reconcile failed again", "waiting", "CNI socket"]
     failed = [each["event"] for each in logs if each.get("exc_info")]
     assert all(event.startswith(of) for event, of in zip(failed, told, strict=True))
@@ -172,7 +172,7 @@ def test_a_socket_that_cannot_be_made_is_told_and_tried_again(tmp_path: Path) ->
     assert len([each for each in logs if each["log_level"] == "warning"]) == 1
     assert "CNI socket: " in daemon._cni.problem
     (tmp_path / "run").unlink()
-    daemon._cni._output.due_at = 0.0
+    daemon._cni.due_at = 0.0
     with capture_logs():
         daemon._tend_outputs()
     assert daemon._cni.problem == ""
@@ -219,7 +219,7 @@ def test_a_socket_that_somebody_takes_is_put_back_and_counted(tmp_path: Path) ->
         daemon._tend_outputs()
     assert "CNI socket: " in daemon._cni.problem
     path.rmdir()
-    daemon._cni._output.due_at = 0.0
+    daemon._cni.due_at = 0.0
     with capture_logs():
         daemon._tend_outputs()
     assert (daemon._cni.problem, path.is_socket()) == ("", True)

@@ -122,8 +122,10 @@ class Setup:
         manager = reconciler.manager
         changes = self._ingest.changes(config, manager.kinds, manager.resources)
         reconciler.update(changes, self._ingest.revision)
-        if any(kind == SUBNETS for kind, _ in changes) or time.monotonic() >= self._look_at:
+        due = time.monotonic() >= self._look_at
+        if due or any(kind == SUBNETS for kind, _ in changes):
             self._follow_subnet(config, reconciler)
+        if due:  # no record changes what the machine has
             conflicts = address_conflicts(config.network, config.service_network, NODE_PORT)
             self._conflict = "; ".join(conflicts)
             # With an address comes its route, which is told already.

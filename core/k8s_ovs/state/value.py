@@ -38,8 +38,19 @@ class Key(NamedTuple):
         return f"{self.kind} {self.name}"
 
 
+class _Named:
+    """A thing that its kind and its name identify."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.name)  # type: ignore[attr-defined]  # each of these has one
+
+
 @frozen
-class Bridge:
+class Bridge(_Named):
     """A bridge of Open vSwitch. tables: names of its OpenFlow tables, by number. fail_mode: whether
     it works as a plain switch where it has no flows ("standalone") or drops ("secure"). foreign:
     what keeps us from our work, by the column of OVSDB."""
@@ -51,13 +62,9 @@ class Bridge:
     fail_mode: str = "secure"
     foreign: Mapping[str, str] = field(factory=dict, hash=False)
 
-    @property
-    def key(self) -> Key:
-        return Key(self.kind, self.name)
-
 
 @frozen
-class Port:
+class Port(_Named):
     """A port of the bridge, as OVSDB has it. type: "" for a device of the kernel.
 
     mac, mtu: what Open vSwitch is asked to give its device; None: nothing. ids: external_ids.
@@ -78,13 +85,9 @@ class Port:
     policing: int = 0
     pod: str = field(default="", eq=False)
 
-    @property
-    def key(self) -> Key:
-        return Key(self.kind, self.name)
-
 
 @frozen
-class PortConfig:
+class PortConfig(_Named):
     """What a port of the bridge does not do, as OpenFlow has it: `no-receive`, `no-forward`."""
 
     kind: ClassVar[str] = "port configuration"
@@ -92,23 +95,15 @@ class PortConfig:
     off: str = ""
     pod: str = field(default="", eq=False)
 
-    @property
-    def key(self) -> Key:
-        return Key(self.kind, self.name)
-
 
 @frozen
-class Device:
+class Device(_Named):
     """A network device of the node itself. mtu None: whatever it is."""
 
     kind: ClassVar[str] = "device"
     name: str
     up: bool = True
     mtu: int | None = None
-
-    @property
-    def key(self) -> Key:
-        return Key(self.kind, self.name)
 
 
 @frozen
@@ -151,17 +146,13 @@ class Sysctl:
 
 
 @frozen
-class NftTable:
+class NftTable(_Named):
     """A table of nftables. rules: in nft's language; content: what nft lists of them, as JSON."""
 
     kind: ClassVar[str] = "nftables table"
     name: str
     content: str = field(repr=False)
     rules: str = field(default="", eq=False, repr=False)
-
-    @property
-    def key(self) -> Key:
-        return Key(self.kind, self.name)
 
 
 @frozen
@@ -178,7 +169,7 @@ class Offload:
 
 
 @frozen
-class Veth:
+class Veth(_Named):
     """A pod's pair of devices, by its end on the node. memory: whose it is, as the device says.
     mtu: bytes; None: whatever it is."""
 
@@ -189,13 +180,9 @@ class Veth:
     mtu: int | None = None
     pod: str = field(default="", eq=False)
 
-    @property
-    def key(self) -> Key:
-        return Key(self.kind, self.name)
-
 
 @frozen
-class Interface:
+class Interface(_Named):
     """What a pod has of its pair of devices. name: of the end on the node. address None: not its
     own."""
 
@@ -206,13 +193,9 @@ class Interface:
     ifname: str = field(default="", eq=False)
     pod: str = field(default="", eq=False)
 
-    @property
-    def key(self) -> Key:
-        return Key(self.kind, self.name)
-
 
 @frozen
-class RateLimit:
+class RateLimit(_Named):
     """How fast a pod's interface may be, bits per second; None: no limit.
 
     name: of its end on the node; netns and ifname: where its other end is. queues: what somebody
@@ -230,16 +213,12 @@ class RateLimit:
     pod: str = field(default="", eq=False)
 
     @property
-    def key(self) -> Key:
-        return Key(self.kind, self.name)
-
-    @property
     def host_name(self) -> str:
         return self.name
 
 
 @frozen
-class File:
+class File(_Named):
     """A file, by its path. content: its SHA-256. mode: its permissions, as chmod takes them.
 
     source: makes the content; it may be large, so it is not kept.
@@ -251,21 +230,13 @@ class File:
     mode: str
     source: Callable[[], bytes] = field(default=bytes, eq=False, repr=False)
 
-    @property
-    def key(self) -> Key:
-        return Key(self.kind, self.name)
-
 
 @frozen
-class Directory:
+class Directory(_Named):
     """A directory, by its path."""
 
     kind: ClassVar[str] = "directory"
     name: str
-
-    @property
-    def key(self) -> Key:
-        return Key(self.kind, self.name)
 
 
 Value: TypeAlias = (

@@ -20,35 +20,25 @@ _LONGEST_WAIT = 8.0
 Repaired = Callable[[str, str], None]
 
 
-class CniService:
+class CniService(Output):
     """make: a server that does not serve yet. For one thread."""
 
     def __init__(self, make: Callable[[], CniServer], repaired: Repaired) -> None:
+        super().__init__("CNI socket", longest_wait=_LONGEST_WAIT)
         self._make = make
         self._repaired = repaired
         self._server: CniServer | None = None
         self._in_use: SocketInUse | None = None
-        self._output = Output("CNI socket", longest_wait=_LONGEST_WAIT)
-
-    @property
-    def problem(self) -> str:
-        """Why it is not served; "": it is."""
-        return self._output.problem
-
-    @property
-    def due_at(self) -> float | None:
-        """When to try again (time.monotonic()); None: no need."""
-        return self._output.due_at
 
     def tend(self) -> None:
         """Serve, if it is not served yet, and look at the socket: that costs nothing.
 
         Raises SocketInUse: another daemon does all this.
         """
-        if self._output.put_off:
+        if self.put_off:
             return
-        if self._server is None or self._server.damage() or self._output.problem:
-            self._output.attempt(self._serve)
+        if self._server is None or self._server.damage() or self.problem:
+            self.attempt(self._serve)
         if self._in_use is not None:
             raise self._in_use
 

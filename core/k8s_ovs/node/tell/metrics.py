@@ -91,7 +91,7 @@ class Metrics:
         return stop
 
 
-class MetricsPage:
+class MetricsPage(Output):
     """The page of `metrics` at HOST:PORT, served as soon as the address can be had.
 
     Raises InvalidRecord for what is no address.
@@ -99,25 +99,15 @@ class MetricsPage:
 
     def __init__(self, metrics: Metrics, address: str) -> None:
         listen_address(address)
+        super().__init__("metrics page")
         self._metrics = metrics
         self._address = address
         self._stop: Callable[[], None] | None = None
-        self._output = Output("metrics page")
-
-    @property
-    def problem(self) -> str:
-        """Why it is not served; "": it is."""
-        return self._output.problem
-
-    @property
-    def due_at(self) -> float | None:
-        """When to try again (time.monotonic()); None: no need."""
-        return self._output.due_at
 
     def tend(self) -> None:
         """Serve it, if it is not served yet and it is time to try. Never raises."""
-        if self._stop is None and not self._output.put_off:
-            self._output.attempt(self._serve)
+        if self._stop is None and not self.put_off:
+            self.attempt(self._serve)
 
     def stop(self) -> None:
         if self._stop is not None:
