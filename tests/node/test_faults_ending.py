@@ -10,50 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from tests.node.hanging import database_hangs, etcd_hangs, switch_hangs
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.process import await_that
-from k8s_ovs_testing.ovs import OvsProcess
 
 WITHIN = 40.0
 #: Seconds; systemd waits for 90, kubelet for 30.
 ENDS_WITHIN = 8.0
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-@contextmanager
-def etcd_hangs(world: LabNet) -> Iterator[None]:
-    world.lab.part("etcd").pause()
-    try:
-        yield
-    finally:
-        world.lab.part("etcd").resume()
-
-
-@contextmanager
-def switch_hangs(world: LabNet) -> Iterator[None]:
-    switch = OvsProcess(world.lab.node("node1").ovs_directory)
-    switch.pause()
-    try:
-        yield
-    finally:
-        switch.resume()
-
-
-@contextmanager
-def database_hangs(world: LabNet) -> Iterator[None]:
-    pid = int((world.lab.node("node1").ovs_directory / "ovsdb-server.pid").read_text())
-    signal_to(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        signal_to(pid, signal.SIGCONT)
-
-
-def signal_to(pid: int, number: signal.Signals) -> None:
-    subprocess.run(["kill", f"-{number.name}", str(pid)], check=True, timeout=10)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from tests.node.hanging import apiserver_hangs, etcd_hangs
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab.command import run
@@ -25,24 +26,6 @@ def etcd_dead(world: LabNet) -> Iterator[None]:
         yield
     finally:
         world.lab.start_part("etcd")
-
-
-@contextmanager
-def etcd_hangs(world: LabNet) -> Iterator[None]:
-    world.lab.part("etcd").pause()
-    try:
-        yield
-    finally:
-        world.lab.part("etcd").resume()
-
-
-@contextmanager
-def apiserver_hangs(world: LabNet) -> Iterator[None]:
-    world.lab.part("apiserver").pause()
-    try:
-        yield
-    finally:
-        world.lab.part("apiserver").resume()
 
 
 @contextmanager

@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 
 import pytest
+from tests.node.hanging import database_hangs, switch, switch_hangs
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.layout import ETCD_PREFIX
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.underlay import remove_namespaces
-from k8s_ovs_testing.ovs import OvsProcess
 from k8s_ovs_testing.traffic.traffic import PingStream
 
 WITHIN = 40.0
@@ -71,12 +71,11 @@ class TestVswitchd:
 
     def test_while_it_hangs_an_add_is_answered_in_time(self, shaken: LabNet) -> None:
         pod = shaken.bare_pod("node1", "early")
-        switch(shaken).pause()
-        try:
-            with pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"):
-                shaken.attach(pod)
-        finally:
-            switch(shaken).resume()
+        with (
+            switch_hangs(shaken),
+            pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"),
+        ):
+            shaken.attach(pod)
         await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
         shaken.remove(pod)
         goes_on(shaken)
@@ -102,13 +101,10 @@ class TestOvsdb:
         self, shaken: LabNet
     ) -> None:
         pod = shaken.bare_pod("node1", "early")
-        switch(shaken).pause("ovsdb-server")
-        try:
+        with database_hangs(shaken):
             with pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"):
                 shaken.attach(pod)
             assert shaken.pings("x", shaken.address("y"))
-        finally:
-            switch(shaken).resume("ovsdb-server")
         await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
         shaken.remove(pod)
         goes_on(shaken)
@@ -199,11 +195,6 @@ def own_local_node(world: LabNet) -> tuple[str, str]:
     """Address and routes of the node's own port."""
     address = world.lab.exec("node1", ["ip", "-oneline", "-4", "address", "show", "tun0"]).stdout
     return address, world.lab.exec("node1", ["ip", "route", "show", "dev", "tun0"]).stdout
-
-
-def switch(world: LabNet) -> OvsProcess:
-    node = world.lab.node("node1")
-    return OvsProcess(node.ovs_directory, node.netns)
 
 
 def waits_for(world: LabNet) -> str:
