@@ -295,6 +295,22 @@ def test_a_watch_ends_at_its_timeout(api: Client) -> None:
     assert connection.read() == b""
 
 
+def test_a_quiet_watch_without_bookmarks_sleeps(
+    api: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+    steps_after = Store.steps_after
+
+    def counted(store: Store, revision: int, timeout: float) -> Any:
+        waits.append(timeout)
+        return steps_after(store, revision, timeout)
+
+    monkeypatch.setattr(Store, "steps_after", counted)
+    api._open("GET", f"{PODS}?watch=true&timeoutSeconds=1", None, "application/json").read()
+
+    assert len(waits) < 5
+
+
 def test_services_get_addresses_until_there_are_none(api: Client) -> None:
     services = "/api/v1/namespaces/default/services"
     made = [api("POST", services, {"metadata": {"name": f"s{n}"}}) for n in range(7)]

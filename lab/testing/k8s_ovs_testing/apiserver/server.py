@@ -187,7 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
         self, selection: Selection, revision: int, seconds: float, bookmarks: bool
     ) -> Iterator[Sequence[Json]]:
         """Batches of events for some seconds; an ERROR is the last."""
-        store, interval = self.server.writer.store, self.server.bookmark_interval
+        store = self.server.writer.store
+        # Without bookmarks nothing but an event ends the wait.
+        interval = self.server.bookmark_interval if bookmarks else seconds
         if not revision:
             page = store.page(selection)
             revision = page.revision
@@ -196,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         said = time.monotonic()
         deadline = said + seconds
         while (now := time.monotonic()) < deadline:
-            if bookmarks and now - said >= interval:
+            if now - said >= interval:
                 said = now
                 yield [_bookmark(selection, revision)]
             try:
