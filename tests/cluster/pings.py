@@ -34,13 +34,15 @@ class Count:
 def pinging(cluster: Cluster, ways: Mapping[str, str]) -> Iterator[dict[str, Count]]:
     """Ping from each pod to its address while the block runs; what was counted, when it has ended.
 
-    The pings go on without kubectl, kubelet and the runtime. Raises K8sOvsError where an address is
-    not reached at the beginning, TimedOut where it is not at the end.
+    The first is answered before the block runs, the last after it. They go on without kubectl,
+    kubelet and the runtime. Raises K8sOvsError where an address is not reached at the beginning,
+    TimedOut where it is not at the end.
     """
     for pod, address in ways.items():
         if not cluster.reaches(pod, address):
             raise K8sOvsError(f"pod {pod} does not reach {address}")
         cluster.exec(pod, "sh", "-c", f"stdbuf -oL ping -i 0.01 {address} >{LOG} 2>&1 &")
+        _await_answer(cluster, pod, 0)
     found: dict[str, Count] = {}
     yield found
     for pod in ways:
@@ -50,13 +52,18 @@ def pinging(cluster: Cluster, ways: Mapping[str, str]) -> Iterator[dict[str, Cou
 def _counted(cluster: Cluster, pod: str) -> Count:
     """Of the packets up to one that was answered after all was over."""
     last = max(_answered(cluster, pod), default=0) + MORE
-    await_that(
-        f"an answer to ping {last} of pod {pod}",
-        lambda: max(_answered(cluster, pod), default=0) > last,
-        COME_WITHIN_S,
-    )
+    _await_answer(cluster, pod, last)
     cluster.exec(pod, "pkill", "ping")
     return Count(last, tuple(sorted(set(range(1, last + 1)) - _answered(cluster, pod))))
+
+
+def _await_answer(cluster: Cluster, pod: str, after: int) -> None:
+    """Wait until a ping was answered that came after the one of this number."""
+    await_that(
+        f"an answer to a ping after {after} of pod {pod}",
+        lambda: max(_answered(cluster, pod), default=0) > after,
+        COME_WITHIN_S,
+    )
 
 
 def _answered(cluster: Cluster, pod: str) -> set[int]:

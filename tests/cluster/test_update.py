@@ -29,7 +29,6 @@ def test_a_rolling_update_to_a_new_image_loses_no_packet(
     assert len(set(before) | set(image_ids(cluster))) == 2
     for pod, count in counts.items():
         report(f"update to a new image, ping 100 Hz from {pod}: {count}")
-        assert count.sent > 500
         assert count.lost == ()
 
 

@@ -135,8 +135,13 @@ def test_a_daemon_is_not_ended_by_a_plugin_that_says_somebody_pressed_ctrl_c() -
 
 
 def test_ctrl_c_ends_a_command_also_in_a_plugin() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        status_of(Rude(KeyboardInterrupt(), "item"))
+    # A shell starts what runs in the background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            status_of(Rude(KeyboardInterrupt(), "item"))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def status_of(said: Any) -> list[Any]:
