@@ -17,7 +17,7 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError
 
 from k8s_ovs.errors import InvalidRecord
-from k8s_ovs.model.json_text import parse_json, shown_json
+from k8s_ovs.model.json_text import JSON_KINDS, parse_json, shown_json
 
 __all__ = ["decode", "encode", "field_names", "named", "parse_network"]
 
@@ -25,9 +25,7 @@ T = TypeVar("T")
 
 #: What is expected of a field of each type.
 _WORDING = {
-    str: "a string",
-    int: "a whole number",
-    bool: "true or false",
+    **JSON_KINDS,
     IPv4Address: "an IPv4 address such as 192.168.0.11",
     IPv4Network: "an IPv4 CIDR such as 172.11.0.0/16",
 }

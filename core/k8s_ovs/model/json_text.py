@@ -7,12 +7,22 @@ later, with less of the stack left. So depth is bounded here, and no other code 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["MOST_DEEP", "parse_json", "shown_json"]
+__all__ = ["JSON_KINDS", "MOST_DEEP", "parse_json", "shown_json"]
 
 #: Levels of objects and lists. Kubernetes' own records have some 20.
 MOST_DEEP = 200
+
+#: What errors call a value of each type.
+JSON_KINDS: Mapping[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def parse_json(data: bytes | str) -> Any:

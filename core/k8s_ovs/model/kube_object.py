@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from k8s_ovs.errors import InvalidRecord, shown
+from k8s_ovs.model.json_text import JSON_KINDS
 
 __all__ = ["kube_field"]
 
 T = TypeVar("T", bool, int, str, list[Any], dict[str, Any])
-
-_WORDING: Mapping[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    str: "a string",
-    list: "a list",
-    dict: "an object",
-}
 
 
 def kube_field(subject: str, found: Any, path: str, kind: type[T]) -> T | None:
@@ -43,4 +35,4 @@ def _expect(subject: str, where: str, found: object, kind: Any) -> None:
     # True is no number.
     if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
         which = f"{where}: " if where else ""
-        raise InvalidRecord(f"{subject}: {which}found {shown(found)}, expected {_WORDING[kind]}")
+        raise InvalidRecord(f"{subject}: {which}found {shown(found)}, expected {JSON_KINDS[kind]}")

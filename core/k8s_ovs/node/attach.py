@@ -26,7 +26,7 @@ from k8s_ovs.node.cni.protocol import (
     valid_attachments,
 )
 from k8s_ovs.node.cni.server import Reply
-from k8s_ovs.node.network import Network, is_first, link_settings, pod_link, pod_request
+from k8s_ovs.node.network import Network, link_mtu, link_settings, pod_link, pod_request
 from k8s_ovs.plugin.values import LinkSettings, Refuse
 
 __all__ = ["Add", "Attachments", "HungUp", "Remove", "failed"]
@@ -249,11 +249,9 @@ def _with_link(
     network: Network, pod: Pod, settings: LinkSettings, pods: Mapping[str, Pod]
 ) -> tuple[Pod, PodLink]:
     """A pod with what its new interface is given, and that."""
-    first = is_first(pod, pods.values())
-    mtu = pod_link(network, pod, settings, first=first).mtu
     # The device says all of it, so the link is that of the whole pod.
-    pod = evolve(pod, rates=settings.rates, mtu=mtu)
-    return pod, pod_link(network, pod, settings, first=first)
+    pod = evolve(pod, rates=settings.rates, mtu=link_mtu(network, pod, settings))
+    return pod, pod_link(network, pod, settings, pods.values())
 
 
 def _has_tenant(network: Network, pod: Pod) -> bool:
@@ -269,7 +267,7 @@ def _again(waiting: _Waiting, network: Network, existing: Pod, pods: Mapping[str
     pod = network.new_pod(waiting.request, existing.ip, existing.serial)
     settings = _settings(network, evolve(pod, rates=existing.rates))
     there = evolve(pod, rates=settings.rates, mtu=existing.mtu)
-    link = pod_link(network, there, settings, first=is_first(there, pods.values()))
+    link = pod_link(network, there, settings, pods.values())
     if existing.netns == pod.netns and not _link_problems(link, settings):
         return Add(there, link, settings, waiting.reply, standing=True)
     return Add(*_with_link(network, pod, settings, pods), settings, waiting.reply, anew=True)
@@ -325,7 +323,7 @@ def _check(request: CniRequest, network: Network, pods: Mapping[str, Pod]) -> Cn
     if pod is None:
         return CniError(Code.UNKNOWN_CONTAINER, "no such pod is attached here", who)
     settings = _settings(network, pod)
-    link = pod_link(network, pod, settings, first=is_first(pod, pods.values()))
+    link = pod_link(network, pod, settings, pods.values())
     problems = _link_problems(link, settings) + _differs(request, pod)
     if problems:
         return CniError(

@@ -22,7 +22,7 @@ from k8s_ovs.ovs.datapath import Datapath
 from k8s_ovs.plugin.values import LinkSettings, PodRequest
 from k8s_ovs.reconcile.reconciler import Reconciler
 
-__all__ = ["Network", "is_first", "link_settings", "pod_link", "pod_request", "pod_result"]
+__all__ = ["Network", "link_mtu", "link_settings", "pod_link", "pod_request", "pod_result"]
 
 _ANYWHERE = IPv4Network("0.0.0.0/0")
 
@@ -55,15 +55,6 @@ class Network:
         )
 
 
-def is_first(pod: Pod, pods: Iterable[Pod]) -> bool:
-    """Whether this is the oldest interface of its sandbox: just that one leads everywhere."""
-    return not any(
-        each.netns == pod.netns and each.serial < pod.serial
-        for each in pods
-        if each.port != pod.port
-    )
-
-
 def pod_request(request: CniRequest) -> PodRequest:
     """What plugins see of a request."""
     return PodRequest(
@@ -83,13 +74,21 @@ def link_settings(network: Network, pod: Pod) -> LinkSettings:
     return merged(wanted)
 
 
-def pod_link(network: Network, pod: Pod, settings: LinkSettings, *, first: bool = True) -> PodLink:
-    """The pod's interface as network and plugins want it. The MTU stays as it was given.
+def link_mtu(network: Network, pod: Pod, settings: LinkSettings) -> int:
+    """The MTU of the pod's interface, in bytes. It stays as it was given."""
+    return pod.mtu or settings.mtu or network.local_node.mtu
 
-    first: see `is_first`; another one has no routes but that to its own subnet.
+
+def pod_link(
+    network: Network, pod: Pod, settings: LinkSettings, pods: Iterable[Pod] = ()
+) -> PodLink:
+    """The pod's interface as network and plugins want it.
+
+    pods: those of the node. Just the oldest interface of a sandbox leads everywhere; another one
+    has no routes but that to its own subnet.
     """
     local_node = network.local_node
-    routes = (_ANYWHERE, *settings.routes) if first else ()
+    routes = (_ANYWHERE, *settings.routes) if _is_first(pod, pods) else ()
     return PodLink(
         host_name=pod.port,
         netns=pod.netns,
@@ -97,10 +96,18 @@ def pod_link(network: Network, pod: Pod, settings: LinkSettings, *, first: bool 
         mac=pod.mac,
         address=IPv4Interface(f"{pod.ip}/{local_node.subnet.prefixlen}"),
         gateway=local_node.gateway,
-        mtu=pod.mtu or settings.mtu or local_node.mtu,
+        mtu=link_mtu(network, pod, settings),
         routes=tuple((route, local_node.gateway) for route in routes),
         in_user_space=network.datapath == "netdev",
         memory=pod_memory(pod),
+    )
+
+
+def _is_first(pod: Pod, pods: Iterable[Pod]) -> bool:
+    return not any(
+        each.netns == pod.netns and each.serial < pod.serial
+        for each in pods
+        if each.port != pod.port
     )
 
 

@@ -26,7 +26,7 @@ from k8s_ovs.node.host.desired import (
 )
 from k8s_ovs.node.host.round_robin import RoundRobin
 from k8s_ovs.node.host.state import Look, Unknown, host_state
-from k8s_ovs.node.network import Network, is_first, link_settings, pod_link
+from k8s_ovs.node.network import Network, link_settings, pod_link
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch, ofport_of
 from k8s_ovs.ovs.ovsdb.driver import SwitchDriver
@@ -208,8 +208,7 @@ class Keeper:
         """Somebody deleted the device of a pod that lives: make it again, as it was."""
         try:
             settings = link_settings(network, pod)
-            first = is_first(pod, self._switch.pods().values())
-            link = pod_link(network, pod, settings, first=first)
+            link = pod_link(network, pod, settings, self._switch.pods().values())
             try:
                 self._switch.release_ports([pod.port])
             finally:

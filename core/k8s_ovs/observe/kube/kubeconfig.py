@@ -19,17 +19,12 @@ import yaml  # type: ignore[import-untyped]  # PyYAML has no types
 from attrs import frozen
 
 from k8s_ovs.errors import InvalidRecord, reason_of, shown
+from k8s_ovs.model.json_text import JSON_KINDS
 
 __all__ = ["Chosen", "check_kubeconfig"]
 
-_KINDS = {
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    str: "a string",
-    list: "a list",
-    dict: "an object",
-}
+#: YAML's numbers need not be whole.
+_KINDS = {**JSON_KINDS, int: "a number", float: "a number"}
 _LISTS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 
 
