@@ -23,7 +23,7 @@ test: lint test-fast test-kernel test-cluster ## Everything: lint, unit, flows, 
 
 test-fast: .venv/.ready ## Without the virtual machine and the cluster.
 	$(PYTHON) -m pytest -n 2 tests/unit tests/flows tests/kernel
-	$(PYTHON) -m pytest tests/node
+	$(PYTHON) -m pytest -n 2 --dist loadfile tests/node
 
 # What depends on the datapath and on what the kernel can: packets, limits of pods, what somebody takes
 # away or changes, and Open vSwitch or the daemon ending and coming back. The other tests of tests/node/
