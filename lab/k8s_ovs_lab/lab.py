@@ -18,7 +18,7 @@ from k8s_ovs_lab.command import command_in, run
 from k8s_ovs_lab.host import add_host, remove_host
 from k8s_ovs_lab.kube.apply import apply_all
 from k8s_ovs_lab.kube.service import Endpoint, Service, free_address, install, translation
-from k8s_ovs_lab.layout import LabNode, LabSettings, Layout
+from k8s_ovs_lab.layout import ETCD_PREFIX, LabNode, LabSettings, Layout
 from k8s_ovs_lab.lifecycle import (
     Report,
     await_node,
@@ -118,7 +118,8 @@ class Lab:
         return node
 
     def remove_node(self, name: str) -> None:
-        """Remove a node with its pods, as if its machine was switched off and it was deleted."""
+        """Remove a node with its pods, as if its machine was switched off for good and it was
+        deleted."""
         node = self.node(name)
         if node.external:
             raise K8sOvsError(f"{name} is an external host: k8s-ovs lab unhost removes it")
@@ -128,6 +129,9 @@ class Lab:
             if pod.node == name:
                 self._forget(pod)
         remove_node(self.layout, node)
+        # Nobody else knows that its pods do not run any more.
+        network = self.state.settings.network_config()["Name"]
+        self.etcdctl("del", f"{ETCD_PREFIX}/{network}/used/{name}")
 
     def add_namespace(self, name: str) -> None:
         """Make a namespace of Kubernetes. Raises K8sOvsError if it exists."""

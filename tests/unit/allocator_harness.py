@@ -146,7 +146,7 @@ class AllocatorHarness:
 
     def join(self, *numbers: int) -> None:
         self.nodes |= {
-            f"node{number}": KubeNode(f"node{number}", sample_host(number).host_ip)
+            f"node{number}": KubeNode(f"node{number}", (sample_host(number).host_ip,))
             for number in numbers
         }
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from attrs import evolve
 from tests.unit.allocator_harness import (
     BASE,
     ELECTION,
@@ -18,6 +17,7 @@ from tests.unit.allocator_harness import (
 )
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
 from k8s_ovs.model.world import NODES, SUBNETS, Slot
 from k8s_ovs.plugin import Allocation, Problem, RecordKind, View, Write, hook
@@ -66,14 +66,14 @@ def test_what_was_written_counts_before_the_snapshot_shows_it(harness: Allocator
     assert harness.reconcile(old)
     assert harness.etcd.transactions == 3
     harness.join(3)
-    with_three = old.changed({(NODES, "node3"): Slot(harness.nodes["node3"])}, 0)
+    with_three = old.changed({(NODES, "node3"): Slot(harness.nodes["node3"])})
     assert harness.reconcile(with_three)
     assert harness.subnets()["node3"] == IPv4Network("172.11.8.0/22")
 
 
 def test_half_a_transaction_in_the_snapshot_does_no_harm(harness: AllocatorHarness) -> None:
     assert harness.reconcile()
-    harness.nodes["node1"] = evolve(harness.nodes["node1"], address=sample_host(7).host_ip)
+    harness.nodes["node1"] = KubeNode("node1", (sample_host(7).host_ip,))
     before = harness.snapshot()
     assert harness.reconcile(before)
     after = harness.snapshot()
@@ -162,7 +162,7 @@ def audit(kind: str, value: object) -> Allocation:
         (
             (audit("unheard-of", 1),),
             'plugin acme-0: an audit: records of kind "unheard-of" are not declared, '
-            "expected one of subnets, given, audits",
+            "expected one of deletions, subnets, given, used, audits",
         ),
         (
             (audit("audits", 1),),
@@ -206,7 +206,8 @@ def test_an_unavailable_etcd_ends_the_reconcile(harness: AllocatorHarness) -> No
 
 
 def test_a_full_network_is_a_problem_until_a_node_leaves() -> None:
-    harness = make_harness(config=sample_config(network=IPv4Network("172.11.0.0/21")))
+    two = sample_config(network=IPv4Network("172.11.0.0/21"))
+    harness = make_harness(config=two, hold_down=0.0)
     harness.become_leader()
     harness.join(1, 2, 3)
     assert not harness.reconcile()

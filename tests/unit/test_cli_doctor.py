@@ -89,7 +89,7 @@ def status_of(name: str, waiting_for: str | None = None) -> dict[str, bytes]:
 
 def seen_from(hostname: str, *said: dict[str, bytes], nodes: tuple[str, ...] = ()) -> list[Check]:
     """What is found of the other nodes, where `nodes` are Kubernetes' and these are said."""
-    slots = {(NODES, name): Slot(KubeNode(name, None)) for name in nodes}
+    slots = {(NODES, name): Slot(KubeNode(name)) for name in nodes}
     world = sample_world().changed(slots)
     raw = {key: data for each in said for key, data in each.items()}
     observations = evolve(WELL, snapshot=evolve(SNAPSHOT, raw=raw, world=world), hostname=hostname)

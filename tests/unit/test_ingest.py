@@ -227,7 +227,7 @@ def test_kubernetes_nodes_are_read_by_the_resource_that_names_them() -> None:
         ingest, Snapshot(KUBE_NODES, {"n1": Entry(node("192.168.0.11")), "n2": Entry(node("x"))})
     )
     assert found == {
-        (NODES, "n1"): Slot(KubeNode("n1", sample_host(1).host_ip)),
+        (NODES, "n1"): Slot(KubeNode("n1", (sample_host(1).host_ip,))),
         (NODES, "n2"): Slot(problem='node n2: InternalIP: found "x", expected an IPv4 address'),
     }
     assert changes(ingest, RecordChange(KUBE_NODES, "n1", None)) == {(NODES, "n1"): None}

@@ -41,20 +41,24 @@ def node_object(*addresses: tuple[str, str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("found", "address"),
+    ("found", "addresses"),
     [
-        (node_object(("Hostname", "n1"), ("InternalIP", "192.168.0.11")), "192.168.0.11"),
-        (node_object(("InternalIP", "fd00::1"), ("InternalIP", "192.168.0.11")), "192.168.0.11"),
-        (node_object(("ExternalIP", "203.0.113.1"), ("Hostname", "n1")), None),
-        (node_object(), None),
-        ({"status": {}}, None),
-        ({}, None),
+        (node_object(("Hostname", "n1"), ("InternalIP", "192.168.0.11")), ["192.168.0.11"]),
+        (node_object(("InternalIP", "fd00::1"), ("InternalIP", "192.168.0.11")), ["192.168.0.11"]),
+        (
+            node_object(("InternalIP", "10.0.0.1"), ("InternalIP", "10.1.0.1")),
+            ["10.0.0.1", "10.1.0.1"],
+        ),
+        (node_object(("ExternalIP", "203.0.113.1"), ("Hostname", "n1")), []),
+        (node_object(), []),
+        ({"status": {}}, []),
+        ({}, []),
     ],
 )
-def test_a_nodes_address_is_its_first_ipv4_internal_ip(
-    found: dict[str, Any], address: str | None
+def test_a_nodes_addresses_are_its_ipv4_internal_ips(
+    found: dict[str, Any], addresses: list[str]
 ) -> None:
-    assert kube_node("n1", found) == KubeNode("n1", IPv4Address(address) if address else None)
+    assert kube_node("n1", found) == KubeNode("n1", tuple(map(IPv4Address, addresses)))
 
 
 def test_a_node_with_an_address_that_is_none_is_refused() -> None:
@@ -96,7 +100,7 @@ def test_a_node_with_a_field_of_another_type_is_refused_by_the_fields_name(
 
 @pytest.mark.parametrize("found", [None, {"status": None}, {"status": {"addresses": None}}])
 def test_a_node_without_addresses_yet_has_none(found: Any) -> None:
-    assert kube_node("n1", found) == KubeNode("n1", None)
+    assert kube_node("n1", found) == KubeNode("n1")
 
 
 rates = st.builds(Rates, *[st.none() | st.integers(1_000, 10**15)] * 2)

@@ -26,7 +26,7 @@ MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant()})
 
 def node(number: int, address: int | None = None) -> KubeNode:
     """Node `number`, at the address of host `number` or that of another one."""
-    return KubeNode(f"node{number}", sample_host(address or number).host_ip)
+    return KubeNode(f"node{number}", (sample_host(address or number).host_ip,))
 
 
 def world(
@@ -197,7 +197,7 @@ def test_nodes_that_swap_addresses_or_all_shift_keep_their_subnets() -> None:
         assert subnets(after) == own
         assert wanted(after) == []
         assert after.of(GIVEN).keys() == after.of(SUBNETS).keys()
-        assert after.of(GIVEN).keys() == {str(each.address) for each in nodes}
+        assert after.of(GIVEN).keys() == {str(each.addresses[0]) for each in nodes}
 
 
 def test_a_node_that_moves_to_a_record_written_by_hand_takes_that_one() -> None:
@@ -213,7 +213,7 @@ def test_a_node_that_moves_to_a_record_written_by_hand_takes_that_one() -> None:
 
 def test_nobody_takes_the_subnet_of_a_node_that_has_no_address_for_a_while() -> None:
     before = world(
-        [KubeNode("node1", None), node(2, address=1)],
+        [KubeNode("node1"), node(2, address=1)],
         [sample_host(1), sample_host(2)],
         {"192.168.0.11": "node1", "192.168.0.12": "node2"},
     )
@@ -256,12 +256,12 @@ def test_of_two_nodes_with_one_address_the_second_has_a_problem() -> None:
 
 
 def test_a_node_without_an_address_waits_and_keeps_what_it_had() -> None:
-    before = world([KubeNode("node1", None)], [sample_host(1)], {"192.168.0.11": "node1"})
+    before = world([KubeNode("node1")], [sample_host(1)], {"192.168.0.11": "node1"})
     assert wanted(before) == [Problem("node node1", "has no IPv4 InternalIP in its status yet")]
 
 
 def test_a_node_inside_the_network_has_a_problem() -> None:
-    inside = KubeNode("node1", IPv4Address("172.11.9.9"))
+    inside = KubeNode("node1", (IPv4Address("172.11.9.9"),))
     assert wanted(world([inside])) == [
         Problem("node node1", "InternalIP 172.11.9.9 is inside Network 172.11.0.0/16")
     ]
@@ -322,7 +322,7 @@ def test_whatever_nodes_do_no_two_have_one_subnet_and_each_keeps_its_own(
             for number, address in step.items()
         }
         of = settled(of.changed(changes, of.revision))
-        present = {name: each.address for name, each in of.settled(NODES).items()}
+        present = {name: each.addresses[0] for name, each in of.settled(NODES).items()}
         records = {key: (each.settled, each.revision) for key, each in of.of(SUBNETS).items()}
         assert subnet_problems(roomy, records) == {}
         assert of.of(GIVEN).keys() == of.of(SUBNETS).keys()

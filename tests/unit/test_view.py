@@ -19,6 +19,7 @@ from k8s_ovs.model.world import (
     REVISION,
     SETTLED,
     SUBNETS,
+    USED,
     Slot,
     Tag,
     World,
@@ -94,7 +95,7 @@ def test_what_records_use_of_the_network_is_taken() -> None:
     view = manager.view(world)
     hosts = {host.subnet: str(host.host_ip) for host in map(sample_host, (1, 2, 3))}
     assert view.taken() == {**hosts, IPv4Network("172.11.128.0/24"): "a"}
-    assert view.reads == {(SUBNETS, None, SETTLED), ("leases", None, SETTLED)}
+    assert view.reads == {(kind, None, SETTLED) for kind in (SUBNETS, USED, "leases")}
     assert view.taken(besides="a") == hosts
 
 
@@ -126,9 +127,13 @@ def test_a_changed_world_leaves_the_old_one_as_it_was() -> None:
     assert (old.revision, new.revision) == (2, 3)
 
 
-def test_taking_out_what_is_not_there_and_going_back_in_time_change_nothing() -> None:
+def test_taking_out_what_is_not_there_changes_nothing() -> None:
     world = World({"audits": {"a": Slot("x", revision=1)}}, revision=9)
-    after = world.changed({("audits", "b"): None, ("others", "c"): None}, revision=4)
+    after = world.changed({("audits", "b"): None, ("others", "c"): None})
     assert after.of("audits") == world.of("audits")
     assert after.of("others") == {}
     assert after.revision == 9
+
+
+def test_an_etcd_that_was_restored_sets_the_revision_back() -> None:
+    assert World(revision=9).changed({}, revision=4).revision == 4

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
+from k8s_ovs.allocate.brake import held_back
+from k8s_ovs.allocate.deletions import Deletions
 from k8s_ovs.allocate.election import LeaderElection, LeaderToken
-from k8s_ovs.allocate.write import transaction_of
+from k8s_ovs.allocate.write import put_back, transaction_of
 from k8s_ovs.errors import K8sOvsError, Unavailable, shown
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
+from k8s_ovs.model.allowance import ALLOWED, DELETIONS
 from k8s_ovs.model.world import CONFIG, Slot, World
-from k8s_ovs.observe.etcd.client import Etcd, EtcdFull
+from k8s_ovs.observe.etcd.client import Delete, Etcd, EtcdFull, Unchanged
 from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
@@ -28,8 +31,9 @@ __all__ = ["Allocator"]
 
 _log = structlog.get_logger(__name__)
 
-#: Seconds for which a manually deleted record stays deleted, although it is still wanted. That is
-#: the time to delete the node too; afterwards the node gets a subnet again.
+#: Seconds for which a manually deleted record stays deleted, although it is still wanted: time to
+#: delete the node too; afterwards the node gets a subnet again. For as long nobody else is given
+#: what the leader itself has taken back.
 HOLD_DOWN = 60.0
 
 #: Seconds as leader, with a snapshot of one's own, before anything is deleted. The previous leader
@@ -62,17 +66,17 @@ class Allocator:
         self._etcd = etcd
         self._base = base
         self._election = election
-        self._hold_down = hold_down
         self._grace = grace
         self._publish = publish
         self._term: LeaderToken | None = None
         self._term_began = 0.0
         self._offered: tuple[World, PluginManager] | None = None
+        self._lost: Mapping[str, bytes] = {}
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._seen = World()
         self._ours: dict[_Key, tuple[Slot | None, int]] = {}
-        self._held: dict[_Key, float] = {}
+        self._deletions = Deletions(hold_down)
         self._problems: tuple[str, ...] = ()
         self._faults = FaultLog()
         self._failures = FailureLog(
@@ -95,21 +99,35 @@ class Allocator:
         self._thread.join(self._etcd.settings.timeout + 1)
 
     def offer(self, world: World, manager: PluginManager) -> None:
-        """The newest snapshot, when all sources have synced at least once. From any thread."""
+        """The newest snapshot, as long as all sources are connected. From any thread."""
         self._offered = (world, manager)
         self._wake.set()
+
+    def offer_lost(self, records: Mapping[str, bytes]) -> None:
+        """What etcd has lost, values by full key: put back before anything is allocated."""
+        if records and records != self._lost:
+            self._wake.set()
+        self._lost = records
+
+    def withdraw(self) -> None:
+        """What was offered is not the newest any more: write nothing until the next one comes."""
+        self._offered = None
 
     def reconcile(self) -> bool:
         """Write what is wanted now; False: call again soon. Called by the thread itself.
 
         Raises Unavailable if etcd does not answer, EtcdFull if it refuses all writes.
         """
-        token = self._election.token
-        if self._offered is None or token is None:
+        token, offered = self._election.token, self._offered
+        if token is None:
             self._problems = ()
             self._seen, self._ours = World(), {}
+        if token is not None and self._lost:
+            put_back(self._etcd, token.compare(), self._lost)
+            return False
+        if token is None or offered is None:
             return True
-        world, manager = self._offered
+        world, manager = offered
         self._note_deletions(world)
         # Until this snapshot shows our own election key, it may lack what the previous leader
         # wrote.
@@ -118,12 +136,19 @@ class Allocator:
         if self._term != token:
             self._term, self._term_began = token, time.monotonic()
         problems: list[str] = []
-        settled = True
+        settled, stopped = True, False
         for plugin, result in manager.allocations(lambda: self._with_ours(world)):
             if isinstance(result, Failure):
                 problems.append(str(result))
                 continue
-            settled &= self._carry_out(token, manager, plugin, result, problems)
+            wanted = tuple(result)
+            asked = [each for each in wanted if isinstance(each, Allocation)]
+            held, told = held_back(self._with_ours(world), asked)
+            stopped |= any(write.value is None for each in asked for write in each.writes)
+            rest = [*(each for each in wanted if each not in held), *told]
+            settled &= self._carry_out(token, manager, plugin, rest, problems)
+        if not stopped:
+            self._end_allowance(token, world)
         self._tell_problems(tuple(problems))
         return settled and not problems
 
@@ -151,6 +176,8 @@ class Allocator:
     ) -> bool:
         settled = True
         for each in wanted:
+            if self._offered is None:
+                return False
             if isinstance(each, Problem):
                 problems.append(f"{each.subject} {each.text}")
                 continue
@@ -187,44 +214,59 @@ class Allocator:
         )
         return result.succeeded
 
+    def _end_allowance(self, token: LeaderToken, world: World) -> None:
+        """Nothing is left to delete: what a person has allowed is not for the next time."""
+        if revision := world.slot(DELETIONS, ALLOWED).revision:
+            key = f"{self._base}/{DELETIONS}/{ALLOWED}"
+            self._etcd.txn([token.compare(), Unchanged(key, revision)], [Delete(key)])
+
     def _remember(self, kind: RecordKind, write: Write, revision: int) -> None:
-        slot = None if write.value is None else kind.slot(write.value, revision)
-        self._ours[write.kind, write.key] = (slot, revision)
+        which = write.kind, write.key
+        if write.value is None:
+            self._ours[which] = (None, revision)
+            self._deletions.note({which: self._seen.slot(*which).settled}, by_leader=True)
+        else:
+            self._ours[which] = (kind.slot(write.value, revision), revision)
 
     def _with_ours(self, world: World) -> World:
-        """`world` with what we wrote and it may not show yet, all parts of it or some."""
+        """`world` with what we wrote and it may not show yet, all parts of it or some, and with
+        what was deleted a moment ago."""
         self._ours = {
             key: (slot, revision)
             for key, (slot, revision) in self._ours.items()
             if revision >= world.revision
         }
-        return world.changed({key: slot for key, (slot, _) in self._ours.items()})
+        ours = {key: slot for key, (slot, _) in self._ours.items()}
+        return world.changed({**ours, **self._deletions.as_records()})
 
     def _note_deletions(self, world: World) -> None:
         """Hold down what somebody else has deleted since the last snapshot."""
-        before = {(kind, key) for kind, records in self._seen.kinds.items() for key in records}
+        if world.revision < self._seen.revision:  # etcd was restored: nobody has deleted anything
+            self._seen, self._ours = World(), {}
+        before = {
+            (kind, key): slot.settled
+            for kind, records in self._seen.kinds.items()
+            for key, slot in records.items()
+        }
         for which, (slot, revision) in self._ours.items():
             if slot is None:
-                before.discard(which)
+                before.pop(which, None)
             elif revision < world.revision:
-                before.add(which)
-        until = time.monotonic() + self._hold_down
-        self._held |= dict.fromkeys(before, until)
-        # What exists, or was put back, is not deleted.
-        self._held = {
-            (kind, key): end for (kind, key), end in self._held.items() if key not in world.of(kind)
-        }
+                before[which] = slot.settled
+        gone = {(kind, key): v for (kind, key), v in before.items() if key not in world.of(kind)}
+        self._deletions.note(gone, by_leader=False)
+        # What we have deleted may be shown for a moment yet.
+        removed = {which for which, (slot, _) in self._ours.items() if slot is None}
+        self._deletions.forget(lambda it: it not in removed and it[1] in world.of(it[0]))
         self._seen = world
 
     def _is_held(self, wanted: Allocation) -> bool:
-        now = time.monotonic()
-        self._held = {key: until for key, until in self._held.items() if until > now}
+        """Whether it would write what somebody has just deleted."""
         # A request is explicit, whatever was deleted before.
         if any(self._seen.slot(each.kind, each.key).asked for each in wanted.writes):
             return False
-        return any(
-            (each.kind, each.key) in self._held and each.value is not None for each in wanted.writes
-        )
+        written = (each for each in wanted.writes if each.value is not None)
+        return any(self._deletions.stays_away((each.kind, each.key)) for each in written)
 
     def _is_early(self, wanted: Allocation) -> bool:
         deletes = any(each.value is None for each in wanted.writes)

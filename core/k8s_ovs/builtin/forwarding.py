@@ -7,10 +7,12 @@ flows are in VERDICT.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import version
 from ipaddress import IPv4Network
 
-from k8s_ovs.model.codec import encode
+from k8s_ovs.model.allowance import DELETIONS, Allowance
+from k8s_ovs.model.codec import decode, encode
 from k8s_ovs.model.node import LocalNode, kube_node
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
@@ -52,7 +54,7 @@ from k8s_ovs.pipeline.tables import (
     VIRTUAL_MAC,
 )
 from k8s_ovs.plugin.hooks import hook
-from k8s_ovs.plugin.records import KubeResource
+from k8s_ovs.plugin.records import KubeResource, RecordKind
 from k8s_ovs.plugin.view import View
 
 __all__ = ["Forwarding"]
@@ -75,6 +77,10 @@ def mac(text: str) -> int:
 
 class Forwarding:
     """Hooks of the core."""
+
+    @hook
+    def kinds(self) -> Iterable[RecordKind]:
+        return [RecordKind(DELETIONS, partial(decode, Allowance), encode)]
 
     @hook
     def resources(self) -> Iterable[KubeResource]:

@@ -1,8 +1,10 @@
-"""Each Kubernetes node has a subnet as long as the node exists.
+"""Each Kubernetes node has a subnet as long as the node exists, or pods are in it.
 
 A record below `given/` says that a subnet was given to a Kubernetes node, so it is reclaimed when
-the node is deleted. Manually created subnets have none and are never reclaimed. A request for a
-subnet (Assign) is a plugin's to answer, except under the key of a node, which keeps what it has.
+the node is deleted. Manually created subnets have none and are never reclaimed. A record below
+`used/` says that a node's pods are in a subnet: it stays that node's, whatever becomes of its Node
+object and of the other records. A request for a subnet (Assign) is a plugin's to answer, except
+under the key of a node, which keeps what it has.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from k8s_ovs.builtin.subnet_choice import SubnetChoice
 from k8s_ovs.model.codec import decode, encode, named
 from k8s_ovs.model.node import KubeNode
-from k8s_ovs.model.subnet import HostSubnet, free_subnets, subnet_problems
-from k8s_ovs.model.world import GIVEN, SUBNETS
+from k8s_ovs.model.subnet import HostSubnet, subnet_problems
+from k8s_ovs.model.subnet_use import SubnetUse
+from k8s_ovs.model.world import GIVEN, SUBNETS, USED
 from k8s_ovs.plugin.hooks import hook
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Problem, Write
@@ -49,6 +53,13 @@ class NodeSubnets:
                 check=subnet_problems,
             ),
             RecordKind(GIVEN, partial(decode, SubnetOwner), encode),
+            RecordKind(
+                USED,
+                partial(decode, SubnetUse),
+                encode,
+                holds=lambda record: record.subnet,
+                leased=True,
+            ),
         ]
 
     @hook
@@ -60,6 +71,7 @@ class NodeSubnets:
             {key: record.host for key, record in given.items()},
             {node.name: address for address, node in nodes.items()},
             frozenset(node.name for node in view.nodes().values()),
+            {record.host: record.subnet for record in view.all(USED).values()},
         )
         yield from _taken_back(view, owners)
         moves = _moves(view, owners)
@@ -67,7 +79,7 @@ class NodeSubnets:
             yield _moved(view, group)
         # What moves is under two keys until its records have followed.
         busy = {key for move in moves for key in (move.old, move.new)}
-        free = free_subnets(view.config, view.taken())
+        free = SubnetChoice(view)
         for name, address in sorted(owners.now.items()):
             if address not in busy:
                 yield from _wanted(view, address, name, owners, free)
@@ -81,12 +93,13 @@ class _Owners:
     """Whose is which key, and where are they now?
 
     of: node's name by key. now: address by name, of nodes that can have a subnet. present: names
-    of all nodes.
+    of all nodes. used: what the pods of each node are in, by its name.
     """
 
     of: Mapping[str, str]
     now: Mapping[str, str]
     present: frozenset[str]
+    used: Mapping[str, IPv4Network]
 
     def keys(self) -> dict[str, str]:
         """Nodes by the keys that are theirs: their addresses now, and where they were given one."""
@@ -115,24 +128,35 @@ def _nodes_by_address(
     """Nodes that can have a subnet; of two at one address the one that has its subnet there."""
     nodes: dict[str, KubeNode] = {}
     problems = []
-    for node in sorted(view.nodes().values(), key=lambda each: _standing(each, given)):
-        subject = f"node {node.name}"
-        if node.address is None:
+    addresses = {node.name: _address(node, given) for node in view.nodes().values()}
+
+    def standing(node: KubeNode) -> tuple[bool, str]:
+        return not _is_given(addresses[node.name], node.name, given), node.name
+
+    for node in sorted(view.nodes().values(), key=standing):
+        subject, address = f"node {node.name}", addresses[node.name]
+        if address is None:
             problems.append(Problem(subject, "has no IPv4 InternalIP in its status yet"))
-        elif str(node.address) in nodes:
-            other = nodes[str(node.address)].name
-            problems.append(Problem(subject, f"has the address {node.address} of node {other}"))
-        elif node.address in view.config.network:
-            inside = f"InternalIP {node.address} is inside Network {view.config.network}"
+        elif str(address) in nodes:
+            other = nodes[str(address)].name
+            problems.append(Problem(subject, f"has the address {address} of node {other}"))
+        elif address in view.config.network:
+            inside = f"InternalIP {address} is inside Network {view.config.network}"
             problems.append(Problem(subject, inside))
         else:
-            nodes[str(node.address)] = node
+            nodes[str(address)] = node
     return nodes, problems
 
 
-def _standing(node: KubeNode, given: Mapping[str, SubnetOwner]) -> tuple[bool, str]:
-    given_to = given.get(str(node.address))
-    return given_to is None or given_to.host != node.name, node.name
+def _address(node: KubeNode, given: Mapping[str, SubnetOwner]) -> IPv4Address | None:
+    """Of several InternalIPs the one under which the node has its subnet: their order may change
+    at any time, and its tunnels must not."""
+    has = (each for each in node.addresses if _is_given(each, node.name, given))
+    return next(has, node.addresses[0] if node.addresses else None)
+
+
+def _is_given(address: IPv4Address | None, name: str, given: Mapping[str, SubnetOwner]) -> bool:
+    return (found := given.get(str(address))) is not None and found.host == name
 
 
 def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
@@ -143,6 +167,8 @@ def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
             continue
         if name in owners.present:
             yield from _forgotten(view, owners, key)
+            continue
+        if name in owners.used:  # its pods have not been told that their node is gone
             continue
         if unreadable := view.problem(SUBNETS, key):
             yield Problem(f"node {name}", f"is gone, its subnet is not free: {unreadable}")
@@ -213,22 +239,35 @@ def _moved(view: View, group: list[_Move]) -> Allocation | Problem:
 
 
 def _wanted(
-    view: View, address: str, name: str, owners: _Owners, free: Iterator[IPv4Network]
+    view: View, address: str, name: str, owners: _Owners, free: SubnetChoice
 ) -> Iterator[Allocation | Problem]:
     """What must be written so that the node `name`, which does not move, has a subnet."""
     record, owner = view.subnet(address), owners.of.get(address)
+    used = owners.used.get(name)
     if record is not None and record.subnet is not None:
         if owner is None or (owner != name and owners.left(address)):
             yield Allocation((_mark(view, address, name),), f"node {name} has its record")
         elif owner != name:
             yield Problem(f"node {name}", f"has the address {address}, where node {owner} was")
+        elif used is not None and used != record.subnet:
+            yield _back(view, name, address, record, free.of(name, address))
     elif record is None and (unreadable := view.problem(SUBNETS, address)):
         yield Problem(f"node {name}", f"has no subnet: {unreadable}")
-    elif (subnet := next(free, None)) is None:
-        full = f"has no subnet: all of Network {view.config.network} are taken"
-        yield Problem(f"node {name}", full)
+    elif isinstance(subnet := free.of(name, address), str):
+        yield Problem(f"node {name}", f"has no subnet: {subnet}")
     else:
         yield _joined(view, name, address, record, subnet)
+
+
+def _back(
+    view: View, name: str, address: str, record: HostSubnet, subnet: IPv4Network | str
+) -> Allocation | Problem:
+    """The subnet that the node's pods are in, although its record says another one."""
+    if isinstance(subnet, str):
+        return Problem(f"node {name}", f"has {record.subnet}: {subnet}")
+    new = evolve(record, subnet=subnet, reason=None)
+    write = Write(SUBNETS, address, new, view.revision(SUBNETS, address))
+    return Allocation((write,), f"node {name} has pods in {subnet}, not in {record.subnet}")
 
 
 def _joined(

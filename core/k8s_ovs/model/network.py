@@ -69,6 +69,11 @@ class NetworkConfig:
         """Prefix length of a node's subnet."""
         return 32 - self.host_subnet_length
 
+    def keeps_records_of(self, old: NetworkConfig) -> bool:
+        """Whether subnets that were given in `old` are right here too."""
+        mine = self.name, self.network, self.host_subnet_length
+        return mine == (old.name, old.network, old.host_subnet_length)
+
 
 def incompatibility(
     old: NetworkConfig, new: NetworkConfig, subnet: IPv4Network, pods: int

@@ -16,10 +16,11 @@ __all__ = ["KubeNode", "LocalNode", "kube_node"]
 
 @frozen
 class KubeNode:
-    """A Kubernetes Node: its name and its InternalIP (None while kubelet has reported none)."""
+    """A Kubernetes Node: its name and its IPv4 InternalIPs, in the order of its status; none while
+    kubelet has reported none."""
 
     name: str
-    address: IPv4Address | None
+    addresses: tuple[IPv4Address, ...] = ()
 
 
 @frozen
@@ -47,9 +48,10 @@ class LocalNode:
 def kube_node(key: str, found: Mapping[str, Any]) -> KubeNode:
     """A Node object of the API (core/v1) as a KubeNode.
 
-    The first IPv4 InternalIP counts. Raises InvalidRecord for an InternalIP that is no address, and
-    for fields of other types than Kubernetes has there.
+    Raises InvalidRecord for an InternalIP that is no address, and for fields of other types than
+    Kubernetes has there.
     """
+    addresses = []
     for number, entry in enumerate(
         kube_field(f"node {key}", found, "status.addresses", list) or ()
     ):
@@ -60,9 +62,9 @@ def kube_node(key: str, found: Mapping[str, Any]) -> KubeNode:
         if ":" in text:
             continue
         try:
-            return KubeNode(key, IPv4Address(text))
+            addresses.append(IPv4Address(text))
         except ValueError:
             raise InvalidRecord(
                 f'node {key}: InternalIP: found "{text[:200]}", expected an IPv4 address'
             ) from None
-    return KubeNode(key, None)
+    return KubeNode(key, tuple(addresses))

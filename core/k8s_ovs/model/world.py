@@ -17,6 +17,7 @@ __all__ = [
     "ASKED",
     "CONFIG",
     "CONNECTED",
+    "DELETED",
     "EMPTY",
     "GIVEN",
     "LOCAL_NODE",
@@ -27,7 +28,9 @@ __all__ = [
     "REVISION",
     "SETTLED",
     "SUBNETS",
+    "USED",
     "Changes",
+    "Deleted",
     "Read",
     "Slot",
     "Tag",
@@ -41,11 +44,25 @@ NODES = "nodes"
 PODS = "pods"
 SUBNETS = "subnets"
 GIVEN = "given"
+#: Which subnet the pods of a node are in, as its daemon says, by the node's name.
+USED = "used"
 #: Whether the API server's watch of a resource is connected now, by the resource's name.
 CONNECTED = "connected"
 
+#: Records that were deleted a moment ago, by "kind/key", each a `Deleted`. Only the leader knows.
+DELETED = "deleted"
+
 #: Kinds that the core itself fills, neither from etcd nor from a resource of Kubernetes.
-RESERVED_KINDS = frozenset({CONFIG, LOCAL_NODE, PODS, CONNECTED})
+RESERVED_KINDS = frozenset({CONFIG, LOCAL_NODE, PODS, CONNECTED, DELETED})
+
+
+@frozen
+class Deleted:
+    """A record that is gone, and what it said. by_leader: the leader itself took it back; else
+    somebody meant it to be gone, and it stays away for the hold-down."""
+
+    value: Any
+    by_leader: bool
 
 
 @frozen
@@ -121,8 +138,8 @@ class World:
         """Keys of the slots of `kind` in which `part` has `tag`."""
         return self.tagged.get((kind, tag, part), _NO_KEYS)
 
-    def changed(self, changes: Changes, revision: int = 0) -> World:
-        """This world after `changes`, which are known up to `revision`."""
+    def changed(self, changes: Changes, revision: int | None = None) -> World:
+        """This world after `changes`, which are known up to `revision`; None: as far as before."""
         touched = {kind: dict(self.of(kind)) for kind in {kind for kind, _ in changes}}
         tagged, problems = dict(self.tagged), dict(self.problems)
         for (kind, key), slot in changes.items():
@@ -139,7 +156,7 @@ class World:
         return evolve(
             self,
             kinds={**self.kinds, **touched},
-            revision=max(revision, self.revision),
+            revision=self.revision if revision is None else revision,
             tagged={which: keys for which, keys in tagged.items() if keys},
             problems=problems,
         )

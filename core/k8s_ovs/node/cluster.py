@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 from k8s_ovs.allocate.allocator import Allocator
@@ -74,6 +75,18 @@ class ClusterParts:
         """The newest snapshot, for the allocator."""
         if self._allocation is not None:
             self._allocation[2].offer(world, manager)
+
+    def offer_lost(self, records: Mapping[str, bytes]) -> None:
+        """What etcd has lost, for the allocator to put back: values by path below the prefix."""
+        if self._allocation is not None:
+            prefix = self._settings.prefix
+            lost = {f"{prefix}/{path}": value for path, value in records.items()}
+            self._allocation[2].offer_lost(lost)
+
+    def withdraw_world(self) -> None:
+        """Not all of the cluster is seen any more: what was offered is of the past."""
+        if self._allocation is not None:
+            self._allocation[2].withdraw()
 
     def offer_state(self, state: NodeState) -> None:
         """The newest state, for the status in etcd."""

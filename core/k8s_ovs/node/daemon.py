@@ -286,8 +286,11 @@ class Daemon:
         reconciler = self._setup.reconciler
         if reconciler is None:
             return
+        self._cluster.offer_lost(self._ingest.lost(reconciler.manager.kinds))
         if self._ingest.cluster_connected(reconciler.manager.resources.values()):
             self._cluster.offer_world(reconciler.world, reconciler.manager)
+        else:
+            self._cluster.withdraw_world()
 
     def _tell_state(self) -> None:
         """Status file, etcd, metrics and events render one state, so they agree."""
@@ -306,7 +309,7 @@ class Daemon:
     def _problems(self) -> list[str]:
         outputs = self._status, self._installation, *((self._page,) if self._page else ())
         return [
-            *(each.problem for each in outputs if each.problem),
+            *(each.problem for each in (*outputs, self._ingest) if each.problem),
             *self._setup.problems,
             *self._keeper.problems,
             *self._committer.problems,
@@ -323,6 +326,7 @@ class Daemon:
             commits=self._switch.commits,
             problems=self._problems(),
             repairs=self._keeper.repairs,
+            subnet_in_use=self._setup.subnet_in_use,
             is_leader=self._cluster.is_leader,
         )
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import deque
 from typing import Any
 
 from attrs import frozen
 
+from k8s_ovs.observe.watch_event import RecordChange
+
 __all__ = ["HostChanged", "Inbox"]
+
+#: Seconds within which etcd tells all of one transaction. Whether the configuration is among what
+#: was deleted changes what the other deletions mean.
+_TOGETHER = 0.02
 
 
 @frozen
@@ -41,7 +48,14 @@ class Inbox:
         os.eventfd_write(self._fd, 1)
 
     def take(self) -> list[Any]:
-        """All that has come, oldest first."""
+        """All that has come, oldest first; of deletions, all that were made together."""
+        items = self._taken()
+        if any(isinstance(item, RecordChange) and item.entry is None for item in items):
+            time.sleep(_TOGETHER)
+            items += self._taken()
+        return items
+
+    def _taken(self) -> list[Any]:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._fd)
         items = []

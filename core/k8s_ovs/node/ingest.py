@@ -17,6 +17,7 @@ from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import SEEN, STATUS
 from k8s_ovs.model.world import CONNECTED, EMPTY, Slot, Tag
+from k8s_ovs.observe.etcd.history import EtcdHistory
 from k8s_ovs.observe.etcd.watch import LeftOut
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin.records import KubeResource, RecordKind
@@ -82,6 +83,7 @@ class Ingest:
         self._slots: dict[_Which, Slot] = {}
         self._config_entry: Entry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
+        self._history = EtcdHistory(_CONFIG_KEY)
         self.revision = 0
         self.sources: dict[str, SourceState] = {}
         self._told_connected: dict[str, bool] = {}
@@ -96,8 +98,11 @@ class Ingest:
         return self.synced(source) and source in self.sources and self.sources[source].connected
 
     def cluster_connected(self, resources: Iterable[KubeResource]) -> bool:
-        """Whether etcd is visible, and each resource that is watched for the whole cluster: no
-        record of another host depends on what is watched of this one alone."""
+        """Whether etcd is visible, with its configuration, and each resource that is watched for
+        the whole cluster: no record of another host depends on what is watched of this one alone.
+        """
+        if self._history.frozen:
+            return False
         sources = [ETCD, *(KUBE + each.name for each in resources if not each.local_only)]
         return all(self.connected(source) for source in sources)
 
@@ -105,7 +110,35 @@ class Ingest:
         """Take in a watch event; `changes` says what follows from it."""
         if isinstance(event, SourceState):
             self.sources[event.source] = event
-            return
+        elif event.source == ETCD:
+            for each in self._history.take(event):
+                self._absorb(each)
+            if self._history.frozen:  # nothing of what is in this etcd is in force
+                self.revision = 0
+        else:
+            self._absorb(event)
+
+    def lost(self, kinds: Mapping[str, RecordKind]) -> dict[str, bytes]:
+        """Records that etcd has lost, and that the leader is to put back: values by path."""
+        if self._history.frozen:
+            return {}
+        return {
+            path: entry.value
+            for path, entry in self._history.lost.items()
+            if (kind := kinds.get(path.split("/")[1] if "/" in path else "")) and not kind.leased
+        }
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with etcd's history; "": nothing."""
+        if not (lost := len(self._history.lost)) or self._history.frozen:
+            return ""
+        return (
+            f"etcd was restored or made anew without {lost} records that were in force: they stay "
+            "so for a minute, and the leader puts them back"
+        )
+
+    def _absorb(self, event: Snapshot | RecordChange) -> None:
         entries = self._entries.setdefault(event.source, {})
         touched = self._touched.setdefault(event.source, set())
         if isinstance(event, Snapshot):
@@ -116,15 +149,16 @@ class Ingest:
             self._entries[event.source] = new
             if event.source == ETCD:
                 self._passed.clear()
+                self.revision = event.revision
         else:
             self._change(entries, touched, event)
-        if event.source == ETCD:
-            self.revision = max(self.revision, event.revision)
+            if event.source == ETCD:
+                self.revision = max(self.revision, event.revision)
 
     def config(self) -> tuple[NetworkConfig | None, str]:
         """The configuration as etcd has it now; None: absent or invalid, then with the reason."""
         entry = self._entries.get(ETCD, {}).get(_CONFIG_KEY)
-        if entry is None:
+        if entry is None or self._history.frozen:
             return None, f'the key "{_CONFIG_KEY}" does not exist'
         if entry is not self._config_entry:
             self._config_entry = entry
@@ -134,8 +168,13 @@ class Ingest:
                 self._config = None, str(error)
         return self._config
 
-    def restart(self) -> None:
-        """Read every record again into an empty world: another configuration or set of plugins."""
+    def restart(self, *, same_network: bool = False) -> None:
+        """Read every record again into an empty world: another configuration or set of plugins.
+
+        same_network: records that etcd has lost are still of use.
+        """
+        for each in self._history.end_hold(ETCD, now=not same_network):
+            self._absorb(each)
         self._decoded.clear()
         self._slots.clear()
         self._told_connected.clear()
@@ -149,9 +188,7 @@ class Ingest:
         resources: Mapping[str, KubeResource],
     ) -> Changes:
         """What has changed since the last call."""
-        touched, self._touched = self._touched, {}
-        for source, path in self._due_again():
-            touched.setdefault(source, set()).add(path)
+        touched = self._take_touched()
         passed, self._passed = self._passed, {}
         dirty: set[_Which] = set()
         changes: Changes = {}
@@ -179,6 +216,15 @@ class Ingest:
             found = self._entries.get(ETCD, {}).get("/".join((config.name, *which)))
             self._settle(changes, which, outcome, at=found.revision if found else 0)
         return changes
+
+    def _take_touched(self) -> dict[str, set[str]]:
+        """What is to be looked at now, by source."""
+        for each in self._history.end_hold(ETCD):
+            self._absorb(each)
+        touched, self._touched = self._touched, {}
+        for source, path in self._due_again():
+            touched.setdefault(source, set()).add(path)
+        return touched
 
     def _connection_changes(self, resources: Mapping[str, KubeResource]) -> Changes:
         """Of which resources the API server was lost or found since the last call."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network
 
 import structlog
 from attrs import evolve
@@ -18,7 +19,8 @@ from k8s_ovs.link.host_addresses import address_conflicts, local_addresses, rout
 from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.model.world import CONFIG, LOCAL_NODE, NODES, SUBNETS, Slot
+from k8s_ovs.model.subnet_use import subnet_of_pods
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, NODES, SUBNETS, USED, Slot
 from k8s_ovs.node.host.desired import host_values, nft_values, switch_values
 from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
@@ -96,6 +98,18 @@ class Setup:
         subnet.
         """
         return self._conflict or self._unnamed() or self._problems[_OF_SUBNET]
+
+    @property
+    def subnet_in_use(self) -> IPv4Network | None:
+        """What this node's pods are in, be it that its record says otherwise; None: it has none."""
+        if self._config is None or self._reconciler is None:
+            return None
+        if not self._switch.ovsdb.connected:  # which pods there are is not known: as it was
+            use = self._reconciler.world.slot(USED, self._settings.hostname).settled
+            return None if use is None else use.subnet
+        addresses = [pod.ip for pod in self._switch.pods().values()]
+        known = self._network.local_node.subnet if self._network else None
+        return subnet_of_pods(addresses, known, self._config.host_subnet_length)
 
     def _unnamed(self) -> str:
         """Why no pod of this node would ever be found: Kubernetes knows no node of its name."""
@@ -183,10 +197,10 @@ class Setup:
             cidr=str(config.network),
             plugins=manager.names,
         )
-        self._config = config
+        old, self._config = self._config, config
         self._reconciler = Reconciler(manager)
         self._reconciler.update({(CONFIG, ""): Slot(config)})
-        self._ingest.restart()
+        self._ingest.restart(same_network=old is not None and config.keeps_records_of(old))
         self.forget_devices()
         self._network = None
         self.fresh = True

@@ -61,7 +61,7 @@ from k8s_ovs.model.subnet import (
     request_problem,
 )
 from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID
-from k8s_ovs.model.world import GIVEN, NODES, PODS, SUBNETS, Slot
+from k8s_ovs.model.world import GIVEN, NODES, PODS, SUBNETS, Deleted, Slot
 from k8s_ovs.pipeline.field import FIELDS, Field, register
 from k8s_ovs.pipeline.flow import (
     Ct,
@@ -114,6 +114,7 @@ __all__ = [
     "Check",
     "ConfigField",
     "Ct",
+    "Deleted",
     "Event",
     "Field",
     "Flow",

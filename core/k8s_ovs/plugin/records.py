@@ -71,6 +71,7 @@ class RecordKind:
     check: which records contradict another one, each with the reason, by key. It gets the
     configuration and (value, etcd's mod_revision) of all records of the kind, by key; 0 means
     that it was in force before. Such a record is quarantined.
+    leased: each record is under a lease of who writes it, so nobody else puts it back.
     """
 
     name: str = field(converter=as_text, validator=_is_name)
@@ -82,6 +83,7 @@ class RecordKind:
     check: Callable[[NetworkConfig, Mapping[str, tuple[Any, int]]], Mapping[str, str]] | None = (
         field(default=None, validator=_is_function)
     )
+    leased: bool = field(default=False, validator=has_type(bool))
 
     def slot(self, value: Any, revision: int) -> Slot:
         """The slot of a record whose value counts."""

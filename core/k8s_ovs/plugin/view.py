@@ -21,6 +21,7 @@ from k8s_ovs.model.world import (
     ASKED,
     CONFIG,
     CONNECTED,
+    DELETED,
     LOCAL_NODE,
     NODES,
     PODS,
@@ -28,6 +29,7 @@ from k8s_ovs.model.world import (
     REVISION,
     SETTLED,
     SUBNETS,
+    Deleted,
     Read,
     Slot,
     Tag,
@@ -99,6 +101,13 @@ class View:
             for key, value in self.all(kind).items()
             if key != besides and (held := holds(value)) is not None
         }
+
+    def deleted(self, kind: str) -> Mapping[str, Deleted]:
+        """Records of `kind` that were deleted within the hold-down and are not there again, by key.
+        Only where allocations are made."""
+        found: Mapping[str, Deleted] = self.all(DELETED)
+        start = f"{kind}/"
+        return {key.removeprefix(start): v for key, v in found.items() if key.startswith(start)}
 
     def nodes(self) -> Mapping[str, KubeNode]:
         """Kubernetes' nodes, by name."""

@@ -63,9 +63,9 @@ class Reconciler:
         """What plugins failed at and have not done right since."""
         return list(self._failures.values())
 
-    def update(self, changes: Changes, revision: int = 0) -> None:
-        """Take in changed slots; None: gone."""
-        if not changes and revision <= self.world.revision:
+    def update(self, changes: Changes, revision: int | None = None) -> None:
+        """Take in changed slots; None: gone. revision: see `World.changed`."""
+        if not changes and revision in (None, self.world.revision):
             return
         before, self.world = self.world, self.world.changed(changes, revision)
         for (kind, key), slot in changes.items():

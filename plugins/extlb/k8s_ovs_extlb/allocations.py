@@ -52,7 +52,8 @@ def allocations(view: View) -> Iterator[Allocation]:
 
 def _of_nodes(view: View) -> set[str]:
     """Keys that belong to nodes of Kubernetes: the core allocates, moves and answers there."""
-    return {str(node.address) for node in view.nodes().values()} | set(view.all(GIVEN))
+    addresses = (str(each) for node in view.nodes().values() for each in node.addresses)
+    return {*addresses, *view.all(GIVEN)}
 
 
 def _requests(view: View) -> dict[str, HostSubnet]:

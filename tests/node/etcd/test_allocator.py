@@ -38,7 +38,7 @@ Nodes = dict[str, KubeNode]
 
 def nodes(count: int, first: int = 0) -> Nodes:
     return {
-        f"node{number:03}": KubeNode(f"node{number:03}", IPv4Address("192.168.0.1") + number)
+        f"node{number:03}": KubeNode(f"node{number:03}", (IPv4Address("192.168.0.1") + number,))
         for number in range(first, first + count)
     }
 

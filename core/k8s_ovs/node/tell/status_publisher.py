@@ -1,4 +1,6 @@
-"""This node's status in etcd, under a lease: it goes when the node does.
+"""What this node says of itself in etcd: its status, and which subnet its pods are in.
+
+The status is under a lease: it goes when the node does.
 
 Of a host that Kubernetes does not know nobody else says when it was last seen, so it says that too,
 under a lease that outlives it.
@@ -18,7 +20,10 @@ from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
+from k8s_ovs.model.subnet_use import SubnetUse
+from k8s_ovs.model.world import USED
 from k8s_ovs.node.tell.node_state import NodeState
+from k8s_ovs.node.tell.subnet_use_writer import SubnetUseWriter
 from k8s_ovs.observe.etcd.client import Etcd, Put
 from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.supervise import SupervisedThread
@@ -57,6 +62,7 @@ class StatusPublisher:
         self._base = base
         self._key = f"{base}/{STATUS}/{host}"
         self._external = external
+        self._use = SubnetUseWriter(etcd, base, host)
         self._on_problem = on_problem
         self._failures = FailureLog("status not written", "status written again", key=self._key)
         self._space_at = 0.0
@@ -77,7 +83,11 @@ class StatusPublisher:
     def offer(self, state: NodeState) -> None:
         """The newest state; from any thread."""
         status = node_status(state)
-        if status != self._wanted:
+        use = (
+            None if state.subnet_in_use is None else SubnetUse(state.hostname, state.subnet_in_use)
+        )
+        shown = state.world.slot(USED, state.hostname).settled
+        if self._use.offer(use, shown) or status != self._wanted:
             self._wanted = status
             self._wake.set()
 
@@ -113,7 +123,7 @@ class StatusPublisher:
     def _pause(self, least: float) -> None:
         """At least `least` seconds, then until there is something to do."""
         self._stopped.wait(least)
-        self._wake.wait(max(self._renew_at - time.monotonic(), 0))
+        self._wake.wait(max(min(self._renew_at, self._use.due_at) - time.monotonic(), 0))
         self._wake.clear()
 
     def _step(self) -> None:
@@ -132,6 +142,8 @@ class StatusPublisher:
                 said.append(self._note(wanted, now))
             self._etcd.txn((), said)
             self._written = wanted
+        if now >= self._use.due_at:
+            self._use.step()
         if now >= self._space_at or self.problem:
             self._etcd.check_space()
             self._space_at = now + _SPACE_EVERY
@@ -144,22 +156,15 @@ class StatusPublisher:
         key = f"{self._base}/{SEEN}/{status.host_ip}"
         if self._is_to_be_noted(now):
             self._note_at = now + _NOTE_EVERY
-            self._lasting = self._kept_lease(key)
+            self._lasting = self._etcd.lease_of(key, _NOTE_TTL)
         seen = evolve(status, seen=datetime.now(UTC).isoformat(timespec="seconds"))
         return Put(key, encode(seen), self._lasting)
 
-    def _kept_lease(self, key: str) -> int:
-        """The lease that the last note is under, renewed: daemons that come and go need but one."""
-        found = self._etcd.get(key)
-        if found is not None and found.lease and self._etcd.keep_alive(found.lease):
-            return found.lease
-        return self._etcd.lease(_NOTE_TTL)
-
     def _end(self) -> None:
-        if not self._lease:
-            return
         try:
-            self._etcd.revoke(self._lease)
+            self._use.end()
+            if self._lease:
+                self._etcd.revoke(self._lease)
         except K8sOvsError as error:
             _log.warning("status left behind", key=self._key, gone_in=_TTL, reason=str(error))
 

@@ -153,6 +153,13 @@ class Etcd:
 
         return int(self.connection.call(f"keep-alive of lease {lease:x}", ask).TTL)
 
+    def lease_of(self, key: str, ttl: int) -> int:
+        """The lease that a key is under, renewed; a new one of `ttl` seconds where it has none."""
+        found = self.get(key)
+        if found is not None and found.lease and self.keep_alive(found.lease):
+            return found.lease
+        return self.lease(ttl)
+
     def revoke(self, lease: int) -> None:
         """End the lease and its keys; fine if it is gone."""
         request = rpc.LeaseRevokeRequest(ID=lease)

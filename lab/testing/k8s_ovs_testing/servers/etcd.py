@@ -139,13 +139,18 @@ class EtcdProcess:
     def restore(self, backup: Path) -> None:
         """Stop, and start on what `ctl("snapshot", "save", backup)` wrote, as people do it."""
         self.stop()
-        shutil.rmtree(self.directory / "data")
+        self.restore_data(backup, self.directory / "data")
+        self.start()
+
+    @staticmethod
+    def restore_data(backup: Path, data: Path) -> None:
+        """Make the data directory of an etcd that does not run what the snapshot `backup` says."""
+        shutil.rmtree(data)
         command = ["etcdctl", "snapshot", "restore", str(backup), "--name=etcd"]
-        command += ["--data-dir", str(self.directory / "data")]
+        command += ["--data-dir", str(data)]
         command += [f"--initial-cluster=etcd={_PEER}", f"--initial-advertise-peer-urls={_PEER}"]
         environment = {"PATH": os.environ.get("PATH", os.defpath), "ETCDCTL_API": "3"}
         subprocess.run(command, env=environment, check=True, capture_output=True, timeout=15)
-        self.start()
 
     def kill(self) -> None:
         """End the process as a crash would."""

@@ -1,0 +1,55 @@
+"""Are so many records to be deleted at once that a person must be asked?
+
+An API server that was restored or is the wrong one lists no nodes or no namespaces: then the
+subnets and tenants of all would go, and with them all packets.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from k8s_ovs.model.allowance import ALLOWED, DELETIONS
+from k8s_ovs.model.world import World
+from k8s_ovs.plugin.values import Allocation, Problem
+
+__all__ = ["held_back"]
+
+#: So many are never too many, unless they are all that there are.
+_FEW = 9
+
+
+def held_back(world: World, wanted: Iterable[Allocation]) -> tuple[list[Allocation], list[Problem]]:
+    """Those allocations that delete in masses, and what is said of them.
+
+    More than half of a kind's records are too many, and so are all of two or more.
+    """
+    deleting = [each for each in wanted if any(write.value is None for write in each.writes)]
+    count = Counter(w.kind for each in deleting for w in each.writes if w.value is None)
+    allowance = world.slot(DELETIONS, ALLOWED).settled
+    most = allowance.most if allowance is not None else 0
+    total = {kind: len(world.of(kind)) for kind in count}
+    masses = {
+        kind: number
+        for kind, number in count.items()
+        if number > most and _is_mass(number, total[kind])
+    }
+    stopped = [each for each in deleting if any(write.kind in masses for write in each.writes)]
+    return stopped, [_problem(masses, total, stopped)] if stopped else []
+
+
+def _is_mass(number: int, total: int) -> bool:
+    return number > 1 and (number >= total or (number > _FEW and 2 * number > total))
+
+
+def _problem(
+    masses: Mapping[str, int], total: Mapping[str, int], stopped: list[Allocation]
+) -> Problem:
+    told = ", ".join(f"{number} of {total[kind]} {kind}" for kind, number in sorted(masses.items()))
+    named = sorted(each.reason for each in stopped)
+    reasons = "; ".join(named[:3]) + ("; ..." if named[3:] else "")
+    return Problem(
+        told,
+        f"would be deleted at once ({reasons}), so nothing is, until somebody looks: if that is "
+        f"right, k8s-ovs allow-deletions {max(masses.values())}",
+    )
