@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -264,6 +265,46 @@ def test_all_that_is_written_of_a_deleted_namespace_goes(fake: FakeCluster) -> N
     fake.settle()
     assert fake.net_ids().keys() == fake.vnis().keys() == {"kube-system"}
     assert not fake.look().problems
+
+
+def test_a_namespace_made_anew_is_another_one(fake: FakeCluster) -> None:
+    fake.ask("red", "global")
+    fake.ask("green", "join", "blue")
+    fake.settle()
+    old = fake.vnis()
+    for name in ("red", "blue"):
+        fake.delete(name)
+        fake.create(name)
+    # Nobody has seen that it was gone in between.
+    fake.ask("red", "join", "green")
+    fake.settle()
+    assert len({*fake.vnis().values(), old["red"], old["blue"]}) == 6
+    assert fake.net_ids() == {
+        "kube-system": 0,
+        "red": fake.vnis()["red"],
+        "blue": fake.vnis()["blue"],
+        # It has joined another namespace, which is gone.
+        "green": old["blue"],
+    }
+    assert fake.record("red")["Reason"] == (
+        "the namespace was deleted and made anew meanwhile; ask again"
+    )
+
+
+def test_numbers_of_which_nobody_knows_whose_they_are_belong_to_who_is_there(
+    fake: FakeCluster,
+) -> None:
+    before = fake.net_ids()
+    for name, number in fake.vnis().items():
+        fake.put(NAMESPACE_VNIS, name, b'{"VNID":%d}' % number)
+    fake.settle()
+    assert fake.net_ids() == before
+    noted = {name: json.loads(fake.keys[NAMESPACE_VNIS, name][0])["UID"] for name in before}
+    assert noted == fake.namespaces
+    fake.delete("red")
+    fake.create("red")
+    fake.settle()
+    assert fake.net_ids()["red"] != before["red"]
 
 
 def test_a_number_that_was_given_back_is_not_given_again_soon(fake: FakeCluster) -> None:

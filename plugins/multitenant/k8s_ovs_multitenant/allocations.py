@@ -22,6 +22,7 @@ __all__ = ["GLOBAL_NAMESPACES", "allocations", "global_namespaces"]
 #: Namespaces per transaction: etcd takes 128 operations, a namespace needs two.
 _BATCH = 50
 _DEFAULT_GLOBAL = ("kube-system",)
+_MADE_ANEW = "the namespace was deleted and made anew meanwhile; ask again"
 #: What Kubernetes accepts as a namespace's name (RFC 1123, section 2.1).
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -43,10 +44,14 @@ def allocations(view: View) -> Iterator[Allocation]:
     known = known_tenants(view)
     numbers = Numbers(free_numbers(view, known))
     written = {name for name in known.present if _is_written(view, name)}
-    if new := sorted(known.present.keys() - written):
-        yield _given(view, new[:_BATCH], numbers)
-    yield from _answers(view, known, sorted(written), numbers)
-    yield from _repairs(view, known, sorted(written), numbers)
+    anew = {name for name in written if known.is_another(name)}
+    if new := sorted((known.present.keys() - written - _deleted(view)) | anew):
+        yield _given(view, known, new[:_BATCH], numbers)
+    old = sorted(written - anew)
+    yield from _answers(view, known, old, numbers)
+    yield from _repairs(view, known, old, numbers)
+    if unnamed := [name for name in old if known.is_unnamed(name)]:
+        yield _named(view, known, unnamed[: 2 * _BATCH])
     for name in sorted(_all_written(view) - known.present.keys()):
         yield _removed(view, name)
 
@@ -60,15 +65,40 @@ def _all_written(view: View) -> set[str]:
     return {*view.slots(NETNAMESPACES), *view.slots(NAMESPACE_VNIS)}
 
 
-def _given(view: View, names: list[str], numbers: Numbers) -> Allocation:
-    """A record and a number for each of `names`."""
+def _deleted(view: View) -> set[str]:
+    """Namespaces of which somebody has just deleted a record: the others need not wait for them."""
+    kinds = NETNAMESPACES, NAMESPACE_VNIS
+    return {
+        name for kind in kinds for name, each in view.deleted(kind).items() if not each.by_leader
+    }
+
+
+def _given(view: View, known: Tenants, names: list[str], numbers: Numbers) -> Allocation:
+    """A record and a number for each of `names`, which are new, be it under the name of one that
+    was deleted."""
     writes: list[Write] = []
     for name in names:
-        vni = NamespaceVni(numbers.take())
-        record = NetNamespace(name, _begins(view, name, vni))
-        writes += [Write(NAMESPACE_VNIS, name, vni, 0), Write(NETNAMESPACES, name, record, 0)]
+        vni = NamespaceVni(numbers.take(), known.present[name] or None)
+        lost = _MADE_ANEW if view.request(NETNAMESPACES, name) else None
+        record = NetNamespace(name, _begins(view, name, vni), reason=lost)
+        values = ((NAMESPACE_VNIS, vni), (NETNAMESPACES, record))
+        writes += [Write(kind, name, value, view.revision(kind, name)) for kind, value in values]
     writes.append(cursor(view, numbers.last))
     return Allocation(tuple(writes), f"{len(names)} new namespaces, {names[0]} first")
+
+
+def _named(view: View, known: Tenants, names: list[str]) -> Allocation:
+    """Whose number it is, where the record does not say yet."""
+    writes = [
+        Write(
+            NAMESPACE_VNIS,
+            name,
+            evolve(known.vnis[name], uid=known.present[name]),
+            view.revision(NAMESPACE_VNIS, name),
+        )
+        for name in names
+    ]
+    return Allocation(tuple(writes), f"uids of {len(names)} namespaces noted, {names[0]} first")
 
 
 def _answers(
@@ -140,7 +170,7 @@ def _repaired(view: View, known: Tenants, name: str, numbers: Numbers) -> Alloca
     writes: list[Write] = []
     if _takes_number(view, known, name):
         writes.append(cursor(view, numbers.take()))
-    vni = known.vnis.get(name) or NamespaceVni(numbers.last)
+    vni = known.vnis.get(name) or NamespaceVni(numbers.last, known.present[name] or None)
     if name not in known.vnis or view.problem(NAMESPACE_VNIS, name):
         writes.append(Write(NAMESPACE_VNIS, name, vni, view.revision(NAMESPACE_VNIS, name)))
     reason = view.problem(NETNAMESPACES, name)

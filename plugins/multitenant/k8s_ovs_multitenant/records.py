@@ -2,7 +2,8 @@
 
 `netnamespaces/<namespace>` is what people read and write. `vnids/<namespace>` is the VNI that the
 namespace's packets carry between nodes; it never changes, so that a change of tenant takes effect
-on each node at once and no packet is on its way with an old one.
+on each node at once and no packet is on its way with an old one. It says whose it is, by the
+namespace's uid: one that was deleted and made anew is another namespace, of the same name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from k8s_ovs.plugin import (
     RecordKind,
     decode,
     encode,
+    kube_field,
     named,
 )
 
@@ -71,9 +73,13 @@ class NetNamespace:
 
 @frozen
 class NamespaceVni:
-    """The number that a namespace's packets carry (a VXLAN network identifier)."""
+    """The number that a namespace's packets carry (a VXLAN network identifier).
+
+    uid: of the namespace that it was given to; None: not known, as nobody had noted it then.
+    """
 
     number: int = named("VNID")
+    uid: str | None = named("UID", default=None)
     extra: Mapping[str, Any] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -125,5 +131,9 @@ KINDS = (
 
 
 def namespaces() -> KubeResource:
-    """Kubernetes' namespaces; the name is all that matters."""
-    return KubeResource(NAMESPACES, "/api/v1/namespaces", lambda key, _: key)
+    """Kubernetes' namespaces: their uids, by name."""
+    return KubeResource(NAMESPACES, "/api/v1/namespaces", _uid)
+
+
+def _uid(key: str, found: Mapping[str, Any]) -> str:
+    return kube_field(f"namespace {key}", found, "metadata.uid", str) or ""

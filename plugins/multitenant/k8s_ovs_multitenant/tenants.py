@@ -25,12 +25,21 @@ _CURSOR_KEY = "last"
 
 @frozen
 class Tenants:
-    """What is known of tenants: Kubernetes' namespaces, their records (settled, or as asked for
-    where none has been settled yet), their numbers."""
+    """What is known of tenants: Kubernetes' namespaces (their uids by name), their records
+    (settled, or as asked for where none has been settled yet), their numbers."""
 
     present: Mapping[str, str]
     records: dict[str, NetNamespace]
     vnis: Mapping[str, NamespaceVni]
+
+    def is_another(self, name: str) -> bool:
+        """Whether the number of this name was given to a namespace that is gone."""
+        vni, uid = self.vnis.get(name), self.present[name]
+        return vni is not None and bool(vni.uid and uid) and vni.uid != uid
+
+    def is_unnamed(self, name: str) -> bool:
+        """Whether nobody has noted yet whose number it is."""
+        return name in self.vnis and not self.vnis[name].uid and bool(self.present[name])
 
 
 @define

@@ -41,15 +41,17 @@ class FakeCluster:
     """etcd's keys, (value, mod_revision) by (kind, key), and the daemon's snapshot of them.
 
     manager: with the plugins whose allocations are written. namespaces, nodes: Kubernetes', the
-    latter with addresses. extra: more fields of the configuration. events: what was published.
+    former with uids, the latter with addresses. made: how many namespaces were ever created.
+    extra: more fields of the configuration. events: what was published.
     """
 
     manager: PluginManager
     keys: dict[tuple[str, str], tuple[bytes, int]] = field(factory=dict)
-    namespaces: set[str] = field(factory=set)
+    namespaces: dict[str, str] = field(factory=dict)
     nodes: dict[str, str] = field(factory=dict)
     extra: Mapping[str, Any] = field(factory=dict)
     revision: int = 0
+    made: int = 0
     ingest: Ingest = field(factory=Ingest)
     world: World = field(factory=World)
     events: list[Event] = field(factory=list)
@@ -59,14 +61,16 @@ class FakeCluster:
             self.ingest.absorb(event)
 
     def create(self, *names: str) -> None:
-        """Namespaces of Kubernetes come."""
+        """Namespaces of Kubernetes come; those that are there stay the same."""
         for name in names:
-            self.namespaces.add(name)
-            self.ingest.absorb(RecordChange(KUBE + NAMESPACES, name, Entry({"metadata": {}})))
+            if name not in self.namespaces:
+                self.made += 1
+                self.namespaces[name] = f"{name}-{self.made}"
+            self.ingest.absorb(RecordChange(KUBE + NAMESPACES, name, self._namespace(name)))
 
     def delete(self, name: str) -> None:
         """A namespace of Kubernetes goes."""
-        self.namespaces.discard(name)
+        self.namespaces.pop(name, None)
         self.ingest.absorb(RecordChange(KUBE + NAMESPACES, name, None))
 
     def join(self, name: str, address: str) -> None:
@@ -103,7 +107,7 @@ class FakeCluster:
     def snapshots(self) -> list[Snapshot]:
         """All that exists now, as observers send it at their start."""
         entries = {f"k8ssdn/{kind}/{key}": Entry(*at) for (kind, key), at in self.keys.items()}
-        namespaces = {name: Entry({"metadata": {}}) for name in self.namespaces}
+        namespaces = {name: self._namespace(name) for name in self.namespaces}
         nodes = {name: _node(address) for name, address in self.nodes.items()}
         return [
             Snapshot(ETCD, entries, self.revision),
@@ -161,6 +165,10 @@ class FakeCluster:
     def vnis(self) -> dict[str, int]:
         """The VNI of each namespace."""
         return self._numbers("vnids", "VNID")
+
+    def _namespace(self, name: str) -> Entry:
+        """A Namespace of the API."""
+        return Entry({"metadata": {"uid": self.namespaces[name]}})
 
     def _wanted_by_plugin(self) -> Iterator[list[Allocation]]:
         """What each plugin wants once the one before it has been served."""
