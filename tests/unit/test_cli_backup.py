@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.fake_etcd import CONFIG, PREFIX, FakeEtcd
 from typer.testing import Result
@@ -184,6 +186,25 @@ def test_a_place_where_no_file_can_be_is_named(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_backup_that_cannot_be_written_whole_leaves_the_old_one(
+    etcd: Callable[[Mapping[str, Any]], None],
+    k8s_ovs: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    etcd(RECORDS)
+    file = tmp_path / "network.json"
+    file.write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    done = k8s_ovs("backup", str(file))
+    assert done.exit_code == 1
+    assert done.stderr == f"error: cannot write {file}: No space left on device\n"
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+
+
 HEAD = {"format": 1, "network": "k8ssdn", "revision": 7, "time": "", "version": "0.1.0"}
 GOOD = {**HEAD, "records": RECORDS}
 
@@ -255,6 +276,32 @@ def test_a_wrong_file_is_refused_with_what_was_found_and_expected(
     assert not done.stdout
     piped = k8s_ovs("restore", "-", stdin=file.read_text())
     assert piped.stderr.startswith("error: " + complaint.replace("FILE", "stdin"))
+
+
+def documents() -> st.SearchStrategy[Any]:
+    """GOOD with some of it changed."""
+    records = st.dictionaries(
+        st.sampled_from([*RECORDS, "k8ssdn/subnets/10.0.0.2", "k8ssdn/status/x"]) | record_paths(),
+        st.sampled_from([CONFIG, HOST, RED, {**HOST, "HostIP": "10.0.0.2"}]) | json_values(),
+        max_size=3,
+    )
+    changes = st.dictionaries(st.sampled_from(list(HEAD)), json_values(), max_size=1)
+    changed = st.tuples(records, changes).map(lambda parts: with_records(**parts[0]) | parts[1])
+    return changed | st.builds(lambda each: {**HEAD, "records": each}, json_values())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(document=documents(), there=st.sampled_from([{}, RECORDS, {"config": 5}]))
+def test_no_document_ends_a_restore_in_a_traceback(
+    document: Any,
+    there: dict[str, Any],
+    k8s_ovs: Cli,
+    etcd: Callable[[Mapping[str, Any]], None],
+) -> None:
+    etcd(there)
+    done = k8s_ovs("restore", "-", "--dry-run", "--overwrite", stdin=json.dumps(document))
+    assert done.exit_code in (0, 1)
+    assert (done.exit_code == 1) == ("error: " in done.stderr)
 
 
 def test_a_file_that_is_not_there_is_named(k8s_ovs: Cli) -> None:
