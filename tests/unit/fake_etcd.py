@@ -26,8 +26,10 @@ CONFIG = {
 class Value:
     """What etcd has under a key."""
 
+    key: str
     value: bytes
     mod_revision: int
+    lease: int = 0
 
 
 class FakeEtcd:
@@ -43,7 +45,7 @@ class FakeEtcd:
 
     def list(self, prefix: str) -> tuple[dict[str, Value], int]:
         found = {
-            f"{PREFIX}/{path}": Value(data, revision)
+            f"{PREFIX}/{path}": Value(f"{PREFIX}/{path}", data, revision)
             for revision, (path, data) in enumerate(self.records.items(), start=1)
         }
         return {key: each for key, each in found.items() if key.startswith(prefix)}, len(found)

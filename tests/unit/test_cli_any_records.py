@@ -22,6 +22,7 @@ Cli = Callable[..., Result]
 READ_ONLY = [
     ("config", "show"),
     ("config", "check"),
+    ("backup", "-"),
     ("subnet", "list"),
     ("external", "list"),
     ("tenant", "list"),

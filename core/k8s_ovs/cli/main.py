@@ -34,6 +34,8 @@ class _Command:
 _COMMANDS = {
     "node": _Command("k8s_ovs.cli.host.node", "Run the daemon of this node.", logs=True),
     "config": _Command("k8s_ovs.cli.cluster.config", "The network's configuration in etcd."),
+    "backup": _Command("k8s_ovs.cli.cluster.backup", "Write the network's records into a file."),
+    "restore": _Command("k8s_ovs.cli.cluster.restore", "Put a backup's records back into etcd."),
     "subnet": _Command("k8s_ovs.cli.cluster.subnet", "Which host has which subnet."),
     "status": _Command("k8s_ovs.cli.host.status", "The state of this node and its network."),
     "pod": _Command("k8s_ovs.cli.host.pod", "The pods of this node, and their rate limits."),

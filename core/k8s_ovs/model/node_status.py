@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from k8s_ovs.model.codec import named
 
-__all__ = ["LEADER_KEY", "SEEN", "STATUS", "NodeStatus"]
+__all__ = ["LEADER_KEY", "NOT_RECORDS", "SEEN", "STATUS", "NodeStatus"]
 
 #: Below `<Name>/`, by the node's name.
 STATUS = "status"
@@ -22,6 +22,8 @@ STATUS = "status"
 SEEN = "seen"
 #: Below `<Name>/`: who the leader is, under a lease. No record either.
 LEADER_KEY = "allocator"
+#: What is below `<Name>/` and is no record: daemons write it anew.
+NOT_RECORDS = frozenset({STATUS, SEEN, LEADER_KEY})
 
 
 @frozen

@@ -9,7 +9,17 @@ from urllib.parse import urlsplit
 import pytest
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, TimedOut, Unavailable
-from k8s_ovs.observe.etcd.client import Absent, CreatedAt, Delete, Etcd, Get, Put, Unchanged
+from k8s_ovs.observe.etcd.client import (
+    Absent,
+    CreatedAt,
+    Delete,
+    Etcd,
+    Get,
+    NoneSince,
+    Put,
+    Unchanged,
+    key_ranges,
+)
 from k8s_ovs_testing.servers.certificates import make_certificates
 from k8s_ovs_testing.servers.etcd import EtcdProcess, free_port
 from k8s_ovs_testing.servers.tcp_proxy import TcpProxy
@@ -73,6 +83,19 @@ def test_a_write_from_an_old_snapshot_is_refused(shared: EtcdProcess, client: Ma
     assert etcd.txn([CreatedAt("/cas/old", old)], [Delete("/cas/old")]).succeeded
     etcd.put("/cas/old", b"again")
     assert not etcd.txn([CreatedAt("/cas/old", old)], [Delete("/cas/old")]).succeeded
+
+
+def test_a_write_among_many_keys_is_seen_and_a_deletion_is_not(
+    shared: EtcdProcess, client: MakeClient
+) -> None:
+    etcd = client(shared.endpoint)
+    (keys,) = key_ranges("/since/")
+    first = etcd.put("/since/a", b"1")
+    assert etcd.txn([NoneSince(keys, first)], [Put("/since/b", b"1")]).succeeded
+    assert not etcd.txn([NoneSince(keys, first)], [Put("/since/c", b"1")]).succeeded
+    etcd.delete("/since/b")
+    assert etcd.txn([NoneSince(keys, first)], [Delete("/since/a")]).succeeded
+    assert etcd.txn([NoneSince(keys, 0)], [Get("/since/a")]).succeeded  # of no keys at all
 
 
 def test_a_transaction_is_done_as_a_whole(shared: EtcdProcess, client: MakeClient) -> None:

@@ -13,7 +13,7 @@ from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError, TimedOut
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node_status import LEADER_KEY, SEEN, STATUS
+from k8s_ovs.model.node_status import NOT_RECORDS
 from k8s_ovs.model.world import World
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.etcd.client import Etcd
@@ -151,7 +151,7 @@ def _unknown_keys(
     if config is None:
         return ()
     # Keys of the network that are not records of it.
-    known = {*manager.kinds, LEADER_KEY, STATUS, SEEN}
+    known = {*manager.kinds, *NOT_RECORDS}
     paths = ((path, *path.split("/"), "") for path in entries)
     return tuple(
         path for path, name, kind, *_ in paths if name == config.name and kind not in known

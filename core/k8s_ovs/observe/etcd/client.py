@@ -21,6 +21,7 @@ from k8s_ovs.observe.etcd.messages import (
     Get,
     KeyRange,
     KeyValue,
+    NoneSince,
     Operation,
     Put,
     TxnResult,
@@ -43,10 +44,13 @@ __all__ = [
     "EtcdFull",
     "EtcdSettings",
     "Get",
+    "KeyValue",
+    "NoneSince",
     "Operation",
     "Put",
     "TxnResult",
     "Unchanged",
+    "key_ranges",
     "parse_endpoints",
 ]
 

@@ -21,6 +21,7 @@ __all__ = [
     "Get",
     "KeyRange",
     "KeyValue",
+    "NoneSince",
     "Operation",
     "Put",
     "TxnResult",
@@ -84,6 +85,14 @@ class CreatedAt:
 
 
 @frozen
+class NoneSince:
+    """True if no key in this range was written after the revision. It does not see deletions."""
+
+    keys: KeyRange
+    revision: int
+
+
+@frozen
 class Put:
     """Write a value; with a lease the key is removed when the lease ends."""
 
@@ -106,7 +115,7 @@ class Get:
     key: str
 
 
-Compare = Absent | Unchanged | CreatedAt
+Compare = Absent | Unchanged | CreatedAt | NoneSince
 Operation = Put | Delete | Get
 
 
@@ -198,6 +207,14 @@ def watch_request(keys: KeyRange, revision: int) -> bytes:
 
 
 def _compare(compare: Compare) -> Any:
+    if isinstance(compare, NoneSince):
+        return rpc.Compare(
+            key=compare.keys.start,
+            range_end=compare.keys.end,
+            target=rpc.Compare.MOD,
+            result=rpc.Compare.LESS,
+            mod_revision=compare.revision + 1,
+        )
     equal, key = rpc.Compare.EQUAL, key_bytes(compare.key)
     match compare:
         case Absent():
