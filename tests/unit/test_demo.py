@@ -228,7 +228,6 @@ def test_no_claim_of_the_script_holds_for_a_command_that_printed_an_error() -> N
     # These say that something is gone; the exit status says whether the question was answered.
     assert trusting == [
         "its subnet is free again",
-        "its subnet is free again",
         "the switch has exactly the desired flows",
     ]
 

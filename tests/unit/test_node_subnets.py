@@ -127,6 +127,7 @@ def test_a_node_that_is_gone_gives_its_subnet_back() -> None:
     assert taken_back == Allocation(
         (Write(GIVEN, "192.168.0.12", None, 1), Write(SUBNETS, "192.168.0.12", None, 1)),
         "node node2 is gone",
+        missing=NODES,
     )
     assert subnets(settled(before)) == {"node1": "172.11.4.0/22"}
 

@@ -136,7 +136,7 @@ class Allocator:
         if self._term != token:
             self._term, self._term_began = token, time.monotonic()
         problems: list[str] = []
-        settled, stopped = True, False
+        settled, deleting = True, False
         for plugin, result in manager.allocations(lambda: self._with_ours(world)):
             if isinstance(result, Failure):
                 problems.append(str(result))
@@ -144,10 +144,10 @@ class Allocator:
             wanted = tuple(result)
             asked = [each for each in wanted if isinstance(each, Allocation)]
             held, told = held_back(self._with_ours(world), asked)
-            stopped |= any(write.value is None for each in asked for write in each.writes)
+            deleting |= any(each.missing for each in asked)
             rest = [*(each for each in wanted if each not in held), *told]
             settled &= self._carry_out(token, manager, plugin, rest, problems)
-        if not stopped:
+        if not deleting:
             self._end_allowance(token, world)
         self._tell_problems(tuple(problems))
         return settled and not problems

@@ -20,11 +20,12 @@ _FEW = 9
 
 
 def held_back(world: World, wanted: Iterable[Allocation]) -> tuple[list[Allocation], list[Problem]]:
-    """Those allocations that delete in masses, and what is said of them.
+    """Those allocations that delete in masses what Kubernetes does not list any more, and what is
+    said of them.
 
     More than half of a kind's records are too many, and so are all of two or more.
     """
-    deleting = [each for each in wanted if any(write.value is None for write in each.writes)]
+    deleting = [each for each in wanted if each.missing]
     count = Counter(w.kind for each in deleting for w in each.writes if w.value is None)
     allowance = world.slot(DELETIONS, ALLOWED).settled
     most = allowance.most if allowance is not None else 0

@@ -21,7 +21,7 @@ from k8s_ovs.model.codec import decode, encode, named
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, subnet_problems
 from k8s_ovs.model.subnet_use import SubnetUse
-from k8s_ovs.model.world import GIVEN, SUBNETS, USED
+from k8s_ovs.model.world import GIVEN, NODES, SUBNETS, USED
 from k8s_ovs.plugin.hooks import hook
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Problem, Write
@@ -177,7 +177,7 @@ def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
         kinds = [GIVEN] if view.request(SUBNETS, key) else [GIVEN, SUBNETS]
         writes = [_delete(view, kind, key) for kind in kinds]
         existing = tuple(write for write in writes if write.revision)
-        yield Allocation(existing, f"node {name} is gone")
+        yield Allocation(existing, f"node {name} is gone", missing=NODES)
 
 
 def _forgotten(view: View, owners: _Owners, key: str) -> Iterator[Allocation]:

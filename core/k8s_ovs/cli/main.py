@@ -34,6 +34,9 @@ class _Command:
 _COMMANDS = {
     "node": _Command("k8s_ovs.cli.host.node", "Run the daemon of this node.", logs=True),
     "config": _Command("k8s_ovs.cli.cluster.config", "The network's configuration in etcd."),
+    "allow-deletions": _Command(
+        "k8s_ovs.cli.cluster.allow_deletions", "Let the leader delete many records at once."
+    ),
     "backup": _Command("k8s_ovs.cli.cluster.backup", "Write the network's records into a file."),
     "restore": _Command("k8s_ovs.cli.cluster.restore", "Put a backup's records back into etcd."),
     "subnet": _Command("k8s_ovs.cli.cluster.subnet", "Which host has which subnet."),

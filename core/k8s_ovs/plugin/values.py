@@ -121,11 +121,14 @@ class Allocation:
     """Records to write together or not at all: only if every revision is unchanged, and only while
     the writer is the leader. reason: for the log, such as "node node1 joined".
     event: what people who look at a Kubernetes object should read there, once this is written.
+    missing: the resource of Kubernetes (`KubeResource.name`) that lacks what the records were for,
+    where that is why they are deleted. In masses such deletions wait for a person.
     """
 
     writes: tuple[Write, ...] = field(converter=_as_writes, validator=tuple_of(Write))
     reason: str = field(converter=as_text, validator=_TEXT)
     event: Event | None = field(default=None, validator=has_type(Event, None))
+    missing: str = field(default="", converter=as_text, validator=_TEXT)
 
 
 @frozen

@@ -95,12 +95,12 @@ class View:
 
         besides: a key whose own records do not count.
         """
-        return {
-            held: key
-            for kind, holds in self._plugins.holds.items()
-            for key, value in self.all(kind).items()
-            if key != besides and (held := holds(value)) is not None
-        }
+        taken: dict[IPv4Network, str] = {}
+        for kind, holds in self._plugins.holds.items():
+            for key, value in self.all(kind).items():
+                if key != besides and (held := holds(value)) is not None:
+                    taken.setdefault(held, key)
+        return taken
 
     def deleted(self, kind: str) -> Mapping[str, Deleted]:
         """Records of `kind` that were deleted within the hold-down and are not there again, by key.

@@ -14,7 +14,13 @@ from attrs import evolve
 
 from k8s_ovs.plugin import GLOBAL_TENANT, Allocation, ConfigField, Event, Refusal, View, Write
 from k8s_ovs_multitenant.actions import ANSWERS, unknown
-from k8s_ovs_multitenant.records import NAMESPACE_VNIS, NETNAMESPACES, NamespaceVni, NetNamespace
+from k8s_ovs_multitenant.records import (
+    NAMESPACE_VNIS,
+    NAMESPACES,
+    NETNAMESPACES,
+    NamespaceVni,
+    NetNamespace,
+)
 from k8s_ovs_multitenant.tenants import Numbers, Tenants, cursor, free_numbers, known_tenants
 
 __all__ = ["GLOBAL_NAMESPACES", "allocations", "global_namespaces"]
@@ -203,7 +209,7 @@ def _removed(view: View, name: str) -> Allocation:
         for kind in (NETNAMESPACES, NAMESPACE_VNIS)
         if view.revision(kind, name)
     )
-    return Allocation(writes, f"namespace {name} is gone")
+    return Allocation(writes, f"namespace {name} is gone", missing=NAMESPACES)
 
 
 def global_namespaces(view: View) -> tuple[str, ...]:
