@@ -5,16 +5,14 @@ JSON in and out: the client library's typed models take 30 s for some thousand o
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 
-from kubernetes.client import ApiClient
 from kubernetes.client.rest import RESTResponse
-from urllib3.connection import HTTPConnection
 
 from k8s_ovs.errors import Unavailable
+from k8s_ovs.observe.kube.credentials import Credentials
 from k8s_ovs.observe.kube.documents import Json, read_items, read_object
 from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, Garbled, refusal, transport_failure
 from k8s_ovs.observe.kube.health_probe import HealthProbe
@@ -25,14 +23,6 @@ __all__ = ["Kube"]
 
 _PAGE = 500
 _MERGE_PATCH = "application/merge-patch+json"
-# A host that disappears (no FIN, no RST) is given up after some 4 s of silence.
-_SOCKET_OPTIONS = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4000),
-)
 
 
 class Kube:
@@ -47,15 +37,14 @@ class Kube:
     """
 
     def __init__(self, settings: KubeSettings, timeout: float = 4.0) -> None:
-        self.settings = settings
         self.timeout = timeout
-        settings.configuration.socket_options = [
-            *HTTPConnection.default_socket_options,
-            *_SOCKET_OPTIONS,
-        ]
-        self._client = ApiClient(settings.configuration)
-        self._client.user_agent = "k8s-ovs"
+        self._credentials = Credentials(settings)
         self._health_probe = HealthProbe(self.ask_version)
+
+    @property
+    def settings(self) -> KubeSettings:
+        """As they are now: credentials and all else are read again when they change."""
+        return self._credentials.settings
 
     def get(self, path: str, timeout: float | None = None) -> Json:
         """One object."""
@@ -107,7 +96,7 @@ class Kube:
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._client.close()  # type: ignore[no-untyped-call]  # the client has no types
+        self._credentials.close()
 
     def ask_version(self, limit: float) -> float:
         """For the health probe: /version is cheap, and whatever comes back is an answer."""
@@ -155,8 +144,9 @@ class Kube:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if method == "PATCH":
             headers["Content-Type"] = _MERGE_PATCH
+        client = self._credentials.client()
         try:
-            request = self._client.param_serialize(
+            request = client.param_serialize(
                 method=method,
                 resource_path=path,
                 query_params=list(params.items()),
@@ -164,7 +154,7 @@ class Kube:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            return self._client.call_api(*request, _request_timeout=(limit, limit))
+            return client.call_api(*request, _request_timeout=(limit, limit))
         except TRANSPORT_ERRORS as error:
             raise self._failure(error, limit) from error
 

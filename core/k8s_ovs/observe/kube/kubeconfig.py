@@ -30,12 +30,16 @@ _LISTS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 
 @frozen
 class Chosen:
-    """What the current context chooses. cluster, user: where each is, for errors; uses: which
-    fields the user has."""
+    """What the current context chooses. cluster, user: where each is, for errors; cluster_name,
+    user_name: what they are called, "": nobody; uses: which fields the user has; files: that the
+    two of them name, as tokenFile."""
 
     cluster: str
     user: str
+    cluster_name: str
+    user_name: str
     uses: frozenset[str]
+    files: tuple[str, ...]
 
 
 def check_kubeconfig(files: Sequence[str]) -> Chosen:
@@ -53,11 +57,27 @@ def check_kubeconfig(files: Sequence[str]) -> Chosen:
     where, context = _lookup(found["contexts"], f"{current[0]}: current-context", current[1])
     cluster, fields = _lookup(found["clusters"], f"{where}.cluster", context.get("cluster"))
     _check(cluster, fields, _CLUSTER, needed="server")
-    user, fields = "", {}
-    if context.get("user") not in (None, ""):
-        user, fields = _lookup(found["users"], f"{where}.user", context["user"])
+    files = _files(cluster, fields, _CLUSTER)
+    user, fields, user_name = "", {}, context.get("user") or ""
+    if user_name:
+        user, fields = _lookup(found["users"], f"{where}.user", user_name)
         _check_user(user, fields)
-    return Chosen(cluster, user, frozenset(fields))
+        files += _files(user, fields, _USER)
+    return Chosen(cluster, user, context["cluster"], user_name, frozenset(fields), tuple(files))
+
+
+def _files(where: str, fields: Mapping[str, Any], known: Mapping[str, _Field]) -> list[str]:
+    """The paths that fields name which have been checked."""
+    return [
+        str(_beside(where, fields[name]))
+        for name, field in known.items()
+        if field is _FILE and name in fields
+    ]
+
+
+def _beside(where: str, path: str) -> Path:
+    """As the library has it: beside the kubeconfig."""
+    return Path(where.partition(": ")[0]).parent / path
 
 
 def _document(path: str) -> Mapping[str, Any]:
@@ -169,8 +189,7 @@ def _no_url(*schemes: str) -> Callable[[str, Any], str]:
 def _no_file(where: str, value: Any) -> str:
     if wrong := _no_text(where, value):
         return wrong
-    # As the library has it: beside the kubeconfig.
-    path = Path(where.partition(": ")[0]).parent / value
+    path = _beside(where, value)
     try:
         path.open("rb").close()
     except (OSError, ValueError) as error:
