@@ -112,6 +112,8 @@ class Daemon:
             watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see, LEFT_OUT)
             watch.start()
             stack.callback(watch.stop)
+            self._setup.etcd_addresses.start()
+            stack.callback(self._setup.etcd_addresses.stop)
             self._kernel.start()
             stack.callback(self._kernel.stop)
             if self._kube is not None:
@@ -323,6 +325,7 @@ class Daemon:
             commits=self._switch.commits,
             problems=self._problems(),
             repairs=self._keeper.repairs,
+            etcd=self._setup.etcd_addresses.now(),
             is_leader=self._cluster.is_leader,
         )
 

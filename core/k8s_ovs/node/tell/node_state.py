@@ -7,8 +7,9 @@ other threads may read it while the daemon runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
+from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import Any
 
@@ -38,7 +39,8 @@ class NodeState:
     up to which records were seen, and up to which the flows follow from them. sources: whether each
     is connected, by name, sorted. problems: all of them, records and plugins that failed included.
     flows: how many are desired. repairs: how often what somebody changed was put right, by kind.
-    manager: None until a configuration was taken over.
+    manager: None until a configuration was taken over. etcd: ADDRESS:PORT of its endpoints, which
+    pods must not reach.
     """
 
     hostname: str
@@ -55,6 +57,7 @@ class NodeState:
     world: World
     flows: int
     repairs: Mapping[str, int] = field(factory=dict)
+    etcd: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -105,6 +108,7 @@ def node_state_of(
     problems: Iterable[str],
     is_leader: bool,
     repairs: Mapping[str, int] = MappingProxyType({}),
+    etcd: Collection[tuple[IPv4Address, int]] = (),
 ) -> NodeState:
     """The state as it is now, for the daemon's own thread. problems: those of the daemon's parts.
 
@@ -131,4 +135,5 @@ def node_state_of(
         world=world,
         flows=len(reconciler.desired) if reconciler else 0,
         repairs=MappingProxyType(dict(repairs)),
+        etcd=tuple(f"{address}:{port}" for address, port in sorted(etcd)),
     )

@@ -54,19 +54,8 @@ class Kube:
         """The list object with all items, fetched in pages of one consistent state.
 
         What the items are is not looked at."""
-        query = {**(params or {}), "limit": str(_PAGE)}
-        where = self._where("GET", path)
-        whole = self._call("GET", path, query)
-        whole["items"], token = read_items(whole, where)
-        while token:
-            items, following = read_items(
-                self._call("GET", path, {**query, "continue": token}), where
-            )
-            if following == token:
-                raise Garbled(f"{where}: the page at {token!r} is followed by itself")
-            whole["items"].extend(items)
-            token = following
-        return whole
+        with self._credentials.hidden():
+            return self._list(path, {**(params or {}), "limit": str(_PAGE)})
 
     def create(self, path: str, body: Json) -> Json:
         """The object as created in the collection `path`; Conflict where it exists."""
@@ -86,13 +75,14 @@ class Kube:
 
         silence: seconds after which a silent watch has failed in any case.
         """
-        response = self._open("GET", path, params, None, self.timeout)
-        lines = Lines(response, self.settings, silence)
-        try:
-            with self._health_probe.over(lines.cut):
-                yield lines
-        finally:
-            lines.close()
+        with self._credentials.hidden():
+            response = self._open("GET", path, params, None, self.timeout)
+            lines = Lines(response, self.settings, silence)
+            try:
+                with self._health_probe.over(lines.cut):
+                    yield lines
+            finally:
+                lines.close()
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -104,6 +94,20 @@ class Kube:
         response.response.drain_conn()
         return _seconds(response.headers.get("Retry-After"))
 
+    def _list(self, path: str, query: Mapping[str, str]) -> Json:
+        where = self._where("GET", path)
+        whole = self._call("GET", path, query)
+        whole["items"], token = read_items(whole, where)
+        while token:
+            items, following = read_items(
+                self._call("GET", path, {**query, "continue": token}), where
+            )
+            if following == token:
+                raise Garbled(f"{where}: the page at {token!r} is followed by itself")
+            whole["items"].extend(items)
+            token = following
+        return whole
+
     def _call(
         self,
         method: str,
@@ -113,8 +117,9 @@ class Kube:
         timeout: float | None = None,
     ) -> Json:
         limit = timeout or self.timeout
-        response = self._open(method, path, params or {}, body, limit)
-        return read_object(self._read(response, limit), self._where(method, path))
+        with self._credentials.hidden():
+            response = self._open(method, path, params or {}, body, limit)
+            return read_object(self._read(response, limit), self._where(method, path))
 
     def _open(
         self,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from kubernetes.client import ApiClient
 
-from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.observe.file_contents import FileContents
 from k8s_ovs.observe.kube.settings import KubeSettings
@@ -50,6 +52,17 @@ class Credentials:
             if _are_old(self._settings) and not self._is_refused():
                 self._renew()
             return self._client
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """An error from inside does not have the token in its text, which a server may repeat."""
+        try:
+            yield
+        except K8sOvsError as error:
+            word = self._settings.configuration.api_key.get("BearerToken", "").rpartition(" ")[2]
+            if word:
+                error.args = tuple(str(each).replace(word, "***") for each in error.args)
+            raise
 
     def close(self) -> None:
         """Close the idle connections."""

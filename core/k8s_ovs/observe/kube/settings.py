@@ -107,6 +107,12 @@ def _configuration() -> Configuration:
 
 def _server_url(master: str) -> str:
     """`host:port` or a URL, as a URL; raises InvalidRecord."""
+    if "@" in master:
+        # What stands before it is not shown: it may be a password, of any characters.
+        raise InvalidRecord(
+            "KUBERNETES_MASTER: found an @, as behind a user and a password, expected host:port or "
+            "an http(s) URL without"
+        )
     text = master if "://" in master else f"http://{master}"
     problem = f"KUBERNETES_MASTER={master}: expected host:port or an http(s) URL"
     try:
@@ -118,8 +124,8 @@ def _server_url(master: str) -> str:
         raise InvalidRecord(problem)
     if not re.fullmatch(r"[!-~]+", text):
         raise InvalidRecord(f"{problem} of ASCII characters")
-    if parts.query or parts.fragment or parts.username is not None:
-        raise InvalidRecord(f"{problem} without user, query and fragment")
+    if parts.query or parts.fragment:
+        raise InvalidRecord(f"{problem} without query and fragment")
     return text.rstrip("/")
 
 
