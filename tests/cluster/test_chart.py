@@ -142,7 +142,8 @@ def test_the_daemons_pod_is_as_it_is_asked_for() -> None:
         assert (container["image"], container["imagePullPolicy"]) == ("r.example/net:1", "Always")
     (daemon,) = pod["containers"]
     assert daemon["args"][-1] == "--log-format=json"
-    assert daemon["securityContext"]["capabilities"]["add"][-1] == "DAC_OVERRIDE"
+    added = daemon["securityContext"]["capabilities"]["add"]
+    assert added == ["NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE"]
     assert daemon["resources"]["limits"] == {"memory": "1Gi"}
     paths = {each["hostPath"]["path"] for each in pod["volumes"] if "hostPath" in each}
     assert {"/usr/libexec/cni", "/etc/rancher/net.d", "/run/ovs"} < paths

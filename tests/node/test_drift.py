@@ -295,7 +295,9 @@ def healthy(site: LabNet) -> None:
 def differences(site: LabNet) -> list[str]:
     """What doctor finds wrong on the node."""
     said = site.lab.exec(NODE, ["k8s-ovs", "doctor", "-o", "json"], check=False).stdout
-    return [each["found"] for each in json.loads(said) if not each["ok"]]
+    # The lab has a plain etcd, which is no difference.
+    wrong = [each for each in json.loads(said) if not each["ok"]]
+    return [each["found"] for each in wrong if each["name"] != "etcd access"]
 
 
 def repairs(site: LabNet) -> int:

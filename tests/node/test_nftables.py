@@ -15,14 +15,14 @@ from attrs import evolve, frozen
 from k8s_ovs.link import nftables
 from k8s_ovs.link.namespace import entered, opened
 from k8s_ovs.link.netlink import LinkError
-from k8s_ovs.link.nftables import NftDriver, nft_table
+from k8s_ovs.link.nftables import NftDriver, etcd_sockets, nft_table
 from k8s_ovs.link.veth import PREFIX
 from k8s_ovs.state.diff import Difference, diff
 from k8s_ovs.state.value import NftTable
 from k8s_ovs_testing.world import sample_config, sample_local_node
 
 NETWORK = IPv4Network("172.11.0.0/16")
-VXLAN = 4789
+VXLAN, ETCD = 4789, 2379
 LIMIT = 10.0
 NODE, OUTSIDE = "203.0.113.1", "203.0.113.10"
 
@@ -77,6 +77,29 @@ def arrives(sender: Any, target: tuple[str, int], receiver: Any, port: int) -> b
             return server.recv(100) == b"hello"
         except TimeoutError:
             return False
+
+
+def connects(client: Any, target: tuple[str, int], server: Any, port: int = ETCD) -> bool:
+    """Whether a TCP connection from one host to another gets through."""
+    with tcp(server) as listening, tcp(client) as calling:
+        listening.bind(("", port))
+        listening.listen()
+        calling.settimeout(0.5)
+        try:
+            calling.connect(target)
+        except TimeoutError:
+            return False
+        return True
+
+
+@contextmanager
+def tcp(netns: Any) -> Iterator[socket.socket]:
+    """A TCP socket that lives in `netns`."""
+    with opened(netns.path) as descriptor, entered(descriptor):
+        channel = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with channel:
+        yield channel
 
 
 def translate(site: Site, rule: str) -> None:
@@ -149,6 +172,81 @@ class TestTunnelPort:
     def test_nodes_themselves_do(self, site: Site) -> None:
         apply(NETWORK, VXLAN)
         assert arrives(site.outside, ("203.0.113.1", VXLAN), site.node, VXLAN)
+
+
+SERVICE, NODE_PORT = "10.96.0.9", 30079
+
+
+class TestEtcd:
+    """No pod reaches etcd; everybody else does, and pods reach all else."""
+
+    def test_a_pod_reaches_other_ports_and_hosts_but_not_etcd(self, site: Site) -> None:
+        apply(NETWORK, VXLAN)
+        assert connects(site.pod, (OUTSIDE, ETCD), site.outside)
+        apply(NETWORK, VXLAN, (OUTSIDE, ETCD))
+        assert not connects(site.pod, (OUTSIDE, ETCD), site.outside)
+        assert connects(site.pod, (OUTSIDE, 5000), site.outside, 5000)
+        assert connects(site.pod, (NODE, ETCD), site.node), "it is not the node's"
+        assert connects(site.node, (OUTSIDE, ETCD), site.outside)
+
+    @pytest.mark.parametrize("endpoint", [NODE, "127.0.0.1", "203.0.113.7"])
+    def test_nor_on_this_node_by_any_of_its_addresses(self, site: Site, endpoint: str) -> None:
+        site.node.run("ip addr add 203.0.113.7/32 dev eth0")
+        assert connects(site.pod, (NODE, ETCD), site.node)
+        apply(NETWORK, VXLAN, (endpoint, ETCD))
+        for address in (NODE, "203.0.113.7", "172.11.4.1"):
+            assert not connects(site.pod, (address, ETCD), site.node)
+        assert connects(site.pod, (NODE, 5000), site.node, 5000)
+        assert connects(site.outside, (NODE, ETCD), site.node)
+        assert connects(site.node, (NODE, ETCD), site.node)
+        assert connects(site.pod, (OUTSIDE, ETCD), site.outside), "another one's"
+
+    @pytest.mark.parametrize("to", [NODE, OUTSIDE])
+    def test_nor_by_a_service_that_leads_to_it(self, site: Site, to: str) -> None:
+        receiver = site.node if to == NODE else site.outside
+        translate(site, f"ip daddr {SERVICE} tcp dport 80 dnat to {to}:{ETCD}")
+        apply(NETWORK, VXLAN)
+        assert connects(site.pod, (SERVICE, 80), receiver)
+        apply(NETWORK, VXLAN, (to, ETCD))
+        assert not connects(site.pod, (SERVICE, 80), receiver)
+
+    def test_nor_where_the_endpoint_itself_is_a_service(self, site: Site) -> None:
+        translate(site, f"ip daddr {SERVICE} tcp dport {ETCD} dnat to {OUTSIDE}:{ETCD}")
+        apply(NETWORK, VXLAN)
+        assert connects(site.pod, (SERVICE, ETCD), site.outside)
+        apply(NETWORK, VXLAN, (SERVICE, ETCD))
+        assert not connects(site.pod, (SERVICE, ETCD), site.outside)
+
+    @pytest.mark.parametrize("to", [NODE, OUTSIDE])
+    def test_nor_by_a_port_of_another_node_that_hides_who_asks(self, site: Site, to: str) -> None:
+        """A pod of another node comes from that node's address then."""
+        receiver = site.node if to == NODE else site.outside
+        translate(site, f"ip daddr {NODE} tcp dport {NODE_PORT} dnat to {to}:{ETCD}")
+        site.node.run("nft add chain ip services post { type nat hook postrouting priority 100; }")
+        site.node.run("nft add rule ip services post ct status dnat masquerade")
+        assert connects(site.outside, (NODE, NODE_PORT), receiver)
+        apply(NETWORK, VXLAN, (to, ETCD))
+        assert not connects(site.outside, (NODE, NODE_PORT), receiver)
+
+    @pytest.mark.parametrize("to", [NODE, OUTSIDE])
+    def test_the_node_itself_may_take_a_service_to_it(self, site: Site, to: str) -> None:
+        receiver = site.node if to == NODE else site.outside
+        site.node.run("ip route add 10.96.0.0/12 dev eth0")
+        site.node.run("nft add table ip services")
+        site.node.run("nft add chain ip services out { type nat hook output priority -100; }")
+        led = f"ip daddr {SERVICE} tcp dport {ETCD} dnat to {to}:{ETCD}"
+        site.node.run(f"nft add rule ip services out {led}")
+        apply(NETWORK, VXLAN, (to, ETCD))
+        assert connects(site.node, (SERVICE, ETCD), receiver)
+
+    def test_the_rules_are_part_of_what_is_compared(self, site: Site) -> None:
+        apply(NETWORK, VXLAN, (OUTSIDE, ETCD), (NODE, ETCD))
+        assert differences(NETWORK, (NODE, ETCD), (OUTSIDE, ETCD)) == []
+        assert differences(NETWORK, (OUTSIDE, ETCD)) != []
+        site.node.run("nft flush chain inet k8s-ovs no_etcd_through")
+        (found,) = differences(NETWORK, (NODE, ETCD), (OUTSIDE, ETCD))
+        NftDriver().apply([found])
+        assert not connects(site.pod, (OUTSIDE, ETCD), site.outside)
 
 
 def test_the_nodes_kernel_does_not_listen_to_pods_devices(site: Site) -> None:
@@ -237,17 +335,18 @@ class TestComparison:
         assert differences() == []
 
 
-def table(network: IPv4Network, vxlan_port: int) -> NftTable:
+def table(network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int]) -> NftTable:
     node = evolve(sample_local_node(), host_ip=IPv4Address(NODE))
     config = evolve(sample_config(), network=network, vxlan_port=vxlan_port)
-    return nft_table(node, config)
+    found = etcd_sockets([(IPv4Address(address), port) for address, port in etcd])
+    return nft_table(node, config, found)
 
 
-def apply(network: IPv4Network, vxlan_port: int) -> None:
+def apply(network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int]) -> None:
     """Put the table there."""
-    wanted = table(network, vxlan_port)
+    wanted = table(network, vxlan_port, *etcd)
     NftDriver().apply([Difference(wanted.key, None, wanted)])
 
 
-def differences(network: IPv4Network = NETWORK) -> list[Difference]:
-    return diff([table(network, VXLAN)], NftDriver().read(()))
+def differences(network: IPv4Network = NETWORK, *etcd: tuple[str, int]) -> list[Difference]:
+    return diff([table(network, VXLAN, *etcd)], NftDriver().read(()))

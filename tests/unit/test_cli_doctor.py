@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.cli.doctor.checks import core_checks, plugin_checks
+from k8s_ovs.cli.doctor.etcd_access import EtcdAccess
 from k8s_ovs.cli.doctor.observations import (
     CniDirectories,
     CniObservations,
@@ -34,6 +35,7 @@ from k8s_ovs.model.world import NODES, Slot
 from k8s_ovs.node.host.state import Look, Unknown
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.observe.etcd.client import EtcdFull
+from k8s_ovs.observe.etcd.settings import EtcdSettings
 from k8s_ovs.plugin import Check, View, hook
 from k8s_ovs.reconcile.desired_flows import Delta
 from k8s_ovs.state.diff import Difference
@@ -347,3 +349,17 @@ def test_plugins_look_at_the_same_world_and_one_that_raises_is_named() -> None:
     assert good == Check("tenants", True, "two pods")
     assert not bad.ok
     assert "plugin acme-bad: doctor_checks of the network: RuntimeError('ill itself')" in bad.found
+
+
+def test_with_tenants_an_etcd_that_anybody_may_write_is_wrong() -> None:
+    plain = EtcdSettings(("https://10.0.0.1:2379", "http://10.0.0.2:2379"), username="node")
+    check = wrong(evolve(WELL, access=EtcdAccess(plain, tenants=True, is_open=False)))[
+        "etcd access"
+    ]
+    assert check.found.startswith("http://10.0.0.2:2379 is not encrypted (http): who reaches it")
+    assert "https" in check.advice
+    assert wrong(evolve(WELL, access=EtcdAccess(plain, tenants=False, is_open=True))) == {}
+    safe = EtcdSettings(("https://10.0.0.1:2379",), username="node")
+    assert wrong(evolve(WELL, access=EtcdAccess(safe, tenants=True, is_open=False))) == {}
+    opened = wrong(evolve(WELL, access=EtcdAccess(safe, tenants=True, is_open=True)))
+    assert "neither a user nor a certificate" in opened["etcd access"].found

@@ -44,6 +44,9 @@ _COMMANDS = {
     "pod": _Command("k8s_ovs.cli.host.pod", "The pods of this node, and their rate limits."),
     "flows": _Command("k8s_ovs.cli.host.flows", "The flows of this node, with names and owners."),
     "doctor": _Command("k8s_ovs.cli.doctor.command", "What is wrong on this node, and what to do."),
+    "etcd-roles": _Command(
+        "k8s_ovs.cli.cluster.etcd_roles", "Commands that make roles and users of etcd."
+    ),
     "install-cni": _Command(
         "k8s_ovs.cli.host.install_cni", "Put the CNI program where the container runtime finds it."
     ),

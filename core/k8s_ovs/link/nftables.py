@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from errno import ENOENT
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from attrs import frozen
+
 from k8s_ovs.errors import TimedOut
+from k8s_ovs.link.host_addresses import local_addresses
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.veth import PREFIX
 from k8s_ovs.model.json_text import parse_json
@@ -24,7 +27,7 @@ from k8s_ovs.model.node import LocalNode
 from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import NftTable, Value
 
-__all__ = ["TABLE", "NftDriver", "nft_table", "rules"]
+__all__ = ["TABLE", "EtcdSockets", "NftDriver", "etcd_sockets", "nft_table", "rules"]
 
 #: Of family inet, so that one table holds the IPv6 lock, too (nat there: Linux 5.2).
 TABLE = "k8s-ovs"
@@ -62,14 +65,39 @@ class NftDriver:
             _nft(["-f", "-"], made)
 
 
-def nft_table(local_node: LocalNode, config: NetworkConfig, node_port: str = "tun0") -> NftTable:
+@frozen
+class EtcdSockets:
+    """Where etcd listens, by TCP. own_ports: those where it listens on this machine, of which no
+    address must lead there."""
+
+    sockets: frozenset[tuple[IPv4Address, int]] = frozenset()
+    own_ports: frozenset[int] = frozenset()
+
+
+def etcd_sockets(sockets: Iterable[tuple[IPv4Address, int]]) -> EtcdSockets:
+    """Tell apart which of them this machine has. Raises LinkError."""
+    found, own = frozenset(sockets), local_addresses()
+    ports = {port for address, port in found if address.is_loopback or address in own}
+    return EtcdSockets(found, frozenset(ports))
+
+
+def nft_table(
+    local_node: LocalNode,
+    config: NetworkConfig,
+    etcd: EtcdSockets = EtcdSockets(),
+    node_port: str = "tun0",
+) -> NftTable:
     """The table as it should be. Raises LinkError, TimedOut."""
-    made = rules(local_node.host_ip, config.network, config.vxlan_port, node_port)
+    made = rules(local_node.host_ip, config.network, config.vxlan_port, etcd, node_port)
     return NftTable(TABLE, _content_of(made), made)
 
 
 def rules(
-    host_ip: IPv4Address, network: IPv4Network, vxlan_port: int, node_port: str = "tun0"
+    host_ip: IPv4Address,
+    network: IPv4Network,
+    vxlan_port: int,
+    etcd: EtcdSockets,
+    node_port: str = "tun0",
 ) -> str:
     """The table, in nft's language. host_ip: the node's, where its tunnels end.
 
@@ -77,13 +105,16 @@ def rules(
     they may do is reach Open vSwitch. no_tunnel: who could send to a node's VXLAN port, even
     through a service, a NodePort or a hostPort of any node, could speak as any tenant. Tunnels
     themselves are never translated: who has that port as a hostPort would get all of them.
+    no_etcd: see `_etcd_locks`.
     """
     translated = f"ct status dnat udp dport {vxlan_port} drop"
+    locks = _etcd_locks(etcd, node_port)
     return f"""{_REPLACE}table inet {TABLE} {{
   chain from_pods {{
     type filter hook prerouting priority raw; policy accept;
     iifname "{PREFIX}*" drop
     ip daddr {host_ip} udp dport {vxlan_port} notrack
+    {locks.before}
   }}
   chain leave {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -103,8 +134,46 @@ def rules(
     type filter hook output priority filter; policy accept;
     {translated}
   }}
+  chain no_etcd_in {{
+    type filter hook input priority filter; policy accept;
+    {locks.inward}
+  }}
+  chain no_etcd_through {{
+    type filter hook forward priority filter; policy accept;
+    {locks.through}
+  }}
 }}
 """
+
+
+@frozen
+class _EtcdLocks:
+    """Rules, each one or some lines: before a service is translated, and after it."""
+
+    before: str = ""
+    inward: str = ""
+    through: str = ""
+
+
+def _etcd_locks(etcd: EtcdSockets, node_port: str) -> _EtcdLocks:
+    """Nothing that a pod sends reaches etcd: who writes there commands all nodes.
+
+    What a service, a NodePort or a hostPort leads there is dropped from any sender, as another node
+    may have put its own address in the place of a pod's. The node's own connections are not seen
+    here: they leave by `output`, and come to the node itself by `lo`.
+    """
+    if not etcd.sockets:
+        return _EtcdLocks()
+    listed = ", ".join(f"{address} . {port}" for address, port in sorted(etcd.sockets))
+    there = f"ip daddr . tcp dport {{ {listed} }}"
+    senders = f'iifname "{node_port}"', 'iifname != "lo" ct status dnat'
+    through = [f"{sender} {there} drop" for sender in senders]
+    inward = list(through)
+    if etcd.own_ports:
+        ports = ", ".join(map(str, sorted(etcd.own_ports)))
+        inward += [f"{sender} tcp dport {{ {ports} }} drop" for sender in senders]
+    lines = "\n    ".join
+    return _EtcdLocks(through[0], lines(inward), lines(through))
 
 
 @lru_cache(maxsize=8)

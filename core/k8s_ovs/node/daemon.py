@@ -110,10 +110,9 @@ class Daemon:
             stack.callback(self._end_parts)
             self._tend_outputs()
             watch = PrefixWatch(self._etcd, f"{self._settings.prefix}/", ETCD, self._see, LEFT_OUT)
-            watch.start()
-            stack.callback(watch.stop)
-            self._kernel.start()
-            stack.callback(self._kernel.stop)
+            for part in (watch, self._setup.etcd_addresses, self._kernel):
+                part.start()
+                stack.callback(part.stop)
             if self._kube is not None:
                 self._event_recorder.start()
                 stack.callback(self._event_recorder.stop)
@@ -327,6 +326,7 @@ class Daemon:
             problems=self._problems(),
             repairs=self._keeper.repairs,
             subnet_in_use=self._setup.subnet_in_use,
+            etcd=self._setup.etcd_addresses.now(),
             is_leader=self._cluster.is_leader,
         )
 

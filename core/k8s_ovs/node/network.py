@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from attrs import define
+from attrs import define, field
 
 from k8s_ovs.errors import PluginError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.merge import merged
 from k8s_ovs.hooks.result import Failure
+from k8s_ovs.link.nftables import EtcdSockets
 from k8s_ovs.link.veth import PodLink, host_name_of
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
@@ -29,7 +30,9 @@ _ANYWHERE = IPv4Network("0.0.0.0/0")
 
 @define
 class Network:
-    """The network once configuration and local node are known; replaced when they change."""
+    """The network once configuration and local node are known; replaced when they change.
+
+    etcd: which pods must not reach."""
 
     config: NetworkConfig
     manager: PluginManager
@@ -37,6 +40,7 @@ class Network:
     local_node: LocalNode
     datapath: Datapath
     pool: AddressPool
+    etcd: EtcdSockets = field(factory=EtcdSockets)
 
     def new_pod(self, request: CniRequest, address: IPv4Address, serial: int) -> Pod:
         """The pod that `request` asks for, at `address`."""

@@ -10,18 +10,19 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network
 
 import structlog
-from attrs import evolve
 
 from k8s_ovs.errors import K8sOvsError, PluginError, SwitchError
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.link.host_addresses import address_conflicts, local_addresses, route_conflicts
+from k8s_ovs.link.nftables import EtcdSockets, etcd_sockets
 from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.subnet_use import subnet_of_pods
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, NODES, SUBNETS, USED, Slot
 from k8s_ovs.node.host.desired import host_values, nft_values, switch_values
+from k8s_ovs.node.host.etcd_addresses import EtcdAddresses
 from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.ipam import AddressPool
@@ -68,12 +69,13 @@ class Setup:
         self.switch_values: list[Value] = []
         self._host_values: list[Value] = []
         self._on_config = on_config
+        self.etcd_addresses = EtcdAddresses(settings.etcd.endpoints)
         self._config: NetworkConfig | None = None
         # Whose plugins say that a field is wrong, and why: to load them takes some milliseconds.
         self._rejected: tuple[NetworkConfig | None, str] = (None, "")
         self._rejected_until = 0.0
         self._reconciler: Reconciler | None = None
-        self._settled_for: tuple[HostSubnet, NetworkConfig, int] | None = None
+        self._settled_for: tuple[HostSubnet, NetworkConfig, int, EtcdSockets] | None = None
         self._look_at = 0.0
         self._network: Network | None = None
         self._problems = {_OF_CONFIG: "", _OF_SUBNET: ""}
@@ -224,8 +226,8 @@ class Setup:
             # Pods run: the last valid subnet stays.
             self._report(_OF_SUBNET, str(error))
             return
-        mtu = pod_mtu(config, own)
-        if self._settled_for == (own, config, mtu):
+        mtu, etcd = pod_mtu(config, own), etcd_sockets(self.etcd_addresses.now())
+        if self._settled_for == (own, config, mtu, etcd):
             self._report(_OF_SUBNET, "")
             return
         if refusal := self._move_refused(own):
@@ -233,8 +235,8 @@ class Setup:
             if self._network is None:
                 raise NotReady(refusal)
             return
-        local_node = self._settle(own, config, mtu, reconciler)
-        self._settled_for = (own, config, mtu)
+        local_node = self._settle(own, config, mtu, etcd, reconciler)
+        self._settled_for = (own, config, mtu, etcd)
         self._report(_OF_SUBNET, "")
         reconciler.update({(LOCAL_NODE, ""): Slot(local_node)})
 
@@ -251,7 +253,12 @@ class Setup:
         )
 
     def _settle(
-        self, own: HostSubnet, config: NetworkConfig, mtu: int, reconciler: Reconciler
+        self,
+        own: HostSubnet,
+        config: NetworkConfig,
+        mtu: int,
+        etcd: EtcdSockets,
+        reconciler: Reconciler,
     ) -> LocalNode:
         """Bring bridge, devices, addresses and nftables to `own`. Raises K8sOvsError."""
         datapath = self._switch.datapath()
@@ -259,7 +266,8 @@ class Setup:
         self._bring_about(values, known=values == self.switch_values)
         self.switch_values = values
         local_node = self._switch.local_node(own, mtu)
-        values = [*host_values(local_node, config, datapath), *nft_values(local_node, config)]
+        values = host_values(local_node, config, datapath)
+        values += nft_values(local_node, config, etcd)
         self._bring_about(values, known=values == self._host_values)
         self._host_values = values
         _log.info(
@@ -272,11 +280,11 @@ class Setup:
         )
         network = self._network
         if network is not None and network.local_node.subnet == local_node.subnet:
-            self._network = evolve(network, config=config, local_node=local_node, datapath=datapath)
+            pool = network.pool
         else:
             pool = AddressPool(local_node.subnet, self._switch.last_given)
-            manager = reconciler.manager
-            self._network = Network(config, manager, reconciler, local_node, datapath, pool)
+        manager = reconciler.manager
+        self._network = Network(config, manager, reconciler, local_node, datapath, pool, etcd)
         return local_node
 
     def _bring_about(self, values: Sequence[Value], *, known: bool) -> None:

@@ -33,6 +33,8 @@ class ClusterSnapshot:
     the key; 0: it is absent. rejected: why daemons do not follow `config`, one of `problems`; "":
     they do.
 
+    endpoints: where etcd was asked.
+
     unread: which resources of Kubernetes could not be read, for which plugin, and why. left_out:
     objects of those that could be which cannot be used, and why.
     """
@@ -48,6 +50,7 @@ class ClusterSnapshot:
     rejected: str = ""
     unread: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
 
     def needed_config(self) -> NetworkConfig:
         """The configuration. Raises InvalidRecord that says what to do if there is none."""
@@ -93,14 +96,16 @@ def read_snapshot(
         key.removeprefix(f"{location.prefix}/"): Entry(each.value, each.mod_revision)
         for key, each in found.items()
     }
+    endpoints = location.settings.endpoints
     snapshot = snapshot_of(location.prefix, entries, revision)
     if kube is None or snapshot.config is None:
-        return snapshot
+        return evolve(snapshot, endpoints=endpoints)
     listed, unread = _resources(kube, snapshot.manager, hostname)
     others = [each.snapshot for each in listed]
     return evolve(
         snapshot_of(location.prefix, entries, revision, others),
         unread=unread,
+        endpoints=endpoints,
         left_out=tuple(problem for each in listed for problem in each.left_out),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
+from k8s_ovs.cli.doctor.etcd_access import EtcdAccess, access_problem
 from k8s_ovs.cli.doctor.observations import CniObservations, NodeObservations, Observations
 from k8s_ovs.cli.doctor.other_nodes import check_other_nodes
 from k8s_ovs.cli.host.status import SwitchStatus
@@ -46,6 +47,7 @@ def core_checks(observations: Observations) -> Iterator[Check]:
     """One check per part, in the order in which they depend on each other."""
     yield from _switch(observations)
     yield from _etcd(observations.snapshot, observations.full)
+    yield from _access(observations.access)
     yield from _kube(observations.kube, observations.snapshot)
     if isinstance(observations.node, K8sOvsError):
         # An unreachable etcd or switch is named above already.
@@ -119,6 +121,20 @@ def _etcd(snapshot: ClusterSnapshot | K8sOvsError, full: EtcdFull | None) -> Ite
         yield Check("records", False, problem, "repair the record; k8s-ovs config check lists all")
     if not snapshot.problems:
         yield Check("records", True, "all valid")
+
+
+def _access(access: EtcdAccess | None) -> Iterator[Check]:
+    """Where the mode has tenants."""
+    if access is None or not access.tenants:
+        return
+    name, problem = "etcd access", access_problem(access)
+    if problem:
+        advice = "use https, and users or client certificates: docs/operations.md, Protecting etcd"
+        yield Check(name, False, problem, advice)
+    else:
+        settings = access.settings
+        asks = f"user {settings.username}" if settings.username else "a client certificate"
+        yield Check(name, True, f"encrypted, as {asks}")
 
 
 def _problems(snapshot: ClusterSnapshot | K8sOvsError) -> Sequence[str]:

@@ -14,6 +14,7 @@ from k8s_ovs.cli.cluster.snapshot import (
     opened,
     read_snapshot,
 )
+from k8s_ovs.cli.doctor.etcd_access import EtcdAccess, ask_access
 from k8s_ovs.cli.host.status import SwitchStatus, switch_status
 from k8s_ovs.cli.host.this_node import (
     DaemonStatus,
@@ -96,7 +97,8 @@ class Observations:
 
     in_kernel: this kernel has Open vSwitch's datapath. kube: where the API server is; empty: the
     environment names none. cni_program: what the runtime starts, in its own words. hostname: this
-    node's name. full: that etcd refuses writes; None: it does not, as far as it says.
+    node's name. full: that etcd refuses writes; None: it does not, as far as it says. access: who
+    may write to etcd; None: it was not reached.
     """
 
     daemon: DaemonStatus | K8sOvsError
@@ -109,6 +111,7 @@ class Observations:
     cni_program: str | K8sOvsError
     hostname: str = ""
     full: EtcdFull | None = None
+    access: EtcdAccess | None = None
 
 
 def observe(
@@ -126,7 +129,8 @@ def observe(
     node: NodeObservations | K8sOvsError
     if isinstance(snapshot, ClusterSnapshot):
         known = snapshot
-        node = _or_error(lambda: _ask_node(known, switch, ovs_run_dir, hostname))
+        own = daemon if isinstance(daemon, DaemonStatus) else DaemonStatus({}, None)
+        node = _or_error(lambda: _ask_node(known, switch, ovs_run_dir, hostname, own))
     else:
         node = snapshot
     return Observations(
@@ -140,6 +144,7 @@ def observe(
         cni_program=_or_error(lambda: check_program(cni.bin_dir / BINARY)),
         hostname=hostname,
         full=_full(etcd) if isinstance(snapshot, ClusterSnapshot) else None,
+        access=ask_access(etcd, snapshot) if isinstance(snapshot, ClusterSnapshot) else None,
     )
 
 
@@ -155,7 +160,11 @@ def _full(location: EtcdLocation) -> EtcdFull | None:
 
 
 def _ask_node(
-    snapshot: ClusterSnapshot, switch: SwitchStatus, ovs_run_dir: Path, hostname: str
+    snapshot: ClusterSnapshot,
+    switch: SwitchStatus,
+    ovs_run_dir: Path,
+    hostname: str,
+    daemon: DaemonStatus,
 ) -> NodeObservations:
     with connected_switch(ovs_run_dir) as own:
         reconciler = desired_flows(snapshot, own, hostname)
@@ -163,7 +172,9 @@ def _ask_node(
         own.drop_flows_connection()
         local_node: LocalNode = reconciler.world.of(LOCAL_NODE)[""].settled
         datapath: Datapath = "netdev" if switch.datapath == "netdev" else "system"
-        desired = _or_error(lambda: desired_state(snapshot, own, hostname, local_node, datapath))
+        desired = _or_error(
+            lambda: desired_state(snapshot, own, hostname, local_node, datapath, daemon=daemon)
+        )
         state = desired if isinstance(desired, K8sOvsError) else host_state(own).look(desired)
     return NodeObservations(
         world=reconciler.world,

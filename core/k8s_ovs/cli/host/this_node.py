@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from attrs import frozen
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.link.host_addresses import local_addresses
+from k8s_ovs.link.nftables import EtcdSockets, etcd_sockets
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
 from k8s_ovs.node.cni.listener import is_held, listening_process
@@ -23,6 +25,7 @@ from k8s_ovs.node.host.desired import (
     rate_values,
     switch_values,
 )
+from k8s_ovs.node.host.etcd_addresses import EtcdAddresses
 from k8s_ovs.node.own_subnet import find_own_subnet, local_node_of, pod_mtu
 from k8s_ovs.node.switch import (
     BRIDGE,
@@ -183,8 +186,12 @@ def desired_state(
     hostname: str,
     local_node: LocalNode,
     datapath: Datapath,
+    *,
+    daemon: DaemonStatus | None = None,
 ) -> list[Value]:
-    """What this node should have beside its flows. Raises K8sOvsError where it cannot be known."""
+    """What this node should have beside its flows. Raises K8sOvsError where it cannot be known.
+
+    daemon: it may know etcd by other endpoints than this command."""
     config, pipeline = snapshot.followed_config(), snapshot.manager.pipeline
     own = find_own_subnet(snapshot.world.of(SUBNETS), local_addresses(), hostname)
     pods = switch.pods().values()
@@ -193,5 +200,16 @@ def desired_state(
         *pod_values(pods),
         *rate_values(pods, datapath),
         *host_values(local_node, config, datapath),
-        *nft_values(local_node, config),
+        *nft_values(local_node, config, _etcd(snapshot, daemon)),
     ]
+
+
+def _etcd(snapshot: ClusterSnapshot, daemon: DaemonStatus | None) -> EtcdSockets:
+    """Where etcd is, as the daemon has it, else as this command has."""
+    if daemon is not None and (told := daemon.status.get("etcd")):
+        pairs = (text.rpartition(":") for text in told)
+        return etcd_sockets((IPv4Address(address), int(port)) for address, _, port in pairs)
+    addresses = EtcdAddresses(snapshot.endpoints)
+    addresses.start()
+    addresses.stop()
+    return etcd_sockets(addresses.now())

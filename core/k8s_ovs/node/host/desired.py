@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-from k8s_ovs.link.nftables import nft_table
+from k8s_ovs.link.nftables import EtcdSockets, nft_table
 from k8s_ovs.link.sysctl import forwarding_sysctls
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
@@ -74,9 +74,9 @@ def host_values(local_node: LocalNode, config: NetworkConfig, datapath: Datapath
     ]
 
 
-def nft_values(local_node: LocalNode, config: NetworkConfig) -> list[Value]:
+def nft_values(local_node: LocalNode, config: NetworkConfig, etcd: EtcdSockets) -> list[Value]:
     """The table of nftables. Raises LinkError, TimedOut where nft cannot be asked for it."""
-    return [nft_table(local_node, config, NODE_PORT)]
+    return [nft_table(local_node, config, etcd, NODE_PORT)]
 
 
 def pod_values(pods: Collection[Pod], kinds: Collection[str] | None = None) -> list[Value]:

@@ -172,7 +172,7 @@ class Keeper:
             values += host_values(network.local_node, network.config, network.datapath)
         if NftTable.kind in kinds:
             try:
-                values += nft_values(network.local_node, network.config)
+                values += nft_values(network.local_node, network.config, network.etcd)
             except K8sOvsError as error:
                 unknown.append(Unknown(frozenset({NftTable.kind}), error))
         self._looked_into = []

@@ -7,9 +7,9 @@ other threads may read it while the daemon runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +40,8 @@ class NodeState:
     is connected, by name, sorted. problems: all of them, records and plugins that failed included.
     flows: how many are desired. repairs: how often what somebody changed was put right, by kind.
     subnet_in_use: the one that the pods of this node are in.
-    manager: None until a configuration was taken over.
+    manager: None until a configuration was taken over. etcd: ADDRESS:PORT of its endpoints, which
+    pods must not reach.
     """
 
     hostname: str
@@ -58,6 +59,7 @@ class NodeState:
     flows: int
     repairs: Mapping[str, int] = field(factory=dict)
     subnet_in_use: IPv4Network | None = None
+    etcd: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -109,6 +111,7 @@ def node_state_of(
     is_leader: bool,
     repairs: Mapping[str, int] = MappingProxyType({}),
     subnet_in_use: IPv4Network | None = None,
+    etcd: Collection[tuple[IPv4Address, int]] = (),
 ) -> NodeState:
     """The state as it is now, for the daemon's own thread. problems: those of the daemon's parts.
 
@@ -136,4 +139,5 @@ def node_state_of(
         flows=len(reconciler.desired) if reconciler else 0,
         repairs=MappingProxyType(dict(repairs)),
         subnet_in_use=subnet_in_use,
+        etcd=tuple(f"{address}:{port}" for address, port in sorted(etcd)),
     )

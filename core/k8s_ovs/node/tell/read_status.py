@@ -6,6 +6,7 @@ Another version may have written it, or half a disk: who reads it can rely on th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,19 @@ def _truths(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_truth, value.values()))
 
 
+def _sockets(value: Any) -> bool:
+    return _texts(value) and all(map(_is_socket, value))
+
+
+def _is_socket(text: str) -> bool:
+    address, _, port = text.rpartition(":")
+    try:
+        IPv4Address(address)
+    except ValueError:
+        return False
+    return port.isascii() and port.isdecimal() and len(port) < 6
+
+
 def _object(value: Any) -> bool:
     return isinstance(value, dict)
 
@@ -58,6 +72,7 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "waiting_for": (_text, "a string"),
     "revision": (_whole, "a whole number"),
     "sources": (_truths, "an object of true and false"),
+    "etcd": (_sockets, "a list of ADDRESS:PORT"),
     "here": (_local_node, "an object with network, address, subnet and mtu"),
     "plugins": (_texts, "a list of strings"),
     "pods": (_whole, "a whole number"),

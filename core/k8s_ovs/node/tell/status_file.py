@@ -89,6 +89,8 @@ def status_json(state: NodeState) -> dict[str, Any]:
         "revision": state.seen_revision,
         "sources": dict(state.sources),
     }
+    if state.etcd:
+        status["etcd"] = list(state.etcd)
     if state.manager is not None:
         status |= {
             "here": _local_node(state),

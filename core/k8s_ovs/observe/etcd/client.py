@@ -11,7 +11,7 @@ from typing import Any
 from etcd3 import etcdrpc as rpc
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
-from k8s_ovs.observe.etcd.connection import EtcdConnection, Metadata, Peer
+from k8s_ovs.observe.etcd.connection import EtcdConnection, Metadata
 from k8s_ovs.observe.etcd.errors import EtcdFull, is_compacted, is_gone
 from k8s_ovs.observe.etcd.messages import (
     Absent,
@@ -33,6 +33,7 @@ from k8s_ovs.observe.etcd.messages import (
     txn_request,
     txn_result,
 )
+from k8s_ovs.observe.etcd.peers import Peer
 from k8s_ovs.observe.etcd.settings import EtcdSettings, parse_endpoints
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Which endpoint of etcd answers, and does it know us? Channels, failover, tokens, errors."""
+"""Which endpoint of etcd answers, and does it know us? Failover, tokens, errors."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import grpc
 import structlog
-from attrs import frozen
 from etcd3 import etcdrpc
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
-from k8s_ovs.observe.etcd.credentials import channel_credentials
 from k8s_ovs.observe.etcd.errors import (
     EtcdFull,
     auth_is_off,
@@ -24,49 +21,17 @@ from k8s_ovs.observe.etcd.errors import (
     token_is_stale,
     unavailable,
 )
+from k8s_ovs.observe.etcd.peers import Peer, Peers
 from k8s_ovs.observe.etcd.settings import EtcdSettings
 
-__all__ = ["EtcdConnection", "Metadata", "Peer"]
+__all__ = ["EtcdConnection", "Metadata"]
 
 _log = structlog.get_logger(__name__)
 
 # The generated code has no types.
 _rpc: Any = etcdrpc
-_grpc: Any = grpc
-
-_OPTIONS = (
-    # A list of many keys is one answer of many megabytes.
-    ("grpc.max_receive_message_length", -1),
-    # etcd hangs up on a client that pings more often than every 5 s (--grpc-keepalive-min-time),
-    # or without a call in progress.
-    ("grpc.keepalive_time_ms", 6000),
-    ("grpc.keepalive_timeout_ms", 2000),
-    ("grpc.keepalive_permit_without_calls", 0),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    # gRPC gives a connection attempt this long; its own default is 20 s.
-    ("grpc.min_reconnect_backoff_ms", 2000),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    # etcd is a part of the cluster: a proxy for the way out must not see it.
-    ("grpc.enable_http_proxy", 0),
-    # Two clients of one program must not share the fate of their connections.
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 _NO_TOKEN = ""
-
-
-@frozen
-class Peer:
-    """One endpoint and its stubs."""
-
-    endpoint: str
-    channel: Any
-    kv: Any
-    lease: Any
-    auth: Any
-    watch: Any
-    status: Any
 
 
 Metadata = tuple[tuple[str, str], ...]
@@ -82,8 +47,7 @@ class EtcdConnection:
 
     def __init__(self, settings: EtcdSettings) -> None:
         self._settings = settings
-        credentials = channel_credentials(settings)
-        self._peers = [_peer(endpoint, credentials) for endpoint in settings.endpoints]
+        self._peers = Peers(settings)
         self._lock = threading.Lock()
         self._good = 0
         self._token: str | None = None
@@ -92,8 +56,7 @@ class EtcdConnection:
     def close(self) -> None:
         """Close the connection; calls in progress fail, and so do those that come."""
         self._closed = True
-        for peer in self._peers:
-            peer.channel.close()
+        self._peers.close()
 
     def call(self, what: str, ask: Ask) -> Any:
         """The response of the first endpoint that gives one, within the settings' timeout.
@@ -114,9 +77,9 @@ class EtcdConnection:
     def _call(self, what: str, ask: Ask) -> Any:
         deadline = time.monotonic() + self._settings.timeout
         failures: list[tuple[str, grpc.RpcError]] = []
-        order = self._order()
+        peers, order = self._peers.now(), self._order()
         for done, index in enumerate(order):
-            peer = self._peers[index]
+            peer = peers[index]
             try:
                 response = self._ask(peer, ask, _left(deadline) / (len(order) - done))
             except grpc.RpcError as error:
@@ -134,22 +97,22 @@ class EtcdConnection:
         """A watch stream at the good endpoint: (endpoint, call). The call yields WatchResponses and
         raises grpc.RpcError; it has no time limit.
         """
-        peer = self._peers[self._good]
+        peer = self._peers.now()[self._good]
         metadata = (*self._metadata(), ("hasleader", "true"))
         return peer.endpoint, peer.watch(requests, metadata=metadata)
 
     def avoid(self, endpoint: str) -> None:
         """Try the others first from now on."""
         with self._lock:
-            if self._peers[self._good].endpoint == endpoint:
-                self._good = (self._good + 1) % len(self._peers)
+            if self._settings.endpoints[self._good] == endpoint:
+                self._good = (self._good + 1) % len(self._settings.endpoints)
 
     def forget_token(self) -> None:
         """Authenticate again before the next call."""
         self._token = None
 
     def _order(self) -> list[int]:
-        count = len(self._peers)
+        count = len(self._settings.endpoints)
         return [(self._good + step) % count for step in range(count)]
 
     def _prefer(self, index: int) -> None:
@@ -157,7 +120,7 @@ class EtcdConnection:
             if index == self._good:
                 return
             self._good = index
-        _log.info("etcd endpoint changed", endpoint=self._peers[index].endpoint)
+        _log.info("etcd endpoint changed", endpoint=self._settings.endpoints[index])
 
     def _metadata(self) -> Metadata:
         return (("token", self._token),) if self._token else ()
@@ -189,25 +152,3 @@ class EtcdConnection:
 def _left(deadline: float) -> float:
     # gRPC takes no limit below zero.
     return max(0.05, deadline - time.monotonic())
-
-
-def _peer(endpoint: str, credentials: Any) -> Peer:
-    url = urlsplit(endpoint)
-    if url.scheme == "https":
-        channel = _grpc.secure_channel(url.netloc, credentials, options=_OPTIONS)
-    else:
-        channel = _grpc.insecure_channel(url.netloc, options=_OPTIONS)
-    watch = channel.stream_stream(
-        "/etcdserverpb.Watch/Watch",
-        # The requests are bytes already: see PROGRESS_REQUEST.
-        request_serializer=None,
-        response_deserializer=_rpc.WatchResponse.FromString,
-    )
-    status = channel.unary_unary(
-        "/etcdserverpb.Maintenance/Status",
-        request_serializer=_rpc.StatusRequest.SerializeToString,
-        # The answer's bytes: see `Etcd.alarms`.
-        response_deserializer=None,
-    )
-    kv, lease, auth = _rpc.KVStub(channel), _rpc.LeaseStub(channel), _rpc.AuthStub(channel)
-    return Peer(endpoint, channel, kv, lease, auth, watch, status)

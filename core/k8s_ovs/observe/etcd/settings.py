@@ -19,8 +19,20 @@ def parse_endpoints(text: str) -> tuple[str, ...]:
 def _check_endpoints(_: object, __: Attribute[tuple[str, ...]], endpoints: tuple[str, ...]) -> None:
     if not endpoints:
         raise InvalidRecord("--etcd-endpoints is empty, expected http://HOST:PORT,...")
+    if any(map(_may_have_password, endpoints)):
+        raise InvalidRecord(
+            "--etcd-endpoints: found a user and a password, which are not shown, expected "
+            "http://HOST:PORT,... and the user in --etcd-username, --etcd-password"
+        )
     for endpoint in endpoints:
         _check_endpoint(endpoint)
+
+
+def _may_have_password(endpoint: str) -> bool:
+    """Whether it may be shown to nobody: a password can be of any characters, the comma too."""
+    before, at, _ = endpoint.rpartition("@")
+    _, scheme_ends, user = before.partition("://")
+    return bool(at) and (":" in user or not scheme_ends)
 
 
 def _check_endpoint(endpoint: str) -> None:

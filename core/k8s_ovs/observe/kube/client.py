@@ -5,16 +5,14 @@ JSON in and out: the client library's typed models take 30 s for some thousand o
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 
-from kubernetes.client import ApiClient
 from kubernetes.client.rest import RESTResponse
-from urllib3.connection import HTTPConnection
 
 from k8s_ovs.errors import Unavailable
+from k8s_ovs.observe.kube.credentials import Credentials
 from k8s_ovs.observe.kube.documents import Json, read_items, read_object
 from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, Garbled, refusal, transport_failure
 from k8s_ovs.observe.kube.health_probe import HealthProbe
@@ -25,14 +23,6 @@ __all__ = ["Kube"]
 
 _PAGE = 500
 _MERGE_PATCH = "application/merge-patch+json"
-# A host that disappears (no FIN, no RST) is given up after some 4 s of silence.
-_SOCKET_OPTIONS = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4000),
-)
 
 
 class Kube:
@@ -47,15 +37,14 @@ class Kube:
     """
 
     def __init__(self, settings: KubeSettings, timeout: float = 4.0) -> None:
-        self.settings = settings
         self.timeout = timeout
-        settings.configuration.socket_options = [
-            *HTTPConnection.default_socket_options,
-            *_SOCKET_OPTIONS,
-        ]
-        self._client = ApiClient(settings.configuration)
-        self._client.user_agent = "k8s-ovs"
+        self._credentials = Credentials(settings)
         self._health_probe = HealthProbe(self.ask_version)
+
+    @property
+    def settings(self) -> KubeSettings:
+        """As they are now: credentials and all else are read again when they change."""
+        return self._credentials.settings
 
     def get(self, path: str, timeout: float | None = None) -> Json:
         """One object."""
@@ -65,19 +54,8 @@ class Kube:
         """The list object with all items, fetched in pages of one consistent state.
 
         What the items are is not looked at."""
-        query = {**(params or {}), "limit": str(_PAGE)}
-        where = self._where("GET", path)
-        whole = self._call("GET", path, query)
-        whole["items"], token = read_items(whole, where)
-        while token:
-            items, following = read_items(
-                self._call("GET", path, {**query, "continue": token}), where
-            )
-            if following == token:
-                raise Garbled(f"{where}: the page at {token!r} is followed by itself")
-            whole["items"].extend(items)
-            token = following
-        return whole
+        with self._credentials.hidden():
+            return self._list(path, {**(params or {}), "limit": str(_PAGE)})
 
     def create(self, path: str, body: Json) -> Json:
         """The object as created in the collection `path`; Conflict where it exists."""
@@ -97,23 +75,38 @@ class Kube:
 
         silence: seconds after which a silent watch has failed in any case.
         """
-        response = self._open("GET", path, params, None, self.timeout)
-        lines = Lines(response, self.settings, silence)
-        try:
-            with self._health_probe.over(lines.cut):
-                yield lines
-        finally:
-            lines.close()
+        with self._credentials.hidden():
+            response = self._open("GET", path, params, None, self.timeout)
+            lines = Lines(response, self.settings, silence)
+            try:
+                with self._health_probe.over(lines.cut):
+                    yield lines
+            finally:
+                lines.close()
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._client.close()  # type: ignore[no-untyped-call]  # the client has no types
+        self._credentials.close()
 
     def ask_version(self, limit: float) -> float:
         """For the health probe: /version is cheap, and whatever comes back is an answer."""
         response = self._send("GET", "/version", {}, None, limit)
         response.response.drain_conn()
         return _seconds(response.headers.get("Retry-After"))
+
+    def _list(self, path: str, query: Mapping[str, str]) -> Json:
+        where = self._where("GET", path)
+        whole = self._call("GET", path, query)
+        whole["items"], token = read_items(whole, where)
+        while token:
+            items, following = read_items(
+                self._call("GET", path, {**query, "continue": token}), where
+            )
+            if following == token:
+                raise Garbled(f"{where}: the page at {token!r} is followed by itself")
+            whole["items"].extend(items)
+            token = following
+        return whole
 
     def _call(
         self,
@@ -124,8 +117,9 @@ class Kube:
         timeout: float | None = None,
     ) -> Json:
         limit = timeout or self.timeout
-        response = self._open(method, path, params or {}, body, limit)
-        return read_object(self._read(response, limit), self._where(method, path))
+        with self._credentials.hidden():
+            response = self._open(method, path, params or {}, body, limit)
+            return read_object(self._read(response, limit), self._where(method, path))
 
     def _open(
         self,
@@ -155,8 +149,9 @@ class Kube:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if method == "PATCH":
             headers["Content-Type"] = _MERGE_PATCH
+        client = self._credentials.client()
         try:
-            request = self._client.param_serialize(
+            request = client.param_serialize(
                 method=method,
                 resource_path=path,
                 query_params=list(params.items()),
@@ -164,7 +159,7 @@ class Kube:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            return self._client.call_api(*request, _request_timeout=(limit, limit))
+            return client.call_api(*request, _request_timeout=(limit, limit))
         except TRANSPORT_ERRORS as error:
             raise self._failure(error, limit) from error
 

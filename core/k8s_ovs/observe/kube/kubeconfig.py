@@ -30,12 +30,16 @@ _LISTS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 
 @frozen
 class Chosen:
-    """What the current context chooses. cluster, user: where each is, for errors; uses: which
-    fields the user has."""
+    """What the current context chooses. cluster, user: where each is, for errors; cluster_name,
+    user_name: what they are called, "": nobody; uses: which fields the user has; files: that the
+    two of them name, as tokenFile."""
 
     cluster: str
     user: str
+    cluster_name: str
+    user_name: str
     uses: frozenset[str]
+    files: tuple[str, ...]
 
 
 def check_kubeconfig(files: Sequence[str]) -> Chosen:
@@ -53,11 +57,27 @@ def check_kubeconfig(files: Sequence[str]) -> Chosen:
     where, context = _lookup(found["contexts"], f"{current[0]}: current-context", current[1])
     cluster, fields = _lookup(found["clusters"], f"{where}.cluster", context.get("cluster"))
     _check(cluster, fields, _CLUSTER, needed="server")
-    user, fields = "", {}
-    if context.get("user") not in (None, ""):
-        user, fields = _lookup(found["users"], f"{where}.user", context["user"])
+    files = _files(cluster, fields, _CLUSTER)
+    user, fields, user_name = "", {}, context.get("user") or ""
+    if user_name:
+        user, fields = _lookup(found["users"], f"{where}.user", user_name)
         _check_user(user, fields)
-    return Chosen(cluster, user, frozenset(fields))
+        files += _files(user, fields, _USER)
+    return Chosen(cluster, user, context["cluster"], user_name, frozenset(fields), tuple(files))
+
+
+def _files(where: str, fields: Mapping[str, Any], known: Mapping[str, _Field]) -> list[str]:
+    """The paths that fields name which have been checked."""
+    return [
+        str(_beside(where, fields[name]))
+        for name, field in known.items()
+        if field is _FILE and name in fields
+    ]
+
+
+def _beside(where: str, path: str) -> Path:
+    """As the library has it: beside the kubeconfig."""
+    return Path(where.partition(": ")[0]).parent / path
 
 
 def _document(path: str) -> Mapping[str, Any]:
@@ -65,10 +85,19 @@ def _document(path: str) -> Mapping[str, Any]:
         with Path(path).open(encoding="utf-8") as file:
             found = yaml.safe_load(file)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidRecord(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise InvalidRecord(f"{path}: not YAML: {_place(error)}") from error
     if not isinstance(found, dict):
         raise InvalidRecord(f"{path}: found {_kind(found)}, expected an object of kind Config")
     return found
+
+
+def _place(error: Exception) -> str:
+    """Where it is no YAML. PyYAML's words may have a part of the text in them, as of a password
+    that begins with a `*`."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"found a mistake in line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _named(path: str, kind: str, items: Any) -> Iterator[tuple[str, str, Any]]:
@@ -152,8 +181,15 @@ def _no_base64(where: str, value: Any) -> str:
     return ""
 
 
-def _no_url(*schemes: str) -> Callable[[str, Any], str]:
+def _no_url(*schemes: str, user: bool = False) -> Callable[[str, Any], str]:
+    """user: a user and a password may be in it."""
+
     def problem(_: str, value: Any) -> str:
+        if isinstance(value, str) and "@" in value:
+            # Nothing before it is shown: it may be a password, of any characters.
+            if not user:
+                return "found an @, as behind a user and a password"
+            value = f"{value.partition('://')[0]}://{value.rpartition('@')[2]}"
         if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
             return f"found {shown(value)}"
         try:
@@ -169,8 +205,7 @@ def _no_url(*schemes: str) -> Callable[[str, Any], str]:
 def _no_file(where: str, value: Any) -> str:
     if wrong := _no_text(where, value):
         return wrong
-    # As the library has it: beside the kubeconfig.
-    path = Path(where.partition(": ")[0]).parent / value
+    path = _beside(where, value)
     try:
         path.open("rb").close()
     except (OSError, ValueError) as error:
@@ -197,12 +232,15 @@ _TEXT: _Field = (_no_text, "a string")
 _FILE: _Field = (_no_file, "a file that can be read")
 _BASE64: _Field = (_no_base64, "base64")
 _CLUSTER: Mapping[str, _Field] = {
-    "server": (_no_url("http", "https"), "an http(s) URL"),
+    "server": (_no_url("http", "https"), "an http(s) URL without user"),
     "certificate-authority": _FILE,
     "certificate-authority-data": _BASE64,
     "insecure-skip-tls-verify": (_no_truth, "true or false"),
     "tls-server-name": _TEXT,
-    "proxy-url": (_no_url("http", "https", "socks5", "socks5h"), "the URL of a proxy"),
+    "proxy-url": (
+        _no_url("http", "https", "socks5", "socks5h", user=True),
+        "the URL of a proxy",
+    ),
 }
 _USER: Mapping[str, _Field] = {
     "token": _TEXT,

@@ -50,7 +50,8 @@ class EtcdProcess:
     directory: holds `data`, `etcd.log` and `etcd.pid`; kept by stop().
     host, port: where clients are served; port None: a free one, in a namespace 2379.
     netns: the name of a network namespace (/run/netns/NAME) to run in, whose loopback is up.
-    certificates: serve TLS only, and only to clients that show a certificate of the same CA.
+    certificates: serve TLS only, and only to clients that show a certificate of the same CA; to
+    all, where the attribute client_certificates is False.
     detached: the process outlives this program, else it is killed with it.
     durable: data are synced to the disk; without it etcd is quicker, and loses data when the
     machine (not the process) crashes.
@@ -72,6 +73,7 @@ class EtcdProcess:
         self.directory = directory
         self.netns = netns
         self.certificates = certificates
+        self.client_certificates = True
         self._detached = detached
         self._durable = durable
         self._quota = quota
@@ -254,7 +256,8 @@ class EtcdProcess:
             command += [f"--quota-backend-bytes={self._quota}"]
         if self.certificates:
             server = self.certificates
-            command += ["--client-cert-auth", "--trusted-ca-file", str(server.ca)]
+            if self.client_certificates:
+                command += ["--client-cert-auth", "--trusted-ca-file", str(server.ca)]
             command += ["--cert-file", str(server.server_certificate)]
             command += ["--key-file", str(server.server_key)]
         return command if self._durable else [*command, "--unsafe-no-fsync"]
