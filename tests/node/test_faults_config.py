@@ -58,6 +58,10 @@ UNFIT = {
         changed(Network="172.12.0.0/16"),
         "Network: found 172.12.0.0/16, expected one that holds 172.11.0.",
     ),
+    "an MTU that does not fit below": (
+        changed(MTU=9000),
+        "MTU: found 9000, expected 1450 at most: the device with 192.168.0.11 has 1500, and VXLAN",
+    ),
     "another name": (changed(Name="other"), "Name: found other, expected k8ssdn while 1 pods run"),
 }
 RUNNING = {**WRONG, **UNFIT, "absent": (None, 'the key "config" does not exist')}

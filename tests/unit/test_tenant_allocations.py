@@ -10,7 +10,8 @@ import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID
-from k8s_ovs.plugin import Event
+from k8s_ovs.model.world import DELETED, Slot
+from k8s_ovs.plugin import Deleted, Event
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_multitenant.records import (
     CURSOR,
@@ -265,6 +266,17 @@ def test_all_that_is_written_of_a_deleted_namespace_goes(fake: FakeCluster) -> N
     fake.settle()
     assert fake.net_ids().keys() == fake.vnis().keys() == {"kube-system"}
     assert not fake.look().problems
+
+
+def test_a_record_that_somebody_deleted_holds_up_no_other_namespace(fake: FakeCluster) -> None:
+    for kind in (NETNAMESPACES, NAMESPACE_VNIS):
+        fake.put(kind, "red", None)
+    fake.create("new")
+    by_hand = Slot(Deleted(None, by_leader=False))
+    world = fake.look().changed({(DELETED, f"{NETNAMESPACES}/red"): by_hand})
+    _, (_, found) = MANAGER.allocations(lambda: world)
+    (wanted,) = found
+    assert {write.key for write in wanted.writes} == {"new", "last"}
 
 
 def test_a_namespace_made_anew_is_another_one(fake: FakeCluster) -> None:

@@ -13,7 +13,7 @@ from k8s_ovs.model.pod import mac_of
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import EMPTY, SUBNETS, Slot
 
-__all__ = ["NoSubnet", "find_own_subnet", "local_node_of", "pod_mtu"]
+__all__ = ["NoSubnet", "find_own_subnet", "local_node_of", "mtu_problem", "pod_mtu"]
 
 
 class NoSubnet(K8sOvsError):
@@ -53,6 +53,16 @@ def find_own_subnet(
 def pod_mtu(config: NetworkConfig, own: HostSubnet) -> int:
     """The MTU of pods' interfaces, bytes. Raises LinkError."""
     return config.mtu or underlay_mtu(own.host_ip) - VXLAN_OVERHEAD
+
+
+def mtu_problem(config: NetworkConfig, host_ip: IPv4Address) -> str:
+    """Why packets of the configured MTU would be lost below; "": they fit. Raises LinkError."""
+    if config.mtu is None or config.mtu <= (below := underlay_mtu(host_ip)) - VXLAN_OVERHEAD:
+        return ""
+    return (
+        f"MTU: found {config.mtu}, expected {below - VXLAN_OVERHEAD} at most: the device with "
+        f"{host_ip} has {below}, and VXLAN takes {VXLAN_OVERHEAD}"
+    )
 
 
 def local_node_of(

@@ -27,7 +27,7 @@ from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
-from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet, pod_mtu
+from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet, mtu_problem, pod_mtu
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.switch import NODE_PORT, Switch
 from k8s_ovs.plugin.command.output import few
@@ -174,8 +174,9 @@ class Setup:
         old, network = self._config, self._network
         pods = len(self._switch.pods())
         if old and network:
-            refusal = incompatibility(old, config, network.local_node.subnet, pods)
-            if refusal:
+            local_node = network.local_node
+            refusal = incompatibility(old, config, local_node.subnet, pods)
+            if refusal := refusal or mtu_problem(config, local_node.host_ip):
                 return refusal
         if config == self._rejected[0] and time.monotonic() < self._rejected_until:
             return self._rejected[1]
@@ -235,6 +236,8 @@ class Setup:
             if self._network is None:
                 raise NotReady(refusal)
             return
+        if self._network is None and (refusal := mtu_problem(config, own.host_ip)):
+            raise NotReady(f"the configuration {self._settings.prefix}/config: {refusal}")
         local_node = self._settle(own, config, mtu, etcd, reconciler)
         self._settled_for = (own, config, mtu, etcd)
         self._report(_OF_SUBNET, "")

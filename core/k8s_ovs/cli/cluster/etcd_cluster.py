@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from attrs import evolve
+
 from k8s_ovs.allocate.write import declared_kind, transaction_of
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, opened, read_snapshot
 from k8s_ovs.cli.options import EtcdLocation
@@ -82,13 +84,16 @@ class EtcdCluster:
 
     def _said(self, kind: str) -> list[NodeStatus]:
         base = f"{self._location.prefix}/{self._known_snapshot().needed_config().name}/{kind}/"
-        found, _ = self._etcd.list(base)
-        return list(filter(None, (self._status(key, found[key].value) for key in sorted(found))))
+        found, revision = self._etcd.list(base)
+        told = (self._status(key, found[key].value, revision) for key in sorted(found))
+        return list(filter(None, told))
 
-    def _status(self, key: str, data: bytes) -> NodeStatus | None:
+    def _status(self, key: str, data: bytes, newest: int) -> NodeStatus | None:
         """What a node says; None: it cannot be read, which is told once."""
         try:
-            return decode(NodeStatus, key, data)
+            status = decode(NodeStatus, key, data)
+            # It speaks of an etcd that has been restored since: nothing of this one is applied.
+            return status if status.revision <= newest else evolve(status, revision=0)
         except InvalidRecord as error:
             if key not in self._unreadable:
                 self._unreadable.add(key)
