@@ -12,6 +12,7 @@ from tests.cluster import control_plane
 from tests.cluster.chart import helm
 from tests.cluster.images import TOOLS
 from tests.cluster.place import Place
+from tests.cluster.plain_etcd import with_plain_etcd
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab.command import run
@@ -71,7 +72,7 @@ class Cluster:
 
     def install_manifest(self) -> None:
         """Apply the manifest, and wait until the network works on all nodes."""
-        self.kubectl("apply", "-f", str(MANIFEST))
+        self.kubectl("apply", "-f", "-", text=with_plain_etcd(MANIFEST.read_text()))
         self.await_network()
 
     def remove_manifest(self) -> None:

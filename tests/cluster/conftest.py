@@ -17,6 +17,7 @@ from tests.cluster.images import all_images
 from tests.cluster.lifecycle import tear_down, up
 from tests.cluster.node import snapshot
 from tests.cluster.place import Place
+from tests.cluster.plain_etcd import with_plain_etcd
 
 from k8s_ovs_lab.layout import ETCD_PREFIX
 
@@ -59,7 +60,7 @@ def bare_cluster() -> Iterator[tuple[Cluster, float]]:
 def installed(bare_cluster: tuple[Cluster, float]) -> Installed:
     """The network, installed as a user does, at first on nodes where no Open vSwitch is found."""
     cluster, up_s = bare_cluster
-    manifest = MANIFEST.read_text()
+    manifest = with_plain_etcd(MANIFEST.read_text())
     elsewhere = manifest.replace("path: /var/run/openvswitch", "path: /var/run/lock")
     assert elsewhere != manifest
     nodes = cluster.place.nodes

@@ -13,8 +13,10 @@ import argparse
 import signal
 import sys
 
+from tests.cluster.cluster import MANIFEST
 from tests.cluster.lifecycle import tear_down, up
 from tests.cluster.place import Place
+from tests.cluster.plain_etcd import with_plain_etcd
 from tests.cluster.progress import progress
 
 from k8s_ovs.errors import K8sOvsError
@@ -40,10 +42,10 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         progress("interrupted; run again, it starts over, and down removes what is there")
         return 130
+    manifest = place.directory / "k8s-ovs.yaml"
+    manifest.write_text(with_plain_etcd(MANIFEST.read_text()))
     progress(f"up; kubeconfig: {place.kubeconfig} (the API server is in a namespace), try:")
-    print(
-        f"{place.kubectl} get nodes,pods -A -o wide\n{place.kubectl} apply -f deploy/k8s-ovs.yaml"
-    )
+    print(f"{place.kubectl} get nodes,pods -A -o wide\n{place.kubectl} apply -f {manifest}")
     return 0
 
 

@@ -11,6 +11,7 @@ import yaml  # type: ignore[import-untyped]  # PyYAML has no types
 from attrs import fields
 from tests.cluster.chart import CHART, helm
 from tests.cluster.cluster import MANIFEST, SYSTEM
+from tests.cluster.plain_etcd import VALUES as PLAIN_ETCD
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.model.network import NetworkConfig
@@ -100,6 +101,16 @@ def test_settings_name_the_files_of_the_secret_and_its_password() -> None:
         assert password in container["env"]
     (volume,) = (each for each in pod["volumes"] if each["name"] == "etcd")
     assert volume["secret"]["secretName"] == "own"
+
+
+def test_an_etcd_without_tls_has_to_be_chosen() -> None:
+    with pytest.raises(K8sOvsError, match="http:// is not encrypted; expected https://"):
+        rendered('etcd.endpoints=["http://a:1"]')
+    found = objects(helm("template", "k8s-ovs", str(CHART), f"--namespace={SYSTEM}", *PLAIN_ETCD))
+    assert found["ConfigMap", "k8s-ovs-settings"]["data"] == {
+        "K8S_OVS_ETCD_ENDPOINTS": "http://192.168.0.1:2379",
+        "K8S_OVS_ETCD_PREFIX": "/k8s.ovs.com/ovs/network",
+    }
 
 
 def test_the_configuration_has_the_fields_of_all_plugins() -> None:

@@ -52,9 +52,11 @@ def test_a_node_without_python_is_ready_too(installed: Installed) -> None:
     refused = run(in_box(node, ["/usr/bin/python3", "--version"]), check=False)
     assert "Permission denied" in refused.stderr
     assert installed.cluster.ready(node.name)[0] == "True"
-    doctor = ["k8s-ovs", "doctor"]
+    # It does not like this cluster's etcd, which has no TLS.
+    doctor = ["sh", "-c", "k8s-ovs doctor || true"]
     said = installed.cluster.exec(installed.cluster.daemon_on(node.name), *doctor, namespace=SYSTEM)
     assert "speaks CNI 1.1.0, on a Python of its own" in said
+    assert [line.split()[1] for line in said.splitlines() if line.startswith("WRONG")] == ["etcd"]
 
 
 def test_the_daemon_has_no_more_rights_than_it_was_given(installed: Installed) -> None:

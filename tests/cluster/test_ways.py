@@ -14,6 +14,7 @@ from tests.cluster.cluster import SYSTEM, Cluster
 from tests.cluster.conftest import seconds
 from tests.cluster.node import WITHOUT_PYTHON, in_box
 from tests.cluster.pings import pinging
+from tests.cluster.plain_etcd import VALUES as PLAIN_ETCD
 
 from k8s_ovs_lab.command import run
 from k8s_ovs_lab.layout import ETCD_PREFIX, LabNode
@@ -25,7 +26,7 @@ CONFIG = (
     '"ServiceNetwork":"10.96.0.0/12","PluginName":"k8s-ovs-multitenant"}'
 )
 ADMIN = "/etc/kubernetes/admin.conf"
-RELEASE = ("k8s-ovs", str(CHART), f"--namespace={SYSTEM}")
+RELEASE = ("k8s-ovs", str(CHART), f"--namespace={SYSTEM}", *PLAIN_ETCD)
 WITHIN_S = 60.0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types
+from tests.cluster.plain_etcd import with_plain_etcd
 
 from k8s_ovs.cli import options
 from k8s_ovs.hooks.load import load_plugins
@@ -15,6 +16,7 @@ from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.node.install.cni_config import SOCKET
 from k8s_ovs.node.install.installer import BIN_DIR, CONF_DIR
+from k8s_ovs.observe.etcd.settings import EtcdSettings, parse_endpoints
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OBJECTS = list(yaml.safe_load_all((DEPLOY / "k8s-ovs.yaml").read_text()))
@@ -61,6 +63,30 @@ def test_its_settings_are_read_by_the_command_line() -> None:
     source = Path(options.__file__).read_text()
     for name in the("ConfigMap", "k8s-ovs-settings")["data"]:
         assert f'"{name}"' in source
+
+
+def etcd_of(text: str) -> EtcdSettings:
+    """What the daemon makes of the manifest's settings."""
+    (found,) = (
+        each["data"]
+        for each in yaml.safe_load_all(text)
+        if each["metadata"]["name"] == "k8s-ovs-settings"
+    )
+    names = ("CAFILE", "CERTFILE", "KEYFILE")
+    files = (found.get(f"K8S_OVS_ETCD_{name}") for name in names)
+    return EtcdSettings(parse_endpoints(found["K8S_OVS_ETCD_ENDPOINTS"]), *files)
+
+
+def test_etcd_is_spoken_to_by_tls_with_certificates_unless_somebody_chooses_otherwise() -> None:
+    text = (DEPLOY / "k8s-ovs.yaml").read_text()
+    shipped, plain = etcd_of(text), etcd_of(with_plain_etcd(text))
+    assert all(each.startswith("https://") for each in shipped.endpoints)
+    (etcd,) = (each for each in POD["volumes"] if each["name"] == "etcd")
+    assert etcd["secret"] == {"secretName": "k8s-ovs-etcd", "optional": True}
+    for path in (shipped.cafile, shipped.certfile, shipped.keyfile):
+        assert path is not None
+        assert Path(path).parent == Path("/etc/k8s-ovs/etcd")
+    assert plain == EtcdSettings(("http://192.168.0.1:2379",))
 
 
 def test_the_hosts_paths_are_where_the_daemon_looks() -> None:

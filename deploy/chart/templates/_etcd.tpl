@@ -1,6 +1,9 @@
 {{- /* What --etcd-... options say, as the daemon's environment. */ -}}
 {{- define "k8s-ovs.settings" -}}
 {{- with .Values.etcd -}}
+{{- if and (hasPrefix "http://" (first .endpoints)) (or .caFile .certFile .keyFile) }}
+{{- fail "etcd.endpoints: http:// is not encrypted; expected https://, or caFile, certFile and keyFile empty" }}
+{{- end }}
 K8S_OVS_ETCD_ENDPOINTS: {{ join "," .endpoints | quote }}
 K8S_OVS_ETCD_PREFIX: {{ .prefix | quote }}
 {{- range $name, $key := dict "CAFILE" .caFile "CERTFILE" .certFile "KEYFILE" .keyFile }}
