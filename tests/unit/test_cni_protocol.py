@@ -207,6 +207,31 @@ def test_only_versions_before_1_say_the_family_and_only_1_1_the_mtu(version: str
     assert [("mtu" in each) for each in said["interfaces"]] == [version == "1.1.0"] * 2
 
 
+DNS = {"nameservers": ["10.96.0.10"], "domain": "a.b", "search": ["b"], "options": ["ndots:5"]}
+
+
+def test_the_answer_to_add_has_the_dns_of_the_configuration() -> None:
+    assert parsed({**CONFIG, "dns": DNS}).config["dns"] == DNS
+    assert json.loads(encode_reply(RESULT, "1.0.0", DNS)[1:])["dns"] == DNS
+    assert answered(RESULT)[1]["dns"] == {}
+
+
+@pytest.mark.parametrize(
+    ("dns", "told"),
+    [
+        (["10.96.0.10"], 'found ["10.96.0.10"], expected an object'),
+        ({"nameservers": "10.96.0.10"}, 'found "10.96.0.10", expected a list of texts'),
+        ({"search": [1]}, "found [1], expected a list of texts"),
+        ({"domain": ["b"]}, 'found ["b"], expected a text'),
+        ({"timeout": 5}, 'found {"timeout": 5}, expected no other fields than nameservers, domain'),
+    ],
+)
+def test_dns_that_no_runtime_understands_is_refused(dns: Any, told: str) -> None:
+    error = refused({**CONFIG, "dns": dns})
+    assert error.code is Code.INVALID_CONFIG
+    assert error.details.startswith(told)
+
+
 def test_success_without_a_result_prints_nothing() -> None:
     assert encode_reply(None, "1.0.0") == b"\0"
 

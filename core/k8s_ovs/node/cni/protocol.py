@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_interface
+from types import MappingProxyType
 from typing import Any
 
 from attrs import field, frozen
@@ -102,6 +103,10 @@ class CniError(K8sOvsError):
         return f"{self.msg}: {self.details}" if self.details else self.msg
 
 
+#: Fields of `dns` in a network configuration and in a result.
+_DNS = ("nameservers", "domain", "search", "options")
+
+
 @frozen
 class CniRequest:
     """One call of a runtime. What a command does not need may be empty (`netns` of a DEL).
@@ -176,6 +181,8 @@ def parse_request(wire: bytes, arrived: float) -> CniRequest:
     config = _config(stdin)
     if command == "CHECK":
         previous_addresses(config)
+    if command == "ADD":
+        configured_dns(config)
     return CniRequest(
         command=command,
         container_id=environment.get("CNI_CONTAINERID", ""),
@@ -245,6 +252,25 @@ def previous_addresses(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(_address(f"prevResult.ips[{place}]", each) for place, each in enumerate(ips))
 
 
+def configured_dns(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network configuration says of DNS: the runtime is told the same (section "Result
+    types"). Raises CniError (7) for what that section does not have.
+    """
+    dns = config.get("dns") or {}
+    if not isinstance(dns, dict):
+        raise _malformed("dns", dns, "an object")
+    for name, value in dns.items():
+        if name not in _DNS:
+            raise _malformed("dns", dns, f"no other fields than {', '.join(_DNS)}")
+        if name == "domain" and not isinstance(value, str):
+            raise _malformed("dns.domain", value, "a text")
+        if name != "domain" and not (
+            isinstance(value, list) and all(isinstance(each, str) for each in value)
+        ):
+            raise _malformed(f"dns.{name}", value, "a list of texts")
+    return dns
+
+
 def _address(where: str, item: object) -> str:
     text = item.get("address") if isinstance(item, dict) else None
     if isinstance(text, str):
@@ -254,15 +280,18 @@ def _address(where: str, item: object) -> str:
 
 
 def encode_reply(
-    answer: CniResult | CniError | Mapping[str, Any] | None, cni_version: str
+    answer: CniResult | CniError | Mapping[str, Any] | None,
+    cni_version: str,
+    dns: Mapping[str, Any] = MappingProxyType({}),
 ) -> bytes:
-    """The reply on the wire. None: the command succeeded without output."""
+    """The reply on the wire. None: the command succeeded without output. dns: of the network
+    configuration, for the answer to ADD."""
     if answer is None:
         return b"\0"
     if isinstance(answer, CniError):
         return b"\x01" + json.dumps(_error_json(answer, cni_version)).encode()
     if isinstance(answer, CniResult):
-        answer = _result_json(answer, cni_version)
+        answer = {**_result_json(answer, cni_version), "dns": dict(dns)}
     return b"\0" + json.dumps(answer).encode()
 
 
@@ -355,5 +384,4 @@ def _result_json(result: CniResult, cni_version: str) -> dict[str, Any]:
             {"dst": str(to)} if via is None else {"dst": str(to), "gw": str(via)}
             for to, via in result.routes
         ],
-        "dns": {},
     }
