@@ -335,6 +335,29 @@ class TestComparison:
         assert differences() == []
 
 
+def test_where_the_configuration_wants_it_outside_reaches_pods_by_services_alone(
+    site: Site,
+) -> None:
+    site.outside.run(f"ip route add 172.11.0.0/16 via {NODE}")
+    pod = "172.11.4.2", 5000
+    translate(site, "udp dport 30053 dnat to 172.11.4.2:5000")
+    apply(NETWORK, VXLAN)
+    assert arrives(site.outside, pod, site.pod, 5000)
+    closed = evolve(sample_config(), network=NETWORK, from_outside="services")
+    wanted = nft_table(evolve(sample_local_node(), host_ip=IPv4Address(NODE)), closed)
+    NftDriver().apply([Difference(wanted.key, None, wanted)])
+    assert diff([wanted], NftDriver().read(())) == []
+    assert not arrives(site.outside, pod, site.pod, 5000)
+    assert arrives(site.outside, (NODE, 30053), site.pod, 5000)
+    # The node itself, such as kubelet, and answers to what pods have begun.
+    assert arrives(site.node, pod, site.pod, 5000)
+    with udp(site.outside, 6000) as server, udp(site.pod) as client:
+        client.sendto(b"a", (OUTSIDE, 6000))
+        _, sender = server.recvfrom(100)
+        server.sendto(b"b", sender)
+        assert client.recv(100) == b"b"
+
+
 def table(network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int]) -> NftTable:
     node = evolve(sample_local_node(), host_ip=IPv4Address(NODE))
     config = evolve(sample_config(), network=network, vxlan_port=vxlan_port)

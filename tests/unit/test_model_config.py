@@ -42,6 +42,10 @@ def test_what_users_write_is_understood_and_written_the_same() -> None:
     ("changes", "message"),
     [
         ({"Name": 5}, "config: Name: found 5, expected a string"),
+        (
+            {"FromOutside": "nobody"},
+            'config: FromOutside: found "nobody", expected "routed" or "services"',
+        ),
         ({"Name": MISSING}, "config: Name: found nothing, expected a string"),
         (
             {"Name": "a/b"},

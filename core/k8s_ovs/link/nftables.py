@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from errno import ENOENT
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import Any
 
 from attrs import frozen
@@ -88,16 +88,12 @@ def nft_table(
     node_port: str = "tun0",
 ) -> NftTable:
     """The table as it should be. Raises LinkError, TimedOut."""
-    made = rules(local_node.host_ip, config.network, config.vxlan_port, etcd, node_port)
+    made = rules(local_node.host_ip, config, etcd, node_port)
     return NftTable(TABLE, _content_of(made), made)
 
 
 def rules(
-    host_ip: IPv4Address,
-    network: IPv4Network,
-    vxlan_port: int,
-    etcd: EtcdSockets,
-    node_port: str = "tun0",
+    host_ip: IPv4Address, config: NetworkConfig, etcd: EtcdSockets, node_port: str = "tun0"
 ) -> str:
     """The table, in nft's language. host_ip: the node's, where its tunnels end.
 
@@ -105,8 +101,13 @@ def rules(
     they may do is reach Open vSwitch. no_tunnel: who could send to a node's VXLAN port, even
     through a service, a NodePort or a hostPort of any node, could speak as any tenant. Tunnels
     themselves are never translated: who has that port as a hostPort would get all of them.
-    no_etcd: see `_etcd_locks`.
+    no_etcd: see `_etcd_locks`. no_outside: where the configuration wants that, nobody outside the
+    cluster begins to speak to a pod but through a service, as the node takes whom it forwards for
+    the global tenant.
     """
+    network, vxlan_port = config.network, config.vxlan_port
+    shut = f'iifname != "{node_port}" oifname "{node_port}" ct state new ct status ! dnat drop'
+    no_outside = shut if config.from_outside == "services" else ""
     translated = f"ct status dnat udp dport {vxlan_port} drop"
     locks = _etcd_locks(etcd, node_port)
     return f"""{_REPLACE}table inet {TABLE} {{
@@ -133,6 +134,10 @@ def rules(
   chain no_tunnel_out {{
     type filter hook output priority filter; policy accept;
     {translated}
+  }}
+  chain no_outside {{
+    type filter hook forward priority filter; policy accept;
+    {no_outside}
   }}
   chain no_etcd_in {{
     type filter hook input priority filter; policy accept;
