@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.cli.doctor.etcd_access import EtcdAccess, access_problem
+from k8s_ovs.cli.doctor.kube_proxy import check_kube_proxy
 from k8s_ovs.cli.doctor.observations import CniObservations, NodeObservations, Observations
 from k8s_ovs.cli.doctor.other_nodes import check_other_nodes
 from k8s_ovs.cli.host.status import SwitchStatus
@@ -60,7 +61,9 @@ def core_checks(observations: Observations) -> Iterator[Check]:
             yield Check("subnet", False, str(observations.node), "look at: k8s-ovs subnet list")
     elif isinstance(observations.snapshot, ClusterSnapshot):
         lacking = isinstance(observations.kube, K8sOvsError) or bool(observations.snapshot.unread)
-        yield from _node(observations.node, observations.snapshot.needed_config(), lacking=lacking)
+        config = observations.snapshot.needed_config()
+        yield from _node(observations.node, config, lacking=lacking)
+        yield from check_kube_proxy(observations.kube_proxy, config)
     yield _cni(observations.cni, external=observations.kube == "")
     # No runtime is to start it on a host that serves no pods.
     if observations.kube != "":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import frozen
 
@@ -15,6 +15,7 @@ from k8s_ovs.cli.cluster.snapshot import (
     read_snapshot,
 )
 from k8s_ovs.cli.doctor.etcd_access import EtcdAccess, ask_access
+from k8s_ovs.cli.doctor.kube_proxy import ask_kube_proxy
 from k8s_ovs.cli.host.status import SwitchStatus, switch_status
 from k8s_ovs.cli.host.this_node import (
     DaemonStatus,
@@ -98,7 +99,8 @@ class Observations:
     in_kernel: this kernel has Open vSwitch's datapath. kube: where the API server is; empty: the
     environment names none. cni_program: what the runtime starts, in its own words. hostname: this
     node's name. full: that etcd refuses writes; None: it does not, as far as it says. access: who
-    may write to etcd; None: it was not reached.
+    may write to etcd; None: it was not reached. kube_proxy: its configuration, as JSON; None: none
+    runs here.
     """
 
     daemon: DaemonStatus | K8sOvsError
@@ -112,6 +114,7 @@ class Observations:
     hostname: str = ""
     full: EtcdFull | None = None
     access: EtcdAccess | None = None
+    kube_proxy: Any = None
 
 
 def observe(
@@ -145,6 +148,7 @@ def observe(
         hostname=hostname,
         full=_full(etcd) if isinstance(snapshot, ClusterSnapshot) else None,
         access=ask_access(etcd, snapshot) if isinstance(snapshot, ClusterSnapshot) else None,
+        kube_proxy=ask_kube_proxy() if kube != "" else None,
     )
 
 
