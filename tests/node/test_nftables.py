@@ -84,7 +84,7 @@ def connects(client: Any, target: tuple[str, int], server: Any, port: int = ETCD
     with tcp(server) as listening, tcp(client) as calling:
         listening.bind(("", port))
         listening.listen()
-        calling.settimeout(0.5)
+        calling.settimeout(1.0)
         try:
             calling.connect(target)
         except TimeoutError:
