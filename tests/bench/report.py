@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import shaping_report
+import traffic_report
 from restarts import LOSSLESS
 from rich.console import Console
 from rich.table import Table
@@ -38,6 +39,8 @@ def show(found: dict[str, Any]) -> None:
         _tenants(console, found["tenants"])
     if "restarts" in found:
         _restarts(console, found["restarts"])
+    if "traffic" in found:
+        traffic_report.show(console, found["traffic"], found["machine"]["datapath"])
     if "idle" in found:
         console.print(_idle(found["idle"]))
     if "shaping" in found:

@@ -1,6 +1,6 @@
 """How fast is k8s-ovs, beside Debian's CNI programs bridge and host-local in the same run?
 
-    python tests/bench/run.py [--output FILE] [--only start|cni|flows|tenants|shaping|restarts|idle]
+    python tests/bench/run.py [--output FILE] [--only PART]
 
 Ends with status 1 only where something did not work; a missed target is told, not punished.
 """
@@ -26,6 +26,7 @@ import start
 import steps
 import subjects
 import tenants
+import traffic
 from machine import machine_facts
 from subjects import Subject
 
@@ -37,9 +38,9 @@ _NAME = "bench"
 _WARM_UP = 3
 #: 510 pods per node, 128 nodes.
 _CONFIG = {"HostSubnetLength": 9}
-_PARTS = ("start", "cni", "flows", "tenants", "shaping", "restarts", "idle")
+_PARTS = ("start", "cni", "flows", "tenants", "shaping", "restarts", "traffic", "idle")
 #: What has a file of its own.
-_OF_THEIR_OWN = ("shaping", "restarts")
+_OF_THEIR_OWN = ("shaping", "restarts", "traffic")
 _FIGURES = Path(__file__).parents[2] / "docs/benchmarks"
 
 
@@ -50,19 +51,7 @@ def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     lab = Lab.up(LabSettings(name=wanted.name, nodes=1, config=_CONFIG), report=_progress)
     try:
-        found = {"machine": machine_facts(lab)}
-        if wanted.only in (None, "start"):
-            _progress(f"{wanted.starts} starts of the CNI program, on either Python")
-            found["start"] = start.measure(lab, _program(lab), wanted.starts)
-        if wanted.only in (None, "cni", "flows"):
-            found |= _measure(lab, _program(lab), wanted)
-        if wanted.only in (None, "shaping"):
-            asked = shaping.Wanted(wanted.rates, wanted.seconds, wanted.congestion, wanted.rounds)
-            found["shaping"] = shaping.measure(lab, f"{wanted.name}peer", asked, _progress)
-        if wanted.only in (None, "restarts"):
-            found["restarts"] = restarts.measure(lab, wanted.rounds, _progress)
-        if wanted.only in (None, "idle"):
-            found["idle"] = idle.measure(lab, _progress)
+        found = {"machine": machine_facts(lab), **_in_lab(lab, wanted)}
     finally:
         lab.down(_progress)
     if wanted.only in (None, "tenants"):
@@ -70,6 +59,27 @@ def main() -> int:
     report.show(found)
     _write(found, wanted.output)
     return 0
+
+
+def _in_lab(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
+    """What is measured in the lab."""
+    found: dict[str, Any] = {}
+    if wanted.only in (None, "start"):
+        _progress(f"{wanted.starts} starts of the CNI program, on either Python")
+        found["start"] = start.measure(lab, _program(lab), wanted.starts)
+    if wanted.only in (None, "cni", "flows"):
+        found |= _measure(lab, _program(lab), wanted)
+    peer = f"{wanted.name}peer"
+    if wanted.only in (None, "shaping"):
+        asked = shaping.Wanted(wanted.rates, wanted.seconds, wanted.congestion, wanted.rounds)
+        found["shaping"] = shaping.measure(lab, peer, asked, _progress)
+    if wanted.only in (None, "restarts"):
+        found["restarts"] = restarts.measure(lab, wanted.rounds, _progress)
+    if wanted.only in (None, "traffic"):
+        found["traffic"] = traffic.measure(lab, peer, wanted.traffic_rounds, _progress)
+    if wanted.only in (None, "idle"):
+        found["idle"] = idle.measure(lab, _progress)
+    return found
 
 
 def _write(found: dict[str, Any], output: Path | None) -> None:
@@ -153,6 +163,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--burst", type=int, default=60, help="pods of a burst (60)")
     parser.add_argument("--at-once", type=int, default=10, help="how many at a time (10)")
     parser.add_argument("--rounds", type=int, default=5, help="of bursts, neighbours, restarts (5)")
+    rounds = traffic.ROUNDS
+    parser.add_argument("--traffic-rounds", type=int, default=rounds, help=f"of traffic ({rounds})")
     rates = ",".join(shaping.RATES)
     parser.add_argument("--rates", type=_rates, default=_rates(rates), help=f"limits ({rates})")
     parser.add_argument("--seconds", type=int, default=10, help="of TCP at 10M (10), others: 0.4")

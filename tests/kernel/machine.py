@@ -23,6 +23,8 @@ __all__ = ["Drives", "Outcome", "boot", "qemu_command"]
 # BOOT_AND_OFF_S: what start and end may take on a busy host, on top of the command's limit.
 BOOT_AND_OFF_S = 120
 SILENCE_S = 30
+# INSTRUCTION: how long one takes where they are the clock: 2 to this power, in nanoseconds.
+INSTRUCTION = 2
 CONSOLE_LINES = 40
 
 
@@ -44,13 +46,20 @@ class Outcome:
     command_s: float
 
 
-def qemu_command(drives: Drives, directory: Path, memory_mib: int) -> list[str]:
-    """qemu with three drives, a console and two ports that end in files of the directory."""
-    processors = min(4, len(os.sched_getaffinity(0)))
+def qemu_command(
+    drives: Drives, directory: Path, memory_mib: int, *, counted: bool = False
+) -> list[str]:
+    """qemu with three drives, a console and two ports that end in files of the directory.
+
+    counted: one processor, whose instructions are the machine's clock.
+    """
+    processors = 1 if counted else min(4, len(os.sched_getaffinity(0)))
+    # Emulated processors cannot count in several threads.
+    threads, clock = ("single", ["-icount", f"shift={INSTRUCTION}"]) if counted else ("multi", [])
     # mitigations=off: emulation has no speculation to guard, and the guards cost a tenth.
     kernel = "console=ttyS0 quiet panic=-1 mitigations=off"
     command = ["qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-smp", str(processors)]
-    command += ["-accel", "tcg,thread=multi,tb-size=512", "-m", f"{memory_mib}M"]
+    command += ["-accel", f"tcg,thread={threads},tb-size=512", "-m", f"{memory_mib}M", *clock]
     command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     command += ["-kernel", str(drives.image.kernel), "-initrd", str(drives.image.initrd)]
     command += ["-append", kernel, "-serial", f"file:{directory / 'console'}"]
@@ -63,7 +72,9 @@ def qemu_command(drives: Drives, directory: Path, memory_mib: int) -> list[str]:
     return command
 
 
-def boot(drives: Drives, directory: Path, limit_s: int, memory_mib: int) -> Outcome:
+def boot(
+    drives: Drives, directory: Path, limit_s: int, memory_mib: int, *, counted: bool = False
+) -> Outcome:
     """Run the machine to its end. What the command says appears on standard output as it comes;
     what it left in `$RESULTS` is then in `directory/files`.
 
@@ -73,7 +84,8 @@ def boot(drives: Drives, directory: Path, limit_s: int, memory_mib: int) -> Outc
     need("qemu-system-x86_64", "qemu-system-x86")
     (directory / "said").touch()
     with subprocess.Popen(
-        mortal(qemu_command(drives, directory, memory_mib)), stdin=subprocess.DEVNULL
+        mortal(qemu_command(drives, directory, memory_mib, counted=counted)),
+        stdin=subprocess.DEVNULL,
     ) as machine:
         try:
             _follow(machine, directory, limit_s + BOOT_AND_OFF_S)

@@ -1,11 +1,14 @@
 """Run one command of this project on Debian's kernel, in a virtual machine.
 
-    python -m tests.kernel.run [--limit S] [--memory MIB] [--results DIR] -- COMMAND...
+    python -m tests.kernel.run [--limit S] [--memory MIB] [--results DIR] [--counted] -- COMMAND...
 
 The command starts in the tree's root, as root, with the virtual environment on PATH; it sees
 the tree as it is here, files that are not committed too, and changes a copy of it. Its output
 appears as it comes, its status is this program's. What it writes under $RESULTS is copied to
 the directory named by --results. Status 124: over its limit; 125: the machine failed.
+
+With --counted the machine has one processor, whose instructions are its clock, 4 ns each:
+figures of speed are then the same however busy this machine is.
 """
 
 from __future__ import annotations
@@ -33,12 +36,14 @@ MACHINE_FAILED = 125
 
 @frozen
 class Wanted:
-    """One run: the command's words, its limit in seconds, memory in MiB, where results go."""
+    """One run: the command's words, its limit in seconds, memory in MiB, where results go, whether
+    its clock counts instructions."""
 
     command: tuple[str, ...]
     limit_s: int
     memory_mib: int
     results: Path | None
+    counted: bool
 
 
 def main(words: list[str] | None = None) -> int:
@@ -65,7 +70,7 @@ def _run(wanted: Wanted) -> Outcome:
         directory = Path(name)
         drives = Drives(image, run_drive(directory, wanted.command, wanted.limit_s), environment)
         progress(f"starting; limit {wanted.limit_s} s: {' '.join(wanted.command)}")
-        outcome = boot(drives, directory, wanted.limit_s, wanted.memory_mib)
+        outcome = boot(drives, directory, wanted.limit_s, wanted.memory_mib, counted=wanted.counted)
         if wanted.results is not None:
             shutil.copytree(directory / "files", wanted.results, dirs_exist_ok=True)
     return outcome
@@ -79,9 +84,10 @@ def _parse(words: list[str] | None) -> Wanted:
     parser.add_argument("--limit", type=int, default=900, metavar="S", help="seconds (900)")
     parser.add_argument("--memory", type=int, default=3072, metavar="MIB", help="MiB (3072)")
     parser.add_argument("--results", type=Path, metavar="DIR", help="where $RESULTS is copied to")
+    parser.add_argument("--counted", action="store_true", help="its clock counts instructions")
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
     found = parser.parse_args(words)
-    return Wanted(tuple(found.command), found.limit, found.memory, found.results)
+    return Wanted(tuple(found.command), found.limit, found.memory, found.results, found.counted)
 
 
 if __name__ == "__main__":

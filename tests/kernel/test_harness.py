@@ -21,7 +21,7 @@ from tests.kernel.cache import cached, fingerprint
 from tests.kernel.drives import run_settings
 from tests.kernel.host import mortal, run
 from tests.kernel.image import Image
-from tests.kernel.machine import Drives, Outcome, boot
+from tests.kernel.machine import Drives, Outcome, boot, qemu_command
 
 from k8s_ovs.errors import K8sOvsError, TimedOut
 
@@ -85,6 +85,13 @@ def test_a_failing_program_is_named_with_its_status_and_last_words() -> None:
 def test_a_program_over_its_limit_is_ended() -> None:
     with pytest.raises(TimedOut, match=r"sleep did not end within 0\.1 s"):
         run(["sleep", "60"], limit_s=0.1)
+
+
+def test_a_clock_that_counts_instructions_has_one_processor_in_one_thread() -> None:
+    command = " ".join(qemu_command(DRIVES, NOWHERE, 64, counted=True))
+    assert " -smp 1 -accel tcg,thread=single," in command
+    assert " -icount shift=2 " in command
+    assert "icount" not in " ".join(qemu_command(DRIVES, NOWHERE, 64))
 
 
 def test_a_killed_harness_takes_its_machine_along() -> None:
