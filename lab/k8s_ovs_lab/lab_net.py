@@ -162,7 +162,7 @@ class LabNet:
     def pings(self, client: str, target: IPv4Address, *options: str) -> bool:
         """Whether one of three echoes comes back.
 
-        The first may be lost: the userspace datapath drops what waits for ARP of the underlay.
+        One may be lost: the userspace datapath forwards none while it adds a pod's port.
         """
         words = ["ping", "-c3", "-i0.1", "-W2", *options, str(target)]
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ class Node:
     it in order. broken: the kernel cannot set an interface's rate limits."""
 
     busy = False
-    openflow = object()
+    openflow = SimpleNamespace(send_packet=lambda *_: None)
     changes = (1, 0)
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, broken: bool) -> None:

@@ -81,6 +81,20 @@ def test_a_refused_question_raises_the_name_of_the_error(
         client.dump()
 
 
+def test_what_the_switch_says_of_a_packet_of_ours_is_no_answer_to_a_question(
+    ends: tuple[OpenFlow, socket.socket],
+) -> None:
+    client, peer = ends
+    client.send_packet(b"frame", b"actions!")
+    packet = peer.recv(100)
+    kind, length, xid = struct.unpack_from("!xBHI", packet)
+    assert (kind, length) == (Type.PACKET_OUT, len(packet))
+    assert packet.endswith(struct.pack("!H6x", 8) + b"actions!frame")
+    peer.sendall(message(Type.ERROR, struct.pack("!HH", 2, 4), xid))
+    peer.sendall(part(PORT_DESCRIPTIONS, LAST, port(1, "pod1")))
+    assert list(client.ports()) == ["pod1"]
+
+
 @pytest.mark.parametrize(
     ("sent", "complaint"),
     [

@@ -18,6 +18,7 @@ from k8s_ovs.model.world import PODS, Slot
 from k8s_ovs.node.attach import Add, Attachments, Remove
 from k8s_ovs.node.cni.protocol import CniError, Code
 from k8s_ovs.node.commit_log import CommitLog
+from k8s_ovs.node.host.neighbours import Neighbours
 from k8s_ovs.node.network import Network, pod_result
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.switch import Switch
@@ -52,6 +53,7 @@ class Committer:
         self._attachments = attachments
         self._node = node
         self._rate_limits = limits
+        self._neighbours = Neighbours(switch)
         self._deleter = ThreadPoolExecutor(1, thread_name_prefix="delete-links")
         self._pending_deletion: set[str] = set()
         self._repaired = repaired
@@ -67,8 +69,10 @@ class Committer:
 
     @property
     def retry_at(self) -> float | None:
-        """When to retry a rate limit that is not applied (time.monotonic()); None: never."""
-        return self._rate_limits.retry_at
+        """When to retry a rate limit that is not applied, or to probe other nodes
+        (time.monotonic()); None: never."""
+        times = self._rate_limits.retry_at, self._neighbours.due_at
+        return min((each for each in times if each is not None), default=None)
 
     def close(self) -> None:
         """Finish deleting devices."""
@@ -118,6 +122,7 @@ class Committer:
             put_off = not adds and self._flows_can_wait()
             if not put_off:
                 self._commit_flows(network, log)
+            self._neighbours.tend(network)
             log.took("flows")
             adds = self._standing(network, adds, log)
             log.took("ports")

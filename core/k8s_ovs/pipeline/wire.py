@@ -9,7 +9,7 @@ Sources: OpenFlow 1.4 sections 7.2.3 (match), 7.2.4 (instructions), 7.2.5 (actio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from struct import Struct
 
@@ -36,6 +36,7 @@ __all__ = [
     "KBPS_BURST_STATS",
     "MAX_OWNER",
     "WireFlow",
+    "actions_alone",
     "delete_by_cookie",
     "delete_meter",
     "encode",
@@ -152,6 +153,11 @@ def _meter_number(instructions: bytes) -> int | None:
         return None
     kind, _, number = _METER.unpack_from(instructions)
     return int(number) if kind == _METER_INSTRUCTION else None
+
+
+def actions_alone(actions: Iterable[SetField | Output | InPort | Move | Note]) -> bytes:
+    """Actions outside a flow, as a packet-out carries them."""
+    return b"".join(map(_action, actions))
 
 
 def delete_by_cookie(cookie: int) -> bytes:

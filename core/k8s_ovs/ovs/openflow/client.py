@@ -25,6 +25,8 @@ __all__ = ["FlowRefused", "InstalledFlow", "OpenFlow"]
 
 _CHUNK = 256 * 1024
 _LAST_XID = 0xFFFF0000
+#: Of messages that nobody waits for the fate of: what the bridge says of them is ignored.
+_NO_QUESTION = 0xFFFF0001
 _ANSWERS = (
     Type.HELLO,
     Type.ERROR,
@@ -194,6 +196,14 @@ class OpenFlow:
         last = first + len(wanted)
         self._ask(b"".join(sent) + messages.barrier(last), last, len(wanted))
 
+    def send_packet(self, frame: bytes, actions: bytes) -> None:
+        """Let the bridge do `actions` with a frame of ours; returns at once, and what becomes of
+        it is not told. Raises Unavailable where the bridge has closed the connection.
+        """
+        self._refuse_closed()
+        self._outgoing += messages.packet_out(frame, actions, _NO_QUESTION)
+        self.service()
+
     def fileno(self) -> int:
         """The socket, for a poll loop: when it is readable, call `service`."""
         self._refuse_closed()
@@ -362,7 +372,7 @@ class OpenFlow:
         for received in messages.take_messages(self._incoming):
             if received.kind == Type.ECHO_REQUEST:
                 self._outgoing += messages.echo_reply(received)
-            elif received.kind in _ANSWERS:
+            elif received.kind in _ANSWERS and received.xid != _NO_QUESTION:
                 answers.append(received)
         return answers
 

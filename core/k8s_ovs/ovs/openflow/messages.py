@@ -3,7 +3,8 @@
 Writers return whole messages. Readers take one message or the body of one; what they read came
 from a switch on the same machine, so a message that breaks the format raises SwitchError.
 
-Sources: OpenFlow 1.4 sections 7.1 (header), 7.3.5 (multipart), 7.3.9 (bundles), 7.5 (hello, echo).
+Sources: OpenFlow 1.4 sections 7.1 (header), 7.3.5 (multipart), 7.3.6 (packet-out), 7.3.9 (bundles),
+7.5 (hello, echo).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ __all__ = [
     "hello",
     "installed_flows",
     "multipart_request",
+    "packet_out",
     "port_change",
     "port_request",
     "ports",
@@ -60,10 +62,13 @@ _MATCH_OFFSET = 48
 _PORT = Struct("!IH2x6s2x16sI4x")
 # number, MAC, configuration, and which bits of it are to be taken
 _PORT_MOD = Struct("!I4x6s2xII")
+# buffer, port that the packet came by, length of the actions
+_PACKET_OUT = Struct("!IIH6x")
 
 _REPLY_MORE = 1
 _ATOMIC_ORDERED = 0b11
 _ALL_TABLES, _ANY = 0xFF, 0xFFFFFFFF
+_NO_BUFFER, _FROM_CONTROLLER = 0xFFFFFFFF, 0xFFFFFFFD
 
 
 class Type(IntEnum):
@@ -73,6 +78,7 @@ class Type(IntEnum):
     ERROR = 1
     ECHO_REQUEST = 2
     ECHO_REPLY = 3
+    PACKET_OUT = 13
     PORT_MOD = 16
     MULTIPART_REQUEST = 18
     MULTIPART_REPLY = 19
@@ -249,6 +255,12 @@ def ports(reply: Message) -> Iterator[tuple[str, OpenPort]]:
 def port_change(port: OpenPort, off: int, xid: int) -> bytes:
     """Switch off these bits of a port's configuration, section 7.3.4.3."""
     return _message(Type.PORT_MOD, xid, _PORT_MOD.pack(port.number, port.mac, 0, off))
+
+
+def packet_out(frame: bytes, actions: bytes, xid: int) -> bytes:
+    """Let the bridge do `actions` with a frame that no port has received."""
+    head = _PACKET_OUT.pack(_NO_BUFFER, _FROM_CONTROLLER, len(actions))
+    return _message(Type.PACKET_OUT, xid, head + actions + frame)
 
 
 def _message(kind: Type, xid: int, body: bytes) -> bytes:
