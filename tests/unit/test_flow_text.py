@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from k8s_ovs.pipeline.field import FIELDS, register
@@ -13,6 +15,7 @@ from k8s_ovs.pipeline.flow import (
     InPort,
     Match,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -80,6 +83,12 @@ def test_a_match_reads_as_in_a_dump(match: Match, written: str) -> None:
         (
             Ct(zone=5, commit=True, mark=1, table="THIRD"),
             "ct(commit,table=20,zone=5,exec(set_field:0x1->ct_mark))",
+        ),
+        (Ct(zone=5, nat=Nat()), "ct(zone=5,nat)"),
+        (Ct(zone=5, commit=True, nat=Nat(own=True)), "ct(commit,zone=5,nat(src))"),
+        (
+            Ct(zone=5, commit=True, mark=1, nat=Nat(source=IPv4Address("10.0.0.1"))),
+            "ct(commit,zone=5,nat(src=10.0.0.1),exec(set_field:0x1->ct_mark))",
         ),
         (Note(b"\x01\xff"), "note:01.ff"),
         (Goto("THIRD"), "goto_table:20"),

@@ -22,6 +22,7 @@ from k8s_ovs.pipeline.flow import (
     Match,
     Meter,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -96,14 +97,19 @@ def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR091
             return ("move", min(source.bits, target.bits), 0, 0, name(source), name(target))
         case Note(data=data):
             return ("note", data + bytes(-(len(data) + 10) % 8))
-        case Ct(zone=zone, commit=commit, mark=mark, table=table):
+        case Ct(zone=zone, commit=commit, mark=mark, table=table, nat=nat):
             back = 255 if table is None else SAMPLE_PIPELINE.hop(flow.table.name, table)
-            nested = [] if mark is None else [("set", "ct_mark", mark)]
+            nested = [] if nat is None else [meant_nat(nat)]
+            nested += [] if mark is None else [("set", "ct_mark", mark)]
             return ("ct", int(commit), "", zone, back, 0, nested)
     raise AssertionError(action)
 
 
-def said_action(action: Any) -> tuple[Any, ...]:
+def meant_nat(nat: Nat) -> tuple[Any, ...]:
+    return ("nat", int(nat.new), "" if nat.source is None else str(nat.source))
+
+
+def said_action(action: Any) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
     match type(action).__name__:
         case "OFPActionSetField":
             return ("set", action.key, action.value)
@@ -116,6 +122,8 @@ def said_action(action: Any) -> tuple[Any, ...]:
             return ("move", action.n_bits, action.src_ofs, action.dst_ofs, *ends)
         case "NXActionNote":
             return ("note", bytes(action.note))
+        case "NXActionNAT":
+            return ("nat", action.flags, action.range_ipv4_min)
         case "NXActionCT":
             nested = [said_action(each) for each in action.actions]
             zone = (action.zone_src, action.zone_ofs_nbits)

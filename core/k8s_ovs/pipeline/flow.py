@@ -36,6 +36,7 @@ __all__ = [
     "Match",
     "Meter",
     "Move",
+    "Nat",
     "Note",
     "Output",
     "SetField",
@@ -171,11 +172,32 @@ class Goto:
 
 
 @frozen
+class Nat:
+    """Translate a packet as its connection is translated, in either direction.
+
+    own: a new connection keeps its source, or gets another port where a tracked connection would
+    have the same answers. source: a new connection gets this address, and another port likewise.
+    Neither: a new connection is not translated.
+    """
+
+    own: bool = field(default=False, validator=has_type(bool, error=PipelineError))
+    source: IPv4Address | None = field(
+        default=None, validator=has_type(IPv4Address, None, error=PipelineError)
+    )
+
+    @property
+    def new(self) -> bool:
+        """Whether new connections are translated."""
+        return self.own or self.source is not None
+
+
+@frozen
 class Ct:
     """Track the connection in `zone`; with `commit`, remember it, marked; then go on in `table`.
 
-    ovs-actions(7), "The ct action". Raises PipelineError for a zone that is not of 16 bits, for a
-    mark that is not of 32, and for a mark without commit, which would be lost.
+    nat: how its packets are translated. ovs-actions(7), "The ct action". Raises PipelineError for
+    a zone that is not of 16 bits, for a mark that is not of 32, and for a mark or a translation of
+    new connections without commit, which would be lost.
     """
 
     zone: int = field(converter=as_whole, validator=_WHOLE)
@@ -186,9 +208,12 @@ class Ct:
         converter=_as_text_or_none,
         validator=has_type(str, None, error=PipelineError),
     )
+    nat: Nat | None = field(default=None, validator=has_type(Nat, None, error=PipelineError))
 
     def __attrs_post_init__(self) -> None:
         _refuse_too_wide("ct zone", self.zone, 16)
+        if self.nat is not None and self.nat.new and not self.commit:
+            raise PipelineError("ct nat translates new connections without commit")
         if self.mark is not None:
             _refuse_too_wide("ct mark", self.mark, 32)
             if not self.commit:

@@ -22,6 +22,7 @@ from k8s_ovs.pipeline.flow import (
     Match,
     Meter,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -193,8 +194,16 @@ def _ct_arguments(ct: Ct, names: _Names) -> Iterator[str]:
     if ct.table is not None:
         yield f"table={names.hop(ct.table)}"
     yield f"zone={ct.zone}"
+    if ct.nat is not None:
+        yield _nat(ct.nat)
     if ct.mark is not None:
         yield f"exec(set_field:{ct.mark:#x}->ct_mark)"
+
+
+def _nat(nat: Nat) -> str:
+    if nat.source is not None:
+        return f"nat(src={nat.source})"
+    return "nat(src)" if nat.own else "nat"
 
 
 def port_text(number: int) -> str:

@@ -24,6 +24,7 @@ from k8s_ovs.pipeline.flow import (
     Match,
     Meter,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -77,9 +78,11 @@ _REG_MOVE = Struct("!HHIH HHHII")
 _OUTPUT_REG = Struct("!HHIH HIH6x")
 _NOTE = Struct("!HHIH")
 _CT = Struct("!HHIH HIHB3xH")
+_NAT = Struct("!HHIH 2xHH")
 
 _EXPERIMENTER, _NICIRA = 0xFFFF, 0x2320
-_NXAST_REG_MOVE, _NXAST_NOTE, _NXAST_OUTPUT_REG, _NXAST_CT = 6, 8, 15, 35
+_NXAST_REG_MOVE, _NXAST_NOTE, _NXAST_OUTPUT_REG, _NXAST_CT, _NXAST_NAT = 6, 8, 15, 35, 36
+_NAT_SOURCE, _NAT_ADDRESS = 0x0001, 0x0001
 _CT_COMMIT = 0x0001
 _CT_NO_TABLE = 0xFF
 _CT_STATES = 0xFF
@@ -301,7 +304,17 @@ def _note(data: bytes) -> bytes:
 
 
 def _ct(ct: Ct, table: int) -> bytes:
-    nested = b"" if ct.mark is None else _set_field(FIELDS["ct_mark"], ct.mark)
+    nested = b"" if ct.nat is None else _nat(ct.nat)
+    nested += b"" if ct.mark is None else _set_field(FIELDS["ct_mark"], ct.mark)
     head = (_EXPERIMENTER, _CT.size + len(nested), _NICIRA, _NXAST_CT)
     flags = _CT_COMMIT if ct.commit else 0
     return _CT.pack(*head, flags, 0, ct.zone, table, 0) + nested
+
+
+def _nat(nat: Nat) -> bytes:
+    address = b"" if nat.source is None else nat.source.packed
+    size = _NAT.size + len(address)
+    padding = _PADDING[-size % 8]
+    flags = _NAT_SOURCE if nat.new else 0
+    head = (_EXPERIMENTER, size + len(padding), _NICIRA, _NXAST_NAT)
+    return _NAT.pack(*head, flags, _NAT_ADDRESS if address else 0) + address + padding

@@ -20,6 +20,7 @@ from k8s_ovs.pipeline.flow import (
     InPort,
     Match,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -57,7 +58,8 @@ _PACKETS: dict[str, tuple[dict[Field, int], tuple[str, ...]]] = {
 }
 _ALWAYS = ("eth_src", "eth_dst", "tun_", "reg", "in_port", "ct_")
 #: Connections are tracked of IPv4 and IPv6 only.
-_TRACKED = (0x0800, 0x86DD)
+_IPV4 = 0x0800
+_TRACKED = (_IPV4, 0x86DD)
 _LOCAL = 0xFFFFFFFE
 _PORTS = st.one_of(st.integers(1, 0xFEFF), st.just(_LOCAL))
 
@@ -163,16 +165,20 @@ def _plain_action(
         st.just(InPort()),
         st.binary(max_size=20).map(Note),
     ]
-    if _PACKETS[packet][0].get(_ETH_TYPE) in _TRACKED:
-        choices.append(_ct([*targets, table.name]))
+    if (eth_type := _PACKETS[packet][0].get(_ETH_TYPE)) in _TRACKED:
+        choices.append(_ct([*targets, table.name], ipv4=eth_type == _IPV4))
     return st.one_of(choices)
 
 
-def _ct(targets: list[str]) -> SearchStrategy[Ct]:
+def _ct(targets: list[str], *, ipv4: bool) -> SearchStrategy[Ct]:
     zone = st.integers(0, 0xFFFF)
     table = st.one_of(st.none(), st.sampled_from(targets))
     mark = st.one_of(st.none(), st.integers(0, 0xFFFFFFFF))
+    old = st.one_of(st.none(), st.just(Nat()))
+    new = st.one_of(old, st.just(Nat(own=True)))
+    if ipv4:
+        new |= st.builds(Nat, source=st.ip_addresses(v=4).filter(int))
     return st.one_of(
-        st.builds(Ct, zone=zone, table=table),
-        st.builds(Ct, zone=zone, commit=st.just(True), mark=mark, table=table),
+        st.builds(Ct, zone=zone, table=table, nat=old),
+        st.builds(Ct, zone=zone, commit=st.just(True), mark=mark, table=table, nat=new),
     )
