@@ -81,7 +81,8 @@ def arp_request(port: int, wanted: object, **fields: object) -> str:
 class Claim:
     """What becomes of a packet: the port it leaves by, or the table that drops it.
 
-    fields: of the packet as it leaves. commits: zones that remember its connection.
+    fields: of the packet as it leaves. commits: zones that remember its connection. states: what
+    connection tracking says each time that it is asked.
     """
 
     packet: str
@@ -89,9 +90,13 @@ class Claim:
     fields: Mapping[str, object] = field(factory=dict)
     answer: bool = False
     commits: tuple[int, ...] = ()
+    states: tuple[str, ...] = ()
+
+    def traced(self, bridge: TracedBridge) -> Trace:
+        return bridge.trace(self.packet, answer=self.answer, ct_next=self.states)
 
     def holds(self, bridge: TracedBridge) -> bool:
-        return not self.differences(bridge.trace(self.packet, answer=self.answer))
+        return not self.differences(self.traced(bridge))
 
     def differences(self, traced: Trace) -> dict[str, object]:
         """What was found where something else was claimed."""
@@ -116,6 +121,23 @@ CLAIMS: dict[str, Claim] = {
     # From a pod.
     "a pod reaches a pod here, and is remembered": Claim(
         from_pod("icmp", B.ip), B.ofport, TO_B, commits=TRACKED
+    ),
+    "a pod whose port speaks with a service too reaches the pod behind it": Claim(
+        from_pod("tcp", THERE),
+        TUNNEL_PORT,
+        {"tun_dst": NEIGHBOUR, "nw_src": A.ip, "tp_src": 1024},
+        commits=TRACKED,
+        states=("trk,new", "trk,est", "trk,new"),
+    ),
+    "the other pod here does so too": Claim(
+        from_b("tcp", A.ip),
+        A.ofport,
+        TO_A | {"nw_src": B.ip, "tp_src": 1024},
+        commits=TRACKED,
+        states=("trk,new", "trk,est", "trk,new"),
+    ),
+    "a packet of a connection that is remembered reaches a pod here": Claim(
+        from_pod("tcp", B.ip), B.ofport, TO_B, states=("trk,est",)
     ),
     "a pod reaches a pod there, and is remembered": Claim(
         from_pod("tcp", THERE),
@@ -165,21 +187,18 @@ CLAIMS: dict[str, Claim] = {
         NODE_PORT,
         TO_NODE | {"nw_dst": B.ip},
         answer=True,
-        commits=TRACKED,
     ),
     "an answer of a pod here to a service's client goes back through the node": Claim(
         from_b("tcp", SOURCE_OF_A, ct_mark=1),
         NODE_PORT,
         TO_NODE | {"nw_dst": A.ip},
         answer=True,
-        commits=TRACKED,
     ),
     "an answer of a pod here to the service's other client does so too": Claim(
         from_pod("tcp", SOURCE_OF_B, ct_mark=1),
         NODE_PORT,
         TO_NODE | {"nw_dst": B.ip},
         answer=True,
-        commits=TRACKED,
     ),
     "the source of connections to services is no address to speak to": dropped(
         "ROUTE", from_pod("tcp", SOURCE_OF_B)
@@ -189,10 +208,9 @@ CLAIMS: dict[str, Claim] = {
         NODE_PORT,
         TO_NODE | {"nw_dst": A.ip},
         answer=True,
-        commits=TRACKED,
     ),
     "an answer to a packet that was not translated goes to its pod": Claim(
-        from_pod("tcp", B.ip), B.ofport, TO_B, answer=True, commits=TRACKED
+        from_pod("tcp", B.ip), B.ofport, TO_B, answer=True
     ),
     "an answer with its translation taken back goes to its pod": Claim(
         from_node(SERVICE_IP, A.ip, ct_mark=1), A.ofport, TO_A, answer=True
@@ -353,7 +371,7 @@ def shown(bridge: TracedBridge) -> Iterator[TracedBridge]:
 @pytest.mark.parametrize("name", CLAIMS)
 def test_forwarding_meets_its_claims(bridge: TracedBridge, name: str) -> None:
     claim = CLAIMS[name]
-    traced = bridge.trace(claim.packet, answer=claim.answer)
+    traced = claim.traced(bridge)
     assert claim.differences(traced) == {}, traced.text
 
 

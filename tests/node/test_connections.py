@@ -263,7 +263,7 @@ class TestUdp:
         port: int,
         server: str,
     ) -> None:
-        """All questions are sent before one answer is read."""
+        """All questions but the first are sent before one answer is read."""
         with (
             serving(server, "udp") as target,
             closing(socket_in(world.netns(CLIENT), socket.AF_INET, socket.SOCK_DGRAM)) as channel,
@@ -271,6 +271,9 @@ class TestUdp:
             channel.bind((str(world.address(CLIENT)), port))
             channel.settimeout(WITHIN)
             assert world.pings(CLIENT, world.address(server))
+            for whom in (target.service, target.pod):
+                channel.sendto(b"first", whom)
+                assert channel.recvfrom(1 << 16) == (b"first", whom)
             asked = {
                 (f"{name}{number}".encode(), target[name])
                 for number in range(20)

@@ -14,8 +14,10 @@ from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 
 from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.flow import (
+    OTHER_PORTS,
     Action,
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
@@ -95,6 +97,8 @@ def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR091
             return ("output", ofproto_v1_4.OFPP_IN_PORT)
         case Move(source=source, target=target):
             return ("move", min(source.bits, target.bits), 0, 0, name(source), name(target))
+        case CtClear():
+            return ("ct_clear",)
         case Note(data=data):
             return ("note", data + bytes(-(len(data) + 10) % 8))
         case Ct(zone=zone, commit=commit, mark=mark, table=table, nat=nat):
@@ -106,7 +110,9 @@ def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR091
 
 
 def meant_nat(nat: Nat) -> tuple[Any, ...]:
-    return ("nat", int(nat.new), "" if nat.source is None else str(nat.source))
+    ports = OTHER_PORTS if nat.other_port else (0, 0)
+    source = "" if nat.source is None else str(nat.source)
+    return ("nat", (nat.source is not None) + 16 * nat.other_port, source, *ports)
 
 
 def said_action(action: Any) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
@@ -122,8 +128,11 @@ def said_action(action: Any) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
             return ("move", action.n_bits, action.src_ofs, action.dst_ofs, *ends)
         case "NXActionNote":
             return ("note", bytes(action.note))
+        case "NXActionCTClear":
+            return ("ct_clear",)
         case "NXActionNAT":
-            return ("nat", action.flags, action.range_ipv4_min)
+            ports = (action.range_proto_min or 0, action.range_proto_max or 0)
+            return ("nat", action.flags, action.range_ipv4_min, *ports)
         case "NXActionCT":
             nested = [said_action(each) for each in action.actions]
             zone = (action.zone_src, action.zone_ofs_nbits)

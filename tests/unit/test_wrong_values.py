@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -62,9 +63,10 @@ FLOWS: dict[str, tuple[Callable[[], Any], str]] = {
     "mark": (lambda: Ct(1, True, "1"), "Ct.mark: found '1', expected int or None"),
     "nat": (lambda: Ct(1, nat=True), "Ct.nat: found True, expected Nat or None"),
     "nat of what is new": (
-        lambda: Ct(1, nat=Nat(own=True)),
+        lambda: Ct(1, nat=Nat(IPv4Address("1.2.3.4"))),
         "ct nat translates new connections without commit",
     ),
+    "port of nat": (lambda: Nat(other_port=True), "nat gives another port to no source"),
     "source": (lambda: Nat(source="1.2.3.4"), "Nat.source: found '1.2.3.4', expected IPv4Address"),
     "commit": (lambda: Ct(1, 1), "Ct.commit: found 1, expected bool"),
     "rate": (lambda: Meter(1, 1e3, 1), "Meter.rate: found 1000.0, expected int"),

@@ -28,8 +28,10 @@ from k8s_ovs.pipeline.table import PipelineError, Table
 
 __all__ = [
     "METER_NUMBERS",
+    "OTHER_PORTS",
     "Action",
     "Ct",
+    "CtClear",
     "Flow",
     "Goto",
     "InPort",
@@ -171,24 +173,27 @@ class Goto:
     table: str = field(converter=as_text, validator=_TEXT)
 
 
+#: Ports for connections that need another one, first and last.
+OTHER_PORTS = (1024, 65535)
+
+
 @frozen
 class Nat:
     """Translate a packet as its connection is translated, in either direction.
 
-    own: a new connection keeps its source, or gets another port where a tracked connection would
-    have the same answers. source: a new connection gets this address, and another port likewise.
-    Neither: a new connection is not translated.
+    source: the address that a new connection gets as its source, and another port where a tracked
+    connection would have the same answers; None: a new connection is not translated.
+    other_port: it gets any port but those below 1024, and hardly its own.
     """
 
-    own: bool = field(default=False, validator=has_type(bool, error=PipelineError))
     source: IPv4Address | None = field(
         default=None, validator=has_type(IPv4Address, None, error=PipelineError)
     )
+    other_port: bool = field(default=False, validator=has_type(bool, error=PipelineError))
 
-    @property
-    def new(self) -> bool:
-        """Whether new connections are translated."""
-        return self.own or self.source is not None
+    def __attrs_post_init__(self) -> None:
+        if self.other_port and self.source is None:
+            raise PipelineError("nat gives another port to no source")
 
 
 @frozen
@@ -212,12 +217,17 @@ class Ct:
 
     def __attrs_post_init__(self) -> None:
         _refuse_too_wide("ct zone", self.zone, 16)
-        if self.nat is not None and self.nat.new and not self.commit:
+        if self.nat is not None and self.nat.source is not None and not self.commit:
             raise PipelineError("ct nat translates new connections without commit")
         if self.mark is not None:
             _refuse_too_wide("ct mark", self.mark, 32)
             if not self.commit:
                 raise PipelineError(f"ct mark={self.mark:#x} is set without commit")
+
+
+@frozen
+class CtClear:
+    """Forget what tracking found: else the kernel's datapath looks up a changed packet no more."""
 
 
 #: Others are for the switch's own use.
@@ -254,7 +264,7 @@ class Note:
     data: bytes = field(converter=_as_bytes, validator=has_type(bytes, error=PipelineError))
 
 
-Action = Output | InPort | SetField | Move | Goto | Ct | Meter | Note
+Action = Output | InPort | SetField | Move | Goto | Ct | CtClear | Meter | Note
 
 
 def _as_actions(actions: Iterable[Action]) -> tuple[Action, ...]:

@@ -14,8 +14,10 @@ from attrs import frozen
 from k8s_ovs.pipeline.field import REGISTERS, Field, FieldKind
 from k8s_ovs.pipeline.flow import (
     CT_STATE_BITS,
+    OTHER_PORTS,
     Action,
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
@@ -175,8 +177,8 @@ def _action(action: Action, names: _Names) -> str:
             text = f"output:{names.field(register)}[]"
         case Output(port=int() as port):
             text = f"output:{port_text(port)}"
-        case InPort():
-            text = "IN_PORT"
+        case InPort() | CtClear():
+            text = "IN_PORT" if isinstance(action, InPort) else "ct_clear"
         case Goto():
             text = f"goto_table:{names.hop(action.table)}"
         case Meter():
@@ -201,9 +203,10 @@ def _ct_arguments(ct: Ct, names: _Names) -> Iterator[str]:
 
 
 def _nat(nat: Nat) -> str:
-    if nat.source is not None:
-        return f"nat(src={nat.source})"
-    return "nat(src)" if nat.own else "nat"
+    if nat.source is None:
+        return "nat"
+    ports = ":{}-{},random".format(*OTHER_PORTS) if nat.other_port else ""
+    return f"nat(src={nat.source}{ports})"
 
 
 def port_text(number: int) -> str:

@@ -17,7 +17,9 @@ from attrs import field, frozen
 
 from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.flow import (
+    OTHER_PORTS,
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
@@ -78,11 +80,15 @@ _REG_MOVE = Struct("!HHIH HHHII")
 _OUTPUT_REG = Struct("!HHIH HIH6x")
 _NOTE = Struct("!HHIH")
 _CT = Struct("!HHIH HIHB3xH")
+_CT_CLEAR = Struct("!HHIH 6x")
 _NAT = Struct("!HHIH 2xHH")
+_PORT_RANGE = Struct("!HH")
 
 _EXPERIMENTER, _NICIRA = 0xFFFF, 0x2320
 _NXAST_REG_MOVE, _NXAST_NOTE, _NXAST_OUTPUT_REG, _NXAST_CT, _NXAST_NAT = 6, 8, 15, 35, 36
-_NAT_SOURCE, _NAT_ADDRESS = 0x0001, 0x0001
+_NXAST_CT_CLEAR = 43
+_NAT_SOURCE, _NAT_RANDOM = 0x0001, 0x0010
+_NAT_ADDRESS, _NAT_PORTS = 0x0001, 0x0030
 _CT_COMMIT = 0x0001
 _CT_NO_TABLE = 0xFF
 _CT_STATES = 0xFF
@@ -257,7 +263,7 @@ def _fitting(flow: Flow, length: int) -> int:
     return length
 
 
-def _action(action: SetField | Output | InPort | Move | Note) -> bytes:
+def _action(action: SetField | Output | InPort | Move | CtClear | Note) -> bytes:
     match action:
         case SetField():
             body = _set_field(action.field, action.value)
@@ -269,6 +275,8 @@ def _action(action: SetField | Output | InPort | Move | Note) -> bytes:
             body = _OUTPUT.pack(0, _OUTPUT.size, _IN_PORT, _WHOLE_PACKET)
         case Move():
             body = _move(action)
+        case CtClear():
+            body = _CT_CLEAR.pack(_EXPERIMENTER, _CT_CLEAR.size, _NICIRA, _NXAST_CT_CLEAR)
         case Note():
             body = _note(action.data)
     return body
@@ -312,9 +320,13 @@ def _ct(ct: Ct, table: int) -> bytes:
 
 
 def _nat(nat: Nat) -> bytes:
-    address = b"" if nat.source is None else nat.source.packed
-    size = _NAT.size + len(address)
+    flags, present, said = 0, 0, b""
+    if nat.source is not None:
+        flags, present, said = _NAT_SOURCE, _NAT_ADDRESS, nat.source.packed
+    if nat.other_port:
+        flags, present = flags | _NAT_RANDOM, present | _NAT_PORTS
+        said += _PORT_RANGE.pack(*OTHER_PORTS)
+    size = _NAT.size + len(said)
     padding = _PADDING[-size % 8]
-    flags = _NAT_SOURCE if nat.new else 0
     head = (_EXPERIMENTER, size + len(padding), _NICIRA, _NXAST_NAT)
-    return _NAT.pack(*head, flags, _NAT_ADDRESS if address else 0) + address + padding
+    return _NAT.pack(*head, flags, present) + said + padding

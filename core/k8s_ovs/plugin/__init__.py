@@ -65,6 +65,7 @@ from k8s_ovs.model.world import GIVEN, NODES, PODS, SUBNETS, Slot
 from k8s_ovs.pipeline.field import FIELDS, Field, register
 from k8s_ovs.pipeline.flow import (
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
@@ -115,6 +116,7 @@ __all__ = [
     "Check",
     "ConfigField",
     "Ct",
+    "CtClear",
     "Event",
     "Field",
     "Flow",

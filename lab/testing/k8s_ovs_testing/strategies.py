@@ -15,6 +15,7 @@ from k8s_ovs.pipeline.flow import (
     CT_STATE_BITS,
     Action,
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
@@ -164,6 +165,7 @@ def _plain_action(
         st.one_of(_PORTS, st.sampled_from(registers)).map(Output),
         st.just(InPort()),
         st.binary(max_size=20).map(Note),
+        st.just(CtClear()),
     ]
     if (eth_type := _PACKETS[packet][0].get(_ETH_TYPE)) in _TRACKED:
         choices.append(_ct([*targets, table.name], ipv4=eth_type == _IPV4))
@@ -175,9 +177,9 @@ def _ct(targets: list[str], *, ipv4: bool) -> SearchStrategy[Ct]:
     table = st.one_of(st.none(), st.sampled_from(targets))
     mark = st.one_of(st.none(), st.integers(0, 0xFFFFFFFF))
     old = st.one_of(st.none(), st.just(Nat()))
-    new = st.one_of(old, st.just(Nat(own=True)))
+    new = old
     if ipv4:
-        new |= st.builds(Nat, source=st.ip_addresses(v=4).filter(int))
+        new |= st.builds(Nat, st.ip_addresses(v=4).filter(int), other_port=st.booleans())
     return st.one_of(
         st.builds(Ct, zone=zone, table=table, nat=old),
         st.builds(Ct, zone=zone, commit=st.just(True), mark=mark, table=table, nat=new),
