@@ -28,7 +28,7 @@ test-fast: .venv/.ready ## Without the virtual machine and the cluster.
 # What depends on the datapath and on what the kernel can: packets, limits of pods, what somebody takes
 # away or changes, and Open vSwitch or the daemon ending and coming back. The other tests of tests/node/
 # ask what is the same on each datapath, and run on this machine alone.
-KERNEL_TESTS := $(addprefix tests/node/test_,packets.py packets_isolation.py packets_moves.py \
+KERNEL_TESTS := $(addprefix tests/node/test_,packets.py packets_isolation.py packets_moves.py connections.py \
     churn.py drift.py faults_switch.py tenants.py tenants_traffic.py fair_queueing.py rates.py shaping.py)
 
 test-long: .venv/.ready ## The model of tenants on a thousand topologies and more.

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve, field, frozen
 
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.pipeline.tables import CORE_TABLES, NOTE, SERVICE_ZONE, VIRTUAL_MAC
+from k8s_ovs.pipeline.tables import CONNECTION_ZONE, CORE_TABLES, NOTE, VIRTUAL_MAC
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow
 from k8s_ovs.reconcile.reconciler import Reconciler
@@ -40,6 +40,8 @@ STRANGER = "192.168.0.99"
 SERVICE_IP = "10.96.0.10"
 OUTSIDE = "203.0.113.9"
 VXLAN = 4789
+SOURCE_OF_A, SOURCE_OF_B = A.service_source, B.service_source
+TRACKED = (CONNECTION_ZONE,)
 
 
 def packet(protocol: str, **fields: object) -> str:
@@ -53,6 +55,11 @@ def from_pod(protocol: str, to: object, **fields: object) -> str:
         protocol,
         **{"in_port": A.ofport, "dl_src": A.mac, "nw_src": A.ip, "nw_dst": to} | fields,
     )
+
+
+def from_b(protocol: str, to: object, **fields: object) -> str:
+    """What pod B sends."""
+    return from_pod(protocol, to, in_port=B.ofport, dl_src=B.mac, nw_src=B.ip, **fields)
 
 
 def from_node(source: object, to: object, protocol: str = "tcp", **fields: object) -> str:
@@ -74,7 +81,8 @@ def arp_request(port: int, wanted: object, **fields: object) -> str:
 class Claim:
     """What becomes of a packet: the port it leaves by, or the table that drops it.
 
-    fields: of the packet as it leaves. commits: zones that remember its connection.
+    fields: of the packet as it leaves. commits: zones that remember its connection. states: what
+    connection tracking says each time that it is asked.
     """
 
     packet: str
@@ -82,9 +90,13 @@ class Claim:
     fields: Mapping[str, object] = field(factory=dict)
     answer: bool = False
     commits: tuple[int, ...] = ()
+    states: tuple[str, ...] = ()
+
+    def traced(self, bridge: TracedBridge) -> Trace:
+        return bridge.trace(self.packet, answer=self.answer, ct_next=self.states)
 
     def holds(self, bridge: TracedBridge) -> bool:
-        return not self.differences(bridge.trace(self.packet, answer=self.answer))
+        return not self.differences(self.traced(bridge))
 
     def differences(self, traced: Trace) -> dict[str, object]:
         """What was found where something else was claimed."""
@@ -107,12 +119,37 @@ ANSWERED = {"arp_op": 2, "arp_sha": VIRTUAL_MAC, "dl_src": VIRTUAL_MAC}
 
 CLAIMS: dict[str, Claim] = {
     # From a pod.
-    "a pod reaches a pod here": Claim(from_pod("icmp", B.ip), B.ofport, TO_B),
-    "a pod reaches a pod there": Claim(
-        from_pod("tcp", THERE), TUNNEL_PORT, {"tun_dst": NEIGHBOUR, "nw_src": A.ip}
+    "a pod reaches a pod here, and is remembered": Claim(
+        from_pod("icmp", B.ip), B.ofport, TO_B, commits=TRACKED
+    ),
+    "a pod whose port speaks with a service too reaches the pod behind it": Claim(
+        from_pod("tcp", THERE),
+        TUNNEL_PORT,
+        {"tun_dst": NEIGHBOUR, "nw_src": A.ip, "tp_src": 1024},
+        commits=TRACKED,
+        states=("trk,new", "trk,est", "trk,new"),
+    ),
+    "the other pod here does so too": Claim(
+        from_b("tcp", A.ip),
+        A.ofport,
+        TO_A | {"nw_src": B.ip, "tp_src": 1024},
+        commits=TRACKED,
+        states=("trk,new", "trk,est", "trk,new"),
+    ),
+    "a packet of a connection that is remembered reaches a pod here": Claim(
+        from_pod("tcp", B.ip), B.ofport, TO_B, states=("trk,est",)
+    ),
+    "a pod reaches a pod there, and is remembered": Claim(
+        from_pod("tcp", THERE),
+        TUNNEL_PORT,
+        {"tun_dst": NEIGHBOUR, "nw_src": A.ip},
+        commits=TRACKED,
     ),
     "a pod reaches a pod on a third node": Claim(
-        from_pod("tcp", "172.11.12.9"), TUNNEL_PORT, {"tun_dst": sample_host(3).host_ip}
+        from_pod("tcp", "172.11.12.9"),
+        TUNNEL_PORT,
+        {"tun_dst": sample_host(3).host_ip},
+        commits=TRACKED,
     ),
     "a pod reaches its gateway": Claim(from_pod("icmp", LOCAL_NODE.gateway), NODE_PORT, TO_NODE),
     "a pod reaches its node": Claim(from_pod("tcp", LOCAL_NODE.host_ip), NODE_PORT, TO_NODE),
@@ -124,26 +161,53 @@ CLAIMS: dict[str, Claim] = {
         from_pod("udp", SERVICE_IP, udp_dst=VXLAN), NODE_PORT, TO_NODE
     ),
     "the other pod here reaches the first one": Claim(
-        from_pod("icmp", A.ip, in_port=B.ofport, dl_src=B.mac, nw_src=B.ip), A.ofport, TO_A
+        from_b("icmp", A.ip), A.ofport, TO_A, commits=TRACKED
     ),
     # Translated by the node, and back.
     "a translated packet goes to a pod here and is remembered": Claim(
-        from_node(A.ip, B.ip), B.ofport, TO_B, commits=(SERVICE_ZONE,)
+        from_node(A.ip, B.ip), B.ofport, TO_B | {"nw_src": A.ip}, commits=TRACKED
     ),
     "a translated packet of the other pod here is remembered too": Claim(
-        from_node(B.ip, A.ip), A.ofport, TO_A, commits=(SERVICE_ZONE,)
+        from_node(B.ip, A.ip), A.ofport, TO_A | {"nw_src": B.ip}, commits=TRACKED
     ),
     "a pod reaches itself through a service": Claim(
-        from_node(A.ip, A.ip), A.ofport, TO_A, commits=(SERVICE_ZONE,)
+        from_node(A.ip, A.ip), A.ofport, TO_A, commits=TRACKED
     ),
     "a translated packet goes to a pod there and is remembered": Claim(
-        from_node(A.ip, THERE), TUNNEL_PORT, {"tun_dst": NEIGHBOUR}, commits=(SERVICE_ZONE,)
+        from_node(A.ip, THERE),
+        TUNNEL_PORT,
+        {"tun_dst": NEIGHBOUR, "nw_src": A.ip},
+        commits=TRACKED,
+    ),
+    "a translated packet that is of no connection is dropped": dropped(
+        "ROUTE", from_node(SOURCE_OF_A, B.ip)
     ),
     "an answer of a pod here goes back through the node": Claim(
-        from_pod("tcp", B.ip, ct_mark=1), NODE_PORT, TO_NODE, answer=True
+        from_pod("tcp", B.ip, ct_mark=1),
+        NODE_PORT,
+        TO_NODE | {"nw_dst": B.ip},
+        answer=True,
+    ),
+    "an answer of a pod here to a service's client goes back through the node": Claim(
+        from_b("tcp", SOURCE_OF_A, ct_mark=1),
+        NODE_PORT,
+        TO_NODE | {"nw_dst": A.ip},
+        answer=True,
+    ),
+    "an answer of a pod here to the service's other client does so too": Claim(
+        from_pod("tcp", SOURCE_OF_B, ct_mark=1),
+        NODE_PORT,
+        TO_NODE | {"nw_dst": B.ip},
+        answer=True,
+    ),
+    "the source of connections to services is no address to speak to": dropped(
+        "ROUTE", from_pod("tcp", SOURCE_OF_B)
     ),
     "an answer of a pod there goes back through the node": Claim(
-        from_tunnel(NEIGHBOUR, A.ip, ct_mark=1), NODE_PORT, TO_NODE, answer=True
+        from_tunnel(NEIGHBOUR, A.ip, ct_mark=1),
+        NODE_PORT,
+        TO_NODE | {"nw_dst": A.ip},
+        answer=True,
     ),
     "an answer to a packet that was not translated goes to its pod": Claim(
         from_pod("tcp", B.ip), B.ofport, TO_B, answer=True
@@ -158,12 +222,14 @@ CLAIMS: dict[str, Claim] = {
     ),
     "the outside reaches a pod": Claim(from_node(OUTSIDE, A.ip), A.ofport, TO_A),
     # From a tunnel.
-    "a pod there reaches a pod here": Claim(from_tunnel(NEIGHBOUR, A.ip), A.ofport, TO_A),
+    "a pod there reaches a pod here, and is remembered": Claim(
+        from_tunnel(NEIGHBOUR, A.ip), A.ofport, TO_A, commits=TRACKED
+    ),
     "a pod there reaches this node": Claim(
         from_tunnel(NEIGHBOUR, LOCAL_NODE.gateway), NODE_PORT, TO_NODE
     ),
     "a pod on a third node reaches a pod here": Claim(
-        from_tunnel(str(sample_host(3).host_ip), A.ip), A.ofport, TO_A
+        from_tunnel(str(sample_host(3).host_ip), A.ip), A.ofport, TO_A, commits=TRACKED
     ),
     "an unknown host speaks to no pod": dropped("TUNNEL_IN", from_tunnel(STRANGER, A.ip)),
     "this node's own address is no tunnel's": dropped(
@@ -236,15 +302,17 @@ CLAIMS: dict[str, Claim] = {
         "EXTERNAL", from_pod("udp", NEIGHBOUR, udp_dst=VXLAN)
     ),
     "a pod may use that UDP port among pods": Claim(
-        from_pod("udp", B.ip, udp_dst=VXLAN), B.ofport, TO_B
+        from_pod("udp", B.ip, udp_dst=VXLAN), B.ofport, TO_B, commits=TRACKED
     ),
     "a pod's multicast is dropped": dropped("ROUTE", from_pod("udp", "224.0.0.251")),
     "a pod's broadcast is dropped": dropped("ROUTE", from_pod("udp", "255.255.255.255")),
     "a pod's loopback address is dropped": dropped("ROUTE", from_pod("tcp", "127.0.0.1")),
     "a pod's address of this host is dropped": dropped("ROUTE", from_pod("tcp", "0.0.0.1")),
-    "an address here without a pod is dropped": dropped("POD_OUT", from_pod("tcp", "172.11.5.77")),
-    "a part of the network without a node is dropped": dropped(
-        "REMOTE", from_pod("tcp", "172.11.200.1")
+    "an address here without a pod is dropped": Claim(
+        from_pod("tcp", "172.11.5.77"), "POD_OUT", commits=TRACKED
+    ),
+    "a part of the network without a node is dropped": Claim(
+        from_pod("tcp", "172.11.200.1"), "REMOTE", commits=TRACKED
     ),
     # What must not pass as the node.
     "a cluster address from the node that is no pod's here is dropped": dropped(
@@ -303,7 +371,7 @@ def shown(bridge: TracedBridge) -> Iterator[TracedBridge]:
 @pytest.mark.parametrize("name", CLAIMS)
 def test_forwarding_meets_its_claims(bridge: TracedBridge, name: str) -> None:
     claim = CLAIMS[name]
-    traced = bridge.trace(claim.packet, answer=claim.answer)
+    traced = claim.traced(bridge)
     assert claim.differences(traced) == {}, traced.text
 
 
@@ -318,7 +386,8 @@ def test_no_plugin_failed_and_all_tables_end_in_a_drop(bridge: TracedBridge) -> 
 
 
 def test_a_node_whose_record_is_gone_is_neither_reached_nor_heard(shown: TracedBridge) -> None:
-    to, back = CLAIMS["a pod reaches a pod there"], CLAIMS["a pod there reaches a pod here"]
+    to = CLAIMS["a pod reaches a pod there, and is remembered"]
+    back = CLAIMS["a pod there reaches a pod here, and is remembered"]
     assert to.holds(shown)
     assert back.holds(shown)
     shown.show(sample_world(hosts=[sample_host(1), sample_host(3)]))

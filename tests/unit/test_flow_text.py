@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from k8s_ovs.pipeline.field import FIELDS, register
 from k8s_ovs.pipeline.flow import (
     Action,
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
     Match,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -81,6 +85,16 @@ def test_a_match_reads_as_in_a_dump(match: Match, written: str) -> None:
             Ct(zone=5, commit=True, mark=1, table="THIRD"),
             "ct(commit,table=20,zone=5,exec(set_field:0x1->ct_mark))",
         ),
+        (Ct(zone=5, nat=Nat()), "ct(zone=5,nat)"),
+        (
+            Ct(zone=5, commit=True, nat=Nat(IPv4Address("10.0.0.1"), other_port=True)),
+            "ct(commit,zone=5,nat(src=10.0.0.1:1024-65535,random))",
+        ),
+        (
+            Ct(zone=5, commit=True, mark=1, nat=Nat(source=IPv4Address("10.0.0.1"))),
+            "ct(commit,zone=5,nat(src=10.0.0.1),exec(set_field:0x1->ct_mark))",
+        ),
+        (CtClear(), "ct_clear"),
         (Note(b"\x01\xff"), "note:01.ff"),
         (Goto("THIRD"), "goto_table:20"),
         (Goto("SECOND"), "goto_table:1"),

@@ -14,14 +14,17 @@ from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 
 from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.flow import (
+    OTHER_PORTS,
     Action,
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
     Match,
     Meter,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -94,16 +97,25 @@ def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR091
             return ("output", ofproto_v1_4.OFPP_IN_PORT)
         case Move(source=source, target=target):
             return ("move", min(source.bits, target.bits), 0, 0, name(source), name(target))
+        case CtClear():
+            return ("ct_clear",)
         case Note(data=data):
             return ("note", data + bytes(-(len(data) + 10) % 8))
-        case Ct(zone=zone, commit=commit, mark=mark, table=table):
+        case Ct(zone=zone, commit=commit, mark=mark, table=table, nat=nat):
             back = 255 if table is None else SAMPLE_PIPELINE.hop(flow.table.name, table)
-            nested = [] if mark is None else [("set", "ct_mark", mark)]
+            nested = [] if nat is None else [meant_nat(nat)]
+            nested += [] if mark is None else [("set", "ct_mark", mark)]
             return ("ct", int(commit), "", zone, back, 0, nested)
     raise AssertionError(action)
 
 
-def said_action(action: Any) -> tuple[Any, ...]:
+def meant_nat(nat: Nat) -> tuple[Any, ...]:
+    ports = OTHER_PORTS if nat.other_port else (0, 0)
+    source = "" if nat.source is None else str(nat.source)
+    return ("nat", (nat.source is not None) + 16 * nat.other_port, source, *ports)
+
+
+def said_action(action: Any) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
     match type(action).__name__:
         case "OFPActionSetField":
             return ("set", action.key, action.value)
@@ -116,6 +128,11 @@ def said_action(action: Any) -> tuple[Any, ...]:
             return ("move", action.n_bits, action.src_ofs, action.dst_ofs, *ends)
         case "NXActionNote":
             return ("note", bytes(action.note))
+        case "NXActionCTClear":
+            return ("ct_clear",)
+        case "NXActionNAT":
+            ports = (action.range_proto_min or 0, action.range_proto_max or 0)
+            return ("nat", action.flags, action.range_ipv4_min, *ports)
         case "NXActionCT":
             nested = [said_action(each) for each in action.actions]
             zone = (action.zone_src, action.zone_ofs_nbits)

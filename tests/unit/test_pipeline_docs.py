@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from k8s_ovs.pipeline.field import REGISTERS
-from k8s_ovs.pipeline.tables import CORE_TABLES, SERVICE_MARK, SERVICE_ZONE, VIRTUAL_MAC
+from k8s_ovs.pipeline.tables import CONNECTION_ZONE, CORE_TABLES, SERVICE_MARK, VIRTUAL_MAC
 
 TEXT = (Path(__file__).parents[2] / "docs/pipeline.md").read_text()
 
@@ -23,5 +23,6 @@ def test_each_register_is_described() -> None:
 
 
 def test_the_numbers_are_the_real_ones() -> None:
-    assert f"own, {SERVICE_ZONE}, with the mark {SERVICE_MARK}." in TEXT
+    assert f"tracked in the zone {CONNECTION_ZONE}." in TEXT
+    assert f"the node has translated have the mark {SERVICE_MARK}." in TEXT
     assert f"gets the answer `{VIRTUAL_MAC}`" in TEXT

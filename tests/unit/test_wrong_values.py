@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from k8s_ovs.pipeline.flow import (
     Match,
     Meter,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -59,6 +61,13 @@ FLOWS: dict[str, tuple[Callable[[], Any], str]] = {
     "goto": (lambda: Goto(LIST), r"Goto.table: found \[1\], expected str"),
     "zone": (lambda: Ct(None), "Ct.zone: found None, expected int"),
     "mark": (lambda: Ct(1, True, "1"), "Ct.mark: found '1', expected int or None"),
+    "nat": (lambda: Ct(1, nat=True), "Ct.nat: found True, expected Nat or None"),
+    "nat of what is new": (
+        lambda: Ct(1, nat=Nat(IPv4Address("1.2.3.4"))),
+        "ct nat translates new connections without commit",
+    ),
+    "port of nat": (lambda: Nat(other_port=True), "nat gives another port to no source"),
+    "source": (lambda: Nat(source="1.2.3.4"), "Nat.source: found '1.2.3.4', expected IPv4Address"),
     "commit": (lambda: Ct(1, 1), "Ct.commit: found 1, expected bool"),
     "rate": (lambda: Meter(1, 1e3, 1), "Meter.rate: found 1000.0, expected int"),
     "note": (lambda: Note("text"), "Note.data: found 'text', expected bytes"),

@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 from k8s_ovs.model.allowance import DELETIONS, Allowance
 from k8s_ovs.model.codec import decode, encode
 from k8s_ovs.model.node import LocalNode, kube_node
-from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.pod import SERVICE_SOURCES, Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import GLOBAL_TENANT
 from k8s_ovs.model.world import NODES
@@ -22,10 +22,12 @@ from k8s_ovs.pipeline.field import FIELDS, register
 from k8s_ovs.pipeline.flow import (
     Action,
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -38,6 +40,7 @@ from k8s_ovs.pipeline.flow import (
 from k8s_ovs.pipeline.tables import (
     ARP,
     CLASSIFY,
+    CONNECTION_ZONE,
     CORE_TABLES,
     EXTERNAL,
     NODE_IN,
@@ -49,7 +52,6 @@ from k8s_ovs.pipeline.tables import (
     ROUTE,
     SERVICE,
     SERVICE_MARK,
-    SERVICE_ZONE,
     TUNNEL_IN,
     VIRTUAL_MAC,
 )
@@ -65,6 +67,10 @@ _SRC_TENANT = register("SRC_TENANT")
 _DST_TENANT = register("DST_TENANT")
 _OUT_PORT = register("OUT_PORT")
 _SCRATCH = register("SCRATCH")
+_UNTRACKED = register("UNTRACKED")
+#: What UNTRACKED says: the connection of a packet from a pod is looked up, or not yet, or as it
+#: is, or as if it were to a service.
+_DONE, _NOT_YET, _AS_IT_IS, _AS_OF_SERVICE = range(4)
 #: Multicast, reserved and broadcast addresses (RFC 5771, RFC 1112 section 4), and those by which a
 #: kernel means itself, as a node's would (RFC 6890).
 _NOWHERE = tuple(map(IPv4Network, ("224.0.0.0/3", "127.0.0.0/8", "0.0.0.0/8")))
@@ -137,7 +143,15 @@ class Forwarding:
             NODE_IN,
             300,
             ip(ip_src=pod.ip, ip_dst=view.config.network),
-            [speaks_as, Ct(SERVICE_ZONE, commit=True, mark=SERVICE_MARK), Goto("ROUTE")],
+            [speaks_as, *_track_translated(pod)],
+        )
+        yield from _new_connection(pod)
+        # An answer of a pod here is back at the source that its connection was given.
+        yield Flow(
+            ROUTE,
+            260,
+            ip(ip_dst=pod.service_source, ct_mark=SERVICE_MARK),
+            [SetField(FIELDS["ip_dst"], int(pod.ip)), Goto("POD_OUT")],
         )
         yield Flow(
             POD_OUT,
@@ -148,9 +162,49 @@ class Forwarding:
                 SetField(FIELDS["eth_dst"], mac(pod.mac)),
                 SetField(_DST_TENANT, tenant),
                 SetField(_OUT_PORT, pod.ofport),
+                Move(FIELDS["ip_dst"], _SCRATCH),
                 Goto("VERDICT"),
             ],
         )
+
+
+def _look_up(phase: int, nat: Nat | None) -> list[Action]:
+    return [SetField(_UNTRACKED, phase), Ct(CONNECTION_ZONE, nat=nat, table="ROUTE")]
+
+
+def _new_connection(pod: Pod) -> Iterable[Flow]:
+    """Remember a new connection of the pod to a pod, with another port if need be.
+
+    That is where the same port of the pod speaks with a service that has the other pod behind it.
+    A null NAT would do both at once, but ends Open vSwitch's userspace datapath (docs/decisions/
+    0027-connections.md).
+    """
+    own = SetField(FIELDS["ip_src"], int(pod.ip))
+    other = SetField(FIELDS["ip_src"], int(pod.service_source))
+    new = ip(reg4=_AS_IT_IS, ct_state="+trk+new", ip_src=pod.ip)
+    yield Flow(ROUTE, 295, new, [CtClear(), other, *_look_up(_AS_OF_SERVICE, None)])
+    # Its answers are taken: the same port speaks with a service that has this pod behind it.
+    taken = ip(reg4=_AS_OF_SERVICE, ct_state="+trk-new", ip_src=pod.service_source)
+    yield Flow(ROUTE, 296, taken, [CtClear(), own, *_remember(Nat(pod.ip, other_port=True))])
+    free = ip(reg4=_AS_OF_SERVICE, ip_src=pod.service_source)
+    yield Flow(ROUTE, 295, free, [CtClear(), own, *_remember(None)])
+
+
+def _remember(nat: Nat | None) -> list[Action]:
+    track = Ct(CONNECTION_ZONE, commit=True, nat=nat, table="ROUTE")
+    return [SetField(_UNTRACKED, _DONE), track]
+
+
+def _track_translated(pod: Pod) -> list[Action]:
+    """Tell a connection to a service from one to the pod behind it: it has another source.
+
+    kube-proxy leaves no other difference. Tracking gives the packet its own source back, and the
+    later of two connections that would have the same answers another port.
+    """
+    source = SetField(FIELDS["ip_src"], int(pod.service_source))
+    nat = Nat(pod.ip)
+    track = Ct(CONNECTION_ZONE, commit=True, mark=SERVICE_MARK, nat=nat, table="ROUTE")
+    return [source, track]
 
 
 def _classify(local_node: LocalNode) -> Iterable[Flow]:
@@ -167,7 +221,7 @@ def _pod_in(pod: Pod, speaks_as: SetField) -> Iterable[Flow]:
         POD_IN,
         100,
         ip(in_port=pod.ofport, eth_src=pod.mac, ip_src=pod.ip),
-        [speaks_as, Goto("ROUTE")],
+        [speaks_as, SetField(_UNTRACKED, _NOT_YET), Goto("ROUTE")],
     )
     yield Flow(
         POD_IN,
@@ -189,7 +243,10 @@ def _node_in(local_node: LocalNode, network: IPv4Network) -> Iterable[Flow]:
 
 def _route(local_node: LocalNode, network: IPv4Network, services: IPv4Network) -> Iterable[Flow]:
     yield Flow(ROUTE, 300, ip(ip_dst=local_node.gateway), [Goto("EXTERNAL")])
+    # What connection tracking calls invalid has not got its pod's address back.
+    yield Flow(ROUTE, 290, ip(ip_src=SERVICE_SOURCES))
     yield from (Flow(ROUTE, 250, ip(ip_dst=each)) for each in _NOWHERE)
+    yield Flow(ROUTE, 220, ip(reg4=_NOT_YET, ip_dst=network), _look_up(_AS_IT_IS, Nat()))
     yield Flow(ROUTE, 200, ip(ip_dst=local_node.subnet), [Goto("POD_OUT")])
     yield Flow(ROUTE, 100, ip(ip_dst=network), [Goto("REMOTE")])
     yield Flow(ROUTE, 100, ip(ip_dst=services), [Goto("SERVICE")])
@@ -220,8 +277,13 @@ def _return(local_node: LocalNode) -> Iterable[Flow]:
     deliver = [Output(_OUT_PORT)]
     # What the node sends has been through its translation already.
     yield Flow(RETURN, 300, any_packet(in_port=local_node.node_port), deliver)
-    yield Flow(RETURN, 200, ip(ct_state="-trk"), [Ct(SERVICE_ZONE, table="RETURN")])
-    yield Flow(RETURN, 200, ip(ct_state="+trk+rpl", ct_mark=SERVICE_MARK), _to_node(local_node))
+    track = Ct(CONNECTION_ZONE, nat=Nat(), table="RETURN")
+    restored = Move(_SCRATCH, FIELDS["ip_dst"])
+    yield Flow(RETURN, 200, ip(ct_state="-trk"), [track])
+    new = ip(in_port=local_node.tunnel_port, ct_state="+trk+new")
+    yield Flow(RETURN, 150, new, [Ct(CONNECTION_ZONE, commit=True), *deliver])
+    answer = ip(ct_state="+trk+rpl", ct_mark=SERVICE_MARK)
+    yield Flow(RETURN, 200, answer, [restored, *_to_node(local_node)])
     yield Flow(RETURN, 100, ip(ct_state="+trk"), deliver)
 
 

@@ -7,13 +7,14 @@ somebody takes the port away.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 from attrs import field, frozen
 
 from k8s_ovs.model.checked import as_whole_or_none, whole
 
 __all__ = [
+    "SERVICE_SOURCES",
     "Pod",
     "Rates",
     "mac_of",
@@ -22,7 +23,11 @@ __all__ = [
     "pod_ids",
     "pod_memory",
     "rate_ids",
+    "service_source_of",
 ]
+
+#: No packet on a wire has such a source (RFC 6890).
+SERVICE_SOURCES = IPv4Network("0.0.0.0/8")
 
 #: The alias of a device has so many bytes (IFALIASZ of linux/if.h, less the last zero).
 _MOST_MEMORY = 255
@@ -75,6 +80,10 @@ class Pod:
         return mac_of(self.ip)
 
     @property
+    def service_source(self) -> IPv4Address:
+        return service_source_of(self.ip)
+
+    @property
     def identity(self) -> str:
         """`namespace/name`, as kubectl names it."""
         return f"{self.namespace}/{self.name}"
@@ -83,6 +92,16 @@ class Pod:
 def mac_of(address: IPv4Address) -> str:
     """The MAC that belongs to `address`: 0a:58 and its four bytes, so it never changes hands."""
     return "0a:58:" + ":".join(f"{byte:02x}" for byte in address.packed)
+
+
+def service_source_of(address: IPv4Address) -> IPv4Address:
+    """The source under which connections of the pod at `address` to services are tracked.
+
+    Of its own among the pods of a node. It has the checksum of `address` (RFC 6296 section 2.6), so
+    that a packet is valid with either, a fragment too.
+    """
+    high, low = divmod(int(address), 1 << 16)
+    return IPv4Address((high & 0xFF) << 16 | (low + (high & 0xFF00)) % 0xFFFF)
 
 
 def pod_ids(pod: Pod) -> dict[str, str]:

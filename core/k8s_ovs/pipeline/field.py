@@ -93,6 +93,7 @@ REGISTERS: dict[str, Field] = {
     "DST_TENANT": FIELDS["reg1"],
     "OUT_PORT": FIELDS["reg2"],
     "SCRATCH": FIELDS["reg3"],
+    "UNTRACKED": FIELDS["reg4"],
 }
 
 

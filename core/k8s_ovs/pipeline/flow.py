@@ -28,14 +28,17 @@ from k8s_ovs.pipeline.table import PipelineError, Table
 
 __all__ = [
     "METER_NUMBERS",
+    "OTHER_PORTS",
     "Action",
     "Ct",
+    "CtClear",
     "Flow",
     "Goto",
     "InPort",
     "Match",
     "Meter",
     "Move",
+    "Nat",
     "Note",
     "Output",
     "SetField",
@@ -170,12 +173,36 @@ class Goto:
     table: str = field(converter=as_text, validator=_TEXT)
 
 
+#: Ports for connections that need another one, first and last.
+OTHER_PORTS = (1024, 65535)
+
+
+@frozen
+class Nat:
+    """Translate a packet as its connection is translated, in either direction.
+
+    source: the address that a new connection gets as its source, and another port where a tracked
+    connection would have the same answers; None: a new connection is not translated.
+    other_port: it gets any port but those below 1024, and hardly its own.
+    """
+
+    source: IPv4Address | None = field(
+        default=None, validator=has_type(IPv4Address, None, error=PipelineError)
+    )
+    other_port: bool = field(default=False, validator=has_type(bool, error=PipelineError))
+
+    def __attrs_post_init__(self) -> None:
+        if self.other_port and self.source is None:
+            raise PipelineError("nat gives another port to no source")
+
+
 @frozen
 class Ct:
     """Track the connection in `zone`; with `commit`, remember it, marked; then go on in `table`.
 
-    ovs-actions(7), "The ct action". Raises PipelineError for a zone that is not of 16 bits, for a
-    mark that is not of 32, and for a mark without commit, which would be lost.
+    nat: how its packets are translated. ovs-actions(7), "The ct action". Raises PipelineError for
+    a zone that is not of 16 bits, for a mark that is not of 32, and for a mark or a translation of
+    new connections without commit, which would be lost.
     """
 
     zone: int = field(converter=as_whole, validator=_WHOLE)
@@ -186,13 +213,21 @@ class Ct:
         converter=_as_text_or_none,
         validator=has_type(str, None, error=PipelineError),
     )
+    nat: Nat | None = field(default=None, validator=has_type(Nat, None, error=PipelineError))
 
     def __attrs_post_init__(self) -> None:
         _refuse_too_wide("ct zone", self.zone, 16)
+        if self.nat is not None and self.nat.source is not None and not self.commit:
+            raise PipelineError("ct nat translates new connections without commit")
         if self.mark is not None:
             _refuse_too_wide("ct mark", self.mark, 32)
             if not self.commit:
                 raise PipelineError(f"ct mark={self.mark:#x} is set without commit")
+
+
+@frozen
+class CtClear:
+    """Forget what tracking found: else the kernel's datapath looks up a changed packet no more."""
 
 
 #: Others are for the switch's own use.
@@ -229,7 +264,7 @@ class Note:
     data: bytes = field(converter=_as_bytes, validator=has_type(bytes, error=PipelineError))
 
 
-Action = Output | InPort | SetField | Move | Goto | Ct | Meter | Note
+Action = Output | InPort | SetField | Move | Goto | Ct | CtClear | Meter | Note
 
 
 def _as_actions(actions: Iterable[Action]) -> tuple[Action, ...]:

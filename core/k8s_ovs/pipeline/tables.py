@@ -18,6 +18,7 @@ from k8s_ovs.pipeline.table import Pipeline, Table
 __all__ = [
     "ARP",
     "CLASSIFY",
+    "CONNECTION_ZONE",
     "CORE_TABLES",
     "EXTERNAL",
     "NODE_IN",
@@ -29,7 +30,6 @@ __all__ = [
     "ROUTE",
     "SERVICE",
     "SERVICE_MARK",
-    "SERVICE_ZONE",
     "TUNNEL_IN",
     "VERDICT",
     "VIRTUAL_MAC",
@@ -85,9 +85,9 @@ CORE_TABLES = (
     NOTE,
 )
 
-#: Connections that were translated by the node are remembered in this zone, apart from the
-#: kernel's own (zone 0) and marked with SERVICE_MARK.
-SERVICE_ZONE = 0x6B38
+#: Connections of pods are tracked in this zone, apart from the kernel's own (zone 0). Those that
+#: the node has translated, to a pod behind a service, are marked with SERVICE_MARK.
+CONNECTION_ZONE = 0x6B38
 SERVICE_MARK = 1
 
 #: Who answers every ARP request, and who every delivered packet comes from on Ethernet.

@@ -14,14 +14,17 @@ from attrs import frozen
 from k8s_ovs.pipeline.field import REGISTERS, Field, FieldKind
 from k8s_ovs.pipeline.flow import (
     CT_STATE_BITS,
+    OTHER_PORTS,
     Action,
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
     Match,
     Meter,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -174,8 +177,8 @@ def _action(action: Action, names: _Names) -> str:
             text = f"output:{names.field(register)}[]"
         case Output(port=int() as port):
             text = f"output:{port_text(port)}"
-        case InPort():
-            text = "IN_PORT"
+        case InPort() | CtClear():
+            text = "IN_PORT" if isinstance(action, InPort) else "ct_clear"
         case Goto():
             text = f"goto_table:{names.hop(action.table)}"
         case Meter():
@@ -193,8 +196,17 @@ def _ct_arguments(ct: Ct, names: _Names) -> Iterator[str]:
     if ct.table is not None:
         yield f"table={names.hop(ct.table)}"
     yield f"zone={ct.zone}"
+    if ct.nat is not None:
+        yield _nat(ct.nat)
     if ct.mark is not None:
         yield f"exec(set_field:{ct.mark:#x}->ct_mark)"
+
+
+def _nat(nat: Nat) -> str:
+    if nat.source is None:
+        return "nat"
+    ports = ":{}-{},random".format(*OTHER_PORTS) if nat.other_port else ""
+    return f"nat(src={nat.source}{ports})"
 
 
 def port_text(number: int) -> str:

@@ -17,13 +17,16 @@ from attrs import field, frozen
 
 from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.flow import (
+    OTHER_PORTS,
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
     Match,
     Meter,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -78,9 +81,15 @@ _REG_MOVE = Struct("!HHIH HHHII")
 _OUTPUT_REG = Struct("!HHIH HIH6x")
 _NOTE = Struct("!HHIH")
 _CT = Struct("!HHIH HIHB3xH")
+_CT_CLEAR = Struct("!HHIH 6x")
+_NAT = Struct("!HHIH 2xHH")
+_PORT_RANGE = Struct("!HH")
 
 _EXPERIMENTER, _NICIRA = 0xFFFF, 0x2320
-_NXAST_REG_MOVE, _NXAST_NOTE, _NXAST_OUTPUT_REG, _NXAST_CT = 6, 8, 15, 35
+_NXAST_REG_MOVE, _NXAST_NOTE, _NXAST_OUTPUT_REG, _NXAST_CT, _NXAST_NAT = 6, 8, 15, 35, 36
+_NXAST_CT_CLEAR = 43
+_NAT_SOURCE, _NAT_RANDOM = 0x0001, 0x0010
+_NAT_ADDRESS, _NAT_PORTS = 0x0001, 0x0030
 _CT_COMMIT = 0x0001
 _CT_NO_TABLE = 0xFF
 _CT_STATES = 0xFF
@@ -260,7 +269,7 @@ def _fitting(flow: Flow, length: int) -> int:
     return length
 
 
-def _action(action: SetField | Output | InPort | Move | Note) -> bytes:
+def _action(action: SetField | Output | InPort | Move | CtClear | Note) -> bytes:
     match action:
         case SetField():
             body = _set_field(action.field, action.value)
@@ -272,6 +281,8 @@ def _action(action: SetField | Output | InPort | Move | Note) -> bytes:
             body = _OUTPUT.pack(0, _OUTPUT.size, _IN_PORT, _WHOLE_PACKET)
         case Move():
             body = _move(action)
+        case CtClear():
+            body = _CT_CLEAR.pack(_EXPERIMENTER, _CT_CLEAR.size, _NICIRA, _NXAST_CT_CLEAR)
         case Note():
             body = _note(action.data)
     return body
@@ -307,7 +318,21 @@ def _note(data: bytes) -> bytes:
 
 
 def _ct(ct: Ct, table: int) -> bytes:
-    nested = b"" if ct.mark is None else _set_field(FIELDS["ct_mark"], ct.mark)
+    nested = b"" if ct.nat is None else _nat(ct.nat)
+    nested += b"" if ct.mark is None else _set_field(FIELDS["ct_mark"], ct.mark)
     head = (_EXPERIMENTER, _CT.size + len(nested), _NICIRA, _NXAST_CT)
     flags = _CT_COMMIT if ct.commit else 0
     return _CT.pack(*head, flags, 0, ct.zone, table, 0) + nested
+
+
+def _nat(nat: Nat) -> bytes:
+    flags, present, said = 0, 0, b""
+    if nat.source is not None:
+        flags, present, said = _NAT_SOURCE, _NAT_ADDRESS, nat.source.packed
+    if nat.other_port:
+        flags, present = flags | _NAT_RANDOM, present | _NAT_PORTS
+        said += _PORT_RANGE.pack(*OTHER_PORTS)
+    size = _NAT.size + len(said)
+    padding = _PADDING[-size % 8]
+    head = (_EXPERIMENTER, size + len(padding), _NICIRA, _NXAST_NAT)
+    return _NAT.pack(*head, flags, present) + said + padding

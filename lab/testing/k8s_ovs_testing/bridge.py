@@ -64,10 +64,13 @@ class TracedBridge:
             connection.delete_meters(sorted(there.keys() - meters.keys()))
         self._cookies = set(wanted)
 
-    def trace(self, packet: str, *, answer: bool = False) -> Trace:
-        """The way of `packet` (ovs-ofctl's syntax); answer: connection tracking knows it as one."""
+    def trace(self, packet: str, *, answer: bool = False, ct_next: tuple[str, ...] = ()) -> Trace:
+        """The way of `packet` (ovs-ofctl's syntax); answer: connection tracking knows it as one.
+
+        ct_next: what connection tracking says each time that it is asked, see `trace`.
+        """
         control = self._ovs.directory / "ovs-vswitchd.ctl"
-        ct_next = (ANSWER,) if answer else ()
+        ct_next = (ANSWER,) if answer else ct_next
         return trace(control, self._name, self._manager.pipeline, packet, ct_next=ct_next)
 
     def _add_ports(self, wanted: dict[int, tuple[str, ...]]) -> None:

@@ -15,11 +15,13 @@ from k8s_ovs.pipeline.flow import (
     CT_STATE_BITS,
     Action,
     Ct,
+    CtClear,
     Flow,
     Goto,
     InPort,
     Match,
     Move,
+    Nat,
     Note,
     Output,
     SetField,
@@ -57,7 +59,8 @@ _PACKETS: dict[str, tuple[dict[Field, int], tuple[str, ...]]] = {
 }
 _ALWAYS = ("eth_src", "eth_dst", "tun_", "reg", "in_port", "ct_")
 #: Connections are tracked of IPv4 and IPv6 only.
-_TRACKED = (0x0800, 0x86DD)
+_IPV4 = 0x0800
+_TRACKED = (_IPV4, 0x86DD)
 _LOCAL = 0xFFFFFFFE
 _PORTS = st.one_of(st.integers(1, 0xFEFF), st.just(_LOCAL))
 
@@ -162,17 +165,22 @@ def _plain_action(
         st.one_of(_PORTS, st.sampled_from(registers)).map(Output),
         st.just(InPort()),
         st.binary(max_size=20).map(Note),
+        st.just(CtClear()),
     ]
-    if _PACKETS[packet][0].get(_ETH_TYPE) in _TRACKED:
-        choices.append(_ct([*targets, table.name]))
+    if (eth_type := _PACKETS[packet][0].get(_ETH_TYPE)) in _TRACKED:
+        choices.append(_ct([*targets, table.name], ipv4=eth_type == _IPV4))
     return st.one_of(choices)
 
 
-def _ct(targets: list[str]) -> SearchStrategy[Ct]:
+def _ct(targets: list[str], *, ipv4: bool) -> SearchStrategy[Ct]:
     zone = st.integers(0, 0xFFFF)
     table = st.one_of(st.none(), st.sampled_from(targets))
     mark = st.one_of(st.none(), st.integers(0, 0xFFFFFFFF))
+    old = st.one_of(st.none(), st.just(Nat()))
+    new = old
+    if ipv4:
+        new |= st.builds(Nat, st.ip_addresses(v=4).filter(int), other_port=st.booleans())
     return st.one_of(
-        st.builds(Ct, zone=zone, table=table),
-        st.builds(Ct, zone=zone, commit=st.just(True), mark=mark, table=table),
+        st.builds(Ct, zone=zone, table=table, nat=old),
+        st.builds(Ct, zone=zone, commit=st.just(True), mark=mark, table=table, nat=new),
     )
