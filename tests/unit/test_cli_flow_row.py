@@ -83,7 +83,7 @@ def test_a_desired_flow_says_who_wants_it_by_the_names_that_people_use() -> None
         for flow, held in reconciler.desired.flows()
     ]
     of_pod = [each for each in rows if each.wanted_by == (f"pod {pod.identity}",)]
-    assert {each.table for each in of_pod} == {"POD_IN", "NODE_IN", "POD_OUT"}
+    assert {each.table for each in of_pod} == {"POD_IN", "NODE_IN", "ROUTE", "POD_OUT"}
     assert any("in_port=veth1" in each.match for each in of_pod)
     remote = next(each for each in rows if each.table == "REMOTE" and each.priority)
     assert remote.wanted_by == ("host 192.168.0.12",)
