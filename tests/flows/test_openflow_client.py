@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
 from k8s_ovs.ovs.openflow.altered import altered_cookies
 from k8s_ovs.ovs.openflow.client import FlowRefused, OpenFlow
+from k8s_ovs.pipeline.action import Goto, Output, SetField
 from k8s_ovs.pipeline.field import FIELDS, register
-from k8s_ovs.pipeline.flow import Flow, Goto, Output, SetField, any_packet, ip, tcp
+from k8s_ovs.pipeline.flow import Flow, any_packet, ip, tcp
 from k8s_ovs.pipeline.reading import read_actions, read_match
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow, encode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import singledispatch
 
-from k8s_ovs.pipeline.flow import Meter
+from k8s_ovs.pipeline.action import Meter
 from k8s_ovs.pipeline.wire import WireFlow
 from k8s_ovs.state.value import (
     Address,

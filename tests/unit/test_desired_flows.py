@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from k8s_ovs.pipeline.flow import Flow, Goto, Meter, Note, ip
+from k8s_ovs.pipeline.action import Goto, Meter, Note
+from k8s_ovs.pipeline.flow import Flow, ip
 from k8s_ovs.pipeline.wire import WireFlow, encode
 from k8s_ovs.reconcile.desired_flows import Delta, DesiredFlows, FlowConflict
 from k8s_ovs.reconcile.subject import POD, TENANT, FlowOwner, Subject

@@ -6,28 +6,20 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from k8s_ovs.pipeline.field import FIELDS, register
-from k8s_ovs.pipeline.flow import (
+from k8s_ovs.pipeline.action import (
     Action,
     Ct,
     CtClear,
-    Flow,
     Goto,
     InPort,
-    Match,
     Move,
     Nat,
     Note,
     Output,
     SetField,
-    any_packet,
-    arp,
-    icmp,
-    ip,
-    ipv6,
-    tcp,
-    udp,
 )
+from k8s_ovs.pipeline.field import FIELDS, register
+from k8s_ovs.pipeline.flow import Flow, Match, any_packet, arp, icmp, ip, ipv6, tcp, udp
 from k8s_ovs.pipeline.table import PipelineError
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs_testing.strategies import SAMPLE_PIPELINE

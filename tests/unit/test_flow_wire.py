@@ -12,27 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 
-from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
-from k8s_ovs.pipeline.flow import (
+from k8s_ovs.pipeline.action import (
     OTHER_PORTS,
     Action,
     Ct,
     CtClear,
-    Flow,
     Goto,
     InPort,
-    Match,
     Meter,
     Move,
     Nat,
     Note,
     Output,
     SetField,
-    Term,
-    any_packet,
-    ip,
-    tcp,
 )
+from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
+from k8s_ovs.pipeline.flow import Flow, Match, Term, any_packet, ip, tcp
 from k8s_ovs.pipeline.table import Pipeline, PipelineError
 from k8s_ovs.pipeline.wire import MAX_OWNER, delete_by_cookie, delete_meter, encode, put_meter
 from k8s_ovs_testing.strategies import SAMPLE_PIPELINE, flows

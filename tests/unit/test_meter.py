@@ -22,7 +22,7 @@ from k8s_ovs.ovs.openflow.meters import (
     meter_counts,
     most_meters,
 )
-from k8s_ovs.pipeline.flow import Meter
+from k8s_ovs.pipeline.action import Meter
 
 DATAPATH = SimpleNamespace(ofproto=ofproto_v1_4, ofproto_parser=ofproto_v1_4_parser)
 

@@ -12,7 +12,7 @@ from k8s_ovs.errors import SwitchError, TimedOut, Unavailable
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.ovs.openflow.errors import error_name
 from k8s_ovs.ovs.openflow.messages import HEADER, Type
-from k8s_ovs.pipeline.flow import Meter
+from k8s_ovs.pipeline.action import Meter
 
 ECHO_REQUEST = bytes.fromhex("0502000c00000abc") + b"ping"
 ECHO_REPLY = bytes.fromhex("0503000c00000abc") + b"ping"

@@ -9,21 +9,8 @@ from typing import Any
 import pytest
 
 from k8s_ovs.model.pod import Rates
-from k8s_ovs.pipeline.flow import (
-    Ct,
-    Flow,
-    Goto,
-    Match,
-    Meter,
-    Move,
-    Nat,
-    Note,
-    Output,
-    SetField,
-    Term,
-    any_packet,
-    ip,
-)
+from k8s_ovs.pipeline.action import Ct, Goto, Meter, Move, Nat, Note, Output, SetField
+from k8s_ovs.pipeline.flow import Flow, Match, Term, any_packet, ip
 from k8s_ovs.pipeline.table import PipelineError, Table
 from k8s_ovs.pipeline.tables import ROUTE
 from k8s_ovs.plugin import FIELDS, KubeResource, RecordKind, register

@@ -18,12 +18,10 @@ from k8s_ovs.model.pod import SERVICE_SOURCES, Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import GLOBAL_TENANT
 from k8s_ovs.model.world import NODES
-from k8s_ovs.pipeline.field import FIELDS, register
-from k8s_ovs.pipeline.flow import (
+from k8s_ovs.pipeline.action import (
     Action,
     Ct,
     CtClear,
-    Flow,
     Goto,
     InPort,
     Move,
@@ -31,12 +29,9 @@ from k8s_ovs.pipeline.flow import (
     Note,
     Output,
     SetField,
-    any_packet,
-    arp,
-    ip,
-    ipv6,
-    udp,
 )
+from k8s_ovs.pipeline.field import FIELDS, register
+from k8s_ovs.pipeline.flow import Flow, any_packet, arp, ip, ipv6, udp
 from k8s_ovs.pipeline.tables import (
     ARP,
     CLASSIFY,

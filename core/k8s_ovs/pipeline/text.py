@@ -11,25 +11,22 @@ from ipaddress import IPv4Address
 
 from attrs import frozen
 
-from k8s_ovs.pipeline.field import REGISTERS, Field, FieldKind
-from k8s_ovs.pipeline.flow import (
-    CT_STATE_BITS,
+from k8s_ovs.pipeline.action import (
     OTHER_PORTS,
     Action,
     Ct,
     CtClear,
-    Flow,
     Goto,
     InPort,
-    Match,
     Meter,
     Move,
     Nat,
     Note,
     Output,
     SetField,
-    Term,
 )
+from k8s_ovs.pipeline.field import REGISTERS, Field, FieldKind
+from k8s_ovs.pipeline.flow import CT_STATE_BITS, Flow, Match, Term
 from k8s_ovs.pipeline.table import Pipeline
 
 __all__ = ["field_name", "flow_text", "match_text", "port_text", "value_text"]

@@ -15,24 +15,21 @@ from struct import Struct
 
 from attrs import field, frozen
 
-from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
-from k8s_ovs.pipeline.flow import (
+from k8s_ovs.pipeline.action import (
     OTHER_PORTS,
     Ct,
     CtClear,
-    Flow,
     Goto,
     InPort,
-    Match,
     Meter,
     Move,
     Nat,
     Note,
     Output,
     SetField,
-    Term,
-    meter_of,
 )
+from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
+from k8s_ovs.pipeline.flow import Flow, Match, Term, meter_of
 from k8s_ovs.pipeline.table import Pipeline, PipelineError
 
 __all__ = [

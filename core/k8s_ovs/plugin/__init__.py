@@ -62,28 +62,20 @@ from k8s_ovs.model.subnet import (
 )
 from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID
 from k8s_ovs.model.world import GIVEN, NODES, PODS, SUBNETS, Deleted, Slot
-from k8s_ovs.pipeline.field import FIELDS, Field, register
-from k8s_ovs.pipeline.flow import (
+from k8s_ovs.pipeline.action import (
     Ct,
     CtClear,
-    Flow,
     Goto,
     InPort,
-    Match,
     Meter,
     Move,
     Nat,
     Note,
     Output,
     SetField,
-    any_packet,
-    arp,
-    icmp,
-    ip,
-    ipv6,
-    tcp,
-    udp,
 )
+from k8s_ovs.pipeline.field import FIELDS, Field, register
+from k8s_ovs.pipeline.flow import Flow, Match, any_packet, arp, icmp, ip, ipv6, tcp, udp
 from k8s_ovs.pipeline.table import Table
 from k8s_ovs.pipeline.tables import VERDICT
 from k8s_ovs.plugin.hooks import Hooks, hook

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen, mutable
 
-from k8s_ovs.pipeline.flow import Meter
+from k8s_ovs.pipeline.action import Meter
 from k8s_ovs.pipeline.wire import WireFlow
 from k8s_ovs.reconcile.subject import FlowOwner
 

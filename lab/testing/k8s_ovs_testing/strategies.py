@@ -10,23 +10,20 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
-from k8s_ovs.pipeline.flow import (
-    CT_STATE_BITS,
+from k8s_ovs.pipeline.action import (
     Action,
     Ct,
     CtClear,
-    Flow,
     Goto,
     InPort,
-    Match,
     Move,
     Nat,
     Note,
     Output,
     SetField,
-    Term,
 )
+from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
+from k8s_ovs.pipeline.flow import CT_STATE_BITS, Flow, Match, Term
 from k8s_ovs.pipeline.table import Pipeline, Table
 
 __all__ = ["SAMPLE_PIPELINE", "flows", "matches"]

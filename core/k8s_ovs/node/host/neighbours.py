@@ -3,7 +3,7 @@
 On the userspace datapath Open vSwitch itself asks by ARP for the MAC address that leads to another
 node, once it has a packet to send there, and drops this packet. It remembers the answer for 15
 minutes after the last packet. So it is given packets without content beforehand: neighbour probes.
-Whoever receives one drops it, and learns from it how to answer. On the kernel's datapath the kernel
+The receiver drops it, and learns from it how to answer. On the kernel's datapath the kernel
 keeps packets until it knows.
 """
 
@@ -22,8 +22,8 @@ from k8s_ovs.model.world import SUBNETS, Slot
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.switch import Switch
 from k8s_ovs.ovs.openflow.client import OpenFlow
+from k8s_ovs.pipeline.action import Output, SetField
 from k8s_ovs.pipeline.field import FIELDS
-from k8s_ovs.pipeline.flow import Output, SetField
 from k8s_ovs.pipeline.wire import actions_alone
 
 __all__ = ["AT_ONCE", "Neighbours", "ProbeTimes"]

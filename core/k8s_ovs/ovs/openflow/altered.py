@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from k8s_ovs.ovs.openflow.messages import InstalledFlow
-from k8s_ovs.pipeline.flow import Meter
+from k8s_ovs.pipeline.action import Meter
 from k8s_ovs.pipeline.wire import is_as_made, key_of
 
 __all__ = ["altered_cookies"]

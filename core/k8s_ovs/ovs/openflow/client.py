@@ -17,7 +17,7 @@ from k8s_ovs.ovs.openflow.errors import error_name
 from k8s_ovs.ovs.openflow.messages import Bundle, InstalledFlow, Message, OpenPort, Type
 from k8s_ovs.ovs.openflow.meters import Metered
 from k8s_ovs.ovs.rights import NotPermitted
-from k8s_ovs.pipeline.flow import Meter
+from k8s_ovs.pipeline.action import Meter
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.pipeline.wire import WireFlow, delete_by_cookie, delete_meter, put_meter
 

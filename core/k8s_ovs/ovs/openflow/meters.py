@@ -15,7 +15,7 @@ from attrs import frozen
 
 from k8s_ovs.errors import SwitchError
 from k8s_ovs.ovs.openflow.messages import MULTIPART, Message, Multipart, multipart_request
-from k8s_ovs.pipeline.flow import METER_NUMBERS, Meter
+from k8s_ovs.pipeline.action import METER_NUMBERS, Meter
 from k8s_ovs.pipeline.wire import KBPS_BURST_STATS
 
 __all__ = [
