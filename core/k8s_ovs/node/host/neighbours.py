@@ -3,7 +3,7 @@
 On the userspace datapath Open vSwitch itself asks by ARP for the MAC address that leads to another
 node, once it has a packet to send there, and drops this packet. It remembers the answer for 15
 minutes after the last packet. So it is given packets without content beforehand: neighbour probes.
-The receiver drops it, and learns from it how to answer. On the kernel's datapath the kernel
+The other node drops them, and learns from them how to answer. On the kernel's datapath the kernel
 keeps packets until it knows.
 """
 
