@@ -16,6 +16,7 @@ from k8s_ovs.model.world import SUBNETS
 from k8s_ovs_testing.world import sample_host
 
 THIRD = IPv4Network("172.11.8.0/22")
+SMALL = IPv4Network("172.11.8.0/24")
 
 
 def has_pods(harness: AllocatorHarness, name: str, subnet: IPv4Network = SECOND) -> None:
@@ -75,6 +76,19 @@ def test_a_node_with_another_subnet_than_its_pods_gets_theirs_back(
     assert harness.subnets() == {"node1": FIRST, "node2": THIRD}
 
 
+def test_a_person_may_make_the_subnet_of_a_node_wider_or_narrower(
+    harness: AllocatorHarness,
+) -> None:
+    """The node itself judges whether its pods are in it."""
+    assert harness.reconcile()
+    has_pods(harness, "node2")
+    key = f"{BASE}/subnets/192.168.0.12"
+    narrow = harness.etcd.keys[key].value.replace(b"172.11.4.0/22", b"172.11.4.0/24")
+    harness.etcd.put(key, narrow)
+    assert harness.reconcile()
+    assert harness.subnets()["node2"] == IPv4Network("172.11.4.0/24")
+
+
 def test_a_node_whose_pods_are_in_the_subnet_of_another_is_told_so(
     harness: AllocatorHarness,
 ) -> None:
@@ -132,14 +146,15 @@ def test_the_order_of_a_nodes_addresses_is_nothing(harness: AllocatorHarness) ->
 @pytest.mark.parametrize(
     ("pods", "known", "subnet"),
     [
-        ([], SECOND, None),
-        (["172.11.4.2", "172.11.7.254"], SECOND, SECOND),
-        (["172.11.8.2"], SECOND, THIRD),
-        (["172.11.8.2", "172.11.9.7"], None, THIRD),
-        (["172.11.8.2", "172.11.4.7"], None, None),
+        ([], [SECOND], None),
+        (["172.11.4.2", "172.11.7.254"], [None, SECOND], SECOND),
+        (["172.11.8.2"], [SECOND], THIRD),
+        (["172.11.8.2", "172.11.9.7"], [], THIRD),
+        (["172.11.8.2", "172.11.8.7"], [None, SECOND, SMALL], SMALL),
+        (["172.11.8.2", "172.11.4.7"], [SMALL], None),
     ],
 )
 def test_the_subnet_of_pods(
-    pods: Iterable[str], known: IPv4Network | None, subnet: IPv4Network | None
+    pods: Iterable[str], known: list[IPv4Network | None], subnet: IPv4Network | None
 ) -> None:
     assert subnet_of_pods([*map(IPv4Address, pods)], known, 10) == subnet

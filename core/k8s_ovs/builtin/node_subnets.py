@@ -249,7 +249,7 @@ def _wanted(
             yield Allocation((_mark(view, address, name),), f"node {name} has its record")
         elif owner != name:
             yield Problem(f"node {name}", f"has the address {address}, where node {owner} was")
-        elif used is not None and used != record.subnet:
+        elif used is not None and not used.overlaps(record.subnet):
             yield _back(view, name, address, record, free.of(name, address))
     elif record is None and (unreadable := view.problem(SUBNETS, address)):
         yield Problem(f"node {name}", f"has no subnet: {unreadable}")

@@ -6,7 +6,7 @@ became of the Node object and of the other records.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -27,17 +27,18 @@ class SubnetUse:
 
 
 def subnet_of_pods(
-    addresses: Collection[IPv4Address], known: IPv4Network | None, host_bits: int
+    addresses: Collection[IPv4Address], known: Iterable[IPv4Network | None], host_bits: int
 ) -> IPv4Network | None:
     """The subnet that all `addresses` are in; None: there are none, or they are in several.
 
-    known: the node's subnet, as long as it has one. host_bits: of a node's subnet, where it has
-    none any more.
+    known: subnets that may be the node's, as somebody may have chosen their size. host_bits: of a
+    node's subnet, where none of them is it.
     """
     if not addresses:
         return None
-    if known is not None and all(each in known for each in addresses):
-        return known
+    for each in known:
+        if each is not None and all(address in each for address in addresses):
+            return each
     first = min(addresses)
     found = IPv4Network((int(first) >> host_bits << host_bits, 32 - host_bits))
     return found if all(each in found for each in addresses) else None

@@ -19,7 +19,7 @@ from k8s_ovs.link.nftables import EtcdSockets, etcd_sockets
 from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.model.subnet_use import subnet_of_pods
+from k8s_ovs.model.subnet_use import SubnetUse, subnet_of_pods
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, NODES, SUBNETS, USED, Slot
 from k8s_ovs.node.host.desired import host_values, nft_values, switch_values
 from k8s_ovs.node.host.etcd_addresses import EtcdAddresses
@@ -106,11 +106,17 @@ class Setup:
         """What this node's pods are in, be it that its record says otherwise; None: it has none."""
         if self._config is None or self._reconciler is None:
             return None
+        world = self._reconciler.world
+        use: SubnetUse | None = world.slot(USED, self._settings.hostname).settled
+        told = None if use is None else use.subnet
         if not self._switch.ovsdb.connected:  # which pods there are is not known: as it was
-            use = self._reconciler.world.slot(USED, self._settings.hostname).settled
-            return None if use is None else use.subnet
+            return told
+        known: list[IPv4Network | None] = [told]
+        if self._network is not None:
+            known = [self._network.local_node.subnet]
+        else:
+            known += [record.subnet for record in world.settled(SUBNETS).values()]
         addresses = [pod.ip for pod in self._switch.pods().values()]
-        known = self._network.local_node.subnet if self._network else None
         return subnet_of_pods(addresses, known, self._config.host_subnet_length)
 
     def _unnamed(self) -> str:
