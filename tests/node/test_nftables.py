@@ -57,24 +57,32 @@ def site(new_netns: Callable[[str], Any], node: Any) -> Site:
 
 
 @contextmanager
-def udp(netns: Any, port: int = 0) -> Iterator[socket.socket]:
+def udp(netns: Any, port: int = 0, address: str = "") -> Iterator[socket.socket]:
     """A socket that lives in `netns`."""
     with opened(netns.path) as descriptor, entered(descriptor):
         channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        channel.bind(("", port))
+        channel.bind((address, port))
     channel.settimeout(LIMIT)
     with channel:
         yield channel
 
 
-def arrives(sender: Any, target: tuple[str, int], receiver: Any, port: int) -> bool:
+def arrives(
+    sender: Any,
+    target: tuple[str, int],
+    receiver: Any,
+    port: int,
+    *,
+    source: str = "",
+    size: int = 5,
+) -> bool:
     """Whether a datagram gets through. The kernel delivers before `sendto` returns: no waiting."""
-    with udp(receiver, port) as server, udp(sender) as client:
-        client.sendto(b"hello", target)
+    with udp(receiver, port) as server, udp(sender, address=source) as client:
+        client.sendto(bytes(size), target)
         server.settimeout(0.5)
         try:
-            return server.recv(100) == b"hello"
+            return server.recv(size) == bytes(size)
         except TimeoutError:
             return False
 
@@ -140,6 +148,14 @@ class TestTunnelPort:
         assert not arrives(site.pod, ("172.11.4.1", VXLAN), site.node, VXLAN)
         assert arrives(site.pod, ("172.11.4.1", 5000), site.node, 5000)
 
+    @pytest.mark.parametrize("at", ["node", "outside"])
+    def test_nor_in_fragments(self, site: Site, at: str) -> None:
+        receiver, address = (site.node, NODE) if at == "node" else (site.outside, OUTSIDE)
+        assert arrives(site.pod, (address, VXLAN), receiver, VXLAN, size=3000)
+        apply(NETWORK, VXLAN)
+        assert not arrives(site.pod, (address, VXLAN), receiver, VXLAN, size=3000)
+        assert arrives(site.pod, (address, 5000), receiver, 5000, size=3000)
+
     def test_nor_another_nodes(self, site: Site) -> None:
         apply(NETWORK, VXLAN)
         assert not arrives(site.pod, (OUTSIDE, VXLAN), site.outside, VXLAN)
@@ -169,9 +185,40 @@ class TestTunnelPort:
         assert not arrives(site.outside, (NODE, VXLAN), site.pod, 5000)
         assert arrives(site.outside, (NODE, VXLAN), site.node, VXLAN)
 
+    def test_a_service_with_another_nodes_address_gets_no_tunnel(self, site: Site) -> None:
+        """As its externalIPs: what the node itself sends is translated, too."""
+        site.node.run("nft add table ip services")
+        site.node.run("nft add chain ip services out { type nat hook output priority -100; }")
+        for port in (VXLAN, 5001):
+            led = f"ip daddr {OUTSIDE} udp dport {port} dnat to 172.11.4.2:5000"
+            site.node.run(f"nft add rule ip services out {led}")
+        assert arrives(site.node, (OUTSIDE, VXLAN), site.pod, 5000)
+        apply(NETWORK, VXLAN)
+        assert not arrives(site.node, (OUTSIDE, VXLAN), site.pod, 5000)
+        assert arrives(site.node, (OUTSIDE, VXLAN), site.outside, VXLAN)
+        assert arrives(site.node, (OUTSIDE, 5001), site.pod, 5000), "other ports are not ours"
+
     def test_nodes_themselves_do(self, site: Site) -> None:
         apply(NETWORK, VXLAN)
         assert arrives(site.outside, ("203.0.113.1", VXLAN), site.node, VXLAN)
+
+
+class TestOutsider:
+    """A host outside that knows a way to the pods: by a node."""
+
+    def test_it_does_not_pass_as_a_pod(self, site: Site) -> None:
+        site.outside.run(f"ip route add {NETWORK} via {NODE}")
+        site.outside.run("ip addr add 172.11.4.3/32 dev eth0")
+        pod = "172.11.4.2", 5000
+        assert arrives(site.outside, pod, site.pod, 5000, source="172.11.4.3")
+        apply(NETWORK, VXLAN)
+        assert not arrives(site.outside, pod, site.pod, 5000, source="172.11.4.3")
+        assert not arrives(site.outside, (NODE, 5000), site.node, 5000, source="172.11.4.3")
+        assert arrives(site.outside, pod, site.pod, 5000), "as itself"
+
+    def test_a_node_reaches_itself_by_its_address_in_the_network(self, site: Site) -> None:
+        apply(NETWORK, VXLAN)
+        assert arrives(site.node, ("172.11.4.1", 5000), site.node, 5000)
 
 
 SERVICE, NODE_PORT = "10.96.0.9", 30079

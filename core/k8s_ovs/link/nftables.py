@@ -102,10 +102,11 @@ def rules(
     """The table, in nft's language. host_ip: the node's, where its tunnels end.
 
     from_pods: with the userspace datapath the node's kernel hears a pod's packets, too; all that
-    they may do is reach Open vSwitch. no_tunnel: who could send to a node's VXLAN port, even
+    they may do is reach Open vSwitch. Nobody beyond tun0 has an address of the network, so that
+    none passes as a pod of this node. no_tunnel: who could send to a node's VXLAN port, even
     through a service, a NodePort or a hostPort of any node, could speak as any tenant. Tunnels
-    themselves are never translated: who has that port as a hostPort would get all of them.
-    no_etcd: see `_etcd_locks`.
+    themselves are never translated, coming or going: who has that port as a hostPort, or a node's
+    address among a service's externalIPs, would get all of them. no_etcd: see `_etcd_locks`.
     """
     translated = f"ct status dnat udp dport {vxlan_port} drop"
     locks = _etcd_locks(etcd, node_port)
@@ -113,8 +114,13 @@ def rules(
   chain from_pods {{
     type filter hook prerouting priority raw; policy accept;
     iifname "{PREFIX}*" drop
+    iifname != {{ "lo", "{node_port}" }} ip saddr {network} drop
     ip daddr {host_ip} udp dport {vxlan_port} notrack
     {locks.before}
+  }}
+  chain tunnels_out {{
+    type filter hook output priority raw; policy accept;
+    udp dport {vxlan_port} notrack
   }}
   chain leave {{
     type nat hook postrouting priority srcnat; policy accept;

@@ -40,6 +40,7 @@ __all__ = [
     "port_change",
     "port_request",
     "ports",
+    "set_fragments",
     "take_messages",
     "versions_offered",
     "with_xid",
@@ -60,10 +61,14 @@ _MATCH_OFFSET = 48
 _PORT = Struct("!IH2x6s2x16sI4x")
 # number, MAC, configuration, and which bits of it are to be taken
 _PORT_MOD = Struct("!I4x6s2xII")
+# flags; bytes of a packet for a controller, of which there is none
+_CONFIG = Struct("!HH")
 
 _REPLY_MORE = 1
 _ATOMIC_ORDERED = 0b11
 _ALL_TABLES, _ANY = 0xFF, 0xFFFFFFFF
+# Open vSwitch's own (ovs-ofctl set-frags), not one of OpenFlow's.
+_FRAGMENTS_NX_MATCH = 3
 
 
 class Type(IntEnum):
@@ -73,6 +78,7 @@ class Type(IntEnum):
     ERROR = 1
     ECHO_REQUEST = 2
     ECHO_REPLY = 3
+    SET_CONFIG = 9
     PORT_MOD = 16
     MULTIPART_REQUEST = 18
     MULTIPART_REPLY = 19
@@ -131,6 +137,12 @@ class InstalledFlow:
 def hello() -> bytes:
     """We speak OpenFlow 1.4 and nothing else."""
     return _message(Type.HELLO, 0, _HELLO_BITMAP.pack(1, _HELLO_BITMAP.size, 1 << VERSION))
+
+
+def set_fragments(xid: int) -> bytes:
+    """The first fragment of a packet has ports, section 7.3.2. By default flows find none even
+    there."""
+    return _message(Type.SET_CONFIG, xid, _CONFIG.pack(_FRAGMENTS_NX_MATCH, 0))
 
 
 def echo_reply(request: Message) -> bytes:
