@@ -203,24 +203,6 @@ class TestTunnelPort:
         assert arrives(site.outside, ("203.0.113.1", VXLAN), site.node, VXLAN)
 
 
-class TestOutsider:
-    """A host outside that knows a way to the pods: by a node."""
-
-    def test_it_does_not_pass_as_a_pod(self, site: Site) -> None:
-        site.outside.run(f"ip route add {NETWORK} via {NODE}")
-        site.outside.run("ip addr add 172.11.4.3/32 dev eth0")
-        pod = "172.11.4.2", 5000
-        assert arrives(site.outside, pod, site.pod, 5000, source="172.11.4.3")
-        apply(NETWORK, VXLAN)
-        assert not arrives(site.outside, pod, site.pod, 5000, source="172.11.4.3")
-        assert not arrives(site.outside, (NODE, 5000), site.node, 5000, source="172.11.4.3")
-        assert arrives(site.outside, pod, site.pod, 5000), "as itself"
-
-    def test_a_node_reaches_itself_by_its_address_in_the_network(self, site: Site) -> None:
-        apply(NETWORK, VXLAN)
-        assert arrives(site.node, ("172.11.4.1", 5000), site.node, 5000)
-
-
 SERVICE, NODE_PORT = "10.96.0.9", 30079
 
 
@@ -382,16 +364,20 @@ class TestComparison:
         assert differences() == []
 
 
-def table(network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int]) -> NftTable:
+def table(
+    network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int], outside: str | None = None
+) -> NftTable:
     node = evolve(sample_local_node(), host_ip=IPv4Address(NODE))
-    config = evolve(sample_config(), network=network, vxlan_port=vxlan_port)
+    config = sample_config(network=network, vxlan_port=vxlan_port, from_outside=outside)
     found = etcd_sockets([(IPv4Address(address), port) for address, port in etcd])
     return nft_table(node, config, found)
 
 
-def apply(network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int]) -> None:
+def apply(
+    network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int], outside: str | None = None
+) -> None:
     """Put the table there."""
-    wanted = table(network, vxlan_port, *etcd)
+    wanted = table(network, vxlan_port, *etcd, outside=outside)
     NftDriver().apply([Difference(wanted.key, None, wanted)])
 
 

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from errno import ENOENT
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import Any
 
 from attrs import frozen
@@ -88,14 +88,13 @@ def nft_table(
     node_port: str = "tun0",
 ) -> NftTable:
     """The table as it should be. Raises LinkError, TimedOut."""
-    made = rules(local_node.host_ip, config.network, config.vxlan_port, etcd, node_port)
+    made = rules(local_node.host_ip, config, etcd, node_port)
     return NftTable(TABLE, _content_of(made), made)
 
 
 def rules(
     host_ip: IPv4Address,
-    network: IPv4Network,
-    vxlan_port: int,
+    config: NetworkConfig,
     etcd: EtcdSockets,
     node_port: str = "tun0",
 ) -> str:
@@ -106,8 +105,10 @@ def rules(
     none passes as a pod of this node. no_tunnel: who could send to a node's VXLAN port, even
     through a service, a NodePort or a hostPort of any node, could speak as any tenant. Tunnels
     themselves are never translated, coming or going: who has that port as a hostPort, or a node's
-    address among a service's externalIPs, would get all of them. no_etcd: see `_etcd_locks`.
+    address among a service's externalIPs, would get all of them.
+    no_etcd: see `_etcd_locks`. no_way_in: see `_no_way_in`.
     """
+    network, vxlan_port = config.network, config.vxlan_port
     translated = f"ct status dnat udp dport {vxlan_port} drop"
     locks = _etcd_locks(etcd, node_port)
     return f"""{_REPLACE}table inet {TABLE} {{
@@ -148,8 +149,20 @@ def rules(
     type filter hook forward priority filter; policy accept;
     {locks.through}
   }}
+  chain no_way_in {{
+    type filter hook forward priority filter; policy accept;
+    {_no_way_in(node_port) if config.from_outside == "services" else ""}
+  }}
 }}
 """
+
+
+def _no_way_in(node_port: str) -> str:
+    """Nobody routes into the network by this node, where he would be in the global tenant. What a
+    service or a host port leads there, and answers, pass."""
+    into = f'iifname != "{node_port}" oifname "{node_port}"'
+    passes = "ct status dnat accept", "ct direction reply accept"
+    return "\n    ".join([*(f"{into} {each}" for each in passes), f"{into} drop"])
 
 
 @frozen

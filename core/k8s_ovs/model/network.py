@@ -31,6 +31,8 @@ class NetworkConfig:
     host_subnet_length: host bits of a node's subnet; 10 gives each node a /22.
     mtu: of pods' interfaces, bytes; None: the underlay's less VXLAN_OVERHEAD.
     vxlan_port: UDP port of the tunnels.
+    from_outside: what of the network is reached through a node from outside: `all` pods, which is
+    also what None means, or `services` alone, host ports included.
     """
 
     name: str = named("Name")
@@ -40,6 +42,7 @@ class NetworkConfig:
     plugin_name: str = named("PluginName")
     mtu: int | None = named("MTU", default=None)
     vxlan_port: int = named("VXLANPort", default=4789)
+    from_outside: str | None = named("FromOutside", default=None)
     extra: Mapping[str, Any] = field(factory=dict, hash=False)
 
     def __attrs_post_init__(self) -> None:
@@ -63,6 +66,8 @@ class NetworkConfig:
             raise ValueError(f"MTU: found {self.mtu}, expected 576 to {65535 - VXLAN_OVERHEAD}")
         if not 1 <= self.vxlan_port <= 65535:
             raise ValueError(f"VXLANPort: found {self.vxlan_port}, expected 1 to 65535")
+        if self.from_outside not in (None, "all", "services"):
+            raise ValueError(f'FromOutside: found "{self.from_outside}", expected all or services')
 
     @property
     def node_prefix(self) -> int:
