@@ -118,6 +118,14 @@ def _short(actions: str) -> str:
     return re.sub(r"note:([0-9a-f.]*?)(\.?00)*(?=,|$)", r"note:\1", actions)
 
 
+def test_flows_find_the_port_of_a_packet_that_comes_in_fragments(
+    ovs: OvsProcess, client: OpenFlow
+) -> None:
+    ovs.ofctl("set-frags", "br0", "normal")
+    client.match_fragments()
+    assert "nx-match" in ovs.ofctl("get-frags", "br0")
+
+
 def test_a_dump_tells_what_was_committed(ovs: OvsProcess, client: OpenFlow) -> None:
     flow = wire(
         Flow(THIRD, 7, any_packet(in_port=1, reg1="0x10/0xf0"), (Output(register("OUT_PORT")),))

@@ -57,24 +57,32 @@ def site(new_netns: Callable[[str], Any], node: Any) -> Site:
 
 
 @contextmanager
-def udp(netns: Any, port: int = 0) -> Iterator[socket.socket]:
+def udp(netns: Any, port: int = 0, address: str = "") -> Iterator[socket.socket]:
     """A socket that lives in `netns`."""
     with opened(netns.path) as descriptor, entered(descriptor):
         channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        channel.bind(("", port))
+        channel.bind((address, port))
     channel.settimeout(LIMIT)
     with channel:
         yield channel
 
 
-def arrives(sender: Any, target: tuple[str, int], receiver: Any, port: int) -> bool:
+def arrives(
+    sender: Any,
+    target: tuple[str, int],
+    receiver: Any,
+    port: int,
+    *,
+    source: str = "",
+    size: int = 5,
+) -> bool:
     """Whether a datagram gets through. The kernel delivers before `sendto` returns: no waiting."""
-    with udp(receiver, port) as server, udp(sender) as client:
-        client.sendto(b"hello", target)
+    with udp(receiver, port) as server, udp(sender, address=source) as client:
+        client.sendto(bytes(size), target)
         server.settimeout(0.5)
         try:
-            return server.recv(100) == b"hello"
+            return server.recv(size) == bytes(size)
         except TimeoutError:
             return False
 
@@ -140,6 +148,14 @@ class TestTunnelPort:
         assert not arrives(site.pod, ("172.11.4.1", VXLAN), site.node, VXLAN)
         assert arrives(site.pod, ("172.11.4.1", 5000), site.node, 5000)
 
+    @pytest.mark.parametrize("at", ["node", "outside"])
+    def test_nor_in_fragments(self, site: Site, at: str) -> None:
+        receiver, address = (site.node, NODE) if at == "node" else (site.outside, OUTSIDE)
+        assert arrives(site.pod, (address, VXLAN), receiver, VXLAN, size=3000)
+        apply(NETWORK, VXLAN)
+        assert not arrives(site.pod, (address, VXLAN), receiver, VXLAN, size=3000)
+        assert arrives(site.pod, (address, 5000), receiver, 5000, size=3000)
+
     def test_nor_another_nodes(self, site: Site) -> None:
         apply(NETWORK, VXLAN)
         assert not arrives(site.pod, (OUTSIDE, VXLAN), site.outside, VXLAN)
@@ -168,6 +184,19 @@ class TestTunnelPort:
         apply(NETWORK, VXLAN)
         assert not arrives(site.outside, (NODE, VXLAN), site.pod, 5000)
         assert arrives(site.outside, (NODE, VXLAN), site.node, VXLAN)
+
+    def test_a_service_with_another_nodes_address_gets_no_tunnel(self, site: Site) -> None:
+        """As its externalIPs: what the node itself sends is translated, too."""
+        site.node.run("nft add table ip services")
+        site.node.run("nft add chain ip services out { type nat hook output priority -100; }")
+        for port in (VXLAN, 5001):
+            led = f"ip daddr {OUTSIDE} udp dport {port} dnat to 172.11.4.2:5000"
+            site.node.run(f"nft add rule ip services out {led}")
+        assert arrives(site.node, (OUTSIDE, VXLAN), site.pod, 5000)
+        apply(NETWORK, VXLAN)
+        assert not arrives(site.node, (OUTSIDE, VXLAN), site.pod, 5000)
+        assert arrives(site.node, (OUTSIDE, VXLAN), site.outside, VXLAN)
+        assert arrives(site.node, (OUTSIDE, 5001), site.pod, 5000), "other ports are not ours"
 
     def test_nodes_themselves_do(self, site: Site) -> None:
         apply(NETWORK, VXLAN)
@@ -335,39 +364,20 @@ class TestComparison:
         assert differences() == []
 
 
-def test_where_the_configuration_wants_it_outside_reaches_pods_by_services_alone(
-    site: Site,
-) -> None:
-    site.outside.run(f"ip route add 172.11.0.0/16 via {NODE}")
-    pod = "172.11.4.2", 5000
-    translate(site, "udp dport 30053 dnat to 172.11.4.2:5000")
-    apply(NETWORK, VXLAN)
-    assert arrives(site.outside, pod, site.pod, 5000)
-    closed = evolve(sample_config(), network=NETWORK, from_outside="services")
-    wanted = nft_table(evolve(sample_local_node(), host_ip=IPv4Address(NODE)), closed)
-    NftDriver().apply([Difference(wanted.key, None, wanted)])
-    assert diff([wanted], NftDriver().read(())) == []
-    assert not arrives(site.outside, pod, site.pod, 5000)
-    assert arrives(site.outside, (NODE, 30053), site.pod, 5000)
-    # The node itself, such as kubelet, and answers to what pods have begun.
-    assert arrives(site.node, pod, site.pod, 5000)
-    with udp(site.outside, 6000) as server, udp(site.pod) as client:
-        client.sendto(b"a", (OUTSIDE, 6000))
-        _, sender = server.recvfrom(100)
-        server.sendto(b"b", sender)
-        assert client.recv(100) == b"b"
-
-
-def table(network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int]) -> NftTable:
+def table(
+    network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int], outside: str | None = None
+) -> NftTable:
     node = evolve(sample_local_node(), host_ip=IPv4Address(NODE))
-    config = evolve(sample_config(), network=network, vxlan_port=vxlan_port)
+    config = sample_config(network=network, vxlan_port=vxlan_port, from_outside=outside)
     found = etcd_sockets([(IPv4Address(address), port) for address, port in etcd])
     return nft_table(node, config, found)
 
 
-def apply(network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int]) -> None:
+def apply(
+    network: IPv4Network, vxlan_port: int, *etcd: tuple[str, int], outside: str | None = None
+) -> None:
     """Put the table there."""
-    wanted = table(network, vxlan_port, *etcd)
+    wanted = table(network, vxlan_port, *etcd, outside=outside)
     NftDriver().apply([Difference(wanted.key, None, wanted)])
 
 

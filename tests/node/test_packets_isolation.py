@@ -21,7 +21,17 @@ from k8s_ovs_lab import Endpoint, Service
 from k8s_ovs_lab.kube.service import install, translation
 from k8s_ovs_lab.lab_net import SERVER_PORT, LabNet
 from k8s_ovs_lab.process import await_that
-from k8s_ovs_testing.traffic.frame import BROADCAST, arp, ethernet, ipv4, ipv6, udp, vxlan
+from k8s_ovs_testing.traffic.frame import (
+    BROADCAST,
+    arp,
+    ethernet,
+    fragments,
+    ipv4,
+    ipv6,
+    tagged,
+    udp,
+    vxlan,
+)
 from k8s_ovs_testing.traffic.traffic import Sniffer, send_frames, socket_in
 
 VXLAN_PORT = 4789
@@ -84,6 +94,40 @@ def tunnel(target: str) -> Forge:
     return forge
 
 
+def virtual_mac(world: LabNet, token: bytes) -> bytes:
+    packet = ipv4(world.address("a"), world.address("b"), udp(9, 9, token))
+    return ethernet(VIRTUAL_MAC, mac_of(world.address("b")), packet)
+
+
+def to_b(kind: int, tag: bytes) -> Forge:
+    """To b's own MAC, with another EtherType."""
+
+    def forge(world: LabNet, token: bytes) -> bytes:
+        packet = ipv4(world.address("a"), world.address("b"), udp(9, 9, token))
+        frame = ethernet(mac_of(world.address("a")), mac_of(world.address("b")), packet)
+        return tagged(frame, kind, tag)
+
+    return forge
+
+
+def tunnel_with_options(world: LabNet, token: bytes) -> bytes:
+    said = udp(VXLAN_PORT, VXLAN_PORT, tunnelled(world, "a", "b", token))
+    packet = ipv4(world.address("a"), world.address("node1"), said, options=bytes([1, 1, 1, 0]))
+    return ethernet(mac_of(world.address("a")), VIRTUAL_MAC, packet)
+
+
+def tunnel_in_fragments(world: LabNet, token: bytes) -> bytes:
+    """The first one: without it nobody can put the others together."""
+    said = udp(VXLAN_PORT, VXLAN_PORT, tunnelled(world, "a", "b", token))
+    first, _ = fragments(world.address("a"), world.address("node1"), said, 8, 1)
+    return ethernet(mac_of(world.address("a")), VIRTUAL_MAC, first)
+
+
+def tunnel_in_vlan(world: LabNet, token: bytes) -> bytes:
+    """VLAN 0 is no VLAN, but a priority."""
+    return tagged(tunnel("node1")(world, token), 0x8100, bytes(2) + b"\x08\x00")
+
+
 FORGED: dict[str, tuple[str, Forge]] = {
     "another pod's address": ("POD_IN", lambda w, t: spoken(w, "b", w.address("c"), t)),
     "an address of another node": ("POD_IN", lambda w, t: spoken(w, "c", w.address("b"), t)),
@@ -99,6 +143,16 @@ FORGED: dict[str, tuple[str, Forge]] = {
     "VXLAN to its gateway": ("EXTERNAL", tunnel("gateway1")),
     "VXLAN to the other node": ("EXTERNAL", tunnel("node2")),
     "VXLAN to the outside": ("EXTERNAL", tunnel("outside")),
+    "VXLAN with IP options": ("EXTERNAL", tunnel_with_options),
+    "VXLAN in fragments": ("EXTERNAL", tunnel_in_fragments),
+    "VXLAN in a VLAN": ("EXTERNAL", tunnel_in_vlan),
+    "the virtual MAC": ("POD_IN", virtual_mac),
+    "two VLAN tags": ("POD_IN", to_b(0x88A8, b"\x00\x05\x81\x00\x00\x06\x08\x00")),
+    "MPLS": ("POD_IN", to_b(0x8847, b"\x00\x01\x01\xff")),
+    "an experimental EtherType": ("POD_IN", to_b(0x88B5, b"")),
+    "loopback": ("ROUTE", lambda w, t: spoken(w, "a", "127.0.0.1", t)),
+    "this host": ("ROUTE", lambda w, t: spoken(w, "a", "0.0.0.1", t)),
+    "a reserved address": ("ROUTE", lambda w, t: spoken(w, "a", "240.0.0.1", t)),
 }
 
 

@@ -61,6 +61,7 @@ FIELDS = (
         "PluginName",
         "MTU",
         "VXLANPort",
+        "FromOutside",
     ),
 )
 

@@ -93,29 +93,35 @@ def nft_table(
 
 
 def rules(
-    host_ip: IPv4Address, config: NetworkConfig, etcd: EtcdSockets, node_port: str = "tun0"
+    host_ip: IPv4Address,
+    config: NetworkConfig,
+    etcd: EtcdSockets,
+    node_port: str = "tun0",
 ) -> str:
     """The table, in nft's language. host_ip: the node's, where its tunnels end.
 
     from_pods: with the userspace datapath the node's kernel hears a pod's packets, too; all that
-    they may do is reach Open vSwitch. no_tunnel: who could send to a node's VXLAN port, even
+    they may do is reach Open vSwitch. Nobody beyond tun0 has an address of the network, so that
+    none passes as a pod of this node. no_tunnel: who could send to a node's VXLAN port, even
     through a service, a NodePort or a hostPort of any node, could speak as any tenant. Tunnels
-    themselves are never translated: who has that port as a hostPort would get all of them.
-    no_etcd: see `_etcd_locks`. no_outside: where the configuration wants that, nobody outside the
-    cluster begins to speak to a pod but through a service, as the node takes whom it forwards for
-    the global tenant.
+    themselves are never translated, coming or going: who has that port as a hostPort, or a node's
+    address among a service's externalIPs, would get all of them.
+    no_etcd: see `_etcd_locks`. no_way_in: see `_no_way_in`.
     """
     network, vxlan_port = config.network, config.vxlan_port
-    shut = f'iifname != "{node_port}" oifname "{node_port}" ct state new ct status ! dnat drop'
-    no_outside = shut if config.from_outside == "services" else ""
     translated = f"ct status dnat udp dport {vxlan_port} drop"
     locks = _etcd_locks(etcd, node_port)
     return f"""{_REPLACE}table inet {TABLE} {{
   chain from_pods {{
     type filter hook prerouting priority raw; policy accept;
     iifname "{PREFIX}*" drop
+    iifname != {{ "lo", "{node_port}" }} ip saddr {network} drop
     ip daddr {host_ip} udp dport {vxlan_port} notrack
     {locks.before}
+  }}
+  chain tunnels_out {{
+    type filter hook output priority raw; policy accept;
+    udp dport {vxlan_port} notrack
   }}
   chain leave {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -135,10 +141,6 @@ def rules(
     type filter hook output priority filter; policy accept;
     {translated}
   }}
-  chain no_outside {{
-    type filter hook forward priority filter; policy accept;
-    {no_outside}
-  }}
   chain no_etcd_in {{
     type filter hook input priority filter; policy accept;
     {locks.inward}
@@ -147,8 +149,20 @@ def rules(
     type filter hook forward priority filter; policy accept;
     {locks.through}
   }}
+  chain no_way_in {{
+    type filter hook forward priority filter; policy accept;
+    {_no_way_in(node_port) if config.from_outside == "services" else ""}
+  }}
 }}
 """
+
+
+def _no_way_in(node_port: str) -> str:
+    """Nobody routes into the network by this node, where he would be in the global tenant. What a
+    service or a host port leads there, and answers, pass."""
+    into = f'iifname != "{node_port}" oifname "{node_port}"'
+    passes = "ct status dnat accept", "ct direction reply accept"
+    return "\n    ".join([*(f"{into} {each}" for each in passes), f"{into} drop"])
 
 
 @frozen

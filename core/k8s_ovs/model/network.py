@@ -31,8 +31,8 @@ class NetworkConfig:
     host_subnet_length: host bits of a node's subnet; 10 gives each node a /22.
     mtu: of pods' interfaces, bytes; None: the underlay's less VXLAN_OVERHEAD.
     vxlan_port: UDP port of the tunnels.
-    from_outside: how those outside the cluster reach pods: "services", through services alone;
-    "routed" or None, by pods' addresses too.
+    from_outside: what of the network is reached through a node from outside: `all` pods, which is
+    also what None means, or `services` alone, host ports included.
     """
 
     name: str = named("Name")
@@ -66,10 +66,8 @@ class NetworkConfig:
             raise ValueError(f"MTU: found {self.mtu}, expected 576 to {65535 - VXLAN_OVERHEAD}")
         if not 1 <= self.vxlan_port <= 65535:
             raise ValueError(f"VXLANPort: found {self.vxlan_port}, expected 1 to 65535")
-        if self.from_outside not in (None, "routed", "services"):
-            raise ValueError(
-                f'FromOutside: found "{self.from_outside}", expected "routed" or "services"'
-            )
+        if self.from_outside not in (None, "all", "services"):
+            raise ValueError(f'FromOutside: found "{self.from_outside}", expected all or services')
 
     @property
     def node_prefix(self) -> int:

@@ -224,6 +224,7 @@ class Switch:
             self.openflow = self.openflow_connection()
         self.openflow.patience = self.ovsdb.patience
         try:
+            self.openflow.match_fragments()
             flows, meters = self.openflow.dump(), self.openflow.meters()
         except Unavailable:
             self.drop_flows_connection()

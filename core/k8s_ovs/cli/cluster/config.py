@@ -57,7 +57,7 @@ def set_config(
     """Check a configuration, show what it changes, and write it; it replaces all of the old one.
 
     Its fields are Name, Network, HostSubnetLength (host bits of a node's subnet), ServiceNetwork
-    and PluginName; MTU and VXLANPort if wanted; and those that the named plugins read.
+    and PluginName; MTU, VXLANPort and FromOutside if wanted; and those that the named plugins read.
 
     Without --force it rejects plugins that are not installed here (other nodes may have them), and
     a network that does not contain the hosts' subnets.

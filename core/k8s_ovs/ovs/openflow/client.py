@@ -179,6 +179,14 @@ class OpenFlow:
             if 0 <= error.xid - first < len(numbers)
         }
 
+    def match_fragments(self) -> None:
+        """Have flows find the ports in a packet's first fragment: a flow that drops a port would
+        let it pass otherwise, and who puts the packet together has it. The bridge keeps it until
+        ovs-vswitchd ends."""
+        first = self._new_xids(2)
+        request = messages.set_fragments(first) + messages.barrier(first + 1)
+        self._answers(request, first + 1, "being told how to match fragments")
+
     def ports(self) -> dict[str, OpenPort]:
         """The bridge's ports by name, its own port included.
 

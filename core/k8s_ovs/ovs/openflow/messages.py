@@ -42,6 +42,7 @@ __all__ = [
     "port_change",
     "port_request",
     "ports",
+    "set_fragments",
     "take_messages",
     "versions_offered",
     "with_xid",
@@ -64,11 +65,15 @@ _PORT = Struct("!IH2x6s2x16sI4x")
 _PORT_MOD = Struct("!I4x6s2xII")
 # buffer, port that the packet came by, length of the actions
 _PACKET_OUT = Struct("!IIH6x")
+# flags; bytes of a packet for a controller, of which there is none
+_CONFIG = Struct("!HH")
 
 _REPLY_MORE = 1
 _ATOMIC_ORDERED = 0b11
 _ALL_TABLES, _ANY = 0xFF, 0xFFFFFFFF
 _NO_BUFFER, _FROM_CONTROLLER = 0xFFFFFFFF, 0xFFFFFFFD
+# Open vSwitch's own (ovs-ofctl set-frags), not one of OpenFlow's.
+_FRAGMENTS_NX_MATCH = 3
 
 
 class Type(IntEnum):
@@ -79,6 +84,7 @@ class Type(IntEnum):
     ECHO_REQUEST = 2
     ECHO_REPLY = 3
     PACKET_OUT = 13
+    SET_CONFIG = 9
     PORT_MOD = 16
     MULTIPART_REQUEST = 18
     MULTIPART_REPLY = 19
@@ -137,6 +143,12 @@ class InstalledFlow:
 def hello() -> bytes:
     """We speak OpenFlow 1.4 and nothing else."""
     return _message(Type.HELLO, 0, _HELLO_BITMAP.pack(1, _HELLO_BITMAP.size, 1 << VERSION))
+
+
+def set_fragments(xid: int) -> bytes:
+    """The first fragment of a packet has ports, section 7.3.2. By default flows find none even
+    there."""
+    return _message(Type.SET_CONFIG, xid, _CONFIG.pack(_FRAGMENTS_NX_MATCH, 0))
 
 
 def echo_reply(request: Message) -> bytes:

@@ -9,13 +9,25 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["BROADCAST", "arp", "checksum", "ethernet", "ipv4", "ipv6", "udp", "vxlan"]
+__all__ = [
+    "BROADCAST",
+    "arp",
+    "checksum",
+    "ethernet",
+    "fragments",
+    "ipv4",
+    "ipv6",
+    "tagged",
+    "udp",
+    "vxlan",
+]
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
 _ETH_IPV4, _ETH_ARP, _ETH_IPV6 = 0x0800, 0x0806, 0x86DD
 _UDP = 17
 _VNI_IS_SET = 0x08
+_WHOLE, _MORE = 0x4000, 0x2000
 
 
 def ethernet(source: str, target: str, payload: bytes) -> bytes:
@@ -24,14 +36,37 @@ def ethernet(source: str, target: str, payload: bytes) -> bytes:
     return _mac(target) + _mac(source) + struct.pack("!H", kind) + payload
 
 
+def tagged(frame: bytes, kind: int, tag: bytes) -> bytes:
+    """The frame with another type, and a tag of that type before its own: VLAN, MPLS."""
+    return frame[:12] + struct.pack("!H", kind) + tag + frame[14:]
+
+
 def ipv4(
-    source: str | IPv4Address, target: str | IPv4Address, payload: bytes, protocol: int = _UDP
+    source: str | IPv4Address,
+    target: str | IPv4Address,
+    payload: bytes,
+    protocol: int = _UDP,
+    *,
+    options: bytes = b"",
+    identity: int = 0,
+    fragment: int = _WHOLE,
 ) -> bytes:
-    """A packet that is not fragmented (RFC 791)."""
-    length = 20 + len(payload)
-    head = struct.pack("!BBHHHBBH", 0x45, 0, length, 0, 0x4000, 64, protocol, 0)
-    head += IPv4Address(source).packed + IPv4Address(target).packed
+    """A packet (RFC 791). options: a multiple of 4 bytes. fragment: flags and offset, 16 bits."""
+    words = 5 + len(options) // 4
+    length = 4 * words + len(payload)
+    head = struct.pack("!BBHHHBBH", 0x40 | words, 0, length, identity, fragment, 64, protocol, 0)
+    head += IPv4Address(source).packed + IPv4Address(target).packed + options
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
+
+
+def fragments(
+    source: str | IPv4Address, target: str | IPv4Address, payload: bytes, first: int, identity: int
+) -> list[bytes]:
+    """A packet in two. first: bytes of the payload in the first one, a multiple of 8."""
+    parts = (payload[:first], _MORE), (payload[first:], first // 8)
+    return [
+        ipv4(source, target, part, identity=identity, fragment=fragment) for part, fragment in parts
+    ]
 
 
 def ipv6(
