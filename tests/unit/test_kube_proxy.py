@@ -34,12 +34,24 @@ def told(**fields: Any) -> dict[str, Any]:
         (told(**NEW), True, "shows pods who speaks to them (172.11.0.0/16)"),
         (told(**OLD), True, "shows pods who speaks to them (172.11.0.0/16)"),
         (told(**OLD | {"ClusterCIDR": "fd00::/48,172.0.0.0/8"}), True, "fd00::/48, 172.0.0.0/8"),
-        (told(**OLD | {"ClusterCIDR": ""}), False, "found nothing, expected 172.11.0.0/16"),
-        (told(**NEW | {"DetectLocal": {"ClusterCIDRs": None}}), False, "found nothing"),
+        (told(**OLD | {"ClusterCIDR": ""}), True, "shows pods who speaks to them (no clusterCIDR)"),
+        (told(**NEW | {"DetectLocal": {"ClusterCIDRs": None}}), True, "no clusterCIDR"),
         (told(**OLD | {"ClusterCIDR": "10.244.0.0/16"}), False, "found 10.244.0.0/16, expected"),
         (told(**OLD | {"IPTables": {"MasqueradeAll": True}}), False, "masqueradeAll"),
         (told(**NEW | {"Linux": {"MasqueradeAll": True}}), False, "masqueradeAll"),
-        (told(**NEW | {"DetectLocalMode": "BridgeInterface"}), True, "tells pods by"),
+        (told(**NEW | {"DetectLocalMode": "NodeCIDR"}), False, "tells pods by detectLocalMode"),
+        (
+            told(DetectLocalMode="BridgeInterface", DetectLocal={"BridgeInterface": "tun0"}),
+            True,
+            "(tun0)",
+        ),
+        (
+            told(
+                DetectLocalMode="InterfaceNamePrefix", DetectLocal={"InterfaceNamePrefix": "cali"}
+            ),
+            False,
+            "(cali)",
+        ),
     ],
 )
 def test_what_opens_tenants_is_wrong(found: Any, ok: bool, words: str) -> None:

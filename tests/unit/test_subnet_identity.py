@@ -129,6 +129,35 @@ def test_what_a_node_had_is_nobody_elses_for_a_while_and_its_own_again(
     assert harness.subnets()["node1"] == FIRST
 
 
+def test_of_two_that_might_have_what_a_node_had_the_node_itself_gets_it(
+    harness: AllocatorHarness,
+) -> None:
+    harness.join(3)
+    assert harness.reconcile()
+    leaves(harness, "node2")
+    harness.nodes["node2"] = KubeNode("node2", (sample_host(9).host_ip,))
+    harness.nodes["another"] = KubeNode("another", (sample_host(2).host_ip,))
+    assert harness.reconcile()
+    found = harness.subnets()
+    assert found["node2"] == SECOND
+    assert len(set(found.values())) == len(found) == 4
+
+
+def test_pods_outside_the_network_are_told_and_nothing_is_written_again_and_again(
+    harness: AllocatorHarness,
+) -> None:
+    assert harness.reconcile()
+    for name, outside in (("node1", "10.1.0.0/22"), ("node2", "10.1.4.0/22")):
+        has_pods(harness, name, IPv4Network(outside))
+    before = harness.subnets()
+    writes = harness.etcd.transactions
+    assert not harness.reconcile()
+    assert not harness.reconcile()
+    assert harness.etcd.transactions == writes
+    assert harness.subnets() == before
+    assert all("outside Network" in each for each in harness.allocator.problems)
+
+
 def test_the_order_of_a_nodes_addresses_is_nothing(harness: AllocatorHarness) -> None:
     first, second = sample_host(1).host_ip, sample_host(7).host_ip
     harness.nodes["node1"] = KubeNode("node1", (first, second))

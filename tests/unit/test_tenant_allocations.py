@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from k8s_ovs.allocate.brake import held_back
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID
 from k8s_ovs.model.world import DELETED, Slot
-from k8s_ovs.plugin import Deleted, Event
+from k8s_ovs.plugin import Allocation, Deleted, Event
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_multitenant.records import (
     CURSOR,
@@ -301,6 +302,29 @@ def test_a_namespace_made_anew_is_another_one(fake: FakeCluster) -> None:
     assert fake.record("red")["Reason"] == (
         "the namespace was deleted and made anew meanwhile; ask again"
     )
+
+
+def test_namespaces_that_are_all_new_wait_for_a_person(fake: FakeCluster) -> None:
+    """An API server that was made anew has namespaces of the same names."""
+    names = [f"ns{number}" for number in range(120)]
+    fake.create(*names)
+    fake.settle()
+    for name in names:
+        fake.delete(name)
+        fake.create(name)
+    _, (_, found) = MANAGER.allocations(fake.look)
+    asked = [each for each in found if isinstance(each, Allocation)]
+    (held,), (told,) = held_back(fake.world, asked)
+    assert len(held.writes) == 101
+    assert told.subject.startswith("120 of 124 netnamespaces, 120 of 124 vnids")
+
+
+def test_who_joins_one_that_is_being_made_anew_joins_the_new_one(fake: FakeCluster) -> None:
+    fake.delete("blue")
+    fake.create("blue")
+    fake.ask("red", "join", "blue")
+    fake.settle()
+    assert fake.net_ids()["red"] == fake.net_ids()["blue"] == fake.vnis()["blue"]
 
 
 def test_numbers_of_which_nobody_knows_whose_they_are_belong_to_who_is_there(

@@ -76,6 +76,8 @@ class Allocator:
         self._stopped = threading.Event()
         self._seen = World()
         self._ours: dict[_Key, tuple[Slot | None, int]] = {}
+        self._hold_down = hold_down
+        self._known_term: LeaderToken | None = None
         self._deletions = Deletions(hold_down)
         self._problems: tuple[str, ...] = ()
         self._faults = FaultLog()
@@ -128,6 +130,9 @@ class Allocator:
         if token is None or offered is None:
             return True
         world, manager = offered
+        if self._known_term != token:  # what happened in between others have seen, or nobody
+            self._known_term = token
+            self._seen, self._ours, self._deletions = World(), {}, Deletions(self._hold_down)
         self._note_deletions(world)
         # Until this snapshot shows our own election key, it may lack what the previous leader
         # wrote.
@@ -140,6 +145,7 @@ class Allocator:
         for plugin, result in manager.allocations(lambda: self._with_ours(world)):
             if isinstance(result, Failure):
                 problems.append(str(result))
+                deleting = True
                 continue
             wanted = tuple(result)
             asked = [each for each in wanted if isinstance(each, Allocation)]

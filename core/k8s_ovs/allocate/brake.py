@@ -16,20 +16,24 @@ from k8s_ovs.plugin.values import Allocation, Problem
 __all__ = ["held_back"]
 
 #: So many are never too many, unless they are all that there are.
-_FEW = 9
+_FEW = 3
 
 
 def held_back(world: World, wanted: Iterable[Allocation]) -> tuple[list[Allocation], list[Problem]]:
-    """Those allocations that delete in masses what Kubernetes does not list any more, and what is
-    said of them.
+    """Those allocations that take in masses from whom Kubernetes does not list any more, and what
+    is said of them.
 
-    More than half of a kind's records are too many, and so are all of two or more.
+    More than half of a kind's records are too many, if they are four or more, and so are all of two
+    or more.
     """
     deleting = [each for each in wanted if each.missing]
-    count = Counter(w.kind for each in deleting for w in each.writes if w.value is None)
+    count = Counter(w.kind for each in deleting for w in each.writes if w.revision)
+    for each in deleting:
+        count.update(dict.fromkeys({w.kind for w in each.writes if w.revision}, each.alike))
     allowance = world.slot(DELETIONS, ALLOWED).settled
     most = allowance.most if allowance is not None else 0
     total = {kind: len(world.of(kind)) for kind in count}
+    count = Counter({kind: min(number, total[kind]) for kind, number in count.items()})
     masses = {
         kind: number
         for kind, number in count.items()
@@ -51,6 +55,6 @@ def _problem(
     reasons = "; ".join(named[:3]) + ("; ..." if named[3:] else "")
     return Problem(
         told,
-        f"would be deleted at once ({reasons}), so nothing is, until somebody looks: if that is "
-        f"right, k8s-ovs allow-deletions {max(masses.values())}",
+        f"would go or become others' at once ({reasons}), so nothing is, until somebody looks: if "
+        f"that is right, k8s-ovs allow-deletions {max(masses.values())}",
     )

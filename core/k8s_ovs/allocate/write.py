@@ -52,6 +52,8 @@ def put_back(etcd: Etcd, leading: Compare, lost: Mapping[str, bytes]) -> None:
         put = [Put(key, lost[key]) for key in keys]
         if etcd.txn([leading, *map(Absent, keys)], put).succeeded:
             count += len(keys)
+        elif not etcd.txn([leading], ()).succeeded:
+            return
         elif len(keys) > 1:
             left.extend((key,) for key in keys)
     milliseconds = round((time.monotonic() - begin) * 1e3, 1)

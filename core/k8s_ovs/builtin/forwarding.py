@@ -81,7 +81,7 @@ class Forwarding:
 
     @hook
     def kinds(self) -> Iterable[RecordKind]:
-        return [RecordKind(DELETIONS, partial(decode, Allowance), encode)]
+        return [RecordKind(DELETIONS, partial(decode, Allowance), encode, leased=True)]
 
     @hook
     def resources(self) -> Iterable[KubeResource]:

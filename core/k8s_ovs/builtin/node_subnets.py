@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from k8s_ovs.builtin.subnet_choice import SubnetChoice
+from k8s_ovs.builtin.subnet_choice import SubnetChoice, used_subnets
 from k8s_ovs.model.codec import decode, encode, named
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, subnet_problems
@@ -71,7 +71,7 @@ class NodeSubnets:
             {key: record.host for key, record in given.items()},
             {node.name: address for address, node in nodes.items()},
             frozenset(node.name for node in view.nodes().values()),
-            {record.host: record.subnet for record in view.all(USED).values()},
+            used_subnets(view),
         )
         yield from _taken_back(view, owners)
         moves = _moves(view, owners)

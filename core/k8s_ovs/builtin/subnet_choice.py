@@ -9,7 +9,12 @@ from k8s_ovs.model.subnet import free_subnets
 from k8s_ovs.model.world import SUBNETS, USED
 from k8s_ovs.plugin.view import View
 
-__all__ = ["SubnetChoice"]
+__all__ = ["SubnetChoice", "used_subnets"]
+
+
+def used_subnets(view: View) -> dict[str, IPv4Network]:
+    """What the pods of each node are in, by the node's name."""
+    return {key: use.subnet for key, use in view.all(USED).items() if use.host == key}
 
 
 class SubnetChoice:
@@ -18,29 +23,29 @@ class SubnetChoice:
     def __init__(self, view: View) -> None:
         self._network = view.config.network
         # What a node had until a moment ago is for that node, should it come back.
-        self._had: dict[str, tuple[str, IPv4Network]] = {
-            key: (each.value.host, each.value.subnet)
-            for key, each in view.deleted(SUBNETS).items()
+        self._had: dict[str, IPv4Network] = {
+            each.value.host: each.value.subnet
+            for each in view.deleted(SUBNETS).values()
             if each.by_leader and each.value is not None and each.value.subnet is not None
         }
-        held = (subnet for _, subnet in self._had.values())
-        self._free = free_subnets(view.config, [*view.taken(), *held])
+        self._free = free_subnets(view.config, [*view.taken(), *self._had.values()])
         self._records = {key: r.subnet for key, r in view.subnets().items() if r.subnet}
-        self._used: dict[str, IPv4Network] = {
-            record.host: record.subnet for record in view.all(USED).values()
-        }
+        self._used = used_subnets(view)
 
     def of(self, name: str, address: str) -> IPv4Network | str:
         """A subnet for the node `name`, or why it cannot have one."""
         if name in self._used:
             wanted = self._used[name]
+            if not wanted.subnet_of(self._network):
+                return f"its pods are in {wanted}, which is outside Network {self._network}"
             for other, subnet in self._others(name, address):
                 if subnet.overlaps(wanted):
                     return f"its pods are in {wanted}, which overlaps {subnet} of {other}"
             return wanted
-        for had in [each for key, each in self._had.items() if key == address or each[0] == name]:
-            if not any(subnet.overlaps(had[1]) for _, subnet in self._others(name, address)):
-                return had[1]
+        had = self._had.pop(name, None)
+        others = self._others(name, address)
+        if had is not None and not any(subnet.overlaps(had) for _, subnet in others):
+            return had
         lately = " or were until a moment ago" if self._had else ""
         return next(self._free, None) or f"all of Network {self._network} are taken{lately}"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from k8s_ovs.model.allowance import DELETIONS
 from k8s_ovs.model.codec import named
 
 __all__ = ["LEADER_KEY", "NOT_RECORDS", "SEEN", "STATUS", "NodeStatus"]
@@ -23,7 +24,7 @@ SEEN = "seen"
 #: Below `<Name>/`: who the leader is, under a lease. No record either.
 LEADER_KEY = "allocator"
 #: What is below `<Name>/` and is no record: daemons write it anew.
-NOT_RECORDS = frozenset({STATUS, SEEN, LEADER_KEY})
+NOT_RECORDS = frozenset({STATUS, SEEN, LEADER_KEY, DELETIONS})
 
 
 @frozen

@@ -326,6 +326,7 @@ class Daemon:
             problems=self._problems(),
             repairs=self._keeper.repairs,
             subnet_in_use=self._setup.subnet_in_use,
+            use_is_told=self._setup.use_is_told,
             etcd=self._setup.etcd_addresses.now(),
             is_leader=self._cluster.is_leader,
         )

@@ -50,7 +50,9 @@ class Inbox:
     def take(self) -> list[Any]:
         """All that has come, oldest first; of deletions, all that were made together."""
         items = self._taken()
-        if any(isinstance(item, RecordChange) and item.entry is None for item in items):
+        # etcd's alone have a revision.
+        deleted = (each for each in items if isinstance(each, RecordChange) and not each.entry)
+        if any(each.revision for each in deleted):
             time.sleep(_TOGETHER)
             items += self._taken()
         return items

@@ -84,6 +84,7 @@ class Ingest:
         self._config_entry: Entry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
         self._history = EtcdHistory(_CONFIG_KEY)
+        self._lost = 0
         self.revision = 0
         self.sources: dict[str, SourceState] = {}
         self._told_connected: dict[str, bool] = {}
@@ -120,22 +121,27 @@ class Ingest:
 
     def lost(self, kinds: Mapping[str, RecordKind]) -> dict[str, bytes]:
         """Records that etcd has lost, and that the leader is to put back: values by path."""
-        if self._history.frozen:
-            return {}
-        return {
-            path: entry.value
-            for path, entry in self._history.lost.items()
-            if (kind := kinds.get(path.split("/")[1] if "/" in path else "")) and not kind.leased
-        }
+        found: dict[str, bytes] = {}
+        lost = {} if self._history.frozen else self._history.lost
+        for path, entry in lost.items():
+            kind = kinds.get(path.split("/")[1] if "/" in path else "")
+            if kind is not None and not kind.leased:
+                found[path] = entry.value
+        self._lost = len(found)
+        return found
+
+    def has(self, path: str) -> bool:
+        """Whether etcd itself has a record now: what it has lost counts, and is not there."""
+        return path in self._history.there
 
     @property
     def problem(self) -> str:
         """What is wrong with etcd's history; "": nothing."""
-        if not (lost := len(self._history.lost)) or self._history.frozen:
+        if not self._lost:
             return ""
         return (
-            f"etcd was restored or made anew without {lost} records that were in force: they stay "
-            "so for a minute, and the leader puts them back"
+            f"etcd was restored or made anew without {self._lost} records that were in force: they "
+            "stay so for a minute, and the leader puts them back"
         )
 
     def _absorb(self, event: Snapshot | RecordChange) -> None:

@@ -119,6 +119,12 @@ class Setup:
         addresses = [pod.ip for pod in self._switch.pods().values()]
         return subnet_of_pods(addresses, known, self._config.host_subnet_length)
 
+    @property
+    def use_is_told(self) -> bool:
+        """Whether etcd has a record of this node below `used/`."""
+        name = "" if self._config is None else self._config.name
+        return self._ingest.has(f"{name}/{USED}/{self._settings.hostname}")
+
     def _unnamed(self) -> str:
         """Why no pod of this node would ever be found: Kubernetes knows no node of its name."""
         hostname, reconciler = self._settings.hostname, self._reconciler

@@ -71,7 +71,7 @@ class RecordKind:
     check: which records contradict another one, each with the reason, by key. It gets the
     configuration and (value, etcd's mod_revision) of all records of the kind, by key; 0 means
     that it was in force before. Such a record is quarantined.
-    leased: each record is under a lease of who writes it, so nobody else puts it back.
+    leased: each record is for a while, mostly under a lease of who writes it: nobody puts it back.
     """
 
     name: str = field(converter=as_text, validator=_is_name)

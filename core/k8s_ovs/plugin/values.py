@@ -122,13 +122,15 @@ class Allocation:
     the writer is the leader. reason: for the log, such as "node node1 joined".
     event: what people who look at a Kubernetes object should read there, once this is written.
     missing: the resource of Kubernetes (`KubeResource.name`) that lacks what the records were for,
-    where that is why they are deleted. In masses such deletions wait for a person.
+    where that is why they are deleted or become another's. In masses that waits for a person.
+    alike: how many more keys are to follow for the same reason, as one transaction cannot take all.
     """
 
     writes: tuple[Write, ...] = field(converter=_as_writes, validator=tuple_of(Write))
     reason: str = field(converter=as_text, validator=_TEXT)
     event: Event | None = field(default=None, validator=has_type(Event, None))
     missing: str = field(default="", converter=as_text, validator=_TEXT)
+    alike: int = field(default=0, converter=as_whole, validator=whole(0, (1 << 31) - 1))
 
 
 @frozen

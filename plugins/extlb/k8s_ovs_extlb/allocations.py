@@ -52,8 +52,9 @@ def allocations(view: View) -> Iterator[Allocation]:
 
 def _of_nodes(view: View) -> set[str]:
     """Keys that belong to nodes of Kubernetes: the core allocates, moves and answers there."""
-    addresses = (str(each) for node in view.nodes().values() for each in node.addresses)
-    return {*addresses, *view.all(GIVEN)}
+    given = view.all(GIVEN)
+    first = (each.addresses[:1] for each in view.nodes().values())
+    return {*given, *(str(address) for addresses in first for address in addresses)}
 
 
 def _requests(view: View) -> dict[str, HostSubnet]:

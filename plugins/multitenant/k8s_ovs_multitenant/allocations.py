@@ -51,8 +51,12 @@ def allocations(view: View) -> Iterator[Allocation]:
     numbers = Numbers(free_numbers(view, known))
     written = {name for name in known.present if _is_written(view, name)}
     anew = {name for name in written if known.is_another(name)}
-    if new := sorted((known.present.keys() - written - _deleted(view)) | anew):
+    if new := sorted(known.present.keys() - written - _deleted(view)):
         yield _given(view, known, new[:_BATCH], numbers)
+    elif anew:
+        others = sorted(anew)[_BATCH:]
+        given = _given(view, known, sorted(anew)[:_BATCH], numbers)
+        yield evolve(given, missing=NAMESPACES, alike=len(others))
     old = sorted(written - anew)
     yield from _answers(view, known, old, numbers)
     yield from _repairs(view, known, old, numbers)
@@ -114,7 +118,7 @@ def _answers(
         request: NetNamespace | None = view.request(NETNAMESPACES, name)
         if request is None or (request.action == "isolate" and numbers.taken):
             continue
-        if request.action == "join" and _needs_repair(view, known, request.namespace):
+        if request.action == "join" and _is_changing(view, known, request.namespace):
             continue
         answer = _answered(view, known, request, numbers)
         yield answer
@@ -141,6 +145,12 @@ def _answered(view: View, known: Tenants, request: NetNamespace, numbers: Number
     done = evolve(request, net_id=new, action="", namespace="", reason=reason)
     writes.append(Write(NETNAMESPACES, name, done, view.revision(NETNAMESPACES, name)))
     return Allocation(tuple(writes), told, event)
+
+
+def _is_changing(view: View, known: Tenants, name: str) -> bool:
+    """Whether a namespace is about to get a tenant, or another one than its record says."""
+    new = name in known.present and (not _is_written(view, name) or known.is_another(name))
+    return new or _needs_repair(view, known, name)
 
 
 def _needs_repair(view: View, known: Tenants, name: str) -> bool:

@@ -25,8 +25,9 @@ def run(
     """Let the leader delete so many subnets or tenants at once, because their nodes or namespaces
     are gone.
 
-    It does not do that alone where more than half of them would go, since an API server that was
-    restored, or is the wrong one, looks the same. `k8s-ovs status` on the leader says what waits.
+    It does not do that alone where more than half of four or more would go, or become another
+    namespace's: an API server that was restored, or is the wrong one, looks the same. `k8s-ovs
+    status` on the leader says what waits.
     The permission ends once nothing is left to delete.
 
     \b

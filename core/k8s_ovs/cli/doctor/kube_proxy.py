@@ -3,15 +3,16 @@ the global tenant: nothing else says that tenants are open."""
 
 from __future__ import annotations
 
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from ipaddress import IPv4Network
 from typing import Any
 
 from k8s_ovs.errors import shown
 from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.node.switch import NODE_PORT
 from k8s_ovs.plugin.values import Check
 
 __all__ = ["ask_kube_proxy", "check_kube_proxy"]
@@ -29,7 +30,7 @@ def ask_kube_proxy(url: str = _CONFIGZ) -> Any:
     try:
         with opener.open(url, timeout=_TIMEOUT) as answer:
             return parse_json(answer.read(_MOST))
-    except (OSError, ValueError, urllib.error.URLError):
+    except (OSError, ValueError, HTTPException):
         return None
 
 
@@ -45,13 +46,17 @@ def check_kube_proxy(found: Any, config: NetworkConfig) -> Iterator[Check]:
         return
     modes = [each for each in _named(found, "detectlocalmode") if each]
     if modes and modes != ["ClusterCIDR"]:
-        yield Check("kube-proxy", True, f"tells pods by {shown(modes[0])}")
+        by = [*_texts(found, "bridgeinterface"), *_texts(found, "interfacenameprefix")]
+        told = f"tells pods by detectLocalMode {shown(modes[0])} ({', '.join(by) or 'nothing'})"
+        advice = "who uses a service is taken for the node: tell pods by clusterCIDR"
+        yield Check("kube-proxy", NODE_PORT in by, told, "" if NODE_PORT in by else advice)
         return
     ranges = [each for name in ("clustercidr", "clustercidrs") for each in _texts(found, name)]
-    if any(_holds(each, config.network) for each in ranges):
-        yield Check("kube-proxy", True, f"shows pods who speaks to them ({', '.join(ranges)})")
+    if not ranges or any(_holds(each, config.network) for each in ranges):
+        found_ranges = ", ".join(ranges) or "no clusterCIDR"
+        yield Check("kube-proxy", True, f"shows pods who speaks to them ({found_ranges})")
     else:
-        told = f"clusterCIDR: found {', '.join(ranges) or 'nothing'}, expected {config.network}"
+        told = f"clusterCIDR: found {', '.join(ranges)}, expected {config.network}"
         advice = "who uses a service is taken for the node: set clusterCIDR, restart kube-proxy"
         yield Check("kube-proxy", False, told, advice)
 

@@ -39,7 +39,7 @@ class NodeState:
     up to which records were seen, and up to which the flows follow from them. sources: whether each
     is connected, by name, sorted. problems: all of them, records and plugins that failed included.
     flows: how many are desired. repairs: how often what somebody changed was put right, by kind.
-    subnet_in_use: the one that the pods of this node are in.
+    subnet_in_use: the one that the pods of this node are in. use_is_told: etcd says so.
     manager: None until a configuration was taken over. etcd: ADDRESS:PORT of its endpoints, which
     pods must not reach.
     """
@@ -59,6 +59,7 @@ class NodeState:
     flows: int
     repairs: Mapping[str, int] = field(factory=dict)
     subnet_in_use: IPv4Network | None = None
+    use_is_told: bool = False
     etcd: tuple[str, ...] = ()
 
     @property
@@ -111,6 +112,7 @@ def node_state_of(
     is_leader: bool,
     repairs: Mapping[str, int] = MappingProxyType({}),
     subnet_in_use: IPv4Network | None = None,
+    use_is_told: bool = False,
     etcd: Collection[tuple[IPv4Address, int]] = (),
 ) -> NodeState:
     """The state as it is now, for the daemon's own thread. problems: those of the daemon's parts.
@@ -139,5 +141,6 @@ def node_state_of(
         flows=len(reconciler.desired) if reconciler else 0,
         repairs=MappingProxyType(dict(repairs)),
         subnet_in_use=subnet_in_use,
+        use_is_told=use_is_told,
         etcd=tuple(f"{address}:{port}" for address, port in sorted(etcd)),
     )

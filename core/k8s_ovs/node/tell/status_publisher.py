@@ -86,7 +86,7 @@ class StatusPublisher:
         use = (
             None if state.subnet_in_use is None else SubnetUse(state.hostname, state.subnet_in_use)
         )
-        shown = state.world.slot(USED, state.hostname).settled
+        shown = state.world.slot(USED, state.hostname).settled if state.use_is_told else None
         if self._use.offer(use, shown) or status != self._wanted:
             self._wanted = status
             self._wake.set()

@@ -32,10 +32,9 @@ class SubnetUseWriter:
 
     def offer(self, wanted: SubnetUse | None, shown: SubnetUse | None) -> bool:
         """What is to be there, and what etcd shows; whether `step` has something to do."""
-        changed = wanted != self._wanted
+        if wanted != self._wanted or wanted == shown:
+            self._written_at = None  # what was written is there, or is of no use
         self._wanted, self._shown = wanted, shown
-        if changed:
-            self._written_at = None
         if wanted != shown and self._written_at is None:
             self.due_at = 0.0
         return self.due_at == 0.0

@@ -21,13 +21,14 @@ class EtcdHistory:
     """Between etcd's watch and who reads its records: takes watch events, says which count.
 
     config_key: of the record without which nothing of etcd counts, once it was there.
-    frozen: it is not there now. lost: records that go on counting, by key.
+    there: what etcd has. frozen: the configuration is not there now. lost: records that go on
+    counting, by key.
     """
 
     def __init__(self, config_key: str, held: float = _HELD) -> None:
         self._config_key = config_key
         self._held = held
-        self._there: dict[str, Entry] = {}
+        self.there: dict[str, Entry] = {}
         self._shown: dict[str, Entry] = {}
         self._revision = 0
         # What was deleted at the newest revision: all of that is one transaction.
@@ -40,12 +41,12 @@ class EtcdHistory:
         """The events that follow from one of etcd's."""
         if isinstance(event, Snapshot):
             broken = self._is_broken(event)
-            self._there, self._revision = dict(event.entries), event.revision
+            self.there, self._revision = dict(event.entries), event.revision
         else:
             broken = False
             self._note(event)
         was_frozen, had = self.frozen, self._config_key in self._shown
-        self.frozen = had and self._config_key not in self._there
+        self.frozen = had and self._config_key not in self.there
         if self.frozen:
             return self._whole_again(event)
         if was_frozen or broken:
@@ -63,11 +64,11 @@ class EtcdHistory:
         return [] if self.frozen else [self._snapshot(source)]
 
     def _note(self, event: RecordChange) -> None:
-        self._there.pop(event.key, None)
+        self.there.pop(event.key, None)
         if event.revision != self._revision:
             self._deleted = {}
         if event.entry is not None:
-            self._there[event.key] = event.entry
+            self.there[event.key] = event.entry
         elif event.key in self._shown:
             self._deleted[event.key] = self._shown[event.key]
         self._revision = max(self._revision, event.revision)
@@ -81,16 +82,16 @@ class EtcdHistory:
     def _is_broken(self, event: Snapshot) -> bool:
         """Whether this is another history than the one that was seen: a key's mod_revision never
         goes back, nor does etcd's."""
-        if self._config_key not in self._there:
+        if self._config_key not in self.there:
             return False
         new = event.entries
         return event.revision < self._revision or any(
-            key in new and new[key].revision < entry.revision for key, entry in self._there.items()
+            key in new and new[key].revision < entry.revision for key, entry in self.there.items()
         )
 
     def _snapshot(self, source: str) -> Snapshot:
-        self.lost = {key: entry for key, entry in self.lost.items() if key not in self._there}
-        self._shown = {**self.lost, **self._there}
+        self.lost = {key: entry for key, entry in self.lost.items() if key not in self.there}
+        self._shown = {**self.lost, **self.there}
         return Snapshot(source, self._shown, self._revision)
 
     def _passed_on(self, event: RecordChange) -> list[Snapshot | RecordChange]:

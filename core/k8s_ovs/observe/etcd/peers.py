@@ -129,7 +129,7 @@ def _peer(endpoint: str, credentials: Any) -> Peer:
     status = channel.unary_unary(
         "/etcdserverpb.Maintenance/Status",
         request_serializer=_rpc.StatusRequest.SerializeToString,
-        # The answer's bytes: see `Etcd.alarms`.
+        # The answer's bytes: see `Etcd.check_space`.
         response_deserializer=None,
     )
     kv, lease, auth = _rpc.KVStub(channel), _rpc.LeaseStub(channel), _rpc.AuthStub(channel)
