@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,11 @@ def owned(found: dict[str, Any], plugin: str) -> list[str]:
     return [flow.partition(": ")[2] for flow in found["flows"] if flow.startswith(f"{plugin}: ")]
 
 
+def tables_of(traced: list[str]) -> list[str]:
+    """The tables in order. A packet is in ROUTE again after each look-up of its connection."""
+    return [table for table, _ in groupby(traced)]
+
+
 def test_it_runs_where_it_is_named(running: dict[str, Any]) -> None:
     assert running["plugins"][:4] == ["core", "node-subnets", "k8s-ovs-subnet", "acme-audit"]
     assert running["failures"] == []
@@ -89,13 +95,14 @@ def test_it_does_not_run_where_it_is_not_named(installed: Path) -> None:
     found = probed(installed, f"k8s-ovs-subnet,{WITHOUT_OURS}")
     assert "acme-audit" not in found["plugins"]
     assert "AUDIT" not in found["tables"]
-    assert found["traces"]["silent"] == ["CLASSIFY", "POD_IN", "ROUTE", "REMOTE"]
+    assert tables_of(found["traces"]["silent"]) == ["CLASSIFY", "POD_IN", "ROUTE", "REMOTE"]
 
 
 def test_its_table_is_where_it_says(running: dict[str, Any]) -> None:
     order = running["tables"]
     assert order.index("POD_IN") < order.index("AUDIT") < order.index("ROUTE")
-    assert running["traces"]["default"] == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
+    passed = tables_of(running["traces"]["default"])
+    assert passed == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
 
 
 def test_its_flows_are_in_the_pipeline_under_its_name(running: dict[str, Any]) -> None:
@@ -128,7 +135,7 @@ def test_when_its_hook_raises_all_else_works(ill: dict[str, Any], running: dict[
     assert "table=AUDIT,priority=0 actions=goto_table:ROUTE" in owned(ill, "core")
     assert owned(ill, "acme-audit") == []
     for traced in ill["traces"].values():
-        assert traced == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
+        assert tables_of(traced) == ["CLASSIFY", "POD_IN", "AUDIT", "ROUTE", "REMOTE"]
 
 
 def test_alone_it_is_told_which_modes_are_installed(installed: Path) -> None:
