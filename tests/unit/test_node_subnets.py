@@ -16,7 +16,8 @@ from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, subnet_problems
-from k8s_ovs.model.world import EMPTY, GIVEN, NODES, SUBNETS, Slot, World
+from k8s_ovs.model.subnet_use import SubnetUse
+from k8s_ovs.model.world import EMPTY, GIVEN, NODES, SUBNETS, USED, Slot, World
 from k8s_ovs.plugin import Allocation, Problem, Write
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host, sample_world
@@ -284,6 +285,26 @@ def test_a_record_that_cannot_be_read_is_not_taken_back() -> None:
             "is gone, its subnet is not free: k8ssdn/subnets/192.168.0.11: not JSON",
         )
     ]
+
+
+def test_a_record_that_was_never_in_force_goes_with_its_node() -> None:
+    """As an etcd that was restored has it: the subnet was given to another node since."""
+    before = world([node(2)], [sample_host(2)], {"192.168.0.11": "node1", "192.168.0.12": "node2"})
+    overlaps = Slot(None, problem="overlaps", revision=1)
+    (gone,) = wanted(before.changed({(SUBNETS, "192.168.0.11"): overlaps}))
+    assert isinstance(gone, Allocation)
+    assert [(each.kind, each.key, each.value) for each in gone.writes] == [
+        (GIVEN, "192.168.0.11", None),
+        (SUBNETS, "192.168.0.11", None),
+    ]
+
+
+def test_a_record_that_pods_contradict_is_written_as_it_is_in_force() -> None:
+    before = world([node(1)], [sample_host(1)], {"192.168.0.11": "node1"}, quarantine=REASON)
+    use = SubnetUse("node1", sample_host(1).subnet or TWO_SUBNETS.network)
+    (back,) = wanted(before.changed({(USED, "node1"): Slot(use, revision=1)}))
+    assert isinstance(back, Allocation)
+    assert [(each.key, each.value) for each in back.writes] == [("192.168.0.11", sample_host(1))]
 
 
 def test_a_record_that_cannot_be_read_does_not_move() -> None:

@@ -170,7 +170,9 @@ def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
             continue
         if name in owners.used:  # its pods have not been told that their node is gone
             continue
-        if unreadable := view.problem(SUBNETS, key):
+        unreadable = view.problem(SUBNETS, key)
+        # One that was never in force, as it contradicts another, keeps nothing for anybody.
+        if unreadable and view.subnet(key) is not None:
             yield Problem(f"node {name}", f"is gone, its subnet is not free: {unreadable}")
             continue
         # A request that is there already, now that the node is gone, is to be answered.
@@ -251,6 +253,8 @@ def _wanted(
             yield Problem(f"node {name}", f"has the address {address}, where node {owner} was")
         elif used is not None and not used.overlaps(record.subnet):
             yield _back(view, name, address, record, free.of(name, address))
+        elif used is not None and view.problem(SUBNETS, address):
+            yield _back(view, name, address, record, record.subnet)
     elif record is None and (unreadable := view.problem(SUBNETS, address)):
         yield Problem(f"node {name}", f"has no subnet: {unreadable}")
     elif isinstance(subnet := free.of(name, address), str):
@@ -267,7 +271,7 @@ def _back(
         return Problem(f"node {name}", f"has {record.subnet}: {subnet}")
     new = evolve(record, subnet=subnet, reason=None)
     write = Write(SUBNETS, address, new, view.revision(SUBNETS, address))
-    return Allocation((write,), f"node {name} has pods in {subnet}, not in {record.subnet}")
+    return Allocation((write,), f"node {name} has pods in {subnet}, and its record says otherwise")
 
 
 def _joined(
