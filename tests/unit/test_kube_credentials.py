@@ -284,6 +284,23 @@ def test_an_exec_plugin_is_asked_again_when_its_token_has_expired(
     assert server.seen == ["Bearer token2"]
 
 
+def test_an_exec_plugin_that_hangs_holds_up_nobody_for_long(
+    server: AskedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k8s_ovs.observe.kube.credentials._PATIENCE", 0.1)
+    path = tmp_path / "plugin"
+    environment = kubeconfig(
+        tmp_path / "config", url(server), plugin(path, {"expirationTimestamp": EXPIRED})
+    )
+    with opened(KubeSettings.from_environment(environment)) as kube:
+        path.write_text(f"#!/bin/sh\necho >> {path}.runs\nexec sleep 60\n")
+        for _ in range(3):
+            kube.list("/api/v1/nodes")
+        runs = Path(f"{path}.runs").read_text().count("\n")
+    assert server.seen == ["Bearer token1"] * 3, "the previous one"
+    assert runs == 2, "once at the start, once in vain"
+
+
 def test_an_exec_plugin_is_asked_once_for_a_token_that_lasts(
     server: AskedServer, tmp_path: Path
 ) -> None:

@@ -23,6 +23,8 @@ __all__ = ["Credentials"]
 
 #: Seconds until what could not be used is tried again, although no file has changed meanwhile.
 _REST = 5.0
+#: Seconds that a request waits for new credentials: an exec plugin may take its time, or hang.
+_PATIENCE = 3.0
 
 
 class Credentials:
@@ -36,6 +38,7 @@ class Credentials:
         self._settings, self._client = settings, _client(settings)
         self._refused: FileContents | None = None
         self._rest_until = 0.0
+        self._renewal: threading.Thread | None = None
         self._outage = FailureLog(
             "credentials for the API server cannot be read again, the previous ones stay",
             "credentials for the API server read again",
@@ -47,11 +50,20 @@ class Credentials:
         return self._settings
 
     def client(self) -> ApiClient:
-        """For the next request, and for it alone."""
+        """For the next request, and for it alone. Waits for new ones for a moment only."""
         with self._lock:
-            if _are_old(self._settings) and not self._is_refused():
-                self._renew()
-            return self._client
+            running = self._renewal is not None and self._renewal.is_alive()
+            if not running and _are_old(self._settings) and not self._is_refused():
+                self._renewal = threading.Thread(
+                    target=self._renew, name="kube-credentials", daemon=True
+                )
+                self._renewal.start()
+            elif not running:
+                self._renewal = None
+            renewal = None if running else self._renewal
+        if renewal is not None:
+            renewal.join(_PATIENCE)
+        return self._client
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -86,6 +98,8 @@ class Credentials:
         self.close()
         self._settings, self._client = settings, _client(settings)
         self._outage.worked()
+        if _are_old(settings):  # by this machine's clock
+            self._refused, self._rest_until = contents, time.monotonic() + _REST
 
 
 def _are_old(settings: KubeSettings) -> bool:
