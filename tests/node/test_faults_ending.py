@@ -68,7 +68,9 @@ def test_who_waits_for_an_add_is_answered_when_it_ends(
 def running(world: LabNet, *flags: str) -> Iterator[subprocess.Popen[str]]:
     """The daemon of node1 as a child of this test, in place of the lab's."""
     world.lab.stop_daemon("node1")
-    daemon = world.lab.spawn("node1", ["k8s-ovs", "node", "--hostname=node1", *flags])
+    # Who starts the tests in the background, or by nohup, has signals ignored.
+    command = ["env", "--default-signal=INT,HUP", "k8s-ovs", "node", "--hostname=node1", *flags]
+    daemon = world.lab.spawn("node1", command)
     try:
         yield daemon
     finally:
