@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -21,6 +22,8 @@ WITHIN = 30.0
 @pytest.fixture(scope="module")
 def fed(lab_of: Callable[..., Lab]) -> LabNet:
     """Two nodes, with a pod and a limited one on the first."""
+    # hypothesis writes down what it feeds, some of it hundreds of levels deep.
+    sys.setrecursionlimit(20_000)
     lab = lab_of("fed", plugin="k8s-ovs-multitenant")
     for name, node, wanted in ((POD, NODE, {}), (NEIGHBOUR, NODE, LIMIT), (PEER, "node2", {})):
         lab.run_pod(node, name, annotations=wanted)
