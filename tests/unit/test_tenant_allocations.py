@@ -273,8 +273,8 @@ def test_a_record_that_somebody_deleted_holds_up_no_other_namespace(fake: FakeCl
     for kind in (NETNAMESPACES, NAMESPACE_VNIS):
         fake.put(kind, "red", None)
     fake.create("new")
-    by_hand = Slot(Deleted(None, by_leader=False))
-    world = fake.look().changed({(DELETED, f"{NETNAMESPACES}/red"): by_hand})
+    by_hand = Slot({"red": Deleted(None, by_leader=False)})
+    world = fake.look().changed({(DELETED, NETNAMESPACES): by_hand})
     _, (_, found) = MANAGER.allocations(lambda: world)
     (wanted,) = found
     assert {write.key for write in wanted.writes} == {"new", "last"}

@@ -6,6 +6,7 @@ it was when this was decided. What we wrote counts at once, before the watch bri
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -69,7 +70,8 @@ class Allocator:
         self._grace = grace
         self._publish = publish
         self._term: LeaderToken | None = None
-        self._term_began = 0.0
+        # With the first snapshot that shows it.
+        self._term_began = math.inf
         self._offered: tuple[World, PluginManager] | None = None
         self._lost: Mapping[str, bytes] = {}
         self._wake = threading.Event()
@@ -77,7 +79,6 @@ class Allocator:
         self._seen = World()
         self._ours: dict[_Key, tuple[Slot | None, int]] = {}
         self._hold_down = hold_down
-        self._known_term: LeaderToken | None = None
         self._deletions = Deletions(hold_down)
         self._problems: tuple[str, ...] = ()
         self._faults = FaultLog()
@@ -130,30 +131,40 @@ class Allocator:
         if token is None or offered is None:
             return True
         world, manager = offered
-        if self._known_term != token:  # what happened in between others have seen, or nobody
-            self._known_term = token
+        if self._term != token:  # what happened in between others have seen, or nobody
+            self._term, self._term_began = token, math.inf
             self._seen, self._ours, self._deletions = World(), {}, Deletions(self._hold_down)
         self._note_deletions(world)
         # Until this snapshot shows our own election key, it may lack what the previous leader
         # wrote.
         if world.revision < token.create_revision or not world.of(CONFIG):
             return False
-        if self._term != token:
-            self._term, self._term_began = token, time.monotonic()
+        self._term_began = min(self._term_began, time.monotonic())
+        return self._allocate(token, world, manager)
+
+    def _allocate(self, token: LeaderToken, world: World, manager: PluginManager) -> bool:
         problems: list[str] = []
-        settled, deleting = True, False
-        for plugin, result in manager.allocations(lambda: self._with_ours(world)):
+        settled, taking = True, False
+        shown = world
+
+        def with_ours() -> World:
+            nonlocal shown
+            shown = self._with_ours(world)
+            return shown
+
+        for plugin, result in manager.allocations(with_ours):
             if isinstance(result, Failure):
                 problems.append(str(result))
-                deleting = True
+                taking = True  # who knows what it would have
                 continue
             wanted = tuple(result)
             asked = [each for each in wanted if isinstance(each, Allocation)]
-            held, told = held_back(self._with_ours(world), asked)
-            deleting |= any(each.missing for each in asked)
-            rest = [*(each for each in wanted if each not in held), *told]
+            held, told = held_back(shown, asked)
+            taking |= any(each.missing for each in asked)
+            stopped = set(map(id, held))
+            rest = [*(each for each in wanted if id(each) not in stopped), *told]
             settled &= self._carry_out(token, manager, plugin, rest, problems)
-        if not deleting:
+        if not taking:
             self._end_allowance(token, world)
         self._tell_problems(tuple(problems))
         return settled and not problems
@@ -243,7 +254,7 @@ class Allocator:
             if revision >= world.revision
         }
         ours = {key: slot for key, (slot, _) in self._ours.items()}
-        return world.changed({**ours, **self._deletions.as_records()})
+        return world.changed({**ours, **self._deletions.as_slots()})
 
     def _note_deletions(self, world: World) -> None:
         """Hold down what somebody else has deleted since the last snapshot."""

@@ -26,21 +26,26 @@ def held_back(world: World, wanted: Iterable[Allocation]) -> tuple[list[Allocati
     More than half of a kind's records are too many, if they are four or more, and so are all of two
     or more.
     """
-    deleting = [each for each in wanted if each.missing]
-    count = Counter(w.kind for each in deleting for w in each.writes if w.revision)
-    for each in deleting:
-        count.update(dict.fromkeys({w.kind for w in each.writes if w.revision}, each.alike))
+    taking = [each for each in wanted if each.missing]
     allowance = world.slot(DELETIONS, ALLOWED).settled
     most = allowance.most if allowance is not None else 0
-    total = {kind: len(world.of(kind)) for kind in count}
-    count = Counter({kind: min(number, total[kind]) for kind, number in count.items()})
-    masses = {
-        kind: number
-        for kind, number in count.items()
-        if number > most and _is_mass(number, total[kind])
-    }
-    stopped = [each for each in deleting if any(write.kind in masses for write in each.writes)]
+    masses, total = dict[str, int](), dict[str, int]()
+    for kind, number in _counts(taking).items():
+        total[kind] = len(world.of(kind))
+        taken = min(number, total[kind])
+        if taken > most and _is_mass(taken, total[kind]):
+            masses[kind] = taken
+    stopped = [each for each in taking if any(write.kind in masses for write in each.writes)]
     return stopped, [_problem(masses, total, stopped)] if stopped else []
+
+
+def _counts(taking: Iterable[Allocation]) -> Counter[str]:
+    """How many records that exist are taken from somebody, or soon will be, by kind."""
+    count = Counter[str]()
+    for each in taking:
+        there = Counter(write.kind for write in each.writes if write.revision)
+        count.update({kind: number + each.alike for kind, number in there.items()})
+    return count
 
 
 def _is_mass(number: int, total: int) -> bool:

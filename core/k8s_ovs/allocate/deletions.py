@@ -34,11 +34,11 @@ class Deletions:
         found = self._records.get(which)
         return found is not None and not found[0].by_leader and found[1] > time.monotonic()
 
-    def as_records(self) -> Changes:
+    def as_slots(self) -> Changes:
         """For the world in which allocations are made; those whose time is over are left out."""
         now = time.monotonic()
         self._records = {which: each for which, each in self._records.items() if each[1] > now}
-        return {
-            (DELETED, f"{kind}/{key}"): Slot(each)
-            for (kind, key), (each, _) in self._records.items()
-        }
+        of_kinds: dict[str, dict[str, Deleted]] = {}
+        for (kind, key), (each, _) in self._records.items():
+            of_kinds.setdefault(kind, {})[key] = each
+        return {(DELETED, kind): Slot(found) for kind, found in of_kinds.items()}

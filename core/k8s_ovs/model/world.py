@@ -49,7 +49,7 @@ USED = "used"
 #: Whether the API server's watch of a resource is connected now, by the resource's name.
 CONNECTED = "connected"
 
-#: Records that were deleted a moment ago, by "kind/key", each a `Deleted`. Only the leader knows.
+#: What was deleted a moment ago: for each kind, a `Deleted` by key. Only the leader knows.
 DELETED = "deleted"
 
 #: Kinds that the core itself fills, neither from etcd nor from a resource of Kubernetes.

@@ -105,9 +105,8 @@ class View:
     def deleted(self, kind: str) -> Mapping[str, Deleted]:
         """Records of `kind` that were deleted within the hold-down and are not there again, by key.
         Only where allocations are made."""
-        found: Mapping[str, Deleted] = self.all(DELETED)
-        start = f"{kind}/"
-        return {key.removeprefix(start): v for key, v in found.items() if key.startswith(start)}
+        found: Mapping[str, Deleted] | None = self.get(DELETED, kind)
+        return found or {}
 
     def nodes(self) -> Mapping[str, KubeNode]:
         """Kubernetes' nodes, by name."""
