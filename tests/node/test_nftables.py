@@ -13,6 +13,7 @@ import pytest
 from attrs import evolve, frozen
 
 from k8s_ovs.link import nftables
+from k8s_ovs.link.host_addresses import local_addresses
 from k8s_ovs.link.namespace import entered, opened
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.nftables import NftDriver, etcd_sockets, nft_table
@@ -369,7 +370,8 @@ def table(
 ) -> NftTable:
     node = evolve(sample_local_node(), host_ip=IPv4Address(NODE))
     config = sample_config(network=network, vxlan_port=vxlan_port, from_outside=outside)
-    found = etcd_sockets([(IPv4Address(address), port) for address, port in etcd])
+    there = [(IPv4Address(address), port) for address, port in etcd]
+    found = etcd_sockets(there, local_addresses())
     return nft_table(node, config, found)
 
 

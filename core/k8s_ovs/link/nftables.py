@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from errno import ENOENT
 from functools import lru_cache
 from ipaddress import IPv4Address
@@ -18,7 +18,6 @@ from typing import Any
 from attrs import frozen
 
 from k8s_ovs.errors import TimedOut
-from k8s_ovs.link.host_addresses import local_addresses
 from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.link.veth import PREFIX
 from k8s_ovs.model.json_text import parse_json
@@ -74,9 +73,11 @@ class EtcdSockets:
     own_ports: frozenset[int] = frozenset()
 
 
-def etcd_sockets(sockets: Iterable[tuple[IPv4Address, int]]) -> EtcdSockets:
-    """Tell apart which of them this machine has. Raises LinkError."""
-    found, own = frozenset(sockets), local_addresses()
+def etcd_sockets(
+    sockets: Iterable[tuple[IPv4Address, int]], own: Collection[IPv4Address]
+) -> EtcdSockets:
+    """Tell apart which of them this machine has. own: its addresses."""
+    found = frozenset(sockets)
     ports = {port for address, port in found if address.is_loopback or address in own}
     return EtcdSockets(found, frozenset(ports))
 

@@ -239,7 +239,7 @@ class Setup:
             # Pods run: the last valid subnet stays.
             self._report(_OF_SUBNET, str(error))
             return
-        mtu, etcd = pod_mtu(config, own), etcd_sockets(self.etcd_addresses.now())
+        mtu, etcd = pod_mtu(config, own), etcd_sockets(self.etcd_addresses.now(), addresses)
         if self._settled_for == (own, config, mtu, etcd):
             self._report(_OF_SUBNET, "")
             return

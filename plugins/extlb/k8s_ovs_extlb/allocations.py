@@ -52,9 +52,8 @@ def allocations(view: View) -> Iterator[Allocation]:
 
 def _of_nodes(view: View) -> set[str]:
     """Keys that belong to nodes of Kubernetes: the core allocates, moves and answers there."""
-    given = view.all(GIVEN)
-    first = (each.addresses[:1] for each in view.nodes().values())
-    return {*given, *(str(address) for addresses in first for address in addresses)}
+    nodes = view.nodes().values()
+    return {str(each.addresses[0]) for each in nodes if each.addresses} | set(view.all(GIVEN))
 
 
 def _requests(view: View) -> dict[str, HostSubnet]:

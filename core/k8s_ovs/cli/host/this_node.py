@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -14,7 +14,7 @@ from attrs import frozen
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.link.host_addresses import local_addresses
-from k8s_ovs.link.nftables import EtcdSockets, etcd_sockets
+from k8s_ovs.link.nftables import etcd_sockets
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot
 from k8s_ovs.node.cni.listener import is_held, listening_process
@@ -193,23 +193,27 @@ def desired_state(
 
     daemon: it may know etcd by other endpoints than this command."""
     config, pipeline = snapshot.followed_config(), snapshot.manager.pipeline
-    own = find_own_subnet(snapshot.world.of(SUBNETS), local_addresses(), hostname)
+    addresses = local_addresses()
+    own = find_own_subnet(snapshot.world.of(SUBNETS), addresses, hostname)
+    etcd = etcd_sockets(_etcd(snapshot, daemon), addresses)
     pods = switch.pods().values()
     return [
         *switch_values(own, config, local_node.mtu, pipeline, datapath),
         *pod_values(pods),
         *rate_values(pods, datapath),
         *host_values(local_node, config, datapath),
-        *nft_values(local_node, config, _etcd(snapshot, daemon)),
+        *nft_values(local_node, config, etcd),
     ]
 
 
-def _etcd(snapshot: ClusterSnapshot, daemon: DaemonStatus | None) -> EtcdSockets:
+def _etcd(
+    snapshot: ClusterSnapshot, daemon: DaemonStatus | None
+) -> Collection[tuple[IPv4Address, int]]:
     """Where etcd is, as the daemon has it, else as this command has."""
     if daemon is not None and (told := daemon.status.get("etcd")):
         pairs = (text.rpartition(":") for text in told)
-        return etcd_sockets((IPv4Address(address), int(port)) for address, _, port in pairs)
+        return [(IPv4Address(address), int(port)) for address, _, port in pairs]
     addresses = EtcdAddresses(snapshot.endpoints)
     addresses.start()
     addresses.stop()
-    return etcd_sockets(addresses.now())
+    return addresses.now()

@@ -129,6 +129,11 @@ class CniRequest:
         return str(self.config.get("name", ""))
 
     @property
+    def dns(self) -> Mapping[str, Any]:
+        """What the network configuration says of DNS; the answer to ADD says the same."""
+        return self.config.get("dns") or {}
+
+    @property
     def pod(self) -> str:
         """The pod's name, "" when the runtime is not Kubernetes'."""
         return self.args.get("K8S_POD_NAME", "")
@@ -182,7 +187,7 @@ def parse_request(wire: bytes, arrived: float) -> CniRequest:
     if command == "CHECK":
         previous_addresses(config)
     if command == "ADD":
-        configured_dns(config)
+        _check_dns(config.get("dns") or {})
     return CniRequest(
         command=command,
         container_id=environment.get("CNI_CONTAINERID", ""),
@@ -252,11 +257,8 @@ def previous_addresses(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(_address(f"prevResult.ips[{place}]", each) for place, each in enumerate(ips))
 
 
-def configured_dns(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the network configuration says of DNS: the runtime is told the same (section "Result
-    types"). Raises CniError (7) for what that section does not have.
-    """
-    dns = config.get("dns") or {}
+def _check_dns(dns: object) -> None:
+    """Raises CniError (7) for what the specification does not have (section "Result types")."""
     if not isinstance(dns, dict):
         raise _malformed("dns", dns, "an object")
     for name, value in dns.items():
@@ -268,7 +270,6 @@ def configured_dns(config: Mapping[str, Any]) -> dict[str, Any]:
             isinstance(value, list) and all(isinstance(each, str) for each in value)
         ):
             raise _malformed(f"dns.{name}", value, "a list of texts")
-    return dns
 
 
 def _address(where: str, item: object) -> str:

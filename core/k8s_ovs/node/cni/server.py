@@ -369,7 +369,7 @@ def _send(channel: socket.socket, reply: bytes) -> bool:
 
 def _encoded(answer: Answer, request: CniRequest) -> bytes:
     try:
-        return encode_reply(answer, request.cni_version, request.config.get("dns") or {})
+        return encode_reply(answer, request.cni_version, request.dns)
     except Exception as error:
         log.exception("CNI answer cannot be sent", **identity(request))
         return encode_reply(_own_fault(error), request.cni_version)
