@@ -44,6 +44,7 @@ class ClusterParts:
         self._watches: dict[str, ResourceWatch] = {}
         self._allocation: tuple[str, LeaderElection, Allocator] | None = None
         self._publisher: tuple[str, StatusPublisher] | None = None
+        self._lost = 0
 
     @property
     def is_leader(self) -> bool:
@@ -51,13 +52,22 @@ class ClusterParts:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be allocated, and why etcd refuses to be told."""
+        """What etcd has lost, what could not be allocated, and why etcd refuses to be told."""
         told = self._publisher[1].problem if self._publisher else ""
         _, election, allocator = self._allocation or (None, None, None)
         elected = election.problem if election else ""
         allocated = allocator.problems if allocator else ()
         # All of them meet the same etcd: that it refuses is one problem.
-        return tuple(dict.fromkeys(each for each in (told, elected, *allocated) if each))
+        found = (self._told_of_lost(), told, elected, *allocated)
+        return tuple(dict.fromkeys(each for each in found if each))
+
+    def _told_of_lost(self) -> str:
+        if not self._lost:
+            return ""
+        return (
+            f"etcd was restored or made anew without {self._lost} records that were in force: they "
+            "stay so for a minute, and the leader puts them back"
+        )
 
     def see(self, event: WatchEvent) -> None:
         """Whether there is a leader, so that no daemon has to ask etcd for it all the time. In the
@@ -78,6 +88,7 @@ class ClusterParts:
 
     def offer_lost(self, records: Mapping[str, bytes]) -> None:
         """What etcd has lost, for the allocator to put back: values by path below the prefix."""
+        self._lost = len(records)
         if self._allocation is not None:
             prefix = self._settings.prefix
             lost = {f"{prefix}/{path}": value for path, value in records.items()}

@@ -308,7 +308,7 @@ class Daemon:
     def _problems(self) -> list[str]:
         outputs = self._status, self._installation, *((self._page,) if self._page else ())
         return [
-            *(each.problem for each in (*outputs, self._ingest) if each.problem),
+            *(each.problem for each in outputs if each.problem),
             *self._setup.problems,
             *self._keeper.problems,
             *self._committer.problems,
@@ -325,8 +325,8 @@ class Daemon:
             commits=self._switch.commits,
             problems=self._problems(),
             repairs=self._keeper.repairs,
-            subnet_in_use=self._setup.subnet_in_use,
-            use_is_told=self._setup.use_is_told,
+            subnet_use=self._setup.subnet_use,
+            told_use=self._setup.told_use,
             etcd=self._setup.etcd_addresses.now(),
             is_leader=self._cluster.is_leader,
         )

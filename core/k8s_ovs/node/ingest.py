@@ -84,7 +84,6 @@ class Ingest:
         self._config_entry: Entry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
         self._history = EtcdHistory(_CONFIG_KEY)
-        self._lost = 0
         self.revision = 0
         self.sources: dict[str, SourceState] = {}
         self._told_connected: dict[str, bool] = {}
@@ -121,28 +120,15 @@ class Ingest:
 
     def lost(self, kinds: Mapping[str, RecordKind]) -> dict[str, bytes]:
         """Records that etcd has lost, and that the leader is to put back: values by path."""
-        found: dict[str, bytes] = {}
-        lost = {} if self._history.frozen else self._history.lost
-        for path, entry in lost.items():
-            kind = kinds.get(path.split("/")[1] if "/" in path else "")
-            if kind is not None and not kind.leased:
-                found[path] = entry.value
-        self._lost = len(found)
-        return found
+        if self._history.frozen:
+            return {}
+        lasting = {name for name, kind in kinds.items() if not kind.leased}
+        lost = self._history.lost.items()
+        return {path: entry.value for path, entry in lost if _parts(path)[1] in lasting}
 
     def has(self, path: str) -> bool:
         """Whether etcd itself has a record now: what it has lost counts, and is not there."""
         return path in self._history.there
-
-    @property
-    def problem(self) -> str:
-        """What is wrong with etcd's history; "": nothing."""
-        if not self._lost:
-            return ""
-        return (
-            f"etcd was restored or made anew without {self._lost} records that were in force: they "
-            "stay so for a minute, and the leader puts them back"
-        )
 
     def _absorb(self, event: Snapshot | RecordChange) -> None:
         entries = self._entries.setdefault(event.source, {})
@@ -199,8 +185,7 @@ class Ingest:
         dirty: set[_Which] = set()
         changes: Changes = {}
         for path in touched.get(ETCD, ()):
-            name, _, rest = path.partition("/")
-            kind, _, key = rest.partition("/")
+            name, kind, key = _parts(path)
             if name == config.name and key and kind in kinds:
                 # What was valid for a moment is the last settled value of what asks or is invalid.
                 for entry in passed.get(path, ()) if kinds[kind].check is None else ():
@@ -371,6 +356,13 @@ class Ingest:
         else:
             entries[event.key] = event.entry
         touched.add(event.key)
+
+
+def _parts(path: str) -> tuple[str, str, str]:
+    """Of a path below the prefix: the network's name, the kind, the key; "" for what it lacks."""
+    name, _, rest = path.partition("/")
+    kind, _, key = rest.partition("/")
+    return name, kind, key
 
 
 def _slot(before: Slot, outcome: _Outcome, at: int) -> Slot:

@@ -102,28 +102,32 @@ class Setup:
         return self._conflict or self._unnamed() or self._problems[_OF_SUBNET]
 
     @property
-    def subnet_in_use(self) -> IPv4Network | None:
-        """What this node's pods are in, be it that its record says otherwise; None: it has none."""
+    def subnet_use(self) -> SubnetUse | None:
+        """Which subnet this node's pods are in, be it that its record says otherwise; None: it has
+        none."""
         if self._config is None or self._reconciler is None:
             return None
-        world = self._reconciler.world
-        use: SubnetUse | None = world.slot(USED, self._settings.hostname).settled
-        told = None if use is None else use.subnet
+        world, host = self._reconciler.world, self._settings.hostname
+        before: SubnetUse | None = world.slot(USED, host).settled
         if not self._switch.ovsdb.connected:  # which pods there are is not known: as it was
-            return told
-        known: list[IPv4Network | None] = [told]
+            return before
+        known: list[IPv4Network | None] = [before.subnet if before else None]
         if self._network is not None:
             known = [self._network.local_node.subnet]
         else:
             known += [record.subnet for record in world.settled(SUBNETS).values()]
         addresses = [pod.ip for pod in self._switch.pods().values()]
-        return subnet_of_pods(addresses, known, self._config.host_subnet_length)
+        found = subnet_of_pods(addresses, known, self._config.host_subnet_length)
+        return None if found is None else SubnetUse(host, found)
 
     @property
-    def use_is_told(self) -> bool:
-        """Whether etcd has a record of this node below `used/`."""
-        name = "" if self._config is None else self._config.name
-        return self._ingest.has(f"{name}/{USED}/{self._settings.hostname}")
+    def told_use(self) -> SubnetUse | None:
+        """What etcd has of that; None: nothing, be it that what it has lost still counts."""
+        if self._config is None or self._reconciler is None:
+            return None
+        host = self._settings.hostname
+        use: SubnetUse | None = self._reconciler.world.slot(USED, host).settled
+        return use if self._ingest.has(f"{self._config.name}/{USED}/{host}") else None
 
     def _unnamed(self) -> str:
         """Why no pod of this node would ever be found: Kubernetes knows no node of its name."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,7 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Results
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
+from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, World
 from k8s_ovs.node.ingest import Ingest
 from k8s_ovs.node.switch import Commits
@@ -39,7 +40,7 @@ class NodeState:
     up to which records were seen, and up to which the flows follow from them. sources: whether each
     is connected, by name, sorted. problems: all of them, records and plugins that failed included.
     flows: how many are desired. repairs: how often what somebody changed was put right, by kind.
-    subnet_in_use: the one that the pods of this node are in. use_is_told: etcd says so.
+    subnet_use: which subnet the pods of this node are in. told_use: what etcd has of that.
     manager: None until a configuration was taken over. etcd: ADDRESS:PORT of its endpoints, which
     pods must not reach.
     """
@@ -58,8 +59,8 @@ class NodeState:
     world: World
     flows: int
     repairs: Mapping[str, int] = field(factory=dict)
-    subnet_in_use: IPv4Network | None = None
-    use_is_told: bool = False
+    subnet_use: SubnetUse | None = None
+    told_use: SubnetUse | None = None
     etcd: tuple[str, ...] = ()
 
     @property
@@ -111,8 +112,8 @@ def node_state_of(
     problems: Iterable[str],
     is_leader: bool,
     repairs: Mapping[str, int] = MappingProxyType({}),
-    subnet_in_use: IPv4Network | None = None,
-    use_is_told: bool = False,
+    subnet_use: SubnetUse | None = None,
+    told_use: SubnetUse | None = None,
     etcd: Collection[tuple[IPv4Address, int]] = (),
 ) -> NodeState:
     """The state as it is now, for the daemon's own thread. problems: those of the daemon's parts.
@@ -140,7 +141,7 @@ def node_state_of(
         world=world,
         flows=len(reconciler.desired) if reconciler else 0,
         repairs=MappingProxyType(dict(repairs)),
-        subnet_in_use=subnet_in_use,
-        use_is_told=use_is_told,
+        subnet_use=subnet_use,
+        told_use=told_use,
         etcd=tuple(f"{address}:{port}" for address, port in sorted(etcd)),
     )

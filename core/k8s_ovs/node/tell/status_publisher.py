@@ -20,8 +20,6 @@ from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node_status import SEEN, STATUS, NodeStatus
-from k8s_ovs.model.subnet_use import SubnetUse
-from k8s_ovs.model.world import USED
 from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.node.tell.subnet_use_writer import SubnetUseWriter
 from k8s_ovs.observe.etcd.client import Etcd, Put
@@ -83,11 +81,7 @@ class StatusPublisher:
     def offer(self, state: NodeState) -> None:
         """The newest state; from any thread."""
         status = node_status(state)
-        use = (
-            None if state.subnet_in_use is None else SubnetUse(state.hostname, state.subnet_in_use)
-        )
-        shown = state.world.slot(USED, state.hostname).settled if state.use_is_told else None
-        if self._use.offer(use, shown) or status != self._wanted:
+        if self._use.offer(state.subnet_use, state.told_use) or status != self._wanted:
             self._wanted = status
             self._wake.set()
 
