@@ -15,7 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from tests.unit.any_values import damaged_bytes
 
 from k8s_ovs.errors import K8sOvsError, TimedOut
-from k8s_ovs.ovs.openflow import client as client_module
+from k8s_ovs.ovs.openflow import connection as connection_module
 from k8s_ovs.ovs.openflow.altered import altered_cookies
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.ovs.openflow.messages import HEADER, OpenPort, Type
@@ -123,7 +123,7 @@ def test_whatever_a_bridge_answers_ends_in_an_answer_or_an_error_of_ours(
         bridge(replies, ending) as client,
         suppress(K8sOvsError),
     ):
-        patch.setattr(client_module, "_MOST_ANSWERED", 1 << 20, raising=False)
+        patch.setattr(connection_module, "_MOST_ANSWERED", 1 << 20, raising=False)
         ask(client)
         ask(client)
 
@@ -149,7 +149,7 @@ def test_echo_requests_without_end_are_no_answer() -> None:
 
 @pytest.mark.parametrize("sent", [OF_OTHERS, MORE])
 def test_an_answer_without_end_is_refused(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_MOST_ANSWERED", 1 << 20, raising=False)
+    monkeypatch.setattr(connection_module, "_MOST_ANSWERED", 1 << 20, raising=False)
     told = r"br0.mgmt sent more than 1 MiB as one answer"
     with bridge(sent, "goes on") as client, pytest.raises(K8sOvsError, match=told):
         client.dump()
