@@ -2,6 +2,12 @@
 
 A function a table, in packet order. What a tenant is and who may reach whom is the mode's: its
 flows are in VERDICT.
+
+- pod to pod: POD_IN, ROUTE (its connection is looked up there, and remembered), POD_OUT or REMOTE,
+  VERDICT and RETURN on the node of the receiver;
+- pod to service: SERVICE, tun0, where kube-proxy translates it; back by NODE_IN, then as above;
+  its answer leaves RETURN by tun0, to be translated back;
+- pod to the node, or outside: EXTERNAL, tun0.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ STATUS = "status"
 SEEN = "seen"
 #: Below `<Name>/`: who the leader is, under a lease. No record either.
 LEADER_KEY = "allocator"
-#: What is below `<Name>/` and is no record: daemons write it anew.
+#: What is below `<Name>/` and in no backup: daemons write it anew, or it is a word for once.
 NOT_RECORDS = frozenset({STATUS, SEEN, LEADER_KEY, DELETIONS})
 
 

@@ -1,4 +1,4 @@
-"""The only writer: brings br0, its ports and its flows to the desired state."""
+"""Brings pods' ports and all flows to the desired state; br0 itself is `ovsdb.driver`'s."""
 
 from __future__ import annotations
 
