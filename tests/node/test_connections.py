@@ -229,6 +229,15 @@ def _drain(channel: socket.socket) -> None:
         channel.settimeout(WITHIN)
 
 
+@contextmanager
+def asking(world: LabNet, port: int) -> Iterator[socket.socket]:
+    """A UDP socket of the client, at this port."""
+    with closing(socket_in(world.netns(CLIENT), socket.AF_INET, socket.SOCK_DGRAM)) as channel:
+        channel.bind((str(world.address(CLIENT)), port))
+        channel.settimeout(WITHIN)
+        yield channel
+
+
 class TestUdp:
     @places
     @pytest.mark.parametrize("size", [20, 8000], ids=["small", "in fragments"])
@@ -240,12 +249,7 @@ class TestUdp:
         server: str,
         size: int,
     ) -> None:
-        with (
-            serving(server, "udp") as target,
-            closing(socket_in(world.netns(CLIENT), socket.AF_INET, socket.SOCK_DGRAM)) as channel,
-        ):
-            channel.bind((str(world.address(CLIENT)), port))
-            channel.settimeout(WITHIN)
+        with serving(server, "udp") as target, asking(world, port) as channel:
             # The first one to another node may be lost: the underlay's ARP.
             assert world.pings(CLIENT, world.address(server))
             for number in range(5):
@@ -264,12 +268,7 @@ class TestUdp:
         server: str,
     ) -> None:
         """All questions but the first are sent before one answer is read."""
-        with (
-            serving(server, "udp") as target,
-            closing(socket_in(world.netns(CLIENT), socket.AF_INET, socket.SOCK_DGRAM)) as channel,
-        ):
-            channel.bind((str(world.address(CLIENT)), port))
-            channel.settimeout(WITHIN)
+        with serving(server, "udp") as target, asking(world, port) as channel:
             assert world.pings(CLIENT, world.address(server))
             for whom in (target.service, target.pod):
                 channel.sendto(b"first", whom)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from k8s_ovs_testing.kubeconfig import kubeconfig
 from k8s_ovs_testing.servers.etcd import EtcdProcess
 
 SECRET = "p4ssw0rd-that-nobody-may-read"  # noqa: S105 - planted
@@ -88,17 +89,6 @@ def place(tmp_path: Path) -> dict[str, str]:
     own = {"OVS_RUNDIR": "run", "K8S_OVS_CNI_SOCKET": "run/s", "K8S_OVS_CNI_CONF_DIR": "."}
     paths = {name: str(tmp_path / value) for name, value in own.items()}
     return kept | paths | {"GRPC_VERBOSITY": "DEBUG"}
-
-
-def kubeconfig(path: Path, server: str, user: dict[str, Any], **cluster: Any) -> dict[str, str]:
-    document = {
-        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
-        "users": [{"name": "u", "user": user}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    path.write_text(json.dumps(document))
-    return {"KUBECONFIG": str(path)}
 
 
 def said(environment: dict[str, str], tmp_path: Path) -> str:

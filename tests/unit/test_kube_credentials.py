@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.observe.kube import Kube, KubeSettings, ResourceWatch, WatchedResource
 from k8s_ovs.observe.watch_event import RecordChange, SourceState, WatchEvent
+from k8s_ovs_testing.kubeconfig import kubeconfig
 from k8s_ovs_testing.servers.certificates import Certificates, make_certificates
 
 NODES = WatchedResource("/api/v1/nodes", "nodes")
@@ -102,18 +103,6 @@ def opened(settings: KubeSettings | None) -> Iterator[Kube]:
         yield kube
     finally:
         kube.close()
-
-
-def kubeconfig(path: Path, server: str, user: dict[str, Any], **cluster: Any) -> dict[str, str]:
-    """An environment that names a kubeconfig with this user."""
-    document = {
-        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
-        "users": [{"name": "u", "user": user}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    path.write_text(json.dumps(document))
-    return {"KUBECONFIG": str(path)}
 
 
 def url(server: AskedServer, scheme: str = "http") -> str:
