@@ -256,25 +256,6 @@ def test_a_pod_that_lost_its_address_is_told_until_it_has_it_again(site: LabNet)
     healthy(site)
 
 
-def test_a_node_whose_record_does_not_hold_its_pods_is_not_ready_until_it_does(
-    site: LabNet,
-) -> None:
-    key, text = next(
-        (key, text)
-        for key, text in site.records().items()
-        if "/subnets/" in key and json.loads(text)["Host"] == NODE
-    )
-    moved = json.dumps(json.loads(text) | {"Subnet": "172.11.240.0/22"})
-    site.lab.etcdctl("put", f"{ETCD_PREFIX}/{key}", moved)
-    try:
-        expected = "expected one that holds"
-        await_that("it is told", lambda: expected in site.status(NODE)["waiting_for"], WITHIN)
-        assert site.pings(POD, site.address(LIMITED))
-    finally:
-        site.lab.etcdctl("put", f"{ETCD_PREFIX}/{key}", text)
-    healthy(site)
-
-
 def put_right(site: LabNet, observer: Observer, command: str) -> None:
     """Do the harm, and wait until nothing of it is left, and it is told."""
     before = repairs(site)

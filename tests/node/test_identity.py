@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs_lab import Lab, servers
+from k8s_ovs_lab import Lab, cni, servers
 from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.layout import ETCD_PREFIX
 from k8s_ovs_lab.process import await_that
@@ -95,6 +95,22 @@ def unharmed(site: LabNet) -> Iterator[None]:
     assert lost == [0, 0, 0]
     assert not site.pings("a", site.address("red/two"))
     assert lasting(site) == before
+
+
+@contextmanager
+def leader_blind(site: LabNet) -> Iterator[None]:
+    """Meanwhile the API server hangs, so that the leader writes nothing."""
+    site.lab.part("apiserver").pause()
+    try:
+        for node in PODS.values():
+            await_that(
+                f"{node} to see that",
+                lambda node=node: not all(site.status(node)["sources"].values()),
+                30,
+            )
+        yield
+    finally:
+        site.lab.part("apiserver").resume()
 
 
 def test_nodes_made_anew_in_the_other_order_keep_what_their_pods_are_in(site: LabNet) -> None:
@@ -194,21 +210,54 @@ def test_while_the_api_server_is_away_nothing_is_given(site: LabNet) -> None:
     key = f"{BASE}/subnets/192.168.0.77"
     asked = {"Host": "lb", "HostIP": "192.168.0.77", "Subnet": "", "Assign": True}
     with unharmed(site):
-        site.lab.part("apiserver").pause()
-        try:
-            for node in PODS.values():
-                await_that(
-                    f"{node} to see that",
-                    lambda node=node: not all(site.status(node)["sources"].values()),
-                    30,
-                )
+        with leader_blind(site):
             site.lab.etcdctl("put", key, json.dumps(asked))
             with pytest.raises(K8sOvsError):
                 await_that("an answer", lambda: answer(site, key), 5)
-        finally:
-            site.lab.part("apiserver").resume()
         await_that("an answer", lambda: answer(site, key), 30)
         site.lab.etcdctl("del", key)
+
+
+def test_a_record_that_moves_a_node_from_its_pods_is_put_back_and_told(site: LabNet) -> None:
+    key, text = record_of(site, "node2")
+    site.lab.etcdctl("put", key, moved(text))
+    await_put_back(site, text)
+    told = servers.objects(site.lab.layout).events_of
+    await_that("it is told", lambda: "said otherwise" in str(told("Node", "node2")), 30)
+
+
+def test_a_node_whose_record_does_not_hold_its_pods_takes_no_new_ones(site: LabNet) -> None:
+    key, text = record_of(site, "node2")
+    told = "expected one that holds"
+    with leader_blind(site):
+        site.lab.etcdctl("put", key, moved(text))
+        await_that("it is told", lambda: told in site.status("node2")["waiting_for"], 30)
+        assert not site.status("node2")["ready"]
+        with pytest.raises(K8sOvsError, match=f"{told}.*code 50"):
+            cni.call(site.lab.node("node2"), "STATUS", {}, "the network")
+        assert site.pings("a", site.address("c"))
+    await_put_back(site, text)
+
+
+def record_of(site: LabNet, node: str) -> tuple[str, str]:
+    """The key of a node's subnet, and what is written there."""
+    records = site.records().items()
+    return next(
+        (f"{ETCD_PREFIX}/{key}", text)
+        for key, text in records
+        if "/subnets/" in key and json.loads(text)["Host"] == node
+    )
+
+
+def await_put_back(site: LabNet, text: str) -> None:
+    before = json.loads(text)
+    await_that("it is back", lambda: same(json.loads(record_of(site, "node2")[1]), before), 30)
+    await_ready(site)
+    assert site.pings("a", site.address("b"))
+
+
+def moved(text: str) -> str:
+    return json.dumps(json.loads(text) | {"Subnet": "172.11.240.0/22"})
 
 
 def answer(site: LabNet, key: str) -> bool:

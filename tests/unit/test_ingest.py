@@ -150,7 +150,7 @@ def test_of_two_overlapping_subnets_the_one_that_came_second_is_set_aside(ingest
         "172.11.4.0/22 of 192.168.0.11"
     )
     assert changes(ingest, put(twin, 5)) == {
-        (SUBNETS, "192.168.0.13"): Slot(problem=reason, revision=5)
+        (SUBNETS, "192.168.0.13"): Slot(problem=reason, contradicts=True, revision=5)
     }
     # Writing the first one again does not make it the later one.
     assert changes(ingest, put(ONE, 6)) == {(SUBNETS, KEY): Slot(ONE, revision=6)}

@@ -290,7 +290,7 @@ def test_a_record_that_cannot_be_read_is_not_taken_back() -> None:
 def test_a_record_that_was_never_in_force_goes_with_its_node() -> None:
     """As an etcd that was restored has it: the subnet was given to another node since."""
     before = world([node(2)], [sample_host(2)], {"192.168.0.11": "node1", "192.168.0.12": "node2"})
-    overlaps = Slot(None, problem="overlaps", revision=1)
+    overlaps = Slot(None, problem="overlaps", contradicts=True, revision=1)
     (gone,) = wanted(before.changed({(SUBNETS, "192.168.0.11"): overlaps}))
     assert isinstance(gone, Allocation)
     assert [(each.kind, each.key, each.value) for each in gone.writes] == [
@@ -299,12 +299,25 @@ def test_a_record_that_was_never_in_force_goes_with_its_node() -> None:
     ]
 
 
-def test_a_record_that_pods_contradict_is_written_as_it_is_in_force() -> None:
-    before = world([node(1)], [sample_host(1)], {"192.168.0.11": "node1"}, quarantine=REASON)
+def in_use(contradicts: bool) -> World:
+    """The record of a node with pods is not as it is in force."""
+    record = Slot(sample_host(1), problem="wrong", contradicts=contradicts, revision=2)
     use = SubnetUse("node1", sample_host(1).subnet or TWO_SUBNETS.network)
-    (back,) = wanted(before.changed({(USED, "node1"): Slot(use, revision=1)}))
+    return world([node(1)], given={"192.168.0.11": "node1"}).changed(
+        {(SUBNETS, "192.168.0.11"): record, (USED, "node1"): Slot(use, revision=1)}
+    )
+
+
+def test_a_record_that_others_and_pods_contradict_is_written_as_it_is_in_force() -> None:
+    (back,) = wanted(in_use(contradicts=True))
     assert isinstance(back, Allocation)
     assert [(each.key, each.value) for each in back.writes] == [("192.168.0.11", sample_host(1))]
+    assert back.event is not None
+    assert back.event.name == "node1"
+
+
+def test_a_record_that_cannot_be_read_is_left_to_who_wrote_it() -> None:
+    assert wanted(in_use(contradicts=False)) == []
 
 
 def test_a_record_that_cannot_be_read_does_not_move() -> None:

@@ -24,7 +24,7 @@ from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import GIVEN, NODES, SUBNETS, USED
 from k8s_ovs.plugin.hooks import hook
 from k8s_ovs.plugin.records import RecordKind
-from k8s_ovs.plugin.values import Allocation, Problem, Write
+from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
 from k8s_ovs.plugin.view import View
 
 __all__ = ["NodeSubnets", "SubnetOwner"]
@@ -171,8 +171,8 @@ def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
         if name in owners.used:  # its pods have not been told that their node is gone
             continue
         unreadable = view.problem(SUBNETS, key)
-        # One that was never in force, as it contradicts another, keeps nothing for anybody.
-        if unreadable and view.subnet(key) is not None:
+        # One that contradicts another keeps nothing for anybody.
+        if unreadable and not view.slot(SUBNETS, key).contradicts:
             yield Problem(f"node {name}", f"is gone, its subnet is not free: {unreadable}")
             continue
         # A request that is there already, now that the node is gone, is to be answered.
@@ -253,7 +253,7 @@ def _wanted(
             yield Problem(f"node {name}", f"has the address {address}, where node {owner} was")
         elif used is not None and not used.overlaps(record.subnet):
             yield _back(view, name, address, record, free.of(name, address))
-        elif used is not None and view.problem(SUBNETS, address):
+        elif used is not None and view.slot(SUBNETS, address).contradicts:
             yield _back(view, name, address, record, record.subnet)
     elif record is None and (unreadable := view.problem(SUBNETS, address)):
         yield Problem(f"node {name}", f"has no subnet: {unreadable}")
@@ -271,7 +271,9 @@ def _back(
         return Problem(f"node {name}", f"has {record.subnet}: {subnet}")
     new = evolve(record, subnet=subnet, reason=None)
     write = Write(SUBNETS, address, new, view.revision(SUBNETS, address))
-    return Allocation((write,), f"node {name} has pods in {subnet}, and its record says otherwise")
+    told = f"has pods in {subnet}, and its record said otherwise"
+    event = Event("Node", name, "SubnetRecordPutBack", f"subnets/{address}: the node {told}")
+    return Allocation((write,), f"node {name} {told}", event=event)
 
 
 def _joined(

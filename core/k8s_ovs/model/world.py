@@ -86,14 +86,15 @@ class Slot:
 
     settled: the last valid value, which counts; None: there has been none. asked: a value that
     asks the allocator for something and is not answered yet (see `RecordKind.asks`). problem: why
-    what is written there now is invalid. revision: etcd's mod_revision of what is written there
-    now; 0: nothing is, or the record is not etcd's. tag, asked_tag: what the two values are
-    indexed by.
+    what is written there now is invalid. contradicts: it can be read, and contradicts other
+    records. revision: etcd's mod_revision of what is written there now; 0: nothing is, or the
+    record is not etcd's. tag, asked_tag: what the two values are indexed by.
     """
 
     settled: Any = None
     asked: Any = field(default=None, kw_only=True)
     problem: str | None = field(default=None, kw_only=True)
+    contradicts: bool = field(default=False, kw_only=True)
     revision: int = field(default=0, kw_only=True)
     tag: Tag | None = field(default=None, kw_only=True)
     asked_tag: Tag | None = field(default=None, kw_only=True)

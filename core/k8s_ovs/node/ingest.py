@@ -9,14 +9,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import structlog
-from attrs import evolve, frozen
-
 from k8s_ovs.errors import InvalidRecord, PluginError, is_ctrl_c, shown
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import SEEN, STATUS
-from k8s_ovs.model.world import CONNECTED, EMPTY, Slot, Tag
+from k8s_ovs.model.world import CONNECTED, EMPTY, Slot
+from k8s_ovs.node.outcome import Contradiction, Outcome, Valid, log_quarantine, slot_of
 from k8s_ovs.observe.etcd.history import EtcdHistory
 from k8s_ovs.observe.etcd.watch import LeftOut
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
@@ -36,22 +34,6 @@ _ASK_AGAIN = 60.0
 
 _Which = tuple[str, str]
 Changes = dict[_Which, Slot | None]
-
-_log = structlog.get_logger(__name__)
-
-
-@frozen
-class _Valid:
-    """A record that could be read. asks: it asks the allocator for something."""
-
-    value: Any
-    revision: int
-    tag: Tag | None
-    asks: bool
-
-
-#: What an entry comes to: a valid record, why it is invalid; None: it is gone.
-_Outcome = _Valid | str | None
 
 
 def _told_by_nodes(config: bytes | None) -> tuple[str, ...] | None:
@@ -77,7 +59,7 @@ class Ingest:
         self._touched: dict[str, set[str]] = {}
         # Of etcd, what was overwritten since the last `changes`, oldest first.
         self._passed: dict[str, list[Entry]] = {}
-        self._decoded: dict[str, dict[str, _Valid | str]] = {}
+        self._decoded: dict[str, dict[str, Valid | str]] = {}
         # Records about which a plugin did not answer, by source and path, and when to ask again.
         self._passing: dict[tuple[str, str], float] = {}
         self._slots: dict[_Which, Slot] = {}
@@ -198,7 +180,9 @@ class Ingest:
             for key in touched.get(KUBE + name, ()):
                 self._decode(resource, key, key, self._entries[KUBE + name].get(key))
                 dirty.add((name, key))
-        outcomes = {(kind, key): self._decoded[kind].get(key) for kind, key in dirty}
+        outcomes: dict[_Which, Outcome] = {
+            (kind, key): self._decoded[kind].get(key) for kind, key in dirty
+        }
         for name in {kind for kind, _ in dirty}:
             if name in kinds and kinds[name].check is not None:
                 outcomes |= self._checked_alone(kinds[name], config)
@@ -245,7 +229,7 @@ class Ingest:
                 asks = kind.asks is not None and kind.asks(value)
                 if kind.holds is not None:
                     kind.holds(value)  # what cannot be judged is set aside before it is used
-            decoded[key] = _Valid(value, entry.revision, tag, asks)
+            decoded[key] = Valid(value, entry.revision, tag, asks)
         except InvalidRecord as error:
             decoded[key] = str(error)
             if error.passing:
@@ -267,7 +251,7 @@ class Ingest:
             del self._passing[which]
             yield which
 
-    def _checked_alone(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, _Outcome]:
+    def _checked_alone(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, Outcome]:
         """As `_checked`; where that fails, nothing of the kind that is new comes into force."""
         try:
             return self._checked(kind, config)
@@ -280,13 +264,13 @@ class Ingest:
             if is_ctrl_c(error):
                 raise
             reason = self._fault(kind.name, error)
-        outcomes: dict[_Which, _Outcome] = {}
+        outcomes: dict[_Which, Outcome] = {}
         for key, each in self._decoded.get(kind.name, {}).items():
             good = isinstance(each, str) or self._is_known(kind, key, each)
             outcomes[kind.name, key] = each if good else f"{kind.name}/{key}: {reason}"
         return outcomes
 
-    def _is_known(self, kind: RecordKind, key: str, valid: _Valid) -> bool:
+    def _is_known(self, kind: RecordKind, key: str, valid: Valid) -> bool:
         slot = self._slots.get((kind.name, key), EMPTY)
         return slot.problem is None and slot.revision == valid.revision
 
@@ -295,13 +279,15 @@ class Ingest:
         self._faults.tell("record failed", error, record=record)
         return f"{record}: k8s-ovs failed on it: {shown(error)}"
 
-    def _checked(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, _Outcome]:
+    def _checked(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, Outcome]:
         """All records of a kind, those that contradict an older one as the reason why."""
         check, same = kind.check, kind.holds or (lambda value: value)
         assert check is not None  # noqa: S101 - only then this is called
         decoded = self._decoded.get(kind.name, {})
         settled = {key: value for key in decoded if (value := self._settled(kind, key)) is not None}
-        texts = {key: each for key, each in decoded.items() if isinstance(each, str)}
+        wrong: dict[str, str | Contradiction] = {
+            key: each for key, each in decoded.items() if isinstance(each, str)
+        }
         records: dict[str, tuple[Any, int]] = {}
         for key, each in decoded.items():
             if isinstance(each, str):
@@ -315,10 +301,10 @@ class Ingest:
         held: set[str] = set()
         while True:
             for key, text in check(config, records).items():
-                texts.setdefault(key, f"{kind.name}/{key}: {text}")
-            back = (settled.keys() & texts.keys()) - held
+                wrong.setdefault(key, Contradiction(f"{kind.name}/{key}: {text}"))
+            back = (settled.keys() & wrong.keys()) - held
             if not back:
-                return {(kind.name, key): texts.get(key, each) for key, each in decoded.items()}
+                return {(kind.name, key): wrong.get(key, each) for key, each in decoded.items()}
             # A record that is refused keeps its last settled value, which is nobody else's then.
             held |= back
             records |= {key: (settled[key], 0) for key in back}
@@ -326,20 +312,20 @@ class Ingest:
     def _settled(self, kind: RecordKind, key: str) -> Any:
         return self._slots.get((kind.name, key), EMPTY).settled
 
-    def _settle(self, changes: Changes, which: _Which, outcome: _Outcome, at: int) -> None:
+    def _settle(self, changes: Changes, which: _Which, outcome: Outcome, at: int) -> None:
         """What `outcome` changes in the world. at: the revision of the key as etcd has it, so that
         who repairs a quarantined record can say which one was meant."""
         before = self._slots.get(which, EMPTY)
         try:
-            after = _slot(before, outcome, at)
+            after = slot_of(before, outcome, at)
             same = bool(after == before)
         except BaseException as error:  # values of plugins compare themselves
             if is_ctrl_c(error):
                 raise
-            after, same = _slot(before, self._fault("/".join(which), error), at), False
+            after, same = slot_of(before, self._fault("/".join(which), error), at), False
         if same:
             return
-        _log_quarantine("/".join(which), before, after)
+        log_quarantine("/".join(which), before, after)
         changes[which] = None if after == EMPTY else after
         if after == EMPTY:
             del self._slots[which]
@@ -363,24 +349,3 @@ def _parts(path: str) -> tuple[str, str, str]:
     name, _, rest = path.partition("/")
     kind, _, key = rest.partition("/")
     return name, kind, key
-
-
-def _slot(before: Slot, outcome: _Outcome, at: int) -> Slot:
-    """What is known of a key once `outcome` is written there, at etcd's revision `at`."""
-    match outcome:
-        case None:
-            return EMPTY
-        case str():
-            return evolve(before, asked=None, asked_tag=None, problem=outcome, revision=at)
-        case _Valid(value, revision, tag, asks=True):
-            return evolve(before, asked=value, asked_tag=tag, problem=None, revision=revision)
-        case _Valid(value, revision, tag):
-            return Slot(value, revision=revision, tag=tag)
-
-
-def _log_quarantine(record: str, before: Slot, after: Slot) -> None:
-    if after.problem is not None and after.problem != before.problem:
-        last_valid = before.settled is not None
-        _log.error("record quarantined", record=record, reason=after.problem, last_valid=last_valid)
-    elif before.problem is not None and after.problem is None:
-        _log.info("record valid again", record=record)
