@@ -314,7 +314,12 @@ def test_what_nodes_say_of_themselves_disturbs_no_restore(
     network.delete()
 
     def told() -> None:
-        for path in ("k8ssdn/status/node1", "k8ssdn/seen/192.168.0.9", "k8ssdn/allocator"):
+        for path in (
+            "k8ssdn/status/node1",
+            "k8ssdn/seen/192.168.0.9",
+            "k8ssdn/used/node1",
+            "k8ssdn/allocator",
+        ):
             network.put(path, {})
 
     meanwhile(0, told)

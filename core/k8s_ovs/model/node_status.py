@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from k8s_ovs.model.allowance import DELETIONS
 from k8s_ovs.model.codec import named
+from k8s_ovs.model.world import USED
 
 __all__ = ["LEADER_KEY", "NOT_RECORDS", "SEEN", "STATUS", "NodeStatus"]
 
@@ -24,7 +25,7 @@ SEEN = "seen"
 #: Below `<Name>/`: who the leader is, under a lease. No record either.
 LEADER_KEY = "allocator"
 #: What is below `<Name>/` and in no backup: daemons write it anew, or it is a word for once.
-NOT_RECORDS = frozenset({STATUS, SEEN, LEADER_KEY, DELETIONS})
+NOT_RECORDS = frozenset({STATUS, SEEN, LEADER_KEY, DELETIONS, USED})
 
 
 @frozen
