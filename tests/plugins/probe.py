@@ -15,7 +15,7 @@ from k8s_ovs.errors import PluginError
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.world import World
-from k8s_ovs.node.ingest import ETCD, Ingest
+from k8s_ovs.node.records.ingest import ETCD, Ingest
 from k8s_ovs.observe.watch_event import Entry, Snapshot
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs_testing.bridge import TracedBridge

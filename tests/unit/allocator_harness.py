@@ -14,7 +14,7 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.world import CONFIG, NODES, SUBNETS, Slot, World
-from k8s_ovs.node.ingest import ETCD, Ingest
+from k8s_ovs.node.records.ingest import ETCD, Ingest
 from k8s_ovs.observe.etcd.client import (
     Absent,
     Compare,

@@ -16,7 +16,7 @@ from k8s_ovs.hooks import calls
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.world import PODS, Slot
-from k8s_ovs.node.ingest import ETCD, Changes, Ingest
+from k8s_ovs.node.records.ingest import ETCD, Changes, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange
 from k8s_ovs.pipeline.tables import EXTERNAL
 from k8s_ovs.plugin import Flow, LinkSettings, Rates, RecordKind, View, hook, ip

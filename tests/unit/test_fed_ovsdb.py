@@ -127,6 +127,16 @@ def test_whatever_ovsdb_sends_ends_in_errors_of_ours_and_what_is_sound_is_read(
         assert known(client) == {"veth1", "veth4"}
 
 
+def test_a_column_that_is_not_told_has_its_default(tmp_path: Path) -> None:
+    with connected(tmp_path / "db", timeout=0.05) as (server, client):
+        answers = sound_answers("veth1")
+        (root,) = answers["monitor_cond_since"][2]["Open_vSwitch"].values()
+        root["initial"]["next_cfg"] = None
+        server.answers = answers
+        client.connect()
+        assert client.applied
+
+
 def test_a_bridge_that_has_gone_while_ovsdb_was_away_is_gone(tmp_path: Path) -> None:
     """As where ovsdb-server begins anew, with an empty file."""
     with connected(tmp_path / "db", timeout=0.5) as (server, client):

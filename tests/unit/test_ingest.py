@@ -19,7 +19,7 @@ from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import NODES, SUBNETS, Slot, World
-from k8s_ovs.node.ingest import ETCD, KUBE, LEFT_OUT, Changes, Ingest
+from k8s_ovs.node.records.ingest import ETCD, KUBE, LEFT_OUT, Changes, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin import KubeResource, RecordKind
 from k8s_ovs_subnet import SingleTenant

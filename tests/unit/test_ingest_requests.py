@@ -8,7 +8,7 @@ import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.world import Slot, World
-from k8s_ovs.node.ingest import ETCD, Changes, Ingest
+from k8s_ovs.node.records.ingest import ETCD, Changes, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, WatchEvent
 from k8s_ovs.plugin import RecordKind, hook
 from k8s_ovs.plugin.view import View

@@ -31,9 +31,9 @@ from k8s_ovs.node.cni.protocol import (
     parse_request,
     valid_attachments,
 )
-from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
+from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot
 from k8s_ovs.ovs.ovsdb.json_parser import MessageParser
 from k8s_ovs.plugin import hook

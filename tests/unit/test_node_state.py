@@ -12,7 +12,7 @@ import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot, World
-from k8s_ovs.node.ingest import ETCD, Ingest
+from k8s_ovs.node.records.ingest import ETCD, Ingest
 from k8s_ovs.node.switch import Commits, Switch
 from k8s_ovs.node.tell.event_recorder import EventRecorder
 from k8s_ovs.node.tell.metrics import Metrics

@@ -16,7 +16,7 @@ from k8s_ovs.hooks.calls import HookCall
 from k8s_ovs.hooks.guarded import _Guard
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest, TimeLimit
-from k8s_ovs.node.ingest import ETCD, Ingest
+from k8s_ovs.node.records.ingest import ETCD, Ingest
 from k8s_ovs.observe.watch_event import Entry, Snapshot
 from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.supervise import FaultLog

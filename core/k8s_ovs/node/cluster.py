@@ -16,7 +16,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import LEADER_KEY
 from k8s_ovs.model.world import World
 from k8s_ovs.node.inbox import Inbox
-from k8s_ovs.node.ingest import KUBE
+from k8s_ovs.node.records.ingest import KUBE
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.tell.event_recorder import PodEvent
 from k8s_ovs.node.tell.node_state import NodeState

@@ -26,9 +26,9 @@ from k8s_ovs.node.cni.service import CniService
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.inbox import HostChanged, Inbox
-from k8s_ovs.node.ingest import ETCD, LEFT_OUT, Ingest
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.rate_limits import RateLimits
+from k8s_ovs.node.records.ingest import ETCD, LEFT_OUT, Ingest
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import NODE_PORT, Switch

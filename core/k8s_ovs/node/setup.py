@@ -24,10 +24,10 @@ from k8s_ovs.model.world import CONFIG, LOCAL_NODE, NODES, SUBNETS, USED, Slot
 from k8s_ovs.node.host.desired import host_values, nft_values, switch_values
 from k8s_ovs.node.host.etcd_addresses import EtcdAddresses
 from k8s_ovs.node.host.keeper import Keeper
-from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet, mtu_problem, pod_mtu
+from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.switch import NODE_PORT, Switch
 from k8s_ovs.plugin.command.output import few

@@ -21,7 +21,7 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, Slot
-from k8s_ovs.node.ingest import Ingest
+from k8s_ovs.node.records.ingest import Ingest
 from k8s_ovs.observe.watch_event import WatchEvent
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.pipeline.table import Pipeline

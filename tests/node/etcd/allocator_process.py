@@ -18,7 +18,7 @@ from k8s_ovs.allocate.allocator import Allocator
 from k8s_ovs.allocate.election import LeaderElection
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.model.world import CONFIG, Slot, World
-from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
+from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.etcd.client import Compare, Etcd, EtcdSettings, Operation, TxnResult
 from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, WatchEvent

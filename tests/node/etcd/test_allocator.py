@@ -19,7 +19,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import CONFIG, NODES, Slot, World
-from k8s_ovs.node.ingest import ETCD, Ingest
+from k8s_ovs.node.records.ingest import ETCD, Ingest
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, WatchEvent

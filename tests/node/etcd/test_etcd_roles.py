@@ -17,7 +17,7 @@ from tests.node.etcd.allocator_process import CLUSTER, follow, tell_as_kubernete
 from k8s_ovs.allocate.allocator import Allocator
 from k8s_ovs.allocate.election import LeaderElection
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.node.ingest import ETCD
+from k8s_ovs.node.records.ingest import ETCD
 from k8s_ovs.node.tell.status_publisher import StatusPublisher
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.etcd.watch import PrefixWatch

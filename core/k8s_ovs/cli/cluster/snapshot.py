@@ -15,7 +15,7 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import NOT_RECORDS
 from k8s_ovs.model.world import World
-from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
+from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.kube import Kube, KubeSettings, Listed, WatchedResource, list_resource
 from k8s_ovs.observe.watch_event import Entry, Snapshot

@@ -21,7 +21,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, World
-from k8s_ovs.node.ingest import Ingest
+from k8s_ovs.node.records.ingest import Ingest
 from k8s_ovs.node.switch import Commits
 from k8s_ovs.plugin.values import Metric
 from k8s_ovs.reconcile.reconciler import Reconciler

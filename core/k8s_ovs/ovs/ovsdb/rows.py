@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from attrs import evolve
+from ovs.db.data import Atom
 
 from k8s_ovs.ovs.ovsdb.state import Bridge, Port
 
@@ -101,7 +102,9 @@ class Rows:
 
 def value(row: Any, column: str) -> Any:
     """A column. The library's attributes copy a value several times before they give it."""
-    return row._data[column].to_python(row._uuid_to_row)
+    found = row._data[column].to_python(row._uuid_to_row)
+    # The library wraps its default of a column that it was not told twice.
+    return found.value if isinstance(found, Atom) else found
 
 
 def _references(row: Any, column: str) -> list[UUID]:

@@ -23,7 +23,7 @@ from k8s_ovs.errors import K8sOvsError, PluginError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.world import CONFIG, NODES, Slot, World
-from k8s_ovs.node.ingest import ETCD, KUBE, Ingest
+from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot
 from k8s_ovs.plugin import Allocation, Event, Problem
 from k8s_ovs_testing.world import sample_config

@@ -14,7 +14,7 @@ from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import SEEN, STATUS
 from k8s_ovs.model.world import CONNECTED, EMPTY, Slot
-from k8s_ovs.node.outcome import Contradiction, Outcome, Valid, log_quarantine, slot_of
+from k8s_ovs.node.records.outcome import Contradiction, Outcome, Valid, log_quarantine, slot_of
 from k8s_ovs.observe.etcd.history import EtcdHistory
 from k8s_ovs.observe.etcd.watch import LeftOut
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
