@@ -160,8 +160,11 @@ class TestRoad:
 
     def test_a_limit_that_is_lifted_takes_its_meter_along(self, ovs_dummy: OvsProcess) -> None:
         bridge = TracedBridge(ovs_dummy, PluginManager(WITH))
-        bridge.show(limited_world())
-        bridge.show(evolve(limited_world(), kinds={**limited_world().kinds, BANDWIDTHS: {}}))
+        limited = limited_world()
+        bridge.show(limited)
+        bridge.show(
+            limited.changed(dict.fromkeys((BANDWIDTHS, key) for key in limited.of(BANDWIDTHS)))
+        )
         traced = bridge.trace(ping(LIMITED))
         assert traced.tables == ("CLASSIFY", "POD_IN", "POLICE", "ROUTE", "EXTERNAL")
         assert "meter:" not in traced.text

@@ -88,7 +88,7 @@ class Noting:
         self.calls.append(Subject(TENANT, str(tenant)))
         if view.get(NOTES, f"tenant{tenant}"):
             yield Flow(VERDICT, 200, any_packet(reg1=tenant))
-        for place, _ in enumerate(view.having(NOTES, "10.2.0.0/16")):
+        for place, _ in enumerate(view.having(NOTES, "text", "10.2.0.0/16")):
             yield Flow(VERDICT, 300 + place, any_packet(reg1=tenant))
 
 
@@ -131,4 +131,5 @@ def host_change(number: int, subnet: str | None) -> Changes:
 
 
 def record_change(kind: str, key: str, value: object) -> Changes:
-    return {(kind, key): Slot(value, tag=Tag(value)) if value is not None else None}
+    tags = frozenset({Tag("text", value)})
+    return {(kind, key): Slot(value, tags=tags) if value is not None else None}

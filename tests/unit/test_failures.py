@@ -181,8 +181,9 @@ def leave(*_: Any) -> Any:
 
 
 KINDS: dict[str, tuple[dict[str, Any], str]] = {
-    "index of a list": ({"index": lambda value: [value]}, "index of notes returned ['bad'], exp"),
-    "index ends": ({"index": leave}, "cannot judge 'bad': SystemExit(3)"),
+    "index of lists": ({"indexes": lambda value: [[value]]}, "of notes returned (['bad'],), exp"),
+    "index of a number": ({"indexes": lambda _: 7}, "cannot judge 'bad': TypeError("),
+    "index ends": ({"indexes": leave}, "cannot judge 'bad': SystemExit(3)"),
     "asks": ({"asks": lambda _: None}, "asks of notes returned None, expected True or False"),
     "holds": ({"holds": lambda value: value}, "holds of notes returned 'bad', expected an IPv4N"),
     "decode ends": ({"decode": leave}, "plugin acme cannot read it: SystemExit(3)"),
@@ -206,8 +207,10 @@ def only_the_bad(function: Callable[..., Any], good: object) -> Callable[..., An
 @pytest.mark.parametrize("case", KINDS)
 def test_a_record_that_a_plugin_misjudges_is_set_aside_alone(case: str) -> None:
     functions, told = KINDS[case]
-    good = {"decode": "good", "asks": False, "holds": None, "index": "good"}
+    good = {"decode": "good", "asks": False, "holds": None, "indexes": ["good"]}
     judging = {name: only_the_bad(function, good[name]) for name, function in functions.items()}
+    if "indexes" in judging:
+        judging = {"indexes": {"text": judging["indexes"]}}
     manager = PluginManager({"mode": SingleTenant(), "acme": WithKind(**judging)})
     ingest = Ingest()
     for change in (put("a", b"good", 1), put("b", b"bad", 2), put("c", b"good", 3)):

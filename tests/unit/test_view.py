@@ -45,15 +45,18 @@ def view_of(world: World) -> View:
 
 
 def test_records_are_found_by_their_tag_and_only_those_are_read() -> None:
-    red, blue = Tag("red"), Tag("blue")
-    world = World().changed({("dye", "a"): Slot(1, tag=red), ("dye", "b"): Slot(2, tag=red)}, 1)
-    world = world.changed({("dye", "b"): Slot(3, tag=blue), ("dye", "c"): None}, 2)
+    red, blue = frozenset({Tag("colour", "red")}), frozenset({Tag("colour", "blue")})
+    first, second = Slot(1, tags=red), Slot(2, tags=red | blue)
+    world = World().changed({("dye", "a"): first, ("dye", "b"): second}, 1)
+    assert view_of(world).having("dye", "colour", "red") == {"a": 1, "b": 2}
+    world = world.changed({("dye", "b"): Slot(3, tags=blue), ("dye", "c"): None}, 2)
     view = view_of(world)
-    assert view.having("dye", "red") == {"a": 1}
-    assert view.having("dye", "blue") == {"b": 3}
-    assert view.having("dye", "green") == {}
-    assert view.reads == {("dye", Tag(colour), SETTLED) for colour in ("red", "blue", "green")}
-    assert view_of(world.changed({("dye", "a"): None}, 3)).having("dye", "red") == {}
+    assert view.having("dye", "colour", "red") == {"a": 1}
+    assert view.having("dye", "colour", "blue") == {"b": 3}
+    assert view.having("dye", "size", "blue") == {}
+    tags = Tag("colour", "red"), Tag("colour", "blue"), Tag("size", "blue")
+    assert view.reads == {("dye", tag, SETTLED) for tag in tags}
+    assert view_of(world.changed({("dye", "a"): None}, 3)).having("dye", "colour", "red") == {}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,8 @@ def test_what_is_not_known_yet_is_noted_and_says_so() -> None:
 
 
 def test_a_changed_world_leaves_the_old_one_as_it_was() -> None:
-    old = World({"audits": {"a": Slot("x", revision=1), "b": Slot("y", revision=2)}}, revision=2)
+    first, second = Slot("x", revision=1), Slot("y", revision=2)
+    old = World().changed({("audits", "a"): first, ("audits", "b"): second}, revision=2)
     new = old.changed({("audits", "a"): Slot("z", revision=3), ("audits", "b"): None}, revision=3)
     assert new.of("audits") == {"a": Slot("z", revision=3)}
     assert old.of("audits") == {"a": Slot("x", revision=1), "b": Slot("y", revision=2)}
@@ -128,7 +132,7 @@ def test_a_changed_world_leaves_the_old_one_as_it_was() -> None:
 
 
 def test_taking_out_what_is_not_there_changes_nothing() -> None:
-    world = World({"audits": {"a": Slot("x", revision=1)}}, revision=9)
+    world = World().changed({("audits", "a"): Slot("x", revision=1)}, revision=9)
     after = world.changed({("audits", "b"): None, ("others", "c"): None})
     assert after.of("audits") == world.of("audits")
     assert after.of("others") == {}

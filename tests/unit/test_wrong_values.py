@@ -106,7 +106,7 @@ OTHERS: dict[str, tuple[Callable[[], Any], str]] = {
     "kind's name": (lambda: kind(name=LIST), r"RecordKind.name: found \[1\], expected a word"),
     "kind's slash": (lambda: kind(name="a/b"), "RecordKind.name: found 'a/b', expected a word"),
     "decode": (lambda: kind(decode=None), "RecordKind.decode: found None, expected a function"),
-    "index": (lambda: kind(index="name"), "RecordKind.index: found 'name', expected a function"),
+    "index": (lambda: kind(indexes={"a": 1}), "RecordKind.indexes: found {'a': 1}, expected func"),
     "path": (lambda: KubeResource("a", "pods", str), "KubeResource.path: found 'pods', expected"),
 }
 

@@ -3,7 +3,7 @@ the plugin then."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from k8s_ovs.errors import InvalidRecord, PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest, Resting
 from k8s_ovs.model.checked import as_text, as_texts
-from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
+from k8s_ovs.plugin.records import ConfigField, Indexes, KubeResource, RecordKind
 from k8s_ovs.supervise import FaultLog
 
 __all__ = ["guarded_field", "guarded_kind", "guarded_resource"]
@@ -32,7 +32,7 @@ def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
         kind,
         decode=guard.reading(kind.decode),
         encode=guard.writing(kind.encode),
-        index=kind.index and guard.judging("index", kind.index, _hashable),
+        indexes=guard.indexing(kind.indexes),
         asks=kind.asks and guard.judging("asks", kind.asks, _true_or_false),
         holds=kind.holds and guard.judging("holds", kind.holds, _network_or_none),
         check=kind.check and guard.comparing(kind.check),
@@ -42,7 +42,8 @@ def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
 def guarded_resource(plugin: str, resource: KubeResource) -> KubeResource:
     """`resource` that raises InvalidRecord for what it cannot read, whatever the plugin raises."""
     guard = _guard(plugin, resource.name)
-    return evolve(resource, decode=guard.reading(resource.decode))
+    decode, indexes = guard.reading(resource.decode), guard.indexing(resource.indexes)
+    return evolve(resource, decode=decode, indexes=indexes)
 
 
 def _guard(plugin: str, name: str) -> _Guard:
@@ -122,6 +123,12 @@ class _Guard:
 
         return judged
 
+    def indexing(self, indexes: Indexes) -> Indexes:
+        def guarded(index: Callable[[Any], Iterable[Hashable]]) -> Callable[[Any], Any]:
+            return self.judging("an index", lambda value: tuple(index(value)), _hashable)
+
+        return {as_text(name): guarded(index) for name, index in indexes.items()}
+
     def comparing(self, check: Callable[..., Any]) -> Callable[..., Mapping[str, str]]:
         def compare(config: Any, records: Mapping[str, tuple[Any, int]]) -> Mapping[str, str]:
             try:
@@ -175,11 +182,11 @@ def _text_of(error: InvalidRecord) -> str:
         return shown(error)
 
 
-def _hashable(index: Any) -> str:
+def _hashable(found: tuple[Any, ...]) -> str:
     try:
-        hash(index)
+        hash(found)
     except TypeError:
-        return "something hashable"
+        return "hashable values"
     return ""
 
 

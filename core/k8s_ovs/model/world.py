@@ -7,11 +7,12 @@ below the network's Name in etcd too: `status/`, `seen/` and the leader's key (n
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
+
+from k8s_ovs.model.persistent_map import PersistentMap
 
 __all__ = [
     "ASKED",
@@ -67,8 +68,10 @@ class Deleted:
 
 @frozen
 class Tag:
-    """What records of a kind are found by, beside their keys (see `RecordKind.index`)."""
+    """What records of a kind are found by, beside their keys: a value of one of the kind's indexes
+    (see `RecordKind.indexes`)."""
 
+    index: str
     value: Hashable
 
 
@@ -88,7 +91,7 @@ class Slot:
     asks the allocator for something and is not answered yet (see `RecordKind.asks`). problem: why
     what is written there now is invalid. contradicts: it can be read, and contradicts other
     records. revision: etcd's mod_revision of what is written there now; 0: nothing is, or the
-    record is not etcd's. tag, asked_tag: what the two values are indexed by.
+    record is not etcd's. tags, asked_tags: what the two values are found by.
     """
 
     settled: Any = None
@@ -96,8 +99,8 @@ class Slot:
     problem: str | None = field(default=None, kw_only=True)
     contradicts: bool = field(default=False, kw_only=True)
     revision: int = field(default=0, kw_only=True)
-    tag: Tag | None = field(default=None, kw_only=True)
-    asked_tag: Tag | None = field(default=None, kw_only=True)
+    tags: frozenset[Tag] = field(default=frozenset(), kw_only=True)
+    asked_tags: frozenset[Tag] = field(default=frozenset(), kw_only=True)
 
 
 #: The slot of an unknown key.
@@ -106,81 +109,93 @@ EMPTY = Slot()
 #: New slots by kind and key; None: nothing is known of that key any more.
 Changes = Mapping[tuple[str, str], Slot | None]
 
-_NOTHING: Mapping[str, Slot] = MappingProxyType({})
-_NO_KEYS: frozenset[str] = frozenset()
+_NO_SLOTS: PersistentMap[str, Slot] = PersistentMap()
+_NO_VALUES: PersistentMap[str, Any] = PersistentMap()
+_NO_KEYS: PersistentMap[str, bool] = PersistentMap()
+
+#: A tag of a kind's slots, and the part that has it.
+_Tagged = tuple[str, Tag, str]
 
 
 @frozen
 class World:
-    """All slots, by kind and key.
+    """All slots, by kind and key. A change costs by what it changes: the maps share the rest.
 
-    revision: etcd's revision up to which all changes are in it. tagged: keys by kind, tag and the
-    part that has it. problems: why records are quarantined, by kind and key.
+    revision: etcd's revision up to which all changes are in it. values: settled ones, by kind and
+    key. tagged: keys by kind, tag and the part that has it. problems: why records are quarantined,
+    by kind and key.
     """
 
-    kinds: Mapping[str, Mapping[str, Slot]] = field(factory=dict)
+    kinds: Mapping[str, PersistentMap[str, Slot]] = field(factory=dict)
     revision: int = 0
-    tagged: Mapping[tuple[str, Tag, str], frozenset[str]] = field(factory=dict, eq=False)
-    problems: Mapping[tuple[str, str], str] = field(factory=dict, eq=False)
+    values: Mapping[str, PersistentMap[str, Any]] = field(factory=dict, eq=False)
+    tagged: PersistentMap[_Tagged, PersistentMap[str, bool]] = field(
+        factory=PersistentMap, eq=False
+    )
+    problems: PersistentMap[tuple[str, str], str] = field(factory=PersistentMap, eq=False)
 
-    def of(self, kind: str) -> Mapping[str, Slot]:
+    def of(self, kind: str) -> PersistentMap[str, Slot]:
         """The slots of a kind, by key."""
-        return self.kinds.get(kind, _NOTHING)
+        return self.kinds.get(kind, _NO_SLOTS)
 
     def slot(self, kind: str, key: str) -> Slot:
         """What is known of a key."""
-        return self.of(kind).get(key, EMPTY)
+        found: Slot = self.of(kind).get(key, EMPTY)
+        return found
 
-    def settled(self, kind: str) -> dict[str, Any]:
+    def settled(self, kind: str) -> PersistentMap[str, Any]:
         """The settled values of a kind, by key."""
-        return {key: s.settled for key, s in self.of(kind).items() if s.settled is not None}
+        return self.values.get(kind, _NO_VALUES)
 
-    def keys_of(self, kind: str, tag: Tag, part: str) -> frozenset[str]:
+    def keys_of(self, kind: str, tag: Tag, part: str) -> Iterable[str]:
         """Keys of the slots of `kind` in which `part` has `tag`."""
-        return self.tagged.get((kind, tag, part), _NO_KEYS)
+        found: Iterable[str] = self.tagged.get((kind, tag, part), _NO_KEYS)
+        return found
 
     def changed(self, changes: Changes, revision: int | None = None) -> World:
         """This world after `changes`, which are known up to `revision`; None: as far as before."""
-        touched = {kind: dict(self.of(kind)) for kind in {kind for kind, _ in changes}}
-        tagged, problems = dict(self.tagged), dict(self.problems)
+        slots: dict[str, dict[str, Slot | None]] = {}
+        values: dict[str, dict[str, Any]] = {}
+        problems: dict[tuple[str, str], str | None] = {}
+        tagged: dict[_Tagged, dict[str, bool | None]] = {}
         for (kind, key), slot in changes.items():
-            for which in _tags(kind, touched[kind].pop(key, EMPTY)):
-                tagged[which] = tagged.get(which, _NO_KEYS) - {key}
-            problems.pop((kind, key), None)
-            if slot is None:
-                continue
-            touched[kind][key] = slot
-            if slot.problem is not None:
-                problems[kind, key] = slot.problem
-            for which in _tags(kind, slot):
-                tagged[which] = tagged.get(which, _NO_KEYS) | {key}
-        return evolve(
-            self,
-            kinds={**self.kinds, **touched},
+            before, after = self.slot(kind, key), slot or EMPTY
+            slots.setdefault(kind, {})[key] = slot
+            values.setdefault(kind, {})[key] = after.settled
+            problems[kind, key] = after.problem
+            for which in _tags(kind, before) - _tags(kind, after):
+                tagged.setdefault(which, {})[key] = None
+            for which in _tags(kind, after) - _tags(kind, before):
+                tagged.setdefault(which, {})[key] = True
+        keys = {tag: self.tagged.get(tag, _NO_KEYS).changed(new) for tag, new in tagged.items()}
+        of_kinds = {kind: self.of(kind).changed(new) for kind, new in slots.items()}
+        settled = {kind: self.settled(kind).changed(new) for kind, new in values.items()}
+        return World(
+            kinds={**self.kinds, **of_kinds},
             revision=self.revision if revision is None else revision,
-            tagged={which: keys for which, keys in tagged.items() if keys},
-            problems=problems,
+            values={**self.values, **settled},
+            tagged=self.tagged.changed({tag: each or None for tag, each in keys.items()}),
+            problems=self.problems.changed(problems),
         )
 
 
 def reads_of(kind: str, key: str, before: Slot | None, after: Slot | None) -> Iterator[Read]:
     """The reads whose answer this change may change."""
     old, new = before or EMPTY, after or EMPTY
+    no_tags: frozenset[Tag] = frozenset()
     parts = (
-        (SETTLED, (old.settled, old.tag), (new.settled, new.tag)),
-        (ASKED, (old.asked, old.asked_tag), (new.asked, new.asked_tag)),
-        (PROBLEM, (old.problem, None), (new.problem, None)),
-        (REVISION, (old.revision, None), (new.revision, None)),
+        (SETTLED, (old.settled, old.tags), (new.settled, new.tags)),
+        (ASKED, (old.asked, old.asked_tags), (new.asked, new.asked_tags)),
+        (PROBLEM, (old.problem, no_tags), (new.problem, no_tags)),
+        (REVISION, (old.revision, no_tags), (new.revision, no_tags)),
     )
-    for part, (was, was_tag), (now, now_tag) in parts:
-        if was != now or was_tag != now_tag:
+    for part, (was, had), (now, has) in parts:
+        if was != now or had != has:
             yield (kind, key, part)
             yield (kind, None, part)
-            yield from ((kind, tag, part) for tag in {was_tag, now_tag} if tag is not None)
+            yield from ((kind, tag, part) for tag in had | has)
 
 
-def _tags(kind: str, slot: Slot) -> Iterator[tuple[str, Tag, str]]:
-    if slot.tag is not None:
-        yield kind, slot.tag, SETTLED
-    if slot.asked_tag is not None:
-        yield kind, slot.asked_tag, ASKED
+def _tags(kind: str, slot: Slot) -> set[_Tagged]:
+    settled = {(kind, tag, SETTLED) for tag in slot.tags}
+    return settled | {(kind, tag, ASKED) for tag in slot.asked_tags}

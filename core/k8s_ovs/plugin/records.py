@@ -4,7 +4,7 @@ Kubernetes."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -15,7 +15,10 @@ from k8s_ovs.model.checked import as_text, has_type
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.world import Slot, Tag
 
-__all__ = ["ConfigField", "KubeResource", "RecordKind"]
+__all__ = ["ConfigField", "Indexes", "KubeResource", "RecordKind", "tags_of"]
+
+#: By name, each a function from a value to what the value is found by.
+Indexes = Mapping[str, Callable[[Any], Iterable[Hashable]]]
 
 
 def _is_name(instance: object, _: Any, name: Any) -> None:
@@ -36,6 +39,15 @@ def _is_function(instance: object, attribute: Any, value: Any) -> None:
     if not callable(value) and not (value is None and attribute.default is None):
         raise TypeError(
             f"{type(instance).__name__}.{attribute.name}: found {shown(value)}, expected a function"
+        )
+
+
+def _are_indexes(instance: object, _: Any, indexes: Any) -> None:
+    if not isinstance(indexes, Mapping) or not all(
+        isinstance(name, str) and callable(index) for name, index in indexes.items()
+    ):
+        raise TypeError(
+            f"{type(instance).__name__}.indexes: found {shown(indexes)}, expected functions by name"
         )
 
 
@@ -64,7 +76,7 @@ class RecordKind:
 
     decode: (key, bytes) to a value; raises InvalidRecord. None: not of interest, as if the record
     did not exist. encode: the way back.
-    index: what `View.having` finds a value by; None: by nothing.
+    indexes: what `View.having` finds a value by, for each index by its name.
     asks: whether a value asks the allocator for something. Until it is answered the record's
     settled value remains in force, and `View.request` shows what is asked.
     holds: the part of Network that a value keeps for somebody, or None; see `View.taken`.
@@ -77,7 +89,7 @@ class RecordKind:
     name: str = field(converter=as_text, validator=_is_name)
     decode: Callable[[str, bytes], Any] = field(validator=_is_function)
     encode: Callable[[Any], bytes] = field(validator=_is_function)
-    index: Callable[[Any], Hashable] | None = field(default=None, validator=_is_function)
+    indexes: Indexes = field(factory=dict, validator=_are_indexes)
     asks: Callable[[Any], bool] | None = field(default=None, validator=_is_function)
     holds: Callable[[Any], IPv4Network | None] | None = field(default=None, validator=_is_function)
     check: Callable[[NetworkConfig, Mapping[str, tuple[Any, int]]], Mapping[str, str]] | None = (
@@ -87,11 +99,7 @@ class RecordKind:
 
     def slot(self, value: Any, revision: int) -> Slot:
         """The slot of a record whose value counts."""
-        return Slot(value, revision=revision, tag=self.tag(value))
-
-    def tag(self, value: Any) -> Tag | None:
-        """What a value is found by."""
-        return Tag(self.index(value)) if self.index else None
+        return Slot(value, revision=revision, tags=tags_of(self.indexes, value))
 
 
 @frozen
@@ -101,10 +109,16 @@ class KubeResource:
     path: of the list, such as /api/v1/namespaces. decode: (key, JSON object) to a value; raises
     InvalidRecord. None: not of interest, as if the object did not exist. The key is "name", or
     "namespace/name". local_only: just the objects of this node
-    (spec.nodeName).
+    (spec.nodeName). indexes: as those of `RecordKind`.
     """
 
     name: str = field(converter=as_text, validator=_is_name)
     path: str = field(converter=as_text, validator=_is_path)
     decode: Callable[[str, Mapping[str, Any]], Any] = field(validator=_is_function)
     local_only: bool = field(default=False, validator=has_type(bool))
+    indexes: Indexes = field(factory=dict, validator=_are_indexes)
+
+
+def tags_of(indexes: Indexes, value: Any) -> frozenset[Tag]:
+    """What a value is found by."""
+    return frozenset(Tag(name, each) for name, index in indexes.items() for each in index(value))

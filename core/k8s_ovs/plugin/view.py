@@ -6,7 +6,7 @@ that the core can call the hook again when one of them changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from ipaddress import IPv4Network
 from types import MappingProxyType
 from typing import Any
@@ -155,17 +155,17 @@ class View:
         self.reads |= {(kind, None, part) for part in (SETTLED, ASKED, PROBLEM, REVISION)}
         return self._world.of(kind)
 
-    def having(self, kind: str, index: Hashable) -> Mapping[str, Any]:
-        """Settled values of `kind` for which the kind's `index` is this value, by key.
+    def having(self, kind: str, index: str, value: Hashable) -> Mapping[str, Any]:
+        """Settled values of `kind` that its index of this name finds by `value`, by key.
 
         Only a change among those makes the hook be called again.
         """
-        found = self._keys_having(kind, index, SETTLED)
+        found = self._keys_having(kind, Tag(index, value), SETTLED)
         return {key: self._world.slot(kind, key).settled for key in found}
 
-    def asking(self, kind: str, index: Hashable) -> Mapping[str, Any]:
-        """Requests of `kind` for which the kind's `index` is this value, by key, as `having`."""
-        found = self._keys_having(kind, index, ASKED)
+    def asking(self, kind: str, index: str, value: Hashable) -> Mapping[str, Any]:
+        """Requests of `kind` that its index finds by `value`, by key, as `having`."""
+        found = self._keys_having(kind, Tag(index, value), ASKED)
         return {key: self._world.slot(kind, key).asked for key in found}
 
     def connected(self, resource: str) -> bool | None:
@@ -179,8 +179,7 @@ class View:
             self.reads.add((kind, key, part))
         return self._world.slot(kind, key)
 
-    def _keys_having(self, kind: str, index: Hashable, part: str) -> frozenset[str]:
-        tag = Tag(index)
+    def _keys_having(self, kind: str, tag: Tag, part: str) -> Iterable[str]:
         self.reads.add((kind, tag, part))
         return self._world.keys_of(kind, tag, part)
 

@@ -33,6 +33,7 @@ from k8s_ovs_multitenant.records import (
     KINDS,
     NAMESPACE_VNIS,
     NETNAMESPACES,
+    TENANT_INDEX,
     NamespaceVni,
     NetNamespace,
     namespaces,
@@ -115,6 +116,6 @@ def _members(view: View, tenant: int) -> Iterator[Flow]:
 def _names_in(view: View, tenant: int) -> set[str]:
     """Namespaces in the tenant, as `tenant_of` says: also those that ask for something and of which
     this node has seen nothing settled."""
-    names = view.asking(NETNAMESPACES, tenant)
+    names = view.asking(NETNAMESPACES, TENANT_INDEX, tenant)
     unsettled = {name for name in names if view.get(NETNAMESPACES, name) is None}
-    return unsettled | view.having(NETNAMESPACES, tenant).keys()
+    return unsettled | view.having(NETNAMESPACES, TENANT_INDEX, tenant).keys()

@@ -32,6 +32,7 @@ __all__ = [
     "NAMESPACES",
     "NAMESPACE_VNIS",
     "NETNAMESPACES",
+    "TENANT_INDEX",
     "Cursor",
     "NamespaceVni",
     "NetNamespace",
@@ -42,6 +43,8 @@ __all__ = [
 NETNAMESPACES = "netnamespaces"
 NAMESPACE_VNIS = "vnids"
 CURSOR = "netids"
+#: The index of NETNAMESPACES by their tenant.
+TENANT_INDEX = "tenant"
 NAMESPACES = "namespaces"
 
 #: Numbers below are reserved for the network; 0 is the global tenant.
@@ -114,8 +117,8 @@ def _net_namespace(path: str, data: bytes) -> NetNamespace:
     return record
 
 
-def _net_id(record: NetNamespace) -> int:
-    return record.net_id
+def _net_id(record: NetNamespace) -> tuple[int]:
+    return (record.net_id,)
 
 
 def asks(record: NetNamespace) -> bool:
@@ -124,7 +127,7 @@ def asks(record: NetNamespace) -> bool:
 
 
 KINDS = (
-    RecordKind(NETNAMESPACES, _net_namespace, encode, index=_net_id, asks=asks),
+    RecordKind(NETNAMESPACES, _net_namespace, encode, indexes={TENANT_INDEX: _net_id}, asks=asks),
     RecordKind(NAMESPACE_VNIS, partial(decode, NamespaceVni), encode),
     RecordKind(CURSOR, partial(decode, Cursor), encode),
 )

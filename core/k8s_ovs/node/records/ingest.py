@@ -18,7 +18,7 @@ from k8s_ovs.node.records.outcome import Contradiction, Outcome, Valid, log_quar
 from k8s_ovs.observe.etcd.history import EtcdHistory
 from k8s_ovs.observe.etcd.watch import LeftOut
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
-from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.records import KubeResource, RecordKind, tags_of
 from k8s_ovs.supervise import FaultLog
 
 __all__ = ["ETCD", "KUBE", "LEFT_OUT", "Changes", "Ingest"]
@@ -223,13 +223,12 @@ class Ingest:
             if value is None:  # nobody's business, as if it did not exist
                 decoded.pop(key, None)
                 return
-            tag, asks = None, False
+            asks = False
             if isinstance(kind, RecordKind):
-                tag = kind.tag(value)
                 asks = kind.asks is not None and kind.asks(value)
                 if kind.holds is not None:
                     kind.holds(value)  # what cannot be judged is set aside before it is used
-            decoded[key] = Valid(value, entry.revision, tag, asks)
+            decoded[key] = Valid(value, entry.revision, tags_of(kind.indexes, value), asks)
         except InvalidRecord as error:
             decoded[key] = str(error)
             if error.passing:

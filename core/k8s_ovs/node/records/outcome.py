@@ -20,7 +20,7 @@ class Valid:
 
     value: Any
     revision: int
-    tag: Tag | None
+    tags: frozenset[Tag]
     asks: bool
 
 
@@ -41,16 +41,15 @@ def slot_of(before: Slot, outcome: Outcome, at: int) -> Slot:
         case None:
             return EMPTY
         case str():
-            return Slot(before.settled, tag=before.tag, problem=outcome, revision=at)
+            return Slot(before.settled, tags=before.tags, problem=outcome, revision=at)
         case Contradiction(text):
             kept = before.settled
-            return Slot(kept, tag=before.tag, problem=text, contradicts=True, revision=at)
-        case Valid(value, revision, tag, asks=True):
-            return Slot(
-                before.settled, tag=before.tag, asked=value, asked_tag=tag, revision=revision
-            )
-        case Valid(value, revision, tag):
-            return Slot(value, revision=revision, tag=tag)
+            return Slot(kept, tags=before.tags, problem=text, contradicts=True, revision=at)
+        case Valid(value, revision, tags, asks=True):
+            kept = before.settled
+            return Slot(kept, tags=before.tags, asked=value, asked_tags=tags, revision=revision)
+        case Valid(value, revision, tags):
+            return Slot(value, revision=revision, tags=tags)
 
 
 def log_quarantine(record: str, before: Slot, after: Slot) -> None:
