@@ -12,17 +12,13 @@ from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs_testing.world import sample_config, sample_host
 
 OLD = sample_config()
-RECORDS = {
-    str(host.host_ip): (host, host_number)
-    for host_number in (1, 2)
-    for host in (sample_host(host_number),)
-}
+RECORDS = {str(host.host_ip): host for host in map(sample_host, (1, 2))}
 
 
-def moved(record: HostSubnet, subnet: str) -> dict[str, tuple[HostSubnet, int]]:
+def moved(record: HostSubnet, subnet: str) -> dict[str, HostSubnet]:
     """RECORDS with another subnet for one of them."""
     changed = evolve(record, subnet=IPv4Network(subnet))
-    return RECORDS | {str(record.host_ip): (changed, 3)}
+    return RECORDS | {str(record.host_ip): changed}
 
 
 def test_the_first_configuration_changes_every_field() -> None:

@@ -199,12 +199,16 @@ etcd_changes = st.one_of(
 
 @settings(max_examples=200)
 @given(rounds=st.lists(st.lists(etcd_changes, max_size=4), max_size=8))
-def test_the_world_never_has_two_overlapping_subnets(rounds: list[list[object]]) -> None:
+def test_no_two_subnets_in_force_overlap_and_none_is_refused_in_vain(
+    rounds: list[list[object]],
+) -> None:
     ingest, world, revision = Ingest(), World(), 0
+    written: dict[str, HostSubnet] = {}
     for changes_of_round in rounds:
         for drawn in changes_of_round:
             revision += 1
             if isinstance(drawn, HostSubnet):
+                written[str(drawn.host_ip)] = drawn
                 ingest.absorb(put(drawn, revision))
             elif isinstance(drawn, tuple):
                 ingest.absorb(write(drawn[0], drawn[1], revision))
@@ -214,6 +218,18 @@ def test_the_world_never_has_two_overlapping_subnets(rounds: list[list[object]])
         subnets = [record.subnet for record in world.settled(SUBNETS).values()]
         standing = [subnet for subnet in subnets if subnet is not None]
         assert not any(one.overlaps(other) for one, other in combinations(standing, 2))
+        assert all(
+            is_refused_for_another(world, key, written[key])
+            for key, slot in world.of(SUBNETS).items()
+            if slot.contradicts
+        )
+
+
+def is_refused_for_another(world: World, key: str, record: HostSubnet) -> bool:
+    """Whether what a record asks for is another one's, as it is in force."""
+    others = [each.subnet for at, each in world.settled(SUBNETS).items() if at != key]
+    wanted = record.subnet
+    return wanted is not None and any(each and each.overlaps(wanted) for each in others)
 
 
 def node(address: str | None) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from ipaddress import IPv4Address, IPv4Network
-from itertools import combinations, islice
+from itertools import islice
 
 import pytest
 from attrs import evolve
@@ -18,7 +18,7 @@ from k8s_ovs.model.subnet import (
     free_subnets,
     host_ip_problem,
     request_problem,
-    subnet_problems,
+    subnet_problem,
 )
 from k8s_ovs_testing.world import sample_config, sample_host
 
@@ -32,17 +32,6 @@ def subnets_near(network: IPv4Network) -> st.SearchStrategy[IPv4Network]:
     starts = st.integers(lowest, lowest + 3 * network.num_addresses - 1)
     lengths = st.integers(network.prefixlen - 1, 32)
     return st.builds(lambda start, length: IPv4Network((start, length), False), starts, lengths)
-
-
-@st.composite
-def record_sets(draw: st.DrawFn) -> dict[str, tuple[HostSubnet, int]]:
-    drawn = draw(st.lists(st.none() | subnets_near(CONFIG.network), max_size=12))
-    revisions = draw(st.permutations(range(1, len(drawn) + 1)))
-    addresses = [str(IPv4Address("192.168.0.10") + number) for number in range(len(drawn))]
-    return {
-        address: (HostSubnet(f"node{address}", IPv4Address(address), subnet), revision)
-        for address, subnet, revision in zip(addresses, drawn, revisions, strict=True)
-    }
 
 
 def test_the_written_form_is_the_one_that_users_know() -> None:
@@ -120,7 +109,7 @@ def test_a_field_of_the_wrong_kind_is_refused(field: str, value: object, message
 def test_a_record_that_does_not_fit_the_network_says_why(
     key: str, record: HostSubnet, problem: str
 ) -> None:
-    assert subnet_problems(sample_config(), {key: (record, 1)}) == {key: problem}
+    assert subnet_problem(sample_config(), key, record) == problem
 
 
 @pytest.mark.parametrize(
@@ -140,39 +129,6 @@ def test_a_host_has_an_address_under_which_others_reach_it(
     address: str, problem: str | None
 ) -> None:
     assert host_ip_problem(IPv4Address(address), sample_config()) == problem
-
-
-def test_of_two_that_overlap_the_one_written_later_is_wrong() -> None:
-    first = sample_host(1)
-    second = evolve(sample_host(2), subnet=first.subnet)
-    records = {"192.168.0.12": (second, 7), "192.168.0.11": (first, 5)}
-    assert subnet_problems(sample_config(), records) == {
-        "192.168.0.12": (
-            "Subnet: found 172.11.4.0/22, expected one that does not overlap "
-            "172.11.4.0/22 of 192.168.0.11"
-        )
-    }
-
-
-@given(records=record_sets())
-def test_subnets_in_force_never_overlap_and_none_is_refused_in_vain(
-    records: dict[str, tuple[HostSubnet, int]],
-) -> None:
-    problems = subnet_problems(CONFIG, records)
-    standing = [
-        record.subnet
-        for key, (record, _) in records.items()
-        if key not in problems and record.subnet is not None
-    ]
-    assert not any(one.overlaps(other) for one, other in combinations(standing, 2))
-    for key in problems:
-        refused = records[key][0].subnet
-        assert refused is not None
-        assert (
-            not refused.subnet_of(CONFIG.network)
-            or refused.prefixlen > 30
-            or any(refused.overlaps(other) for other in standing)
-        )
 
 
 @given(taken=st.lists(subnets_near(CONFIG.network), max_size=8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
 
 from attrs import evolve
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode
-from k8s_ovs.model.subnet import HostSubnet, subnet_problems
+from k8s_ovs.model.subnet import HostSubnet, subnet_problem
 from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import EMPTY, GIVEN, NODES, SUBNETS, USED, Slot, World
 from k8s_ovs.plugin import Allocation, Problem, Write
@@ -358,8 +359,10 @@ def test_whatever_nodes_do_no_two_have_one_subnet_and_each_keeps_its_own(
         }
         of = settled(of.changed(changes, of.revision))
         present = {name: each.addresses[0] for name, each in of.settled(NODES).items()}
-        records = {key: (each.settled, each.revision) for key, each in of.of(SUBNETS).items()}
-        assert subnet_problems(roomy, records) == {}
+        records = of.settled(SUBNETS)
+        assert not any(subnet_problem(roomy, key, each) for key, each in records.items())
+        subnets = [each.subnet for each in records.values()]
+        assert not any(one.overlaps(other) for one, other in combinations(subnets, 2))
         assert of.of(GIVEN).keys() == of.of(SUBNETS).keys()
         assert homes(of).keys() <= present.keys()
         assert all(str(address) in records for address in present.values())

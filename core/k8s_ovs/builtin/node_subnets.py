@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen
 from k8s_ovs.builtin.subnet_choice import SubnetChoice, used_subnets
 from k8s_ovs.model.codec import decode, encode, named
 from k8s_ovs.model.node import KubeNode
-from k8s_ovs.model.subnet import HostSubnet, subnet_problems
+from k8s_ovs.model.subnet import HostSubnet, subnet_problem
 from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import GIVEN, NODES, SUBNETS, USED
 from k8s_ovs.plugin.hooks import hook
@@ -50,7 +50,8 @@ class NodeSubnets:
                 encode,
                 asks=lambda record: record.assign,
                 holds=lambda record: record.subnet,
-                check=subnet_problems,
+                exclusive="Subnet",
+                check=subnet_problem,
             ),
             RecordKind(GIVEN, partial(decode, SubnetOwner), encode),
             RecordKind(

@@ -3,7 +3,7 @@ the plugin then."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from k8s_ovs.errors import InvalidRecord, PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest, Resting
-from k8s_ovs.model.checked import as_text, as_texts
+from k8s_ovs.model.checked import as_text
 from k8s_ovs.plugin.records import ConfigField, Indexes, KubeResource, RecordKind
 from k8s_ovs.supervise import FaultLog
 
@@ -26,7 +26,7 @@ def guarded_field(plugin: str, field: ConfigField) -> ConfigField:
 
 def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
     """`kind` that raises InvalidRecord for what it cannot read and PluginError for what it cannot
-    write or compare, whatever the plugin raises or returns."""
+    write, whatever the plugin raises or returns."""
     guard = _guard(plugin, kind.name)
     return evolve(
         kind,
@@ -35,7 +35,7 @@ def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
         indexes=guard.indexing(kind.indexes),
         asks=kind.asks and guard.judging("asks", kind.asks, _true_or_false),
         holds=kind.holds and guard.judging("holds", kind.holds, _network_or_none),
-        check=kind.check and guard.comparing(kind.check),
+        check=kind.check and guard.judging("check", kind.check, _text_or_none),
     )
 
 
@@ -100,13 +100,14 @@ class _Guard:
         return write
 
     def judging(
-        self, what: str, judge: Callable[[Any], Any], expected: Callable[[Any], str]
-    ) -> Callable[[Any], Any]:
+        self, what: str, judge: Callable[..., Any], expected: Callable[[Any], str]
+    ) -> Callable[..., Any]:
         """expected: what a judgement should have been; "": it is good."""
 
-        def judged(value: Any) -> Any:
+        def judged(*given: Any) -> Any:
+            value = given[-1]
             try:
-                found = self.rest.call(judge, value)
+                found = self.rest.call(judge, *given)
                 wanted = expected(found)
             except BaseException as error:
                 if is_ctrl_c(error) or self._of_caller(error):
@@ -128,28 +129,6 @@ class _Guard:
             return self.judging("an index", lambda value: tuple(index(value)), _hashable)
 
         return {as_text(name): guarded(index) for name, index in indexes.items()}
-
-    def comparing(self, check: Callable[..., Any]) -> Callable[..., Mapping[str, str]]:
-        def compare(config: Any, records: Mapping[str, tuple[Any, int]]) -> Mapping[str, str]:
-            try:
-                found = self.rest.call(check, config, records)
-                texts = as_texts(found)
-                if type(texts) is dict and all(
-                    type(text) is str for pair in texts.items() for text in pair
-                ):
-                    return texts
-            except BaseException as error:
-                if is_ctrl_c(error) or self._of_caller(error):
-                    raise
-                self._tell("check", error)
-                text = f"plugin {self.plugin} cannot check {self.name}: {_why(error)}"
-                raise _like(error, PluginError(text)) from error
-            raise PluginError(
-                f"plugin {self.plugin} cannot check {self.name}: check returned {shown(found)}, "
-                "expected a mapping of keys to reasons"
-            )
-
-        return compare
 
     def _of_caller(self, error: BaseException) -> bool:
         """Whether it is the time of who called this function that is over."""
@@ -192,6 +171,10 @@ def _hashable(found: tuple[Any, ...]) -> str:
 
 def _true_or_false(asks: Any) -> str:
     return "" if type(asks) is bool else "True or False"
+
+
+def _text_or_none(problem: Any) -> str:
+    return "" if problem is None or type(problem) is str else "a text or None"
 
 
 def _network_or_none(held: Any) -> str:

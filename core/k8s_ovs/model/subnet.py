@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -18,7 +17,7 @@ __all__ = [
     "free_subnets",
     "host_ip_problem",
     "request_problem",
-    "subnet_problems",
+    "subnet_problem",
 ]
 
 #: Of "this host on this network", and reserved with broadcast (RFC 1122 section 3.2.1.3, RFC 1112
@@ -58,31 +57,6 @@ class HostSubnet:
         return evolve(self, host_ip=address)
 
 
-def subnet_problems(
-    config: NetworkConfig, records: Mapping[str, tuple[HostSubnet, int]]
-) -> dict[str, str]:
-    """Which records are invalid beside the others, each with the reason, by key.
-
-    records: (record, etcd's mod_revision) by key. Of two that overlap, the later written is wrong.
-    """
-    problems: dict[str, str] = {}
-    # Valid ones overlap nowhere, so just the neighbours of a new one can be in its way.
-    starts: list[int] = []
-    valid: list[HostSubnet] = []
-    for key, (record, _) in sorted(records.items(), key=lambda each: (each[1][1], each[0])):
-        problem = _own_problem(key, record, config)
-        if problem is None and record.subnet is not None:
-            first = int(record.subnet.network_address)
-            at = bisect_right(starts, first)
-            problem = _overlap(record, valid[max(at - 1, 0) : at + 1])
-            if problem is None:
-                starts.insert(at, first)
-                valid.insert(at, record)
-        if problem is not None:
-            problems[key] = problem
-    return problems
-
-
 def free_subnets(
     config: NetworkConfig, taken: Iterable[IPv4Network], host_bits: int | None = None
 ) -> Iterator[IPv4Network]:
@@ -110,7 +84,7 @@ def request_problem(
 
     taken: what others have, with their keys.
     """
-    if (problem := _own_problem(key, request, config)) is not None:
+    if (problem := subnet_problem(config, key, request)) is not None:
         return problem
     most, length = 32 - config.network.prefixlen, request.host_subnet_length
     if length is not None and not 2 <= length <= most:
@@ -121,7 +95,8 @@ def request_problem(
     return None
 
 
-def _own_problem(key: str, record: HostSubnet, config: NetworkConfig) -> str | None:
+def subnet_problem(config: NetworkConfig, key: str, record: HostSubnet) -> str | None:
+    """Why a record cannot be under `key` in this network; None: it can."""
     if key != str(record.host_ip):
         return f"HostIP: found {record.host_ip}, expected {key} as in the key"
     if (problem := host_ip_problem(record.host_ip, config)) is not None:
@@ -141,13 +116,6 @@ def host_ip_problem(address: IPv4Address, config: NetworkConfig) -> str | None:
         return f"found {address}, expected one outside ServiceNetwork {config.service_network}"
     if address.is_loopback or address.is_multicast or address in _NO_HOSTS or address in _RESERVED:
         return f"found {address}, expected an address under which other hosts reach it"
-    return None
-
-
-def _overlap(record: HostSubnet, others: Iterable[HostSubnet]) -> str | None:
-    for other in others:
-        if other.subnet and record.subnet and other.subnet.overlaps(record.subnet):
-            return _overlaps(record.subnet, other.subnet, str(other.host_ip))
     return None
 
 

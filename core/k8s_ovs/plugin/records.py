@@ -80,9 +80,10 @@ class RecordKind:
     asks: whether a value asks the allocator for something. Until it is answered the record's
     settled value remains in force, and `View.request` shows what is asked.
     holds: the part of Network that a value keeps for somebody, or None; see `View.taken`.
-    check: which records contradict another one, each with the reason, by key. It gets the
-    configuration and (value, etcd's mod_revision) of all records of the kind, by key; 0 means
-    that it was in force before. Such a record is quarantined.
+    exclusive: the JSON field that says what `holds` returns, where no two records of the kind may
+    hold what overlaps: the later one is quarantined. "": they may.
+    check: why a value under a key cannot be in a network of this configuration, or None; such a
+    record is quarantined too. It gets (configuration, key, value).
     leased: each record is for a while, mostly under a lease of who writes it: nobody puts it back.
     """
 
@@ -92,10 +93,16 @@ class RecordKind:
     indexes: Indexes = field(factory=dict, validator=_are_indexes)
     asks: Callable[[Any], bool] | None = field(default=None, validator=_is_function)
     holds: Callable[[Any], IPv4Network | None] | None = field(default=None, validator=_is_function)
-    check: Callable[[NetworkConfig, Mapping[str, tuple[Any, int]]], Mapping[str, str]] | None = (
-        field(default=None, validator=_is_function)
+    exclusive: str = field(default="", converter=as_text, validator=has_type(str))
+    check: Callable[[NetworkConfig, str, Any], str | None] | None = field(
+        default=None, validator=_is_function
     )
     leased: bool = field(default=False, validator=has_type(bool))
+
+    def __attrs_post_init__(self) -> None:
+        """Raises ValueError where nothing says what must not overlap."""
+        if self.exclusive and self.holds is None:
+            raise ValueError("RecordKind.exclusive: found no holds, expected one beside it")
 
     def slot(self, value: Any, revision: int) -> Slot:
         """The slot of a record whose value counts."""

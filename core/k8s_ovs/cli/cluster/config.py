@@ -172,9 +172,7 @@ def _warn_of_unknown(new: NetworkConfig, manager: PluginManager) -> None:
 
 def _against(snapshot: ClusterSnapshot, new: NetworkConfig) -> list[str]:
     """What exists and is against writing `new`, one reason per line."""
-    slots = snapshot.world.of(SUBNETS).items()
-    records = {key: (s.settled, s.revision) for key, s in slots if s.settled is not None}
-    return obstacles(snapshot.config, new, records)
+    return obstacles(snapshot.config, new, snapshot.world.settled(SUBNETS))
 
 
 def _write(location: EtcdLocation, snapshot: ClusterSnapshot, data: bytes) -> bool:

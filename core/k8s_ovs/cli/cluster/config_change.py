@@ -10,7 +10,7 @@ from attrs import frozen
 
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.subnet import HostSubnet, subnet_problems
+from k8s_ovs.model.subnet import HostSubnet, subnet_problem
 
 __all__ = [
     "FieldChange",
@@ -48,11 +48,11 @@ def changed_fields(old: NetworkConfig | None, new: NetworkConfig) -> list[FieldC
 def obstacles(
     old: NetworkConfig | None,
     new: NetworkConfig,
-    records: Mapping[str, tuple[HostSubnet, int]],
+    records: Mapping[str, HostSubnet],
 ) -> list[str]:
     """What exists now and would be invalid under `new`, one reason per line.
 
-    records: of the old Name, (record, etcd's mod_revision) by key.
+    records: of the old Name, by key.
     """
     if old is None or not records:
         return []
@@ -61,11 +61,10 @@ def obstacles(
             f"Name: {len(records)} hosts have subnets under {old.name}; under {new.name} each "
             "gets another one, and nodes that run pods refuse that"
         ]
-    known = subnet_problems(old, records)
     return [
         f"subnets/{key}: {problem}"
-        for key, problem in subnet_problems(new, records).items()
-        if key not in known
+        for key, record in records.items()
+        if (problem := subnet_problem(new, key, record)) and not subnet_problem(old, key, record)
     ]
 
 

@@ -115,9 +115,7 @@ def contradictions(backup: Backup, stored: StoredRecords, plan: Plan) -> list[st
 
 def _against_hosts(running: NetworkConfig | None, new: NetworkConfig, world: World) -> list[str]:
     """Which hosts that have subnets now would be left outside by another configuration."""
-    slots = world.of(SUBNETS).items()
-    hosts = {key: (each.settled, each.revision) for key, each in slots if each.settled is not None}
-    return obstacles(running, new, hosts) if running != new else []
+    return obstacles(running, new, world.settled(SUBNETS)) if running != new else []
 
 
 def _is_same(found: bytes, expected: Any) -> bool:

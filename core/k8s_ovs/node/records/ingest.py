@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from k8s_ovs.errors import InvalidRecord, PluginError, is_ctrl_c, shown
+from k8s_ovs.errors import InvalidRecord, is_ctrl_c, shown
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import SEEN, STATUS
 from k8s_ovs.model.world import CONNECTED, EMPTY, Slot
+from k8s_ovs.node.records.exclusive import ExclusiveKind
 from k8s_ovs.node.records.outcome import Contradiction, Outcome, Valid, log_quarantine, slot_of
 from k8s_ovs.observe.etcd.history import EtcdHistory
 from k8s_ovs.observe.etcd.watch import LeftOut
@@ -59,7 +61,8 @@ class Ingest:
         self._touched: dict[str, set[str]] = {}
         # Of etcd, what was overwritten since the last `changes`, oldest first.
         self._passed: dict[str, list[Entry]] = {}
-        self._decoded: dict[str, dict[str, Valid | str]] = {}
+        self._decoded: dict[str, dict[str, Outcome]] = {}
+        self._exclusives: dict[str, ExclusiveKind] = {}
         # Records about which a plugin did not answer, by source and path, and when to ask again.
         self._passing: dict[tuple[str, str], float] = {}
         self._slots: dict[_Which, Slot] = {}
@@ -150,6 +153,7 @@ class Ingest:
         for each in self._history.end_hold(ETCD, now=not same_network):
             self._absorb(each)
         self._decoded.clear()
+        self._exclusives.clear()
         self._slots.clear()
         self._told_connected.clear()
         for source, entries in self._entries.items():
@@ -170,27 +174,47 @@ class Ingest:
             name, kind, key = _parts(path)
             if name == config.name and key and kind in kinds:
                 # What was valid for a moment is the last settled value of what asks or is invalid.
-                for entry in passed.get(path, ()) if kinds[kind].check is None else ():
-                    self._decode(kinds[kind], key, path, entry)
+                for entry in passed.get(path, ()) if not kinds[kind].exclusive else ():
+                    self._decode(config, kinds[kind], key, path, entry)
                     earlier = self._decoded[kind].get(key)
                     self._settle(changes, (kind, key), earlier, at=entry.revision)
-                self._decode(kinds[kind], key, path, self._entries[ETCD].get(path))
+                self._decode(config, kinds[kind], key, path, self._entries[ETCD].get(path))
                 dirty.add((kind, key))
         for name, resource in resources.items():
             for key in touched.get(KUBE + name, ()):
-                self._decode(resource, key, key, self._entries[KUBE + name].get(key))
+                self._decode(config, resource, key, key, self._entries[KUBE + name].get(key))
                 dirty.add((name, key))
         outcomes: dict[_Which, Outcome] = {
             (kind, key): self._decoded[kind].get(key) for kind, key in dirty
         }
-        for name in {kind for kind, _ in dirty}:
-            if name in kinds and kinds[name].check is not None:
-                outcomes |= self._checked_alone(kinds[name], config)
         changes |= self._connection_changes(resources)
         for which, outcome in outcomes.items():
-            found = self._entries.get(ETCD, {}).get("/".join((config.name, *which)))
-            self._settle(changes, which, outcome, at=found.revision if found else 0)
+            if which[0] in resources or not kinds[which[0]].exclusive:
+                self._settle(changes, which, outcome, at=self._revision_at(config, *which))
+        for name in {kind for kind, _ in dirty if kind in kinds and kinds[kind].exclusive}:
+            keys = {key for kind, key in dirty if kind == name}
+            self._settle_exclusive(changes, config, kinds[name], keys)
         return changes
+
+    def _revision_at(self, config: NetworkConfig, kind: str, key: str) -> int:
+        found = self._entries.get(ETCD, {}).get(f"{config.name}/{kind}/{key}")
+        return found.revision if found else 0
+
+    def _settle_exclusive(
+        self, changes: Changes, config: NetworkConfig, kind: RecordKind, dirty: set[str]
+    ) -> None:
+        """What no longer holds what it held may make others valid."""
+        while dirty:
+            outcomes = self._exclusive(kind, dirty)
+            before = {key: self._settled(kind.name, key) for key in outcomes}
+            for key, outcome in outcomes.items():
+                at = self._revision_at(config, kind.name, key)
+                self._settle(changes, (kind.name, key), outcome, at)
+            dirty = {
+                key
+                for key, value in before.items()
+                if value is not None and self._settled(kind.name, key) is not value
+            }
 
     def _take_touched(self) -> dict[str, set[str]]:
         """What is to be looked at now, by source."""
@@ -212,7 +236,12 @@ class Ingest:
         return changes
 
     def _decode(
-        self, kind: RecordKind | KubeResource, key: str, path: str, entry: Entry | None
+        self,
+        config: NetworkConfig,
+        kind: RecordKind | KubeResource,
+        key: str,
+        path: str,
+        entry: Entry | None,
     ) -> None:
         decoded = self._decoded.setdefault(kind.name, {})
         if entry is None:
@@ -228,6 +257,9 @@ class Ingest:
                 asks = kind.asks is not None and kind.asks(value)
                 if kind.holds is not None:
                     kind.holds(value)  # what cannot be judged is set aside before it is used
+                if kind.check and not asks and (text := kind.check(config, key, value)):
+                    decoded[key] = Contradiction(f"{kind.name}/{key}: {text}")
+                    return
             decoded[key] = Valid(value, entry.revision, tags_of(kind.indexes, value), asks)
         except InvalidRecord as error:
             decoded[key] = str(error)
@@ -250,66 +282,31 @@ class Ingest:
             del self._passing[which]
             yield which
 
-    def _checked_alone(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, Outcome]:
-        """As `_checked`; where that fails, nothing of the kind that is new comes into force."""
-        try:
-            return self._checked(kind, config)
-        except PluginError as error:
-            reason = str(error)
-            if error.passing:
-                for key in self._decoded.get(kind.name, {}):
-                    self._ask_again(kind, f"{config.name}/{kind.name}/{key}")
-        except BaseException as error:
-            if is_ctrl_c(error):
-                raise
-            reason = self._fault(kind.name, error)
-        outcomes: dict[_Which, Outcome] = {}
-        for key, each in self._decoded.get(kind.name, {}).items():
-            good = isinstance(each, str) or self._is_known(kind, key, each)
-            outcomes[kind.name, key] = each if good else f"{kind.name}/{key}: {reason}"
-        return outcomes
-
-    def _is_known(self, kind: RecordKind, key: str, valid: Valid) -> bool:
-        slot = self._slots.get((kind.name, key), EMPTY)
-        return slot.problem is None and slot.revision == valid.revision
-
     def _fault(self, record: str, error: BaseException) -> str:
         """A failure that is not the record's: in the log whole; returns what is said of it."""
         self._faults.tell("record failed", error, record=record)
         return f"{record}: k8s-ovs failed on it: {shown(error)}"
 
-    def _checked(self, kind: RecordKind, config: NetworkConfig) -> dict[_Which, Outcome]:
-        """All records of a kind, those that contradict an older one as the reason why."""
-        check, same = kind.check, kind.holds or (lambda value: value)
-        assert check is not None  # noqa: S101 - only then this is called
-        decoded = self._decoded.get(kind.name, {})
-        settled = {key: value for key in decoded if (value := self._settled(kind, key)) is not None}
-        wrong: dict[str, str | Contradiction] = {
-            key: each for key, each in decoded.items() if isinstance(each, str)
-        }
-        records: dict[str, tuple[Any, int]] = {}
-        for key, each in decoded.items():
-            if isinstance(each, str):
-                continue
-            # What is in force already came first, however late it was written again.
-            older = key in settled and (each.asks or same(settled[key]) == same(each.value))
-            if each.asks and not older:
-                continue
-            value = settled[key] if each.asks else each.value
-            records[key] = (value, 0 if older else each.revision)
-        held: set[str] = set()
-        while True:
-            for key, text in check(config, records).items():
-                wrong.setdefault(key, Contradiction(f"{kind.name}/{key}: {text}"))
-            back = (settled.keys() & wrong.keys()) - held
-            if not back:
-                return {(kind.name, key): wrong.get(key, each) for key, each in decoded.items()}
-            # A record that is refused keeps its last settled value, which is nobody else's then.
-            held |= back
-            records |= {key: (settled[key], 0) for key in back}
+    def _exclusive(self, kind: RecordKind, dirty: Iterable[str]) -> dict[str, Outcome]:
+        """What becomes of the records under the `dirty` keys of a kind that must not overlap, and
+        of those that these touch."""
+        if kind.name not in self._exclusives:
+            assert kind.holds is not None  # noqa: S101 - a kind says so when it is made
+            settled = partial(self._settled, kind.name)
+            self._exclusives[kind.name] = ExclusiveKind(kind.holds, settled)
+        found = self._decoded.get(kind.name, {})
+        near, wrong = self._exclusives[kind.name].contradictions(dirty, found)
+        outcomes: dict[str, Outcome] = {key: found.get(key) for key in near}
+        for key, (held, other) in wrong.items():
+            if isinstance(found.get(key), Valid):
+                outcomes[key] = Contradiction(
+                    f"{kind.name}/{key}: {kind.exclusive}: found {held}, expected one that does "
+                    f"not overlap {other.held} of {other.key}"
+                )
+        return outcomes
 
-    def _settled(self, kind: RecordKind, key: str) -> Any:
-        return self._slots.get((kind.name, key), EMPTY).settled
+    def _settled(self, kind: str, key: str) -> Any:
+        return self._slots.get((kind, key), EMPTY).settled
 
     def _settle(self, changes: Changes, which: _Which, outcome: Outcome, at: int) -> None:
         """What `outcome` changes in the world. at: the revision of the key as etcd has it, so that
