@@ -1,57 +1,143 @@
-"""Requests and answers of a stream: what is missing, and the longest time without an answer."""
+"""What is asked about the world is answered as if it were computed anew, and is seldom."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from k8s_ovs_testing.traffic.answers import Answers
+from k8s_ovs.errors import PluginError
+from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.model.world import Changes, Slot
+from k8s_ovs.plugin.view import View
+from k8s_ovs.reconcile.answers import Answers
+from k8s_ovs_subnet import SingleTenant
 
-
-def test_without_a_loss_the_gap_is_the_longest_round_trip() -> None:
-    answers = Answers()
-    for at, back in ((1.0, 1.25), (2.0, 2.5), (3.0, 3.125)):
-        answers.answer(answers.ask(at), back)
-    assert (answers.sent, answers.missing, answers.longest_gap) == (3, 0, 0.5)
-
-
-def test_requests_that_are_lost_make_a_gap_from_the_first_of_them() -> None:
-    answers = Answers()
-    answers.answer(answers.ask(1.0), 1.25)
-    for at in (2.0, 3.0, 4.0):
-        answers.ask(at)
-    answers.answer(answers.ask(5.0), 5.25)
-    assert (answers.sent, answers.missing) == (5, 3)
-    assert answers.longest_gap == 3.25
+MANAGER = PluginManager({"mode": SingleTenant()})
+CALLS = Counter[str]()
+KINDS = ("fruit", "stone")
 
 
-def test_a_sender_that_pauses_makes_no_gap() -> None:
-    answers = Answers()
-    answers.answer(answers.ask(1.0), 1.25)
-    answers.answer(answers.ask(60.0), 60.25)
-    assert answers.longest_gap == 0.25
+def size(view: View, key: str) -> int | None:
+    CALLS["size"] += 1
+    found: int | None = view.get("fruit", key)
+    return None if found is None else found // 2
 
 
-def test_while_requests_wait_in_a_row_the_gap_is_between_two_answers() -> None:
-    answers = Answers()
-    first, second = answers.ask(1.0), answers.ask(2.0)
-    answers.answer(first, 9.0)
-    answers.answer(second, 9.5)
-    assert answers.longest_gap == 8.0
+def heavier(view: View, key: str) -> bool:
+    """Two steps deep, and not always by the same way."""
+    CALLS["heavier"] += 1
+    stone = view.get("stone", key)
+    return stone is not None and view.ask(size, key) is not None and stone < view.ask(size, key)
 
 
-def test_an_answer_heard_late_counts_from_when_it_came() -> None:
-    answers = Answers()
-    first = answers.ask(1.0)
-    second = answers.ask(60.0)
-    answers.answer(first, 1.25)
-    answers.answer(second, 60.5)
-    assert answers.longest_gap == 0.5
+def weighed(view: View, key: str) -> bool | None:
+    CALLS["weighed"] += 1
+    return view.ask(heavier, key) or None
 
 
-@pytest.mark.parametrize("number", [1, 7])
-def test_an_answer_that_nobody_waits_for_counts_not(number: int) -> None:
-    answers = Answers()
-    answers.answer(answers.ask(1.0), 1.25)
-    answers.ask(2.0)
-    answers.answer(number, 90.0)
-    assert (answers.missing, answers.longest_gap) == (1, 0.25)
+def count(view: View) -> int:
+    CALLS["count"] += 1
+    return len(view.each(weighed, *KINDS))
+
+
+def picky(view: View, key: str) -> int:
+    CALLS["picky"] += 1
+    if view.get("stone", key) == 13:
+        raise ValueError("unlucky")
+    return view.ask(count) if view.get("stone", key) else 0
+
+
+def everything(view: View, reader: str) -> object:
+    try:
+        if reader == "each":
+            return dict(view.each(weighed, *KINDS))
+        return view.ask(picky, reader)
+    except ValueError as error:
+        return str(error)
+
+
+keys = st.sampled_from("abcd")
+change = st.dictionaries(
+    st.tuples(st.sampled_from(KINDS), keys), st.none() | st.integers(0, 14), max_size=4
+)
+READERS = ("each", *"abcd")
+
+
+def slots(drawn: dict[tuple[str, str], int | None]) -> Changes:
+    return {which: None if value is None else Slot(value) for which, value in drawn.items()}
+
+
+@given(rounds=st.lists(st.tuples(change, st.sets(st.sampled_from(READERS))), max_size=12))
+def test_whoever_is_not_told_of_a_change_would_be_answered_as_before(
+    rounds: list[tuple[dict[tuple[str, str], int | None], set[str]]],
+) -> None:
+    answers = Answers[str](MANAGER.view)
+    known: dict[str, object] = {}
+
+    def look(reader: str) -> None:
+        view = answers.view()
+        known[reader] = everything(view, reader)
+        answers.remember(reader, view)
+
+    for drawn, looking in rounds:
+        answers.update(slots(drawn))
+        for reader in sorted(answers.take_stale() | (looking - known.keys())):
+            look(reader)
+        for reader in looking & known.keys() & {"a"}:
+            answers.forget(reader)
+            del known[reader]
+        plain = MANAGER.view(answers.world)
+        assert known == {reader: everything(plain, reader) for reader in known}
+    for reader in known:
+        answers.forget(reader)
+    answers.take_stale()
+    assert not answers.remembered
+
+
+def reading(answers: Answers[str], reader: str, look: Callable[[View], Any]) -> Any:
+    view = answers.view()
+    found = look(view)
+    answers.remember(reader, view)
+    return found
+
+
+def test_an_answer_that_stays_the_same_is_told_to_nobody() -> None:
+    answers = Answers[str](MANAGER.view)
+    answers.update({("fruit", "a"): Slot(8), ("stone", "a"): Slot(1)})
+    assert reading(answers, "me", lambda view: view.ask(count)) == 1
+    CALLS.clear()
+    answers.update({("fruit", "a"): Slot(9)})
+    assert answers.take_stale() == set()
+    assert CALLS == {"size": 1}
+    answers.update({("stone", "a"): Slot(2)})
+    assert answers.take_stale() == set()
+    assert CALLS == {"size": 1, "heavier": 1}
+    answers.update({("stone", "a"): Slot(5)})
+    assert answers.take_stale() == {"me"}
+
+
+def test_each_is_asked_for_what_has_changed_alone() -> None:
+    answers = Answers[str](MANAGER.view)
+    answers.update({("fruit", str(number)): Slot(number) for number in range(1000)})
+    look: Callable[[View], Any] = lambda view: len(view.each(size, "fruit"))  # noqa: E731
+    assert reading(answers, "me", look) == 1000
+    CALLS.clear()
+    answers.update({("fruit", "7"): None, ("fruit", "1000"): Slot(2), ("fruit", "8"): Slot(1)})
+    assert answers.take_stale() == {"me"}
+    assert CALLS == {"size": 2}
+    assert reading(answers, "me", look) == 1000
+    assert CALLS == {"size": 2}
+
+
+def loop(view: View, key: str) -> Any:
+    return view.ask(loop, key)
+
+
+def test_what_asks_for_itself_is_told() -> None:
+    with pytest.raises(PluginError, match=r"loop\(a\) asks for itself"):
+        Answers[str](MANAGER.view).view().ask(loop, "a")

@@ -35,7 +35,7 @@ from k8s_ovs.plugin.values import (
     Refuse,
     Wait,
 )
-from k8s_ovs.plugin.view import PluginSet, View
+from k8s_ovs.plugin.view import Answering, PluginSet, View
 
 __all__ = ["PluginManager"]
 
@@ -71,9 +71,9 @@ class PluginManager:
         """The 16 bits that mark the flows of `plugin`."""
         return self._owner_bits[plugin]
 
-    def view(self, world: World) -> View:
-        """A view for one hook call."""
-        return View(world, self._plugin_set)
+    def view(self, world: World, answering: Answering | None = None) -> View:
+        """A view for one hook call. answering: who remembers answers, if anybody."""
+        return View(world, self._plugin_set, answering)
 
     def config_problems(self, config: NetworkConfig) -> list[str]:
         """What is wrong with the fields of the configuration that plugins read."""

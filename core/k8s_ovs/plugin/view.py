@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from ipaddress import IPv4Network
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 
@@ -36,8 +36,14 @@ from k8s_ovs.model.world import (
     World,
 )
 from k8s_ovs.pipeline.table import Pipeline
+from k8s_ovs.plugin.question import Each, Query, Question
 
-__all__ = ["PluginSet", "View"]
+__all__ = ["Answering", "PluginSet", "View"]
+
+T = TypeVar("T")
+
+#: Answers a question about the world of the view.
+Answering = Callable[[Question], Any]
 
 
 @frozen
@@ -57,12 +63,17 @@ class PluginSet:
 
 
 class View:
-    """A world as one hook call sees it. `reads` says what was looked up."""
+    """A world as one hook call sees it. `reads` and `asked` say what was looked up, and in which
+    order what was asked. answering: remembers answers; None: each is made anew."""
 
-    def __init__(self, world: World, plugins: PluginSet) -> None:
+    def __init__(
+        self, world: World, plugins: PluginSet, answering: Answering | None = None
+    ) -> None:
         self._world = world
         self._plugins = plugins
+        self._answering = answering
         self.reads: set[Read] = set()
+        self.asked: dict[Question, None] = {}
 
     @property
     def config(self) -> NetworkConfig:
@@ -168,11 +179,34 @@ class View:
         found = self._keys_having(kind, Tag(index, value), ASKED)
         return {key: self._world.slot(kind, key).asked for key in found}
 
+    def ask(self, function: Callable[..., T], *arguments: Hashable) -> T:
+        """What the pure function `function(view, *arguments)` returns: it is called again when
+        something changes that it has looked at, and who asks only where it returns something else.
+        """
+        found: T = self._answer(Query(function, arguments))
+        return found
+
+    def each(self, function: Callable[[View, str], T | None], *kinds: str) -> Mapping[str, T]:
+        """What `function(view, key)` returns for each key of these kinds, by key, without None. It
+        is called again for the keys alone for which something has changed."""
+        found: Mapping[str, T] = self._answer(Each(function, kinds))
+        return found
+
     def connected(self, resource: str) -> bool | None:
         """Whether records of this resource of Kubernetes are up to date: False while the API server
         is disconnected, None until it is known."""
         found: bool | None = self.get(CONNECTED, resource)
         return found
+
+    def _answer(self, question: Question) -> Any:
+        if self._answering is not None:
+            self.asked[question] = None
+            return self._answering(question)
+        if isinstance(question, Query):
+            return question.function(self, *question.arguments)
+        keys = dict.fromkeys(key for kind in question.kinds for key in self.slots(kind))
+        found = {key: question.function(self, key) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
 
     def _read(self, kind: str, key: str, *parts: str) -> Slot:
         for part in parts:

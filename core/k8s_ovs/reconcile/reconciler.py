@@ -7,7 +7,6 @@ proportional to what changed, not to the cluster.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterable
 
 from k8s_ovs.builtin import CORE
@@ -16,11 +15,12 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure, Results
 from k8s_ovs.hooks.time_limit import REST
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Changes, Read, World, reads_of
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Changes, World
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import PipelineError
 from k8s_ovs.pipeline.wire import WireFlow, encode
 from k8s_ovs.plugin.view import View
+from k8s_ovs.reconcile.answers import Answers
 from k8s_ovs.reconcile.desired_flows import DesiredFlows, FlowConflict
 from k8s_ovs.reconcile.pod_links import PodLinks
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, FlowOwner, Subject
@@ -39,11 +39,9 @@ class Reconciler:
 
     def __init__(self, manager: PluginManager, world: World | None = None) -> None:
         self.manager = manager
-        self.world = World()
         self.desired = DesiredFlows()
         self.links = PodLinks()
-        self._readers: dict[Read, set[Subject]] = defaultdict(set)
-        self._reads: dict[Subject, set[Read]] = {}
+        self._answers = Answers[Subject](manager.view)
         self._dirty: set[Subject] = {Subject(NETWORK, "")}
         self._conflicting: set[Subject] = set()
         # Subjects for which a plugin did not answer, or the switch did not take a flow, and when to
@@ -54,9 +52,13 @@ class Reconciler:
         self._tenants: dict[str, int] = {}
         self._failures: dict[tuple[str, Subject], str] = {}
         self._faults = FaultLog()
-        for kind, slots in (world or World()).kinds.items():
-            self.update({(kind, key): slot for key, slot in slots.items()})
-        self.world = world or World()
+        known = world or World()
+        for kind, slots in known.kinds.items():
+            self.update({(kind, key): slot for key, slot in slots.items()}, known.revision)
+
+    @property
+    def world(self) -> World:
+        return self._answers.world
 
     @property
     def failures(self) -> list[str]:
@@ -67,12 +69,10 @@ class Reconciler:
         """Take in changed slots; None: gone. revision: see `World.changed`."""
         if not changes and revision in (None, self.world.revision):
             return
-        before, self.world = self.world, self.world.changed(changes, revision)
-        for (kind, key), slot in changes.items():
+        self._answers.update(changes, revision)
+        for kind, key in changes:
             if kind in _KIND_OF_RECORD:
                 self._dirty.add(Subject(_KIND_OF_RECORD[kind], key))
-            for read in reads_of(kind, key, before.of(kind).get(key), slot):
-                self._dirty |= self._readers.get(read, set())
 
     def compute(self) -> list[str]:
         """Ask the hooks of all dirty subjects; returns what is newly wrong.
@@ -83,7 +83,10 @@ class Reconciler:
         for subject in [each for each, due in self._again.items() if due <= now]:
             self._dirty.add(subject)
             del self._again[subject]
-        if not (self._dirty and self.world.of(CONFIG) and self.world.of(LOCAL_NODE)):
+        if not (self.world.of(CONFIG) and self.world.of(LOCAL_NODE)):
+            return []
+        self._dirty |= self._answers.take_stale()
+        if not self._dirty:
             return []
         before = set(self._failures.values())
         # What was in the way of a subject's flow may be gone after this reconcile.
@@ -142,12 +145,12 @@ class Reconciler:
 
     def _compute(self, subject: Subject) -> dict[FlowOwner, tuple[WireFlow, ...]]:
         """New flows of each plugin for `subject`; a plugin that fails keeps its last valid ones."""
-        view = self.manager.view(self.world)
+        view = self._answers.view()
         try:
             results = self._ask(subject, view)
             failed = self._ask_link(subject, view)
         finally:
-            self._remember_reads(subject, view.reads)
+            self._answers.remember(subject, view)
         for name in self.manager.names:
             self._failures.pop((name, subject), None)
         self._failures |= {(each.plugin, subject): str(each) for each in failed}
@@ -227,21 +230,11 @@ class Reconciler:
             hook = f"{subject.kind}_flows"
             return Failure(plugin, hook, self._named(subject), shown(error, 500))
 
-    def _remember_reads(self, subject: Subject, reads: set[Read]) -> None:
-        for read in self._reads.pop(subject, set()) - reads:
-            self._readers[read].discard(subject)
-            if not self._readers[read]:
-                del self._readers[read]
-        for read in reads:
-            self._readers[read].add(subject)
-        if reads:
-            self._reads[subject] = reads
-
     def _forget(self, subject: Subject) -> None:
         if subject.kind == POD:
             self._tenants.pop(subject.key, None)
             self.links.forget(subject.key)
-        self._remember_reads(subject, set())
+        self._answers.forget(subject)
         for name in self.manager.names:
             self._failures.pop((name, subject), None)
 

@@ -1,0 +1,260 @@
+"""Answers of pure functions, remembered until something that they looked at changes.
+
+Who asked is asked again only where an answer is another one than before ("early cutoff"). The idea
+is that of Salsa, and of "Build Systems à la Carte" (Mokhov, Mitchell, Peyton Jones, 2018).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Generic, TypeVar, cast
+
+from attrs import define, field
+
+from k8s_ovs.errors import PluginError, is_ctrl_c, shown
+from k8s_ovs.hooks.time_limit import LIMIT
+from k8s_ovs.model.persistent_map import PersistentMap
+from k8s_ovs.model.world import Changes, Read, World, reads_of
+from k8s_ovs.plugin.question import Each, Query, Question
+from k8s_ovs.plugin.view import Answering, View
+
+__all__ = ["Answers"]
+
+#: Of a function that raised: no other answer is the same.
+_NO_ANSWER = object()
+
+#: Who has looked at something: a question, or whoever is not one and asks by a view of its own.
+R = TypeVar("R", bound=Hashable)
+_Reader = Hashable
+
+
+@define(eq=False)
+class _Memory:
+    """What was answered, and what was looked at for it. keys, pending: of `Each`, those that were
+    asked for, and those to ask for."""
+
+    value: Any
+    reads: frozenset[Read] = frozenset()
+    asked: tuple[Question, ...] = ()
+    keys: set[str] = field(factory=set)
+    pending: set[str] = field(factory=set)
+
+
+class Answers(Generic[R]):
+    """The world, and what was asked about it. view: makes one that asks back here.
+
+    A reader is stale if something that it looked at has changed; it may be if what it asked may be.
+    """
+
+    def __init__(self, view: Callable[[World, Answering], View]) -> None:
+        self.world = World()
+        self._view = view
+        self._memory: dict[_Reader, _Memory] = {}
+        self._readers: dict[Read | Question, set[_Reader]] = defaultdict(set)
+        self._each_of: dict[str, set[Each]] = defaultdict(set)
+        self._stale: set[_Reader] = set()
+        self._suspect: set[_Reader] = set()
+        self._running: set[Question] = set()
+        # Questions that nobody asks any more, unless somebody is about to.
+        self._unasked: set[Question] = set()
+
+    def update(self, changes: Changes, revision: int | None = None) -> None:
+        """Take in changed slots; None: gone. revision: see `World.changed`."""
+        before, self.world = self.world, self.world.changed(changes, revision)
+        for (kind, key), slot in changes.items():
+            old = before.of(kind).get(key)
+            for read in reads_of(kind, key, old, slot):
+                for reader in self._readers.get(read, ()):
+                    self._make_stale(reader)
+            if (old is None) != (slot is None):
+                for each in self._each_of.get(kind, ()):
+                    self._memory[each].pending.add(key)
+                    self._make_stale(each)
+
+    @property
+    def remembered(self) -> int:
+        """How many answers and readers are known."""
+        return len(self._memory)
+
+    def view(self) -> View:
+        """A view of the world as it is now."""
+        return self._view(self.world, self._answer)
+
+    def remember(self, reader: R, view: View) -> None:
+        """What `reader` has looked at in `view`; it is told by `take_stale` when that changes."""
+        self._note(reader, None, view)
+
+    def forget(self, reader: _Reader) -> None:
+        """It does not ask any more."""
+        memory = self._memory.pop(reader, None)
+        self._stale.discard(reader)
+        self._suspect.discard(reader)
+        if memory is not None:
+            self._unread(reader, (*memory.reads, *memory.asked))
+
+    def take_stale(self) -> set[R]:
+        """Readers for whom something has changed since the last call: each must look again."""
+        self._forget_unasked()
+        suspects = {each for each in self._suspect if not isinstance(each, Question)}
+        self._suspect -= suspects
+        for reader in suspects - self._stale:
+            self._verify(reader)
+        stale = {each for each in self._stale if not isinstance(each, Question)}
+        self._stale -= stale
+        return cast(set[R], stale)
+
+    def _answer(self, question: Question) -> Any:
+        """For a hook, or for a question that another one asks."""
+        if question in self._running:
+            raise PluginError(f"{_named(question)} asks for itself")
+        if question not in self._memory:
+            self._begin(question)
+        self._refresh(question)
+        return self._memory[question].value
+
+    def _begin(self, question: Question) -> None:
+        memory = self._memory[question] = _Memory(None)
+        self._stale.add(question)
+        if isinstance(question, Each):
+            memory.value = PersistentMap()
+            for kind in question.kinds:
+                self._each_of[kind].add(question)
+                memory.pending.update(self.world.of(kind))
+
+    def _verify(self, reader: _Reader) -> None:
+        """Ask again what `reader` has asked, in that order, until an answer is another one."""
+        for question in self._memory[reader].asked:
+            self._refresh_alone(question)
+            if reader in self._stale:
+                return
+
+    def _refresh_alone(self, question: Question) -> None:
+        """As `_refresh`; where that fails, who asks next is told why."""
+        try:
+            with LIMIT.running(_named(question)):
+                self._refresh(question)
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
+            self._tell_readers(question)
+
+    def _refresh(self, question: Question) -> None:
+        """Bring a question's answer up to date."""
+        if question not in self._suspect and question not in self._stale:
+            return
+        self._running.add(question)
+        try:
+            if isinstance(question, Each):
+                self._ask_each(question)
+                return
+            self._suspect.discard(question)
+            if question not in self._stale:
+                self._verify(question)
+            if question in self._stale:
+                self._ask(question)
+        finally:
+            self._running.discard(question)
+
+    def _ask(self, question: Query) -> None:
+        view = self.view()
+        memory = self._memory[question]
+        try:
+            value = question.function(view, *question.arguments)
+        except BaseException:
+            self._note(question, _NO_ANSWER, view)
+            self._stale.add(question)
+            raise
+        self._note(question, value, view)
+        self._stale.discard(question)
+        if not _same(memory.value, value):
+            self._tell_readers(question)
+
+    def _ask_each(self, each: Each) -> None:
+        memory = self._memory[each]
+        changes: dict[str, Any] = {}
+        for key in tuple(memory.pending):
+            query = each.of(key)
+            if any(key in self.world.of(kind) for kind in each.kinds):
+                changes[key] = self._answer(query)
+                self._readers[query].add(each)
+                memory.keys.add(key)
+            else:
+                changes[key] = None
+                self._unread(each, [query])
+                memory.keys.discard(key)
+        memory.pending.clear()
+        self._suspect.discard(each)
+        self._stale.discard(each)
+        others = {k: v for k, v in changes.items() if not _same(memory.value.get(k), v)}
+        if others:
+            memory.value = memory.value.changed(others)
+            self._tell_readers(each)
+
+    def _make_stale(self, reader: _Reader) -> None:
+        self._stale.add(reader)
+        if isinstance(reader, Question):
+            self._suspect_readers(reader)
+
+    def _suspect_readers(self, question: Question) -> None:
+        """Whoever asked this may have to be asked again, and so on."""
+        for reader in self._readers.get(question, ()):
+            if isinstance(reader, Each) and isinstance(question, Query):
+                self._memory[reader].pending.add(str(question.arguments[0]))
+            if reader not in self._suspect:
+                self._suspect.add(reader)
+                if isinstance(reader, Question):
+                    self._suspect_readers(reader)
+
+    def _tell_readers(self, question: Question) -> None:
+        """The answer is another one. That it might be, theirs have been told before."""
+        self._stale |= self._readers.get(question, set())
+
+    def _note(self, reader: _Reader, value: Any, view: View) -> None:
+        old = self._memory.get(reader) or _Memory(None)
+        new = _Memory(value, frozenset(view.reads), tuple(view.asked))
+        self._memory[reader] = new
+        before, now = {*old.reads, *old.asked}, {*new.reads, *new.asked}
+        for read in now - before:
+            self._readers[read].add(reader)
+        self._unread(reader, before - now)
+
+    def _unread(self, reader: _Reader, reads: Iterable[Read | Question]) -> None:
+        """It looks at these no longer; what nobody asks is forgotten."""
+        for read in reads:
+            readers = self._readers.get(read)
+            if readers is None:
+                continue
+            readers.discard(reader)
+            if not readers:
+                del self._readers[read]
+                if isinstance(read, Question):
+                    self._unasked.add(read)
+
+    def _forget_unasked(self) -> None:
+        while self._unasked:
+            question = self._unasked.pop()
+            if question in self._readers or question not in self._memory:
+                continue
+            if isinstance(question, Each):
+                for kind in question.kinds:
+                    self._each_of[kind].discard(question)
+                self._unread(question, map(question.of, self._memory[question].keys))
+            self.forget(question)
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Values of plugins compare themselves."""
+    try:
+        return bool(old == new)
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
+        return False
+
+
+def _named(question: Question) -> str:
+    function = question.function
+    name = getattr(function, "__qualname__", shown(function))
+    about = question.arguments if isinstance(question, Query) else question.kinds
+    return f"{name}({', '.join(map(str, about))})"
