@@ -173,8 +173,10 @@ def test_doctor_names_what_is_gone_also_where_no_daemon_runs(site: LabNet) -> No
 
 
 def test_a_device_that_is_nobodys_is_told_and_the_node_goes_on(site: LabNet) -> None:
-    on_node(site, "ip link add kovsstranger type veth peer name stranger")
-    on_node(site, "ip link set kovsstranger alias nobody")
+    # One of that name that says nothing of itself is an orphan.
+    on_node(site, "ip link add nobodys type veth peer name stranger")
+    on_node(site, "ip link set nobodys alias nobody")
+    on_node(site, "ip link set nobodys name kovsstranger")
     try:
         await_that("it is told", lambda: "kovsstranger" in told(site), WITHIN)
         assert site.status(NODE)["ready"]

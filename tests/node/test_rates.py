@@ -108,13 +108,13 @@ class TestDevice:
     def test_changed_it_is_the_same_queue_and_what_waits_in_it_stays(
         self, node: Any, channel: socket.socket, device: ShapedDevice
     ) -> None:
-        set_rate(channel, device, 8_000)
+        set_rate(channel, device, 800)
         send_frames(node.path, "one", [FRAME] * 12)
         before = disciplines(node, "one")[0]
         assert before["qlen"] >= 8
-        set_rate(channel, device, 16_000)
+        set_rate(channel, device, 1_600)
         after = disciplines(node, "one")[0]
-        assert (rate(node, "one"), after["handle"]) == (16_000, before["handle"])
+        assert (rate(node, "one"), after["handle"]) == (1_600, before["handle"])
         # Of 1000 bytes, few can have left since then; a new queue would be empty.
         assert before["qlen"] >= after["qlen"] >= before["qlen"] // 2
         assert after["packets"] >= before["packets"] > 0

@@ -58,18 +58,23 @@ class Key:
 
 @define
 class DictEtcd:
-    """Transactions as etcd does them: all compares or nothing. fault: raised by the next one."""
+    """Transactions as etcd does them: all compares or nothing. fault: raised by the next one.
+    refused: what a key contains that it does not take."""
 
     keys: dict[str, Key] = field(factory=dict)
     revision: int = 1
     transactions: int = 0
     fault: K8sOvsError | None = None
+    refused: str = ""
 
     def txn(self, compares: Iterable[Compare], then: Iterable[Operation]) -> TxnResult:
         self.transactions += 1
         if self.fault:
             fault, self.fault = self.fault, None
             raise fault
+        then = list(then)
+        if self.refused and any(self.refused in each.key for each in then):
+            raise K8sOvsError(f"etcd refuses: {self.refused}")
         if not all(map(self._holds, compares)):
             return TxnResult(False, self.revision)
         self.revision += 1

@@ -16,7 +16,7 @@ from tests.unit.allocator_harness import (
     make_harness,
 )
 
-from k8s_ovs.errors import K8sOvsError, Unavailable
+from k8s_ovs.errors import Unavailable
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
 from k8s_ovs.model.world import NODES, SUBNETS, Slot
@@ -186,12 +186,13 @@ def test_what_a_plugin_does_wrong_is_told_and_the_others_go_on(
 
 
 def test_what_etcd_refuses_is_told_and_the_next_one_is_written(harness: AllocatorHarness) -> None:
-    harness.etcd.fault = K8sOvsError("etcd refuses: too many operations")
+    harness.etcd.refused = "192.168.0.11"
     assert not harness.reconcile()
     assert list(harness.allocator.problems) == [
-        "plugin node-subnets: node node1 joined: etcd refuses: too many operations"
+        "plugin node-subnets: node node1 joined: etcd refuses: 192.168.0.11"
     ]
     assert harness.subnets() == {"node2": SECOND}
+    harness.etcd.refused = ""
     assert harness.reconcile()
     assert harness.subnets() == {"node1": FIRST, "node2": SECOND}
 

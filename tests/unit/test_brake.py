@@ -47,11 +47,11 @@ def test_the_last_node_may_go() -> None:
 
 
 def test_others_are_served_meanwhile() -> None:
-    harness = of_nodes(2)
+    harness = of_nodes(4)
     harness.nodes.clear()
-    harness.join(3)
+    harness.join(5)
     assert not harness.reconcile()
-    assert harness.subnets().keys() == {"node1", "node2", "node3"}
+    assert harness.subnets().keys() == {f"node{number}" for number in range(1, 6)}
 
 
 def test_a_person_may_allow_it_once() -> None:

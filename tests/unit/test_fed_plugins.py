@@ -250,7 +250,7 @@ def look_at_all(manager: PluginManager) -> None:
         manager.admit_pod(view, request),
         manager.doctor_checks(view),
         manager.commands(),
-        [*manager.allocations(lambda: reconciler.world)],
+        [(name, manager.allocations(name, view)) for name in manager.allocators],
         manager.pod_link(view, pod),
     ):
         named = [str(result) for plugin, result in results if isinstance(result, Failure)]

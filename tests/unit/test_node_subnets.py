@@ -57,8 +57,8 @@ def world(
 
 
 def wanted(of: World) -> list[Allocation | Problem]:
-    ((plugin, result),) = MANAGER.allocations(lambda: of)
-    assert plugin == NODE_SUBNETS
+    assert MANAGER.allocators == (NODE_SUBNETS,)
+    result = MANAGER.allocations(NODE_SUBNETS, MANAGER.view(of))
     assert not isinstance(result, Failure), result
     return list(result)
 

@@ -10,8 +10,9 @@ import pytest
 
 from k8s_ovs.allocate.brake import held_back
 from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID
-from k8s_ovs.model.world import DELETED, Slot
+from k8s_ovs.model.world import DELETED, Slot, World
 from k8s_ovs.plugin import Allocation, Deleted, Event
 from k8s_ovs_multitenant import MultiTenant
 from k8s_ovs_multitenant.records import (
@@ -269,14 +270,19 @@ def test_all_that_is_written_of_a_deleted_namespace_goes(fake: FakeCluster) -> N
     assert not fake.look().problems
 
 
+def tenancy_wants(world: World) -> list[Allocation]:
+    found = MANAGER.allocations(MANAGER.allocators[-1], MANAGER.view(world))
+    assert not isinstance(found, Failure)
+    return [each for each in found if isinstance(each, Allocation)]
+
+
 def test_a_record_that_somebody_deleted_holds_up_no_other_namespace(fake: FakeCluster) -> None:
     for kind in (NETNAMESPACES, NAMESPACE_VNIS):
         fake.put(kind, "red", None)
     fake.create("new")
     by_hand = Slot({"red": Deleted(None, by_leader=False)})
     world = fake.look().changed({(DELETED, NETNAMESPACES): by_hand})
-    _, (_, found) = MANAGER.allocations(lambda: world)
-    (wanted,) = found
+    (wanted,) = tenancy_wants(world)
     assert {write.key for write in wanted.writes} == {"new", "last"}
 
 
@@ -312,8 +318,7 @@ def test_namespaces_that_are_all_new_wait_for_a_person(fake: FakeCluster) -> Non
     for name in names:
         fake.delete(name)
         fake.create(name)
-    _, (_, found) = MANAGER.allocations(fake.look)
-    asked = [each for each in found if isinstance(each, Allocation)]
+    asked = tenancy_wants(fake.look())
     (held,), (told,) = held_back(fake.world, asked)
     assert len(held.writes) == 101
     assert told.subject.startswith("120 of 124 netnamespaces, 120 of 124 vnids")

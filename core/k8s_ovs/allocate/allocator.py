@@ -12,20 +12,20 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
+from attrs import frozen
 
 from k8s_ovs.allocate.brake import held_back
-from k8s_ovs.allocate.deletions import Deletions
 from k8s_ovs.allocate.election import LeaderElection, LeaderToken
+from k8s_ovs.allocate.leaders_world import LeadersWorld, Which
 from k8s_ovs.allocate.write import put_back, transaction_of
 from k8s_ovs.errors import K8sOvsError, Unavailable, shown
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.allowance import ALLOWED, DELETIONS
-from k8s_ovs.model.world import CONFIG, Slot, World
+from k8s_ovs.model.world import CONFIG, World
 from k8s_ovs.observe.etcd.client import Delete, Etcd, EtcdFull, Unchanged
 from k8s_ovs.observe.failure_log import FailureLog
-from k8s_ovs.plugin.records import RecordKind
-from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
+from k8s_ovs.plugin.values import Allocation, Event, Problem
 from k8s_ovs.supervise import FaultLog, SupervisedThread
 
 __all__ = ["Allocator"]
@@ -41,10 +41,21 @@ HOLD_DOWN = 60.0
 #: may have given a subnet to a node that this snapshot does not show yet.
 GRACE = 10.0
 
+#: How often plugins are asked until nothing they want follows from what was written for them; then
+#: the newest snapshot is due.
+_MOST_ROUNDS = 10
+
 _RETRY = 1.0
 _IDLE = 30.0
 
-_Key = tuple[str, str]
+
+@frozen
+class _Wanted:
+    """What a plugin wanted last. problems: what could not be done. taking: whether it takes
+    something from somebody, or may."""
+
+    problems: tuple[str, ...]
+    taking: bool
 
 
 class Allocator:
@@ -68,18 +79,22 @@ class Allocator:
         self._base = base
         self._election = election
         self._grace = grace
+        self._hold_down = hold_down
         self._publish = publish
         self._term: LeaderToken | None = None
         # With the first snapshot that shows it.
         self._term_began = math.inf
+        self._lock = threading.Lock()
         self._offered: tuple[World, PluginManager] | None = None
+        # What may have changed since the last snapshot that was taken; None: all.
+        self._touched: set[Which] | None = None
         self._lost: Mapping[str, bytes] = {}
         self._wake = threading.Event()
         self._stopped = threading.Event()
-        self._seen = World()
-        self._ours: dict[_Key, tuple[Slot | None, int]] = {}
-        self._hold_down = hold_down
-        self._deletions = Deletions(hold_down)
+        self._known: LeadersWorld | None = None
+        # What each plugin wants, and which of them must be looked at again.
+        self._wanted: dict[str, _Wanted] = {}
+        self._unsettled: set[str] = set()
         self._problems: tuple[str, ...] = ()
         self._faults = FaultLog()
         self._failures = FailureLog(
@@ -101,9 +116,19 @@ class Allocator:
         self._wake.set()
         self._thread.join(self._etcd.settings.timeout + 1)
 
-    def offer(self, world: World, manager: PluginManager) -> None:
-        """The newest snapshot, as long as all sources are connected. From any thread."""
-        self._offered = (world, manager)
+    def offer(
+        self, world: World, manager: PluginManager, touched: Iterable[Which] | None = None
+    ) -> None:
+        """The newest snapshot, as long as all sources are connected. From any thread.
+
+        touched: what may differ from the snapshot that was offered before; None: all.
+        """
+        with self._lock:
+            self._offered = (world, manager)
+            if touched is None:
+                self._touched = None
+            elif self._touched is not None:
+                self._touched.update(touched)
         self._wake.set()
 
     def offer_lost(self, records: Mapping[str, bytes]) -> None:
@@ -121,53 +146,78 @@ class Allocator:
 
         Raises Unavailable if etcd does not answer, EtcdFull if it refuses all writes.
         """
-        token, offered = self._election.token, self._offered
+        token = self._election.token
         if token is None:
-            self._problems = ()
-            self._seen, self._ours = World(), {}
-        if token is not None and self._lost:
+            self._problems, self._known, self._touched = (), None, None
+            return True
+        if self._lost:
             put_back(self._etcd, token.compare(), self._lost)
             return False
-        if token is None or offered is None:
-            return True
+        with self._lock:
+            offered, touched = self._offered, self._touched
+            if offered is None:
+                return True
+            self._touched = set()
         world, manager = offered
-        if self._term != token:  # what happened in between others have seen, or nobody
-            self._term, self._term_began = token, math.inf
-            self._seen, self._ours, self._deletions = World(), {}, Deletions(self._hold_down)
-        self._note_deletions(world)
+        known = self._known_in(token, manager)
+        known.see(world, touched)
         # Until this snapshot shows our own election key, it may lack what the previous leader
         # wrote.
         if world.revision < token.create_revision or not world.of(CONFIG):
             return False
         self._term_began = min(self._term_began, time.monotonic())
-        return self._allocate(token, world, manager)
+        return self._allocate(token, known)
 
-    def _allocate(self, token: LeaderToken, world: World, manager: PluginManager) -> bool:
-        problems: list[str] = []
-        settled, taking = True, False
-        shown = world
+    def _known_in(self, token: LeaderToken, manager: PluginManager) -> LeadersWorld:
+        """What was seen in this term: what happened before, others have seen, or nobody."""
+        if self._term != token:
+            self._term, self._term_began, self._known = token, math.inf, None
+        if self._known is None or self._known.manager is not manager:
+            self._known = LeadersWorld(manager, self._hold_down)
+            self._wanted, self._unsettled = {}, set(manager.allocators)
+        return self._known
 
-        def with_ours() -> World:
-            nonlocal shown
-            shown = self._with_ours(world)
-            return shown
-
-        for plugin, result in manager.allocations(with_ours):
-            if isinstance(result, Failure):
-                problems.append(str(result))
-                taking = True  # who knows what it would have
-                continue
-            wanted = tuple(result)
-            asked = [each for each in wanted if isinstance(each, Allocation)]
-            held, told = held_back(shown, asked)
-            taking |= any(each.missing for each in asked)
-            stopped = set(map(id, held))
-            rest = [*(each for each in wanted if id(each) not in stopped), *told]
-            settled &= self._carry_out(token, manager, plugin, rest, problems)
-        if not taking:
-            self._end_allowance(token, world)
+    def _allocate(self, token: LeaderToken, known: LeadersWorld) -> bool:
+        known.look_at_clock()
+        for _ in range(_MOST_ROUNDS):
+            self._ask_all(token, known)
+            # What was just written may change what is wanted.
+            stale = known.answers.take_stale()
+            self._unsettled |= stale
+            if not stale or self._offered is None:
+                break
+        else:
+            self._wake.set()
+        if not any(each.taking for each in self._wanted.values()):
+            self._end_allowance(token, known.world)
+        problems = [text for each in self._wanted.values() for text in each.problems]
         self._tell_problems(tuple(problems))
-        return settled and not problems
+        return not self._unsettled and not problems
+
+    def _ask_all(self, token: LeaderToken, known: LeadersWorld) -> None:
+        for plugin in known.manager.allocators:
+            # What was written for the one before is not given away again.
+            self._unsettled |= known.answers.take_stale()
+            if plugin in self._unsettled and self._ask(token, known, plugin):
+                self._unsettled.discard(plugin)
+
+    def _ask(self, token: LeaderToken, known: LeadersWorld, plugin: str) -> bool:
+        """Whether all is written that the plugin wants."""
+        view = known.answers.view()
+        result = known.manager.allocations(plugin, view)
+        known.answers.remember(plugin, view)
+        if isinstance(result, Failure):
+            # Who knows what it would have.
+            self._wanted[plugin] = _Wanted((str(result),), taking=True)
+            return False
+        asked = [each for each in result if isinstance(each, Allocation)]
+        held, told = held_back(known.world, asked)
+        stopped = set(map(id, held))
+        rest = [*(each for each in result if id(each) not in stopped), *told]
+        problems: list[str] = []
+        settled = self._carry_out(token, known, plugin, rest, problems) and not held
+        self._wanted[plugin] = _Wanted(tuple(problems), any(each.missing for each in asked))
+        return settled
 
     def _run(self) -> None:
         wait = _IDLE
@@ -186,7 +236,7 @@ class Allocator:
     def _carry_out(
         self,
         token: LeaderToken,
-        manager: PluginManager,
+        known: LeadersWorld,
         plugin: str,
         wanted: Iterable[Allocation | Problem],
         problems: list[str],
@@ -199,26 +249,28 @@ class Allocator:
                 problems.append(f"{each.subject} {each.text}")
                 continue
             try:
-                late = self._is_held(each) or self._is_early(each)
-                settled &= not late and self._write(token, manager, plugin, each)
+                late = known.is_held(each) or self._is_early(each)
+                settled &= not late and self._write(token, known, plugin, each)
             except (Unavailable, EtcdFull):
                 raise
             except K8sOvsError as error:
+                settled = False
                 problems.append(f"plugin {plugin}: {each.reason}: {error}")
             except BaseException as error:  # this allocation fails alone
+                settled = False
                 self._faults.tell("allocation failed", error, plugin=plugin, reason=each.reason)
                 problems.append(f"plugin {plugin}: {each.reason}: {shown(error)}")
         return settled
 
     def _write(
-        self, token: LeaderToken, manager: PluginManager, plugin: str, wanted: Allocation
+        self, token: LeaderToken, known: LeadersWorld, plugin: str, wanted: Allocation
     ) -> bool:
-        begin = time.monotonic()
-        compares, operations = transaction_of(self._base, wanted.writes, manager.kinds)
+        begin, kinds = time.monotonic(), known.manager.kinds
+        compares, operations = transaction_of(self._base, wanted.writes, kinds)
         result = self._etcd.txn([token.compare(), *compares], operations)
         if result.succeeded:
             for write in wanted.writes:
-                self._remember(manager.kinds[write.kind], write, result.revision)
+                known.wrote(kinds[write.kind], write, result.revision)
             if wanted.event is not None:
                 self._publish(wanted.event)
         _log.info(
@@ -236,54 +288,6 @@ class Allocator:
         if revision := world.slot(DELETIONS, ALLOWED).revision:
             key = f"{self._base}/{DELETIONS}/{ALLOWED}"
             self._etcd.txn([token.compare(), Unchanged(key, revision)], [Delete(key)])
-
-    def _remember(self, kind: RecordKind, write: Write, revision: int) -> None:
-        which = write.kind, write.key
-        if write.value is None:
-            self._ours[which] = (None, revision)
-            self._deletions.note({which: self._seen.slot(*which).settled}, by_leader=True)
-        else:
-            self._ours[which] = (kind.slot(write.value, revision), revision)
-
-    def _with_ours(self, world: World) -> World:
-        """`world` with what we wrote and it may not show yet, all parts of it or some, and with
-        what was deleted a moment ago."""
-        self._ours = {
-            key: (slot, revision)
-            for key, (slot, revision) in self._ours.items()
-            if revision >= world.revision
-        }
-        ours = {key: slot for key, (slot, _) in self._ours.items()}
-        return world.changed({**ours, **self._deletions.as_slots()})
-
-    def _note_deletions(self, world: World) -> None:
-        """Hold down what somebody else has deleted since the last snapshot."""
-        if world.revision < self._seen.revision:  # etcd was restored: nobody has deleted anything
-            self._seen, self._ours = World(), {}
-        before = {
-            (kind, key): slot.settled
-            for kind, records in self._seen.kinds.items()
-            for key, slot in records.items()
-        }
-        for which, (slot, revision) in self._ours.items():
-            if slot is None:
-                before.pop(which, None)
-            elif revision < world.revision:
-                before[which] = slot.settled
-        gone = {(kind, key): v for (kind, key), v in before.items() if key not in world.of(kind)}
-        self._deletions.note(gone, by_leader=False)
-        # What we have deleted may be shown for a moment yet.
-        removed = {which for which, (slot, _) in self._ours.items() if slot is None}
-        self._deletions.forget(lambda it: it not in removed and it[1] in world.of(it[0]))
-        self._seen = world
-
-    def _is_held(self, wanted: Allocation) -> bool:
-        """Whether it would write what somebody has just deleted."""
-        # A request is explicit, whatever was deleted before.
-        if any(self._seen.slot(each.kind, each.key).asked for each in wanted.writes):
-            return False
-        written = (each for each in wanted.writes if each.value is not None)
-        return any(self._deletions.stays_away((each.kind, each.key)) for each in written)
 
     def _is_early(self, wanted: Allocation) -> bool:
         deletes = any(each.value is None for each in wanted.writes)

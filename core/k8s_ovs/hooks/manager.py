@@ -6,7 +6,7 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from k8s_ovs.builtin import BUILTIN
@@ -105,13 +105,15 @@ class PluginManager:
         subject = f"pod {request.namespace}/{request.name}"
         return self._ask("admit_pod", subject, view=view, request=request)
 
-    def allocations(
-        self, look: Callable[[], World]
-    ) -> Iterator[tuple[str, tuple[Allocation | Problem, ...] | Failure]]:
-        """look: the world as it is when a plugin is asked, so that none gives away again what
-        was written for the one before."""
-        for call in self._calls["allocations"]:
-            yield call.plugin, call("the network", view=self.view(look()))
+    @property
+    def allocators(self) -> tuple[str, ...]:
+        """Plugins that allocate, in the order in which they are asked."""
+        return tuple(call.plugin for call in self._calls["allocations"])
+
+    def allocations(self, plugin: str, view: View) -> tuple[Allocation | Problem, ...] | Failure:
+        """What one of the `allocators` wants to be written."""
+        (call,) = (each for each in self._calls["allocations"] if each.plugin == plugin)
+        return call("the network", view=view)
 
     def status(self, view: View) -> Results[Mapping[str, Any]]:
         return self._ask("status", "the network", view=view)

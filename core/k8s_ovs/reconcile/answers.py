@@ -24,7 +24,7 @@ __all__ = ["Answers"]
 #: Of a function that raised: no other answer is the same.
 _NO_ANSWER = object()
 
-#: Who has looked at something: a question, or whoever is not one and asks by a view of its own.
+#: What has looked at something: a question, or a reader that asks by a view of its own.
 R = TypeVar("R", bound=Hashable)
 _Reader = Hashable
 
@@ -197,7 +197,7 @@ class Answers(Generic[R]):
             self._suspect_readers(reader)
 
     def _suspect_readers(self, question: Question) -> None:
-        """Whoever asked this may have to be asked again, and so on."""
+        """What has asked this may have to ask again, and so on."""
         for reader in self._readers.get(question, ()):
             if isinstance(reader, Each) and isinstance(question, Query):
                 self._memory[reader].pending.add(str(question.arguments[0]))

@@ -26,6 +26,7 @@ from k8s_ovs.model.world import CONFIG, NODES, Slot, World
 from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot
 from k8s_ovs.plugin import Allocation, Event, Problem
+from k8s_ovs.reconcile.answers import Answers
 from k8s_ovs_testing.world import sample_config
 
 __all__ = ["FakeCluster"]
@@ -53,12 +54,20 @@ class FakeCluster:
     revision: int = 0
     made: int = 0
     ingest: Ingest = field(factory=Ingest)
-    world: World = field(factory=World)
+    answers: Answers[str] = field(init=False)
     events: list[Event] = field(factory=list)
 
+    _remembered: dict[str, Any] = field(init=False)
+
     def __attrs_post_init__(self) -> None:
+        self.answers, self._remembered = Answers(self.manager.view), {}
         for event in self.snapshots():
             self.ingest.absorb(event)
+
+    @property
+    def world(self) -> World:
+        """The last snapshot that was looked at."""
+        return self.answers.world
 
     def create(self, *names: str) -> None:
         """Namespaces of Kubernetes come; those that are there stay the same."""
@@ -99,7 +108,8 @@ class FakeCluster:
 
     def restart(self) -> None:
         """Another daemon takes over, which has seen only what exists now."""
-        self.ingest, self.world = Ingest(), World()
+        self.ingest = Ingest()
+        self.answers, self._remembered = Answers(self.manager.view), {}
         for event in self.snapshots():
             self.ingest.absorb(event)
         self.look()
@@ -119,7 +129,7 @@ class FakeCluster:
         """The newest snapshot."""
         config = evolve(sample_config(plugin_name=self.manager.mode), extra=self.extra)
         changes = self.ingest.changes(config, self.manager.kinds, self.manager.resources)
-        self.world = self.world.changed({**changes, (CONFIG, ""): Slot(config)}, self.revision)
+        self.answers.update({**changes, (CONFIG, ""): Slot(config)}, self.revision)
         return self.world
 
     def wanted(self) -> list[Allocation]:
@@ -172,10 +182,23 @@ class FakeCluster:
 
     def _wanted_by_plugin(self) -> Iterator[list[Allocation]]:
         """What each plugin wants once the one before it has been served."""
-        for _, found in self.manager.allocations(self.look):
+        for plugin in self.manager.allocators:
+            found = self.manager.allocations(plugin, self.manager.view(self.look()))
             if isinstance(found, Failure):
                 raise PluginError(str(found))
+            self._compare_remembered(plugin, found)
             yield [each for each in found if not isinstance(each, Problem)]
+
+    def _compare_remembered(self, plugin: str, found: tuple[Allocation | Problem, ...]) -> None:
+        """Who is not told of a change would want the same as before, and so does who asks again."""
+        for stale in self.answers.take_stale():
+            self._remembered.pop(stale, None)
+        if plugin not in self._remembered:
+            view = self.answers.view()
+            self._remembered[plugin] = self.manager.allocations(plugin, view)
+            self.answers.remember(plugin, view)
+        if self._remembered[plugin] != found:
+            raise K8sOvsError(f"remembered {self._remembered[plugin]}, expected {found}")
 
     def _written(self, wanted: Allocation) -> bool:
         if not self.write(wanted):
