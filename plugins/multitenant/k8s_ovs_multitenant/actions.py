@@ -17,9 +17,10 @@ def _join(known: Tenants, request: NetNamespace, _: Numbers) -> int:
         raise Refusal("join: Namespace: missing, expected the namespace to join")
     if target == request.net_name:
         raise Refusal(f'join: Namespace: found "{target}", expected another one than itself')
-    if target not in known.present or target not in known.records:
+    record = known.record(target)
+    if known.uid(target) is None or record is None:
         raise Refusal(f'join: Namespace: found "{target}", expected one that exists')
-    return known.records[target].net_id
+    return record.net_id
 
 
 def _isolate(_: Tenants, request: NetNamespace, numbers: Numbers) -> int:

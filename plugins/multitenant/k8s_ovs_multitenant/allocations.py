@@ -1,13 +1,14 @@
 """What to write about tenants: numbers for new namespaces, answers to actions.
 
-Pure: the world in, allocations out. Each reconcile allocates at most one batch of new numbers,
-since the next one depends on where the cursor is then.
+Pure: the world in, allocations out. What each namespace needs is asked for it alone. Each reconcile
+allocates at most one batch of new numbers, since the next one depends on where the cursor is then.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from enum import Flag, auto
 from typing import Any
 
 from attrs import evolve
@@ -21,7 +22,7 @@ from k8s_ovs_multitenant.records import (
     NamespaceVni,
     NetNamespace,
 )
-from k8s_ovs_multitenant.tenants import Numbers, Tenants, cursor, free_numbers, known_tenants
+from k8s_ovs_multitenant.tenants import Numbers, Tenants, cursor, free_numbers
 
 __all__ = ["GLOBAL_NAMESPACES", "allocations", "global_namespaces"]
 
@@ -45,34 +46,59 @@ GLOBAL_NAMESPACES = ConfigField(
 )
 
 
+class Need(Flag):
+    """What is to be done about a namespace."""
+
+    NUMBERS = auto()
+    OTHER_NUMBERS = auto()
+    ANSWER = auto()
+    REPAIR = auto()
+    UID = auto()
+    REMOVAL = auto()
+
+
+def need(view: View, name: str) -> Need | None:
+    """What is to be done about one namespace; None: nothing."""
+    known = Tenants(view)
+    if known.uid(name) is None:
+        return Need.REMOVAL if known.is_written(name) else None
+    if not known.is_written(name):
+        return Need.NUMBERS
+    if known.is_another(name):
+        return Need.OTHER_NUMBERS
+    found = Need(0)
+    if view.request(NETNAMESPACES, name) is not None:
+        found |= Need.ANSWER
+    if known.needs_repair(name):
+        found |= Need.REPAIR
+    if known.is_unnamed(name):
+        found |= Need.UID
+    return found or None
+
+
 def allocations(view: View) -> Iterator[Allocation]:
     """New namespaces first, then answers, repairs, removals."""
-    known = known_tenants(view)
+    needs = view.each(need, NAMESPACES, NETNAMESPACES, NAMESPACE_VNIS)
+    if not needs:
+        return
+    known = Tenants(view)
     numbers = Numbers(free_numbers(view, known))
-    written = {name for name in known.present if _is_written(view, name)}
-    anew = {name for name in written if known.is_another(name)}
-    if new := sorted(known.present.keys() - written - _deleted(view)):
+    anew = _with(needs, Need.OTHER_NUMBERS)
+    if new := sorted(set(_with(needs, Need.NUMBERS)) - _deleted(view)):
         yield _given(view, known, new[:_BATCH], numbers)
     elif anew:
-        others = sorted(anew)[_BATCH:]
-        given = _given(view, known, sorted(anew)[:_BATCH], numbers)
-        yield evolve(given, missing=NAMESPACES, alike=len(others))
-    old = sorted(written - anew)
-    yield from _answers(view, known, old, numbers)
-    yield from _repairs(view, known, old, numbers)
-    if unnamed := [name for name in old if known.is_unnamed(name)]:
+        given = _given(view, known, anew[:_BATCH], numbers)
+        yield evolve(given, missing=NAMESPACES, alike=len(anew[_BATCH:]))
+    yield from _answers(view, known, _with(needs, Need.ANSWER), numbers)
+    yield from _repairs(view, known, _with(needs, Need.REPAIR), numbers)
+    if unnamed := _with(needs, Need.UID):
         yield _named(view, known, unnamed[: 2 * _BATCH])
-    for name in sorted(_all_written(view) - known.present.keys()):
+    for name in _with(needs, Need.REMOVAL):
         yield _removed(view, name)
 
 
-def _is_written(view: View, name: str) -> bool:
-    return bool(view.revision(NETNAMESPACES, name) or view.revision(NAMESPACE_VNIS, name))
-
-
-def _all_written(view: View) -> set[str]:
-    """Namespaces of which anything is written, valid or not."""
-    return {*view.slots(NETNAMESPACES), *view.slots(NAMESPACE_VNIS)}
+def _with(needs: Mapping[str, Need], wanted: Need) -> list[str]:
+    return sorted(name for name, found in needs.items() if wanted in found)
 
 
 def _deleted(view: View) -> set[str]:
@@ -88,7 +114,7 @@ def _given(view: View, known: Tenants, names: list[str], numbers: Numbers) -> Al
     was deleted."""
     writes: list[Write] = []
     for name in names:
-        vni = NamespaceVni(numbers.take(), known.present[name] or None)
+        vni = NamespaceVni(numbers.take(), known.uid(name) or None)
         lost = _MADE_ANEW if view.request(NETNAMESPACES, name) else None
         record = NetNamespace(name, _begins(view, name, vni), reason=lost)
         values = ((NAMESPACE_VNIS, vni), (NETNAMESPACES, record))
@@ -103,10 +129,11 @@ def _named(view: View, known: Tenants, names: list[str]) -> Allocation:
         Write(
             NAMESPACE_VNIS,
             name,
-            evolve(known.vnis[name], uid=known.present[name]),
+            evolve(vni, uid=known.uid(name)),
             view.revision(NAMESPACE_VNIS, name),
         )
         for name in names
+        if (vni := known.vni(name)) is not None
     ]
     return Allocation(tuple(writes), f"uids of {len(names)} namespaces noted, {names[0]} first")
 
@@ -116,20 +143,22 @@ def _answers(
 ) -> Iterator[Allocation]:
     for name in names:
         request: NetNamespace | None = view.request(NETNAMESPACES, name)
-        if request is None or (request.action == "isolate" and numbers.taken):
+        old = known.record(name)
+        if request is None or old is None or (request.action == "isolate" and numbers.taken):
             continue
-        if request.action == "join" and _is_changing(view, known, request.namespace):
+        if request.action == "join" and _is_changing(known, request.namespace):
             continue
-        answer = _answered(view, known, request, numbers)
+        answer = _answered(view, known, request, old.net_id, numbers)
         yield answer
         # Two that join each other must not swap tenants.
-        known.records[name] = answer.writes[-1].value
+        known.answered[name] = answer.writes[-1].value
 
 
-def _answered(view: View, known: Tenants, request: NetNamespace, numbers: Numbers) -> Allocation:
-    """The record after its action, or with the reason why that cannot be."""
+def _answered(
+    view: View, known: Tenants, request: NetNamespace, old: int, numbers: Numbers
+) -> Allocation:
+    """The record after its action, or with the reason why that cannot be. old: its tenant now."""
     name, action = request.net_name, request.action
-    old = known.records[name].net_id
     writes: list[Write] = []
     event = None
     try:
@@ -147,37 +176,25 @@ def _answered(view: View, known: Tenants, request: NetNamespace, numbers: Number
     return Allocation(tuple(writes), told, event)
 
 
-def _is_changing(view: View, known: Tenants, name: str) -> bool:
+def _is_changing(known: Tenants, name: str) -> bool:
     """Whether a namespace is about to get a tenant, or another one than its record says."""
-    new = name in known.present and (not _is_written(view, name) or known.is_another(name))
-    return new or _needs_repair(view, known, name)
-
-
-def _needs_repair(view: View, known: Tenants, name: str) -> bool:
-    """Whether the number or the record of a namespace is missing, or cannot be read."""
-    return _is_written(view, name) and (
-        name not in known.vnis
-        or view.problem(NAMESPACE_VNIS, name) is not None
-        or name not in known.records
-        or view.problem(NETNAMESPACES, name) is not None
-    )
+    is_new = not known.is_written(name) or known.is_another(name)
+    return (known.uid(name) is not None and is_new) or known.needs_repair(name)
 
 
 def _repairs(
     view: View, known: Tenants, names: list[str], numbers: Numbers
 ) -> Iterator[Allocation]:
     for name in names:
-        if _needs_repair(view, known, name) and not (
-            numbers.taken and _takes_number(view, known, name)
-        ):
+        if not (numbers.taken and _takes_number(view, known, name)):
             yield _repaired(view, known, name, numbers)
 
 
 def _takes_number(view: View, known: Tenants, name: str) -> bool:
     """Whether a namespace that needs repair needs a new number."""
-    vni = known.vnis.get(name)
+    vni = known.vni(name)
     return vni is None or (
-        name not in known.records and _first_net_id(view, known, name, vni) is None
+        known.record(name) is None and _first_net_id(view, known, name, vni) is None
     )
 
 
@@ -186,15 +203,13 @@ def _repaired(view: View, known: Tenants, name: str, numbers: Numbers) -> Alloca
     writes: list[Write] = []
     if _takes_number(view, known, name):
         writes.append(cursor(view, numbers.take()))
-    vni = known.vnis.get(name) or NamespaceVni(numbers.last, known.present[name] or None)
-    if name not in known.vnis or view.problem(NAMESPACE_VNIS, name):
+    vni = known.vni(name) or NamespaceVni(numbers.last, known.uid(name) or None)
+    if known.vni(name) is None or view.problem(NAMESPACE_VNIS, name):
         writes.append(Write(NAMESPACE_VNIS, name, vni, view.revision(NAMESPACE_VNIS, name)))
     reason = view.problem(NETNAMESPACES, name)
-    if reason or name not in known.records:
+    if reason or known.record(name) is None:
         first = _first_net_id(view, known, name, vni)
-        good = known.records.get(name) or NetNamespace(
-            name, numbers.last if first is None else first
-        )
+        good = known.record(name) or NetNamespace(name, numbers.last if first is None else first)
         record = evolve(good, action="", namespace="", reason=reason)
         writes.append(Write(NETNAMESPACES, name, record, view.revision(NETNAMESPACES, name)))
     event = Event("Namespace", name, "TenantRecordInvalid", reason) if reason else None
@@ -205,8 +220,7 @@ def _first_net_id(view: View, known: Tenants, name: str, vni: NamespaceVni) -> i
     """The tenant that a namespace returns to: its own. None: others have joined that one before,
     and must not meet it there unasked."""
     first = _begins(view, name, vni)
-    met = any(record.net_id == first for record in known.records.values())
-    return None if met and first != GLOBAL_TENANT else first
+    return None if known.has_members(first) and first != GLOBAL_TENANT else first
 
 
 def _begins(view: View, name: str, vni: NamespaceVni) -> int:

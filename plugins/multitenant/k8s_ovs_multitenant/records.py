@@ -32,6 +32,7 @@ __all__ = [
     "NAMESPACES",
     "NAMESPACE_VNIS",
     "NETNAMESPACES",
+    "NUMBER_INDEX",
     "TENANT_INDEX",
     "Cursor",
     "NamespaceVni",
@@ -43,8 +44,9 @@ __all__ = [
 NETNAMESPACES = "netnamespaces"
 NAMESPACE_VNIS = "vnids"
 CURSOR = "netids"
-#: The index of NETNAMESPACES by their tenant.
+#: Indexes: of NETNAMESPACES by their tenant, of NAMESPACE_VNIS by their number.
 TENANT_INDEX = "tenant"
+NUMBER_INDEX = "number"
 NAMESPACES = "namespaces"
 
 #: Numbers below are reserved for the network; 0 is the global tenant.
@@ -121,6 +123,10 @@ def _net_id(record: NetNamespace) -> tuple[int]:
     return (record.net_id,)
 
 
+def _number(record: NamespaceVni) -> tuple[int]:
+    return (record.number,)
+
+
 def asks(record: NetNamespace) -> bool:
     """Whether a record asks for an action that is not answered yet."""
     return bool(record.action)
@@ -128,7 +134,9 @@ def asks(record: NetNamespace) -> bool:
 
 KINDS = (
     RecordKind(NETNAMESPACES, _net_namespace, encode, indexes={TENANT_INDEX: _net_id}, asks=asks),
-    RecordKind(NAMESPACE_VNIS, partial(decode, NamespaceVni), encode),
+    RecordKind(
+        NAMESPACE_VNIS, partial(decode, NamespaceVni), encode, indexes={NUMBER_INDEX: _number}
+    ),
     RecordKind(CURSOR, partial(decode, Cursor), encode),
 )
 
