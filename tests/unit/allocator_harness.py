@@ -28,7 +28,7 @@ from k8s_ovs.observe.etcd.client import (
 from k8s_ovs.observe.watch_event import Entry, Snapshot
 from k8s_ovs.plugin import Allocation, Event, RecordKind, View, Write, hook
 from k8s_ovs_subnet import SingleTenant
-from k8s_ovs_testing.world import sample_config, sample_host
+from k8s_ovs_testing.world import indexed, sample_config, sample_host
 
 __all__ = [
     "BASE",
@@ -143,7 +143,7 @@ class AllocatorHarness:
         changes = ingest.changes(self.config, self.manager.kinds, self.manager.resources)
         changes[CONFIG, ""] = Slot(self.config)
         changes |= {(NODES, name): Slot(node) for name, node in self.nodes.items()}
-        return World().changed(changes, self.etcd.revision)
+        return indexed(World().changed(changes, self.etcd.revision), self.manager)
 
     def reconcile(self, snapshot: World | None = None) -> bool:
         self.allocator.offer(snapshot or self.snapshot(), self.manager)

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 from tests.conftest import Cli
 
-from k8s_ovs.builtin.node_subnets import SubnetOwner
+from k8s_ovs.builtin.node_owners import SubnetOwner
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.node_status import NodeStatus

@@ -18,7 +18,7 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.model.world import NODES, SUBNETS, Slot, World
+from k8s_ovs.model.world import NODES, SUBNETS, Slot, Tag, World
 from k8s_ovs.node.records.ingest import ETCD, KUBE, LEFT_OUT, Changes, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin import KubeResource, RecordKind
@@ -243,7 +243,10 @@ def test_kubernetes_nodes_are_read_by_the_resource_that_names_them() -> None:
         ingest, Snapshot(KUBE_NODES, {"n1": Entry(node("192.168.0.11")), "n2": Entry(node("x"))})
     )
     assert found == {
-        (NODES, "n1"): Slot(KubeNode("n1", (sample_host(1).host_ip,))),
+        (NODES, "n1"): Slot(
+            KubeNode("n1", (sample_host(1).host_ip,)),
+            tags=frozenset({Tag("address", "192.168.0.11")}),
+        ),
         (NODES, "n2"): Slot(problem='node n2: InternalIP: found "x", expected an IPv4 address'),
     }
     assert changes(ingest, RecordChange(KUBE_NODES, "n1", None)) == {(NODES, "n1"): None}
@@ -323,7 +326,7 @@ def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
         return found
 
     ingest = Ingest()
-    kinds = MANAGER.kinds | {"audits": evolve(MANAGER.kinds["given"], name="audits", decode=decode)}
+    kinds = MANAGER.kinds | {"audits": RecordKind("audits", decode, encode)}
     ingest.absorb(write("k8ssdn/audits/a/b", b"{}", 1))
     ingest.absorb(write("k8ssdn/audits/c", b"{", 2))
     assert ingest.changes(CONFIG, kinds, {}) == {

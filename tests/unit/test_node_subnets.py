@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k8s_ovs.builtin import NODE_SUBNETS
-from k8s_ovs.builtin.node_subnets import SubnetOwner
+from k8s_ovs.builtin.node_owners import SubnetOwner
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.model.network import NetworkConfig
@@ -21,7 +21,7 @@ from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import EMPTY, GIVEN, NODES, SUBNETS, USED, Slot, World
 from k8s_ovs.plugin import Allocation, Problem, Write
 from k8s_ovs_subnet import SingleTenant
-from k8s_ovs_testing.world import sample_config, sample_host, sample_world
+from k8s_ovs_testing.world import indexed, sample_config, sample_host, sample_world
 
 MANAGER = PluginManager({"k8s-ovs-subnet": SingleTenant()})
 
@@ -58,7 +58,7 @@ def world(
 
 def wanted(of: World) -> list[Allocation | Problem]:
     assert MANAGER.allocators == (NODE_SUBNETS,)
-    result = MANAGER.allocations(NODE_SUBNETS, MANAGER.view(of))
+    result = MANAGER.allocations(NODE_SUBNETS, MANAGER.view(indexed(of, MANAGER)))
     assert not isinstance(result, Failure), result
     return list(result)
 

@@ -17,9 +17,10 @@ from functools import partial
 from importlib.metadata import version
 from ipaddress import IPv4Network
 
+from k8s_ovs.builtin.node_owners import ADDRESS
 from k8s_ovs.model.allowance import DELETIONS, Allowance
 from k8s_ovs.model.codec import decode, encode
-from k8s_ovs.model.node import LocalNode, kube_node
+from k8s_ovs.model.node import KubeNode, LocalNode, kube_node
 from k8s_ovs.model.pod import SERVICE_SOURCES, Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import GLOBAL_TENANT
@@ -91,7 +92,7 @@ class Forwarding:
 
     @hook
     def resources(self) -> Iterable[KubeResource]:
-        return [KubeResource(NODES, "/api/v1/nodes", kube_node)]
+        return [KubeResource(NODES, "/api/v1/nodes", kube_node, indexes={ADDRESS: _addresses})]
 
     @hook
     def network_flows(self, view: View) -> Iterable[Flow]:
@@ -167,6 +168,10 @@ class Forwarding:
                 Goto("VERDICT"),
             ],
         )
+
+
+def _addresses(node: KubeNode) -> Iterable[str]:
+    return map(str, node.addresses)
 
 
 def _look_up(phase: int, nat: Nat | None) -> list[Action]:

@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from k8s_ovs.builtin.subnet_choice import SubnetChoice, used_subnets
-from k8s_ovs.model.codec import decode, encode, named
-from k8s_ovs.model.node import KubeNode
+from k8s_ovs.builtin.node_owners import HOST, Owners, SubnetOwner, owners_to_look_at
+from k8s_ovs.builtin.subnet_choice import SubnetChoice
+from k8s_ovs.model.codec import decode, encode
 from k8s_ovs.model.subnet import HostSubnet, subnet_problem
 from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import GIVEN, NODES, SUBNETS, USED
@@ -27,15 +26,7 @@ from k8s_ovs.plugin.records import RecordKind
 from k8s_ovs.plugin.values import Allocation, Event, Problem, Write
 from k8s_ovs.plugin.view import View
 
-__all__ = ["NodeSubnets", "SubnetOwner"]
-
-
-@frozen
-class SubnetOwner:
-    """To which Kubernetes node the subnet under the same key was given."""
-
-    host: str = named("Host")
-    extra: Mapping[str, Any] = field(factory=dict)
+__all__ = ["NodeSubnets"]
 
 
 class NodeSubnets:
@@ -53,7 +44,7 @@ class NodeSubnets:
                 exclusive="Subnet",
                 check=subnet_problem,
             ),
-            RecordKind(GIVEN, partial(decode, SubnetOwner), encode),
+            RecordKind(GIVEN, partial(decode, SubnetOwner), encode, indexes={HOST: _host}),
             RecordKind(
                 USED,
                 partial(decode, SubnetUse),
@@ -65,15 +56,8 @@ class NodeSubnets:
 
     @hook
     def allocations(self, view: View) -> Iterable[Allocation | Problem]:
-        given: Mapping[str, SubnetOwner] = view.all(GIVEN)
-        nodes, problems = _nodes_by_address(view, given)
-        yield from problems
-        owners = _Owners(
-            {key: record.host for key, record in given.items()},
-            {node.name: address for address, node in nodes.items()},
-            frozenset(node.name for node in view.nodes().values()),
-            used_subnets(view),
-        )
+        owners = owners_to_look_at(view)
+        yield from owners.problems
         yield from _taken_back(view, owners)
         moves = _moves(view, owners)
         for group in _groups(moves):
@@ -89,28 +73,8 @@ class NodeSubnets:
                 yield from _answered(view, key, name)
 
 
-@frozen
-class _Owners:
-    """Whose is which key, and where are they now?
-
-    of: node's name by key. now: address by name, of nodes that can have a subnet. present: names
-    of all nodes. used: what the pods of each node are in, by its name.
-    """
-
-    of: Mapping[str, str]
-    now: Mapping[str, str]
-    present: frozenset[str]
-    used: Mapping[str, IPv4Network]
-
-    def keys(self) -> dict[str, str]:
-        """Nodes by the keys that are theirs: their addresses now, and where they were given one."""
-        given = {key: name for key, name in self.of.items() if name in self.present}
-        return given | {address: name for name, address in self.now.items()}
-
-    def left(self, key: str) -> bool:
-        """Whether the owner of `key` is gone, or has its subnet under its new address already."""
-        owner = self.of[key]
-        return owner not in self.present or self.of.get(self.now.get(owner, "")) == owner
+def _host(owner: SubnetOwner) -> tuple[str]:
+    return (owner.host,)
 
 
 @frozen
@@ -123,44 +87,7 @@ class _Move:
     record: HostSubnet
 
 
-def _nodes_by_address(
-    view: View, given: Mapping[str, SubnetOwner]
-) -> tuple[dict[str, KubeNode], list[Problem]]:
-    """Nodes that can have a subnet; of two at one address the one that has its subnet there."""
-    nodes: dict[str, KubeNode] = {}
-    problems = []
-    addresses = {node.name: _address(node, given) for node in view.nodes().values()}
-
-    def standing(node: KubeNode) -> tuple[bool, str]:
-        return not _is_given(addresses[node.name], node.name, given), node.name
-
-    for node in sorted(view.nodes().values(), key=standing):
-        subject, address = f"node {node.name}", addresses[node.name]
-        if address is None:
-            problems.append(Problem(subject, "has no IPv4 InternalIP in its status yet"))
-        elif str(address) in nodes:
-            other = nodes[str(address)].name
-            problems.append(Problem(subject, f"has the address {address} of node {other}"))
-        elif address in view.config.network:
-            inside = f"InternalIP {address} is inside Network {view.config.network}"
-            problems.append(Problem(subject, inside))
-        else:
-            nodes[str(address)] = node
-    return nodes, problems
-
-
-def _address(node: KubeNode, given: Mapping[str, SubnetOwner]) -> IPv4Address | None:
-    """Of several InternalIPs the one under which the node has its subnet: their order may change
-    at any time, and its tunnels must not."""
-    has = (each for each in node.addresses if _is_given(each, node.name, given))
-    return next(has, node.addresses[0] if node.addresses else None)
-
-
-def _is_given(address: IPv4Address | None, name: str, given: Mapping[str, SubnetOwner]) -> bool:
-    return (found := given.get(str(address))) is not None and found.host == name
-
-
-def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
+def _taken_back(view: View, owners: Owners) -> Iterator[Allocation | Problem]:
     """Subnets of nodes that are gone: both records go together."""
     in_use = set(owners.now.values())
     for key, name in owners.of.items():
@@ -183,7 +110,7 @@ def _taken_back(view: View, owners: _Owners) -> Iterator[Allocation | Problem]:
         yield Allocation(existing, f"node {name} is gone", missing=NODES)
 
 
-def _forgotten(view: View, owners: _Owners, key: str) -> Iterator[Allocation]:
+def _forgotten(view: View, owners: Owners, key: str) -> Iterator[Allocation]:
     """The mark of a node that has its subnet elsewhere, where somebody deleted the old record: the
     address is anybody's now."""
     gone = view.subnet(key) is None and not view.problem(SUBNETS, key)
@@ -192,7 +119,7 @@ def _forgotten(view: View, owners: _Owners, key: str) -> Iterator[Allocation]:
         yield Allocation((_delete(view, GIVEN, key),), told)
 
 
-def _moves(view: View, owners: _Owners) -> list[_Move]:
+def _moves(view: View, owners: Owners) -> list[_Move]:
     """Nodes at another address than their subnet, to which it can follow them."""
     moves: dict[str, _Move] = {}
     for old, name in sorted(owners.of.items()):
@@ -209,7 +136,7 @@ def _moves(view: View, owners: _Owners) -> list[_Move]:
     return list(moves.values())
 
 
-def _makes_way(key: str, owners: _Owners, moves: Mapping[str, _Move]) -> bool:
+def _makes_way(key: str, owners: Owners, moves: Mapping[str, _Move]) -> bool:
     return key not in owners.of or owners.left(key) or owners.of[key] in moves
 
 
@@ -242,7 +169,7 @@ def _moved(view: View, group: list[_Move]) -> Allocation | Problem:
 
 
 def _wanted(
-    view: View, address: str, name: str, owners: _Owners, free: SubnetChoice
+    view: View, address: str, name: str, owners: Owners, free: SubnetChoice
 ) -> Iterator[Allocation | Problem]:
     """What must be written so that the node `name`, which does not move, has a subnet."""
     record, owner = view.subnet(address), owners.of.get(address)

@@ -84,6 +84,9 @@ class Answers(Generic[R]):
     def remember(self, reader: R, view: View) -> None:
         """What `reader` has looked at in `view`; it is told by `take_stale` when that changes."""
         self._note(reader, None, view)
+        # What it asked may have been found to be another answer just then.
+        self._stale.discard(reader)
+        self._suspect.discard(reader)
 
     def forget(self, reader: _Reader) -> None:
         """It does not ask any more."""

@@ -12,15 +12,18 @@ from typing import Any
 
 from attrs import evolve
 
+from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import Pod, mac_of
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot, World
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot, Tag, World
+from k8s_ovs.plugin.records import Indexes, KubeResource, RecordKind, tags_of
 
 __all__ = [
     "NODE_PORT",
     "TUNNEL_PORT",
+    "indexed",
     "sample_config",
     "sample_host",
     "sample_local_node",
@@ -86,7 +89,7 @@ def sample_world(
 ) -> World:
     """A world of hosts 1 to 3 and pods 1 and 2, or those given.
 
-    records: values of more kinds, by kind and key; `Slot`s where their tags matter.
+    records: values of more kinds, by kind and key. `indexed` has them found by their indexes.
     """
     if hosts is None:
         hosts = map(sample_host, (1, 2, 3))
@@ -105,3 +108,23 @@ def sample_world(
         for key, value in named.items()
     }
     return World().changed(found, revision=1)
+
+
+def indexed(world: World, manager: PluginManager) -> World:
+    """The world with its values found by the indexes that the plugins declare."""
+    declared: dict[str, RecordKind | KubeResource] = {**manager.kinds, **manager.resources}
+    return world.changed(
+        {
+            (kind, key): evolve(
+                slot,
+                tags=_tags(declared[kind].indexes, slot.settled),
+                asked_tags=_tags(declared[kind].indexes, slot.asked),
+            )
+            for kind in declared
+            for key, slot in world.of(kind).items()
+        }
+    )
+
+
+def _tags(indexes: Indexes, value: Any) -> frozenset[Tag]:
+    return frozenset() if value is None else tags_of(indexes, value)
