@@ -47,8 +47,8 @@ def k8s_ovs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
 
 
 @pytest.fixture(scope="session")
-def own_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The CNI program with a Python of its own."""
+def standalone_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The standalone CNI program."""
     program = tmp_path_factory.mktemp("own") / "k8s-ovs"
     build(program)
     return program

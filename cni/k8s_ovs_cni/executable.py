@@ -13,20 +13,19 @@ from hashlib import sha256
 from pathlib import Path
 
 __all__ = [
-    "MAIN",
     "OLDEST",
     "PROGRAM",
+    "STANDALONE_SOURCE",
     "SYSTEM_PYTHON",
-    "code",
     "executable",
     "is_executable",
     "stamp",
 ]
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")
-#: Where an installation that carries the program with a Python of its own has it.
+#: Where an installation that carries the standalone program has it.
 PROGRAM = Path(__file__).with_name("k8s-ovs")
-#: The oldest version on which its text runs.
+#: The oldest Python that runs the script.
 OLDEST = (3, 9)
 
 #: In the second line of each version's script, and somewhere in each version's program. It stays
@@ -34,8 +33,8 @@ OLDEST = (3, 9)
 _MARK = "# k8s-ovs: the CNI plugin."
 
 _SOURCE = Path(__file__).with_name("program.py")
-#: What starts the interpreter of the program with one of its own.
-MAIN = Path(__file__).with_name("standalone.c")
+#: The standalone program, in C.
+STANDALONE_SOURCE = Path(__file__).with_name("standalone.c")
 
 _TEMPLATE = """\
 #!{python} -IS
@@ -47,22 +46,20 @@ exec(marshal.loads(code) if sys.hexversion >> 16 == {version} else source)
 """
 
 
-def code(source: Path = _SOURCE, name: str = "k8s-ovs") -> bytes:
-    """The CNI program compiled by and for the Python that runs this, as `marshal` has it; or
-    another source. name: the file's name in a stack trace."""
-    return marshal.dumps(compile(source.read_text(), name, "exec", optimize=2))
-
-
 def executable(version: int = sys.hexversion >> 16) -> str:
     """The script's text; `version`: of the Python whose code is in it, 0x030b."""
+    source = _SOURCE.read_text()
+    code = marshal.dumps(compile(source, "k8s-ovs", "exec", optimize=2))
     return _TEMPLATE.format(
-        python=SYSTEM_PYTHON, mark=_MARK, source=_SOURCE.read_text(), code=code(), version=version
+        python=SYSTEM_PYTHON, mark=_MARK, source=source, code=code, version=version
     )
 
 
 def stamp() -> str:
-    """What a program contains that was made of the current sources."""
-    return f"{_MARK} {sha256(_SOURCE.read_bytes() + MAIN.read_bytes()).hexdigest()}"
+    """What a standalone program contains that was made of the current sources. It has what
+    program.py defines, so that is one of them."""
+    sources = _SOURCE.read_bytes() + STANDALONE_SOURCE.read_bytes()
+    return f"{_MARK} {sha256(sources).hexdigest()}"
 
 
 def is_executable(content: bytes) -> bool:

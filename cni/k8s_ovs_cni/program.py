@@ -55,10 +55,13 @@ def exchange(path: bytes, request: bytes) -> bytes:
     channel.connect(path)
     channel.sendall(request)
     channel.shutdown(_socket.SHUT_WR)
-    while part := channel.recv(65536):
+    while (left := end - monotonic()) > 0:
+        channel.settimeout(left)
+        part = channel.recv(65536)
+        if not part:
+            return reply
         reply += part
-        channel.settimeout(max(end - monotonic(), 0.001))
-    return reply
+    raise TimeoutError("timed out")
 
 
 def top_level(config: bytes, key: bytes) -> bytes:

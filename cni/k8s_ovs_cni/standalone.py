@@ -2,51 +2,50 @@
 
     python -m k8s_ovs_cni.standalone
 
-links it with the interpreter that runs this. The host that does it needs a compiler and the static
-libraries of Python and C: on Debian the packages gcc, libc6-dev and libpython3-dev.
+compiles standalone.c. The host that does it needs a C compiler and the static C library: on Debian
+the packages gcc and libc6-dev.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 
-from k8s_ovs_cni.executable import MAIN, PROGRAM, code, stamp
+from k8s_ovs_cni import program as script
+from k8s_ovs_cni.executable import PROGRAM, STANDALONE_SOURCE, stamp
 
 __all__ = ["build"]
 
 _LIMIT_S = 300
-_ARRAY = "static const unsigned char {name}[] = {{{code}}};\n"
+_FLAGS = ("-O2", "-static", "-s")
 
 
-def build(program: Path = PROGRAM) -> None:
-    """Write the program, which has answered VERSION by then. Raises OSError,
-    subprocess.TimeoutExpired, RuntimeError with the words of the compiler or of the program."""
-    library = Path(sysconfig.get_config_var("LIBPL"), sysconfig.get_config_var("LIBRARY"))
-    if not library.exists():
-        raise RuntimeError(f"{library} is missing: Python's static library (libpython3-dev)")
+def build(program: Path = PROGRAM, *flags: str) -> None:
+    """Write the program, which has answered VERSION by then. flags: more of them for the compiler.
+
+    Raises OSError, subprocess.TimeoutExpired, RuntimeError with the words of the compiler or of
+    the program.
+    """
     with tempfile.TemporaryDirectory(prefix=".k8s-ovs-program-", dir=program.parent) as directory:
-        Path(directory, "program.h").write_text(_header())
         made = Path(directory, program.name)
-        includes = [directory, *(sysconfig.get_path(name) for name in ("include", "platinclude"))]
-        command = ["cc", "-O2", "-static", "-s", *(f"-I{each}" for each in includes), str(MAIN)]
-        _run([*command, str(library), "-lm", "-o", str(made)])
-        # It relies on private parts of CPython: a program that does not start must not be kept.
+        defines = [f"-D{name}={value}" for name, value in _definitions().items()]
+        _run(["cc", *_FLAGS, *flags, *defines, str(STANDALONE_SOURCE), "-o", str(made)])
         _run([str(made)], {"CNI_COMMAND": "VERSION"})
         made.chmod(0o755)
         made.replace(program)
 
 
-def _header() -> str:
-    """What standalone.c includes."""
-    bootstrap = Path(sysconfig.get_path("stdlib"), "importlib", "_bootstrap.py")
-    arrays = {"program": code(), "bootstrap": code(bootstrap, "<frozen importlib._bootstrap>")}
-    return f'#define STAMP "{stamp()}"\n' + "".join(
-        _ARRAY.format(name=name, code=",".join(map(str, each))) for name, each in arrays.items()
-    )
+def _definitions() -> dict[str, str]:
+    """What standalone.c leaves open: texts and numbers as C writes them."""
+    return {
+        "STAMP": json.dumps(stamp()),
+        "SOCKET": json.dumps(script.SOCKET.decode()),
+        "TIMEOUT_MS": str(round(script.TIMEOUT * 1e3)),
+        "VERSIONS": ",".join(json.dumps(each.decode()) for each in script.VERSIONS),
+    }
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None) -> None:

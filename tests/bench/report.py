@@ -9,7 +9,7 @@ import traffic_report
 from restarts import LOSSLESS
 from rich.console import Console
 from rich.table import Table
-from start import OWN
+from start import STANDALONE
 
 __all__ = ["TARGETS", "show"]
 
@@ -90,10 +90,10 @@ def _starts(start: dict[str, Any]) -> Table:
     cuts = ("least", "p50", "p90", "p99")
     table = Table("ms", *cuts, "ratio of p50", title=title, min_width=60)
     for command, figures in start["commands"].items():
-        for python, each in figures["ms"].items():
-            ratio = str(figures["ratio"]) if python == OWN else ""
+        for program, each in figures["ms"].items():
+            ratio = str(figures["ratio"]) if program == STANDALONE else ""
             row = (f"{each[cut]:.2f}" for cut in cuts)
-            table.add_row(f"{command}, {python} Python", *row, ratio)
+            table.add_row(f"{command}, {program}", *row, ratio)
     return table
 
 

@@ -65,7 +65,7 @@ def _in_lab(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
     """What is measured in the lab."""
     found: dict[str, Any] = {}
     if wanted.only in (None, "start"):
-        _progress(f"{wanted.starts} starts of the CNI program, on either Python")
+        _progress(f"{wanted.starts} starts of the CNI program, of either kind")
         found["start"] = start.measure(lab, _program(lab), wanted.starts)
     if wanted.only in (None, "cni", "flows"):
         found |= _measure(lab, _program(lab), wanted)
@@ -109,9 +109,9 @@ def _files(found: dict[str, Any], output: Path | None) -> dict[Path, list[str]]:
 
 def _program(lab: Lab) -> Path:
     """The CNI program that the image brings."""
-    own = lab.nodes[0].directory / "own"
-    build(own)
-    return own
+    standalone = lab.nodes[0].directory / "standalone"
+    build(standalone)
+    return standalone
 
 
 def _measure(lab: Lab, program: Path, wanted: argparse.Namespace) -> dict[str, Any]:

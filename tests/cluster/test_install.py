@@ -55,7 +55,7 @@ def test_a_node_without_python_is_ready_too(installed: Installed) -> None:
     # It does not like this cluster's etcd, which has no TLS.
     doctor = ["sh", "-c", "k8s-ovs doctor || true"]
     said = installed.cluster.exec(installed.cluster.daemon_on(node.name), *doctor, namespace=SYSTEM)
-    assert "speaks CNI 1.1.0, on a Python of its own" in said
+    assert "speaks CNI 1.1.0, standalone" in said
     assert [line.split()[1] for line in said.splitlines() if line.startswith("WRONG")] == ["etcd"]
 
 

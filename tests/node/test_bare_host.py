@@ -68,10 +68,10 @@ def test_a_script_cannot_be_started_there(world: LabNet, tmp_path: Path) -> None
     assert "No such file or directory" in failed.stderr
 
 
-def test_the_program_with_a_python_of_its_own_attaches_and_detaches_a_pod(
-    world: LabNet, pod: LabPod, tmp_path: Path, own_program: Path
+def test_the_standalone_program_attaches_and_detaches_a_pod(
+    world: LabNet, pod: LabPod, tmp_path: Path, standalone_program: Path
 ) -> None:
-    host = BareHost(tmp_path, world.lab.node("node1"), own_program.read_bytes())
+    host = BareHost(tmp_path, world.lab.node("node1"), standalone_program.read_bytes())
     environment = cni.pod_environment(pod.container, pod.netns, pod.namespace, pod.name, pod.uid)
     spoken = host.call("VERSION")
     assert "1.1.0" in json.loads(spoken.stdout)["supportedVersions"]

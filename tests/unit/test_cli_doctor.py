@@ -73,7 +73,7 @@ WELL = Observations(
     snapshot=SNAPSHOT,
     node=NODE,
     cni=CniObservations(Path("/net.d/80-k8s-ovs.conf"), ("k8s-ovs",)),
-    cni_program="speaks CNI 1.1.0, on a Python of its own",
+    cni_program="speaks CNI 1.1.0, standalone",
 )
 
 

@@ -14,21 +14,21 @@ from k8s_ovs.node.install.cni_program import Python, check_program, program
 from k8s_ovs_cni.executable import executable, is_executable
 
 SCRIPT = executable().encode()
-CARRIED = "carries no CNI program of its version with a Python of its own"
+CARRIED = "carries no standalone CNI program of its version"
 
 
 @pytest.fixture(autouse=True)
 def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A host with no Python, and an installation that carries no program of its own."""
+    """A host with no Python, and an installation that carries no standalone program."""
     monkeypatch.setattr(cni_program, "PROGRAM", tmp_path / "carried")
     monkeypatch.setattr(cni_program, "SYSTEM_PYTHON", tmp_path / "python3")
 
 
 @pytest.fixture
-def carried(places: None, own_program: Path) -> bytes:
+def carried(places: None, standalone_program: Path) -> bytes:
     """What the installation carries by now."""
-    shutil.copy(own_program, cni_program.PROGRAM)
-    return own_program.read_bytes()
+    shutil.copy(standalone_program, cni_program.PROGRAM)
+    return standalone_program.read_bytes()
 
 
 def host_has(version: str) -> None:
@@ -104,7 +104,7 @@ def test_both_are_known_as_ours_and_others_are_not(carried: bytes) -> None:
 
 def test_the_check_says_what_the_program_runs_on(tmp_path: Path, carried: bytes) -> None:
     installed = tmp_path / "k8s-ovs"
-    for content, on in ((SCRIPT, f"on {cni_program.SYSTEM_PYTHON}"), (carried, "on a Python of")):
+    for content, on in ((SCRIPT, f"on {cni_program.SYSTEM_PYTHON}"), (carried, "standalone")):
         installed.write_bytes(content)
         installed.chmod(0o755)
         assert check_program(installed).startswith(f"speaks CNI 1.1.0, {on}")

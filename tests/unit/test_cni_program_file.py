@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import repeat
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.cni_variants import SOURCE, altered
 
-import k8s_ovs_cni
 from k8s_ovs.node.cni.protocol import ANSWER_SECONDS, VERSIONS, parse_request
 from k8s_ovs_cni import program as cni_program
 from k8s_ovs_cni.executable import executable
 
-SOURCE = Path(k8s_ovs_cni.__file__).with_name("program.py")
 ENVIRONMENT = {
     "CNI_COMMAND": "ADD",
     "CNI_CONTAINERID": "c0ffee",
@@ -46,27 +50,34 @@ class Daemon:
         self._listener.settimeout(30)
 
     def answer(self, *parts: bytes) -> threading.Thread:
-        thread = threading.Thread(target=self._serve, args=(parts,), daemon=True)
-        thread.start()
-        return thread
+        return self.do(lambda channel: self._serve(channel, parts))
 
     def close(self) -> None:
         self._listener.close()
 
-    def hang_up(self) -> None:
-        """Take one request, and read nothing of it."""
-        threading.Thread(target=self._hang_up, daemon=True).start()
+    def do(self, what: Callable[[socket.socket], object]) -> threading.Thread:
+        """Take one connection, do this with it, and hang up."""
+        thread = threading.Thread(target=self._accept, args=(what,), daemon=True)
+        thread.start()
+        return thread
 
-    def _hang_up(self) -> None:
-        self._listener.accept()[0].close()
-
-    def _serve(self, parts: tuple[bytes, ...]) -> None:
+    def _accept(self, what: Callable[[socket.socket], object]) -> None:
         channel, _ = self._listener.accept()
-        with channel:
-            while part := channel.recv(65536):
-                self.received += part
-            for each in parts:
-                channel.sendall(each)
+        with channel, suppress(ConnectionError):
+            what(channel)
+
+    def _serve(self, channel: socket.socket, parts: tuple[bytes, ...]) -> None:
+        self.received = receive(channel)
+        for each in parts:
+            channel.sendall(each)
+
+
+def receive(channel: socket.socket) -> bytes:
+    """All that the program sends."""
+    parts = []
+    while part := channel.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
 
 
 @pytest.fixture
@@ -83,12 +94,19 @@ def daemon(directory: Path) -> Iterator[Daemon]:
     fake.close()
 
 
-@pytest.fixture(params=["source", "script", "own"])
-def program(request: pytest.FixtureRequest, directory: Path) -> Path:
-    """The CNI program: its source, a script of the system's Python, with a Python of its own."""
-    if request.param == "own":
-        return Path(request.getfixturevalue("own_program"))
-    return SOURCE if request.param == "source" else script(directory)
+@pytest.fixture(scope="session", params=["source", "script", "standalone"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CNI program: its source, a script of the system's Python, the standalone one."""
+    if request.param == "standalone":
+        return Path(request.getfixturevalue("standalone_program"))
+    return SOURCE if request.param == "source" else script(tmp_path_factory.mktemp("script"))
+
+
+@pytest.fixture(scope="session", params=["source", "standalone"])
+def impatient(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CNI program, if it gave a daemon up sooner."""
+    path = tmp_path_factory.mktemp("impatient") / "k8s-ovs"
+    return altered(request.param, path, "TIMEOUT", 0.3)
 
 
 def script(directory: Path, version: int = sys.hexversion >> 16) -> Path:
@@ -182,7 +200,7 @@ def test_a_daemon_that_hangs_up_is_an_error_to_try_again(program: Path, daemon: 
 
 
 def test_a_daemon_that_hangs_up_meanwhile_is_one_too(program: Path, daemon: Daemon) -> None:
-    daemon.hang_up()
+    daemon.do(socket.socket.close)
     done = run(program, config(daemon.path, filler="y" * 3_000_000))
     assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 11)
 
@@ -217,32 +235,83 @@ def test_a_person_who_starts_it_is_told_that_it_is_not_for_people(program: Path)
     assert json.loads(done.stdout)["code"] == 4
 
 
+def never(channel: socket.socket) -> None:
+    """It reads all, and does not answer as long as the program is there."""
+    receive(channel)
+    gone = select.poll()
+    gone.register(channel, select.POLLHUP)
+    gone.poll(60_000)
+
+
+def for_ever(channel: socket.socket) -> None:
+    """Its answer has no end."""
+    receive(channel)
+    for each in repeat(b"x"):
+        channel.sendall(each)
+        sleep(0.001)
+
+
+def hardly(channel: socket.socket) -> None:
+    """It is slow to read."""
+    while channel.recv(100):
+        sleep(0.001)
+
+
+@pytest.mark.parametrize("answers", [never, for_ever, hardly])
 def test_a_daemon_that_does_not_answer_in_time_is_given_up(
-    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+    impatient: Path, daemon: Daemon, answers: Callable[[socket.socket], None]
 ) -> None:
-    monkeypatch.setattr(cni_program, "TIMEOUT", 0.05)
-    with pytest.raises(TimeoutError):
-        cni_program.exchange(str(daemon.path).encode(), b"request")
+    daemon.do(answers)
+    error = json.loads(run(impatient, config(daemon.path, filler="y" * 3_000_000)).stdout)
+    assert (error["code"], ": timed out. " in error["msg"]) == (11, True)
 
 
 def test_it_waits_longer_than_the_daemon_takes() -> None:
     assert cni_program.TIMEOUT > ANSWER_SECONDS
 
 
-def test_a_socket_path_in_the_last_result_is_not_the_daemons() -> None:
+def test_a_socket_path_in_the_last_result_is_not_the_daemons(program: Path, daemon: Daemon) -> None:
     last = {"interfaces": [{"name": "eth0", "socketPath": "/run/vhost.sock"}]}
-    text = json.dumps({"prevResult": last, "socketPath": "/run/ours.sock"}).encode()
-    assert cni_program.top_level(text, b'"socketPath"') == b"/run/ours.sock"
-    assert cni_program.top_level(json.dumps({"prevResult": last}).encode(), b'"socketPath"') == b""
+    daemon.answer(b"\0done")
+    done = run(program, {"prevResult": last, "socketPath": str(daemon.path)})
+    assert (done.returncode, done.stdout) == (0, b"done")
 
 
 @given(
-    st.dictionaries(st.sampled_from("abcd"), st.dictionaries(st.text("xyz"), st.integers())),
+    st.dictionaries(
+        st.sampled_from("abcd"),
+        st.dictionaries(st.sampled_from(["x", "cniVersion"]), st.integers()),
+    ),
     st.text("abc/._-"),
     st.sampled_from([None, 2]),
 )
 def test_a_key_is_found_in_whatever_layout(
-    others: dict[str, Any], value: str, indent: int | None
+    program: Path, others: dict[str, Any], value: str, indent: int | None
 ) -> None:
-    text = json.dumps({**others, "socketPath": value}, indent=indent).encode()
-    assert cni_program.top_level(text, b'"socketPath"').decode() == value
+    text = json.dumps({**others, "cniVersion": value, "socketPath": "absent"}, indent=indent)
+    done = run(program, text.encode(), CNI_COMMAND="STATUS")
+    assert json.loads(done.stdout)["cniVersion"] == (value or VERSIONS[-1])
+
+
+@pytest.mark.parametrize(
+    ("stdin", "stdout", "number"),
+    [(os.O_WRONLY, os.devnull, errno.EBADF), (os.O_RDONLY, "/dev/full", errno.ENOSPC)],
+    ids=["stdin", "stdout"],
+)
+def test_a_stream_that_fails_is_a_failure(
+    program: Path, stdin: int, stdout: str, number: int
+) -> None:
+    streams = os.open(os.devnull, stdin), os.open(stdout, os.O_WRONLY)
+    done = subprocess.run(
+        [program],
+        env={"CNI_COMMAND": "VERSION"},
+        stdin=streams[0],
+        stdout=streams[1],
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    for each in streams:
+        os.close(each)
+    assert done.returncode == 1
+    assert os.strerror(number).encode() in done.stderr

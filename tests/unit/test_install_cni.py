@@ -156,11 +156,11 @@ def test_installing_twice_replaces_and_leaves_nothing_beside(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("python", [Python.SYSTEM, Python.OWN])
 def test_a_runtime_may_start_it_while_it_is_replaced(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_program: Path, python: Python
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, standalone_program: Path, python: Python
 ) -> None:
-    monkeypatch.setattr(cni_program, "PROGRAM", own_program)
+    monkeypatch.setattr(cni_program, "PROGRAM", standalone_program)
     binary, _ = install(tmp_path, tmp_path, python=python)
-    again = [sys.executable, "-c", REPLACE, python, str(tmp_path), str(own_program)]
+    again = [sys.executable, "-c", REPLACE, python, str(tmp_path), str(standalone_program)]
     installing = subprocess.Popen(again)
     starts = 0
     while installing.poll() is None or starts == 0:

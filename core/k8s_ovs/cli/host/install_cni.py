@@ -32,8 +32,8 @@ def run(
     python: Annotated[
         Python,
         typer.Option(
-            help="What the CNI program runs on: the system's, a Python of its own, or auto: its "
-            "own where this installation carries one."
+            help="What the CNI program runs on: the system's; own: none, as a standalone program; "
+            "or auto: own where this installation carries that."
         ),
     ] = Python.AUTO,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Which program does the container runtime start: one with a Python of its own, or a script?"""
+"""Which program does the container runtime start: the standalone one, or a script?"""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ _TIMEOUT_S = 10.0
 _NEEDED = ".".join(map(str, OLDEST))
 _TELL_VERSION = "import sys, _socket; print(*sys.version_info[:3], sep='.')"
 _NO_OWN = (
-    "this installation of k8s-ovs carries no CNI program of its version with a Python of its own: "
-    "the image does, and `python -m k8s_ovs_cni.standalone` makes it"
+    "this installation of k8s-ovs carries no standalone CNI program of its version: the image "
+    "does, and `python -m k8s_ovs_cni.standalone` makes it"
 )
 
 
 class Python(StrEnum):
-    """What the CNI program runs on. AUTO: its own where this installation carries that, since it
-    starts faster and runs on any host; or else the system's."""
+    """What the CNI program runs on. SYSTEM: a script, on the system's Python. OWN: the standalone
+    program, on none. AUTO: that where this installation carries it, since it starts faster and
+    runs on any host; or else the script."""
 
     AUTO = "auto"
     SYSTEM = "system"
@@ -59,7 +60,7 @@ def check_program(path: Path) -> str:
     if not is_executable(content):
         raise K8sOvsError(f"{path} is not the CNI program of k8s-ovs")
     spoken = supported_versions(path)[-1]
-    on = f"on {SYSTEM_PYTHON}" if content.startswith(b"#!") else "on a Python of its own"
+    on = f"on {SYSTEM_PYTHON}" if content.startswith(b"#!") else "standalone"
     return f"speaks CNI {spoken}, {on}"
 
 
