@@ -124,6 +124,8 @@ class Allocator:
         touched: what may differ from the snapshot that was offered before; None: all.
         """
         with self._lock:
+            if self._offered is not None and self._offered[0] is world and touched == set():
+                return
             self._offered = (world, manager)
             if touched is None:
                 self._touched = None

@@ -14,7 +14,6 @@ from k8s_ovs.allocate.election import LeaderElection
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import LEADER_KEY
-from k8s_ovs.model.world import World
 from k8s_ovs.node.inbox import Inbox
 from k8s_ovs.node.records.ingest import KUBE
 from k8s_ovs.node.settings import NodeSettings
@@ -25,6 +24,7 @@ from k8s_ovs.observe.etcd.client import Etcd
 from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
 from k8s_ovs.observe.watch_event import RecordChange, Snapshot, WatchEvent
 from k8s_ovs.plugin.values import Event
+from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = ["ClusterParts"]
 
@@ -81,10 +81,11 @@ class ClusterParts:
         elif isinstance(event, RecordChange) and event.key == key:
             election.saw(event.entry is not None)
 
-    def offer_world(self, world: World, manager: PluginManager) -> None:
+    def offer_world(self, reconciler: Reconciler) -> None:
         """The newest snapshot, for the allocator."""
         if self._allocation is not None:
-            self._allocation[2].offer(world, manager)
+            touched = reconciler.take_touched()
+            self._allocation[2].offer(reconciler.world, reconciler.manager, touched)
 
     def offer_lost(self, records: Mapping[str, bytes]) -> None:
         """What etcd has lost, for the allocator to put back: values by path below the prefix."""

@@ -287,7 +287,7 @@ class Daemon:
             return
         self._cluster.offer_lost(self._ingest.lost(reconciler.manager.kinds))
         if self._ingest.cluster_connected(reconciler.manager.resources.values()):
-            self._cluster.offer_world(reconciler.world, reconciler.manager)
+            self._cluster.offer_world(reconciler)
         else:
             self._cluster.withdraw_world()
 

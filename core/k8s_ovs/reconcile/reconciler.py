@@ -42,6 +42,7 @@ class Reconciler:
         self.desired = DesiredFlows()
         self.links = PodLinks()
         self._answers = Answers[Subject](manager.view)
+        self._touched: set[tuple[str, str]] = set()
         self._dirty: set[Subject] = {Subject(NETWORK, "")}
         self._conflicting: set[Subject] = set()
         # Subjects for which a plugin did not answer, or the switch did not take a flow, and when to
@@ -70,9 +71,15 @@ class Reconciler:
         if not changes and revision in (None, self.world.revision):
             return
         self._answers.update(changes, revision)
+        self._touched |= changes.keys()
         for kind, key in changes:
             if kind in _KIND_OF_RECORD:
                 self._dirty.add(Subject(_KIND_OF_RECORD[kind], key))
+
+    def take_touched(self) -> set[tuple[str, str]]:
+        """Kinds and keys of the slots that have changed since the last call."""
+        touched, self._touched = self._touched, set()
+        return touched
 
     def compute(self) -> list[str]:
         """Ask the hooks of all dirty subjects; returns what is newly wrong.
