@@ -31,6 +31,14 @@ def nodes(count: int) -> set[IPv4Address]:
     return {IPv4Address("10.0.0.0") + number for number in range(count)}
 
 
+def follow(times: ProbeTimes, addresses: set[IPv4Address], now: float) -> None:
+    """These are the other nodes now."""
+    for address in addresses:
+        times.come(address, now)
+    for address in nodes(200) - addresses:
+        times.go(address)
+
+
 def probed(times: ProbeTimes, until: float, now: float = 0.0) -> list[tuple[float, IPv4Address]]:
     """Who is probed when, if `take` is called whenever it asks to be."""
     found = []
@@ -41,8 +49,8 @@ def probed(times: ProbeTimes, until: float, now: float = 0.0) -> list[tuple[floa
 
 
 def test_a_new_node_is_probed_at_once_and_again_soon_and_then_for_ever() -> None:
-    times = ProbeTimes()
-    times.follow(nodes(1), OWN, 5.0)
+    times = ProbeTimes(OWN)
+    follow(times, nodes(1), 5.0)
     assert [at - 5 for at, _ in probed(times, 1000)] == [
         *(0, 1, 3, 7, 15, 31, 63, 127, 255),
         *(495, 735, 975),
@@ -50,27 +58,27 @@ def test_a_new_node_is_probed_at_once_and_again_soon_and_then_for_ever() -> None
 
 
 def test_who_is_gone_is_not_probed_and_who_stays_goes_on() -> None:
-    times = ProbeTimes()
-    times.follow(nodes(2), OWN, 0.0)
+    times = ProbeTimes(OWN)
+    follow(times, nodes(2), 0.0)
     assert len(times.take(0.0)) == 2
-    times.follow(nodes(1), OWN, 0.5)
+    follow(times, nodes(1), 0.5)
     assert (times.due_at, times.take(1.0)) == (1.0, [*nodes(1)])
-    times.follow(set(), OWN, 1.5)
+    follow(times, set(), 1.5)
     assert times.due_at is None
 
 
 def test_each_node_begins_with_another_one() -> None:
     begins = set()
     for own in (addresses := nodes(100)):
-        times = ProbeTimes()
-        times.follow(addresses - {own}, own, 0.0)
+        times = ProbeTimes(own)
+        follow(times, addresses - {own}, 0.0)
         begins.add(times.take(0.0)[0])
     assert len(begins) == 100
 
 
 def test_all_are_probed_once_before_any_is_probed_again() -> None:
-    times = ProbeTimes()
-    times.follow(nodes(60), OWN, 0.0)
+    times = ProbeTimes(OWN)
+    follow(times, nodes(60), 0.0)
     assert {address for _, address in probed(times, 10)[:60]} == nodes(60)
 
 
@@ -79,11 +87,11 @@ def test_all_are_probed_once_before_any_is_probed_again() -> None:
 )
 def test_no_second_has_a_burst_and_nobody_is_forgotten(came: list[tuple[int, int]]) -> None:
     """came: when nodes come, and how many."""
-    times, count, found, now = ProbeTimes(), 0, [], 0.0
+    times, count, found, now = ProbeTimes(OWN), 0, [], 0.0
     for at, more in sorted(came):
         found += probed(times, at, now)
         now, count = at, count + more
-        times.follow(nodes(count), OWN, now)
+        follow(times, nodes(count), now)
     end = now + 1500
     found += probed(times, end, now)
     by_time: dict[float, int] = {}

@@ -84,7 +84,7 @@ class ClusterParts:
     def offer_world(self, reconciler: Reconciler) -> None:
         """The newest snapshot, for the allocator."""
         if self._allocation is not None:
-            touched = reconciler.take_touched()
+            touched = reconciler.take_touched("allocator")
             self._allocation[2].offer(reconciler.world, reconciler.manager, touched)
 
     def offer_lost(self, records: Mapping[str, bytes]) -> None:

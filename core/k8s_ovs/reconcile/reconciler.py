@@ -42,7 +42,7 @@ class Reconciler:
         self.desired = DesiredFlows()
         self.links = PodLinks()
         self._answers = Answers[Subject](manager.view)
-        self._touched: set[tuple[str, str]] = set()
+        self._touched: dict[str, set[tuple[str, str]]] = {}
         self._dirty: set[Subject] = {Subject(NETWORK, "")}
         self._conflicting: set[Subject] = set()
         # Subjects for which a plugin did not answer, or the switch did not take a flow, and when to
@@ -71,15 +71,18 @@ class Reconciler:
         if not changes and revision in (None, self.world.revision):
             return
         self._answers.update(changes, revision)
-        self._touched |= changes.keys()
+        for touched in self._touched.values():
+            touched.update(changes)
         for kind, key in changes:
             if kind in _KIND_OF_RECORD:
                 self._dirty.add(Subject(_KIND_OF_RECORD[kind], key))
 
-    def take_touched(self) -> set[tuple[str, str]]:
-        """Kinds and keys of the slots that have changed since the last call."""
-        touched, self._touched = self._touched, set()
-        return touched
+    def take_touched(self, who: str) -> set[tuple[str, str]]:
+        """Kinds and keys of the slots that have changed since `who` called last, or ever."""
+        kinds = self.world.kinds.items()
+        touched = self._touched.get(who)
+        self._touched[who] = set()
+        return {(kind, key) for kind, at in kinds for key in at} if touched is None else touched
 
     def compute(self) -> list[str]:
         """Ask the hooks of all dirty subjects; returns what is newly wrong.
