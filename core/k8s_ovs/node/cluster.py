@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from k8s_ovs.allocate.allocator import Allocator
@@ -41,7 +41,8 @@ class ClusterParts:
         self._etcd = etcd
         self._kube = kube
         self._inbox = inbox
-        self._watches: dict[str, ResourceWatch] = {}
+        # By resource, with the plugin that reads it.
+        self._watches: dict[str, tuple[str, ResourceWatch]] = {}
         self._allocation: tuple[str, LeaderElection, Allocator] | None = None
         self._publisher: tuple[str, StatusPublisher] | None = None
         self._lost = 0
@@ -109,10 +110,8 @@ class ClusterParts:
         """All at once, and the connection to etcd: what it has not heard of until then, it learns
         when the leases expire."""
         stops = [self._end_allocation, self._end_publisher]
-        stops += [watch.stop for watch in self._watches.values()]
-        threads = [threading.Thread(target=stop, name="end", daemon=True) for stop in stops]
-        for thread in threads:
-            thread.start()
+        stops += [watch.stop for _, watch in self._watches.values()]
+        threads = [_started(stop) for stop in stops]
         ends = time.monotonic() + _ENDS_WITHIN
         for thread in threads:
             thread.join(max(0.0, ends - time.monotonic()))
@@ -126,12 +125,17 @@ class ClusterParts:
         self.publish_to(base)
         if self._kube is None:
             return
+        for name, (plugin, watch) in tuple(self._watches.items()):
+            if manager.readers.get(name) != plugin:  # what it has seen, nobody else has read
+                _started(watch.stop)
+                del self._watches[name]
         for name, resource in manager.resources.items():
             selector = f"spec.nodeName={self._settings.hostname}" if resource.local_only else ""
             if name not in self._watches:
                 wanted = WatchedResource(resource.path, KUBE + name, selector)
-                self._watches[name] = ResourceWatch(self._kube, wanted, self._inbox.put)
-                self._watches[name].start()
+                watch = ResourceWatch(self._kube, wanted, self._inbox.put)
+                self._watches[name] = manager.readers[name], watch
+                watch.start()
         self._join_election(base)
 
     def publish_to(self, base: str) -> None:
@@ -200,3 +204,10 @@ class ClusterParts:
             allocator.stop()
             election.stop()
             self._allocation = None
+
+
+def _started(stop: Callable[[], None]) -> threading.Thread:
+    """What takes its time to end does so in a thread of its own."""
+    thread = threading.Thread(target=stop, name="end", daemon=True)
+    thread.start()
+    return thread

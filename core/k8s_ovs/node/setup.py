@@ -217,9 +217,12 @@ class Setup:
             plugins=manager.names,
         )
         old, self._config = self._config, config
+        before = self._reconciler.manager.readers if self._reconciler else {}
+        kept = [name for name, plugin in manager.readers.items() if before.get(name) == plugin]
         self._reconciler = Reconciler(manager)
         self._reconciler.update({(CONFIG, ""): Slot(config)})
-        self._ingest.restart(same_network=old is not None and config.keeps_records_of(old))
+        same_network = old is not None and config.keeps_records_of(old)
+        self._ingest.restart(kept, same_network=same_network)
         self.forget_devices()
         self._network = None
         self.fresh = True

@@ -6,7 +6,7 @@ A record that is invalid is quarantined: its slot says why, and keeps the last s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -54,17 +54,24 @@ LEFT_OUT = LeftOut(_CONFIG_KEY, _told_by_nodes)
 
 
 class Ingest:
-    """Keeps the raw entries of every source and says what changes in the world."""
+    """Says what changes in the world. It keeps etcd's records as they are written, and of the
+    objects of Kubernetes, which are large, what plugins read in them."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, dict[str, Entry]] = {}
-        self._touched: dict[str, set[str]] = {}
+        self._records: dict[str, Entry] = {}
+        self._touched: set[str] = set()
+        # By source, objects that are new or changed, and not read yet; None: gone.
+        self._objects: dict[str, dict[str, Entry | None]] = {}
+        self._synced: set[str] = set()
         # Of etcd, what was overwritten since the last `changes`, oldest first.
         self._passed: dict[str, list[Entry]] = {}
         self._decoded: dict[str, dict[str, Outcome]] = {}
+        # Read before, and to be told again.
+        self._again: set[_Which] = set()
         self._exclusives: dict[str, ExclusiveKind] = {}
-        # Records about which a plugin did not answer, by source and path, and when to ask again.
-        self._passing: dict[tuple[str, str], float] = {}
+        # Records about which a plugin did not answer, by source and path: when to ask again, and an
+        # object itself.
+        self._passing: dict[tuple[str, str], tuple[float, Entry | None]] = {}
         self._slots: dict[_Which, Slot] = {}
         self._config_entry: Entry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
@@ -76,7 +83,7 @@ class Ingest:
 
     def synced(self, source: str) -> bool:
         """Whether this source has sent a snapshot at least once."""
-        return source in self._entries
+        return source in self._synced
 
     def connected(self, source: str) -> bool:
         """Whether this source is synced, and its watch connected now."""
@@ -116,25 +123,33 @@ class Ingest:
         return path in self._history.there
 
     def _absorb(self, event: Snapshot | RecordChange) -> None:
-        entries = self._entries.setdefault(event.source, {})
-        touched = self._touched.setdefault(event.source, set())
-        if isinstance(event, Snapshot):
-            new = dict(event.entries)
-            touched |= {
-                key for key in entries.keys() | new.keys() if entries.get(key) != new.get(key)
+        self._synced |= {event.source} if isinstance(event, Snapshot) else set()
+        if event.source != ETCD:
+            self._absorb_objects(event)
+        elif isinstance(event, Snapshot):
+            old, new = self._records, dict(event.entries)
+            self._touched |= {
+                key for key in old.keys() | new.keys() if old.get(key) != new.get(key)
             }
-            self._entries[event.source] = new
-            if event.source == ETCD:
-                self._passed.clear()
-                self.revision = event.revision
+            self._records = new
+            self._passed.clear()
+            self.revision = event.revision
         else:
-            self._change(entries, touched, event)
-            if event.source == ETCD:
-                self.revision = max(self.revision, event.revision)
+            self._change(event)
+            self.revision = max(self.revision, event.revision)
+
+    def _absorb_objects(self, event: Snapshot | RecordChange) -> None:
+        objects = self._objects.setdefault(event.source, {})
+        if isinstance(event, Snapshot):
+            known = self._decoded.get(event.source.removeprefix(KUBE), {})
+            objects.update(dict.fromkeys([*objects, *known]))
+            objects.update(event.entries)
+        else:
+            objects[event.key] = event.entry
 
     def config(self) -> tuple[NetworkConfig | None, str]:
         """The configuration as etcd has it now; None: absent or invalid, then with the reason."""
-        entry = self._entries.get(ETCD, {}).get(_CONFIG_KEY)
+        entry = self._records.get(_CONFIG_KEY)
         if entry is None or self._history.frozen:
             return None, f'the key "{_CONFIG_KEY}" does not exist'
         if entry is not self._config_entry:
@@ -145,19 +160,26 @@ class Ingest:
                 self._config = None, str(error)
         return self._config
 
-    def restart(self, *, same_network: bool = False) -> None:
-        """Read every record again into an empty world: another configuration or set of plugins.
+    def restart(self, kept: Iterable[str] = (), *, same_network: bool = False) -> None:
+        """Tell every record again, into an empty world: another configuration or set of plugins.
 
+        kept: resources that the same plugin reads as before; the others must be listed again.
         same_network: records that etcd has lost are still of use.
         """
         for each in self._history.end_hold(ETCD, now=not same_network):
             self._absorb(each)
-        self._decoded.clear()
+        self._decoded = {name: self._decoded[name] for name in kept if name in self._decoded}
+        self._again = {(name, key) for name, found in self._decoded.items() for key in found}
+        gone = {source for source in self._synced if source.startswith(KUBE)}
+        gone -= {KUBE + name for name in kept}
+        self._synced -= gone
+        for source in gone:
+            self._objects.pop(source, None)
+            self.sources.pop(source, None)
         self._exclusives.clear()
         self._slots.clear()
         self._told_connected.clear()
-        for source, entries in self._entries.items():
-            self._touched.setdefault(source, set()).update(entries)
+        self._touched.update(self._records)
 
     def changes(
         self,
@@ -166,11 +188,12 @@ class Ingest:
         resources: Mapping[str, KubeResource],
     ) -> Changes:
         """What has changed since the last call."""
-        touched = self._take_touched()
+        self._end_waiting()
+        touched, self._touched = self._touched, set()
         passed, self._passed = self._passed, {}
-        dirty: set[_Which] = set()
+        dirty, self._again = {each for each in self._again if each[0] in resources}, set()
         changes: Changes = {}
-        for path in touched.get(ETCD, ()):
+        for path in touched:
             name, kind, key = _parts(path)
             if name == config.name and key and kind in kinds:
                 # What was valid for a moment is the last settled value of what asks or is invalid.
@@ -178,11 +201,11 @@ class Ingest:
                     self._decode(config, kinds[kind], key, path, entry)
                     earlier = self._decoded[kind].get(key)
                     self._settle(changes, (kind, key), earlier, at=entry.revision)
-                self._decode(config, kinds[kind], key, path, self._entries[ETCD].get(path))
+                self._decode(config, kinds[kind], key, path, self._records.get(path))
                 dirty.add((kind, key))
         for name, resource in resources.items():
-            for key in touched.get(KUBE + name, ()):
-                self._decode(config, resource, key, key, self._entries[KUBE + name].get(key))
+            for key, found in self._objects.pop(KUBE + name, {}).items():
+                self._decode(config, resource, key, key, found)
                 dirty.add((name, key))
         outcomes: dict[_Which, Outcome] = {
             (kind, key): self._decoded[kind].get(key) for kind, key in dirty
@@ -197,7 +220,7 @@ class Ingest:
         return changes
 
     def _revision_at(self, config: NetworkConfig, kind: str, key: str) -> int:
-        found = self._entries.get(ETCD, {}).get(f"{config.name}/{kind}/{key}")
+        found = self._records.get(f"{config.name}/{kind}/{key}")
         return found.revision if found else 0
 
     def _settle_exclusive(
@@ -216,14 +239,17 @@ class Ingest:
                 if value is not None and self._settled(kind.name, key) is not value
             }
 
-    def _take_touched(self) -> dict[str, set[str]]:
-        """What is to be looked at now, by source."""
+    def _end_waiting(self) -> None:
+        """What is to be looked at now, as the time for it has come."""
         for each in self._history.end_hold(ETCD):
             self._absorb(each)
-        touched, self._touched = self._touched, {}
-        for source, path in self._due_again():
-            touched.setdefault(source, set()).add(path)
-        return touched
+        now = time.monotonic()
+        for which in [each for each, (due, _) in self._passing.items() if due <= now]:
+            (source, path), (_, entry) = which, self._passing.pop(which)
+            if source == ETCD:
+                self._touched.add(path)
+            else:
+                self._objects.setdefault(source, {}).setdefault(path, entry)
 
     def _connection_changes(self, resources: Mapping[str, KubeResource]) -> Changes:
         """Of which resources the API server was lost or found since the last call."""
@@ -264,23 +290,19 @@ class Ingest:
         except InvalidRecord as error:
             decoded[key] = str(error)
             if error.passing:
-                self._ask_again(kind, path)
+                self._ask_again(kind, path, entry)
         except BaseException as error:  # our fault: this record alone is set aside
             if is_ctrl_c(error):
                 raise
             decoded[key] = self._fault(f"{kind.name}/{key}", error)
 
-    def _ask_again(self, kind: RecordKind | KubeResource, path: str) -> None:
+    def _ask_again(self, kind: RecordKind | KubeResource, path: str, entry: Entry) -> None:
         """A plugin did not answer: it is asked about this record once more, later."""
-        source = ETCD if isinstance(kind, RecordKind) else KUBE + kind.name
-        self._passing[source, path] = time.monotonic() + _ASK_AGAIN
-
-    def _due_again(self) -> Iterator[tuple[str, str]]:
-        """Records about which it is time to ask, by source and path."""
-        now = time.monotonic()
-        for which in [each for each, due in self._passing.items() if due <= now]:
-            del self._passing[which]
-            yield which
+        due = time.monotonic() + _ASK_AGAIN
+        if isinstance(kind, RecordKind):
+            self._passing[ETCD, path] = (due, None)
+        else:
+            self._passing[KUBE + kind.name, path] = (due, entry)
 
     def _fault(self, record: str, error: BaseException) -> str:
         """A failure that is not the record's: in the log whole; returns what is said of it."""
@@ -328,16 +350,16 @@ class Ingest:
         else:
             self._slots[which] = after
 
-    def _change(self, entries: dict[str, Entry], touched: set[str], event: RecordChange) -> None:
-        before = entries.get(event.key)
-        if event.source == ETCD and before is not None and event.key in touched:
+    def _change(self, event: RecordChange) -> None:
+        before = self._records.get(event.key)
+        if before is not None and event.key in self._touched:
             self._passed.setdefault(event.key, []).append(before)
         if event.entry is None:
-            entries.pop(event.key, None)
+            self._records.pop(event.key, None)
             self._passed.pop(event.key, None)
         else:
-            entries[event.key] = event.entry
-        touched.add(event.key)
+            self._records[event.key] = event.entry
+        self._touched.add(event.key)
 
 
 def _parts(path: str) -> tuple[str, str, str]:
