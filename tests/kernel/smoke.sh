@@ -32,7 +32,7 @@ node() { # NAME ADDRESS PEER POD-ADDRESS
 }
 
 step "python with this project's libraries"
-python -c 'import etcd3, kubernetes, ovs, pyroute2'
+python -c 'import google.protobuf, grpc, kubernetes, ovs, pyroute2'
 step "k8s-ovs's entry points"
 python -c 'from importlib.metadata import entry_points as e; print(*e(group="k8s_ovs.plugins"))'
 step "etcd"

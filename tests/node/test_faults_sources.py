@@ -46,11 +46,10 @@ def apiserver_refuses(world: LabNet) -> Iterator[None]:
 # What etcd does itself when its database has reached its quota.
 _NO_SPACE = """
 import sys, grpc
-from etcd3 import etcdrpc as rpc
-maintenance = rpc.MaintenanceStub(grpc.insecure_channel(sys.argv[1]))
+from k8s_ovs.observe.etcd.protocol import rpc, stub
+maintenance = stub(grpc.insecure_channel(sys.argv[1]), "Maintenance")
 member = maintenance.Status(rpc.StatusRequest()).header.member_id
-alarm = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, memberID=member, alarm=rpc.NOSPACE)
-maintenance.Alarm(alarm)
+maintenance.Alarm(rpc.AlarmRequest(action="ACTIVATE", memberID=member, alarm="NOSPACE"))
 """
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from etcd3 import etcdrpc as rpc
-
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.observe.etcd.connection import EtcdConnection, Metadata
 from k8s_ovs.observe.etcd.errors import EtcdFull, is_compacted, is_gone
@@ -34,6 +32,7 @@ from k8s_ovs.observe.etcd.messages import (
     txn_result,
 )
 from k8s_ovs.observe.etcd.peers import Peer
+from k8s_ovs.observe.etcd.protocol import rpc
 from k8s_ovs.observe.etcd.settings import EtcdSettings, parse_endpoints
 
 __all__ = [
@@ -186,7 +185,7 @@ class Etcd:
 
         def ask(peer: Peer, limit: float, metadata: Metadata) -> Any:
             asked.append(peer.endpoint)
-            return peer.status(request, timeout=limit, metadata=metadata)
+            return peer.maintenance.Status(request, timeout=limit, metadata=metadata)
 
         try:
             response = self.connection.call("status", ask)
@@ -194,9 +193,8 @@ class Etcd:
             raise
         except K8sOvsError:
             return
-        # StatusResponse.errors, "memberID:... alarm:NOSPACE": etcd3 0.12 was generated before etcd
-        # 3.4 brought it.
-        if b"alarm:NOSPACE" in response:
+        # Alarms are among the errors, as "memberID:... alarm:NOSPACE".
+        if any("alarm:NOSPACE" in error for error in response.errors):
             raise EtcdFull(asked[-1])
 
     def _range(self, what: str, request: Any) -> Any:

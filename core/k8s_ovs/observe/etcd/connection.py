@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 import structlog
-from etcd3 import etcdrpc
 
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.observe.etcd.errors import (
@@ -22,14 +21,12 @@ from k8s_ovs.observe.etcd.errors import (
     unavailable,
 )
 from k8s_ovs.observe.etcd.peers import Peer, Peers
+from k8s_ovs.observe.etcd.protocol import rpc
 from k8s_ovs.observe.etcd.settings import EtcdSettings
 
 __all__ = ["EtcdConnection", "Metadata"]
 
 _log = structlog.get_logger(__name__)
-
-# The generated code has no types.
-_rpc: Any = etcdrpc
 
 _NO_TOKEN = ""
 
@@ -93,13 +90,13 @@ class EtcdConnection:
                 return response
         raise unavailable(what, self._settings.timeout, failures) from failures[-1][1]
 
-    def open_watch(self, requests: Iterator[bytes]) -> tuple[str, Any]:
-        """A watch stream at the good endpoint: (endpoint, call). The call yields WatchResponses and
-        raises grpc.RpcError; it has no time limit.
+    def open_watch(self, requests: Iterator[Any]) -> tuple[str, Any]:
+        """A watch stream of WatchRequests at the good endpoint: (endpoint, call). The call yields
+        WatchResponses and raises grpc.RpcError; it has no time limit.
         """
         peer = self._peers.now()[self._good]
         metadata = (*self._metadata(), ("hasleader", "true"))
-        return peer.endpoint, peer.watch(requests, metadata=metadata)
+        return peer.endpoint, peer.watch.Watch(requests, metadata=metadata)
 
     def avoid(self, endpoint: str) -> None:
         """Try the others first from now on."""
@@ -139,7 +136,7 @@ class EtcdConnection:
 
     def _authenticate(self, peer: Peer, limit: float) -> None:
         user, password = self._settings.username, self._settings.password or ""
-        request = _rpc.AuthenticateRequest(name=user, password=password)
+        request = rpc.AuthenticateRequest(name=user, password=password)
         try:
             self._token = peer.auth.Authenticate(request, timeout=limit).token
         except grpc.RpcError as error:

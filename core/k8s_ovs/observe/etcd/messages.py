@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from attrs import frozen
-from etcd3 import etcdrpc as rpc
+
+from k8s_ovs.observe.etcd.protocol import rpc
 
 __all__ = [
     "PROGRESS_REQUEST",
@@ -37,9 +38,8 @@ __all__ = [
     "watch_request",
 ]
 
-# WatchRequest{progress_request: {}}: field 3, empty. etcd3 0.12 was generated before etcd 3.4
-# brought it.
-PROGRESS_REQUEST = b"\x1a\x00"
+#: Asks how far a watch stream has come.
+PROGRESS_REQUEST: Any = rpc.WatchRequest(progress_request={})
 
 
 @frozen
@@ -199,11 +199,10 @@ def txn_result(response: Any) -> TxnResult:
     return TxnResult(response.succeeded, response.header.revision, found)
 
 
-def watch_request(keys: KeyRange, revision: int) -> bytes:
-    """The WatchRequest for a range of keys from a revision on, as its bytes."""
+def watch_request(keys: KeyRange, revision: int) -> Any:
+    """The WatchRequest for a range of keys from a revision on."""
     create = rpc.WatchCreateRequest(key=keys.start, range_end=keys.end, start_revision=revision)
-    encoded: bytes = rpc.WatchRequest(create_request=create).SerializeToString()
-    return encoded
+    return rpc.WatchRequest(create_request=create)
 
 
 def _compare(compare: Compare) -> Any:

@@ -13,18 +13,16 @@ from urllib.parse import urlsplit
 
 import grpc
 from attrs import frozen
-from etcd3 import etcdrpc
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.observe.etcd.credentials import channel_credentials
+from k8s_ovs.observe.etcd.protocol import stub
 from k8s_ovs.observe.etcd.settings import EtcdSettings
 from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.observe.file_contents import FileContents
 
 __all__ = ["Peer", "Peers"]
 
-# The generated code has no types.
-_rpc: Any = etcdrpc
 _grpc: Any = grpc
 
 _OPTIONS = (
@@ -59,7 +57,7 @@ class Peer:
     lease: Any
     auth: Any
     watch: Any
-    status: Any
+    maintenance: Any
 
 
 class Peers:
@@ -120,17 +118,12 @@ def _peer(endpoint: str, credentials: Any) -> Peer:
         channel = _grpc.secure_channel(url.netloc, credentials, options=_OPTIONS)
     else:
         channel = _grpc.insecure_channel(url.netloc, options=_OPTIONS)
-    watch = channel.stream_stream(
-        "/etcdserverpb.Watch/Watch",
-        # The requests are bytes already: see PROGRESS_REQUEST.
-        request_serializer=None,
-        response_deserializer=_rpc.WatchResponse.FromString,
+    return Peer(
+        endpoint,
+        channel,
+        kv=stub(channel, "KV"),
+        lease=stub(channel, "Lease"),
+        auth=stub(channel, "Auth"),
+        watch=stub(channel, "Watch"),
+        maintenance=stub(channel, "Maintenance"),
     )
-    status = channel.unary_unary(
-        "/etcdserverpb.Maintenance/Status",
-        request_serializer=_rpc.StatusRequest.SerializeToString,
-        # The answer's bytes: see `Etcd.check_space`.
-        response_deserializer=None,
-    )
-    kv, lease, auth = _rpc.KVStub(channel), _rpc.LeaseStub(channel), _rpc.AuthStub(channel)
-    return Peer(endpoint, channel, kv, lease, auth, watch, status)

@@ -126,7 +126,7 @@ class _EventStream:
         finally:
             self.cancel()
 
-    def _requests(self) -> Iterator[bytes]:
+    def _requests(self) -> Iterator[Any]:
         # gRPC runs this in a thread of its own, which serves as the watchdog.
         for keys, revision in self._wanted:
             yield watch_request(keys, revision)
