@@ -1,7 +1,7 @@
 # What a person types. `make demo` and `make test` install what they need; the second time is quick.
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-long test-kernel test-cluster cluster cluster-down lint bench \
-    lock clean
+    bench-scale lock clean
 SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
@@ -58,6 +58,9 @@ lint: .venv/.ready ## Style, types, layers.
 
 bench: .venv/.ready ## How fast, beside Debian's CNI program bridge in the same run.
 	$(PYTHON) tests/bench/run.py
+
+bench-scale: .venv/.ready ## What a node takes in clusters of up to 5,000 nodes.
+	$(PYTHON) -m tests.bench.scale
 
 LOCK_OF_IMAGE := --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
     --constraint requirements.lock --custom-compile-command "make lock"

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCH = Path(__file__).parents[1] / "bench"
+ROOT = Path(__file__).parents[2]
+BENCH = ROOT / "tests/bench"
 
 
 def test_every_module_of_the_benchmarks_can_be_imported() -> None:
@@ -14,3 +15,10 @@ def test_every_module_of_the_benchmarks_can_be_imported() -> None:
     assert "run" in names
     program = f"import {', '.join(names)}"
     subprocess.run([sys.executable, "-c", program], cwd=BENCH, check=True, timeout=60)
+
+
+def test_every_module_of_the_benchmark_of_scale_can_be_imported() -> None:
+    names = sorted(path.stem for path in (BENCH / "scale").glob("*.py"))
+    assert "__main__" in names
+    program = "; ".join(f"import tests.bench.scale.{name}" for name in names)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)

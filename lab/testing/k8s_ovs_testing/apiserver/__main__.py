@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import json
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from k8s_ovs_testing.apiserver.server import ApiHttpServer
 from k8s_ovs_testing.apiserver.store import Store
@@ -27,7 +29,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--service-range", type=ipaddress.IPv4Network, default="10.96.0.0/12", metavar="CIDR"
     )
+    parser.add_argument(
+        "--load", type=Path, metavar="FILE", help="objects to begin with, one in a line, as JSON"
+    )
     return parser.parse_args()
+
+
+def _load(writer: Writer, path: Path) -> None:
+    with path.open() as lines:
+        for line in lines:
+            writer.load(json.loads(line))
 
 
 def main() -> int:
@@ -35,6 +46,12 @@ def main() -> int:
     arguments = _arguments()
     host, _, port = arguments.listen.rpartition(":")
     writer = Writer(Store(arguments.history), arguments.service_range)
+    try:
+        if arguments.load:
+            _load(writer, arguments.load)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        print(f"cannot load {arguments.load}: {error!r}", file=sys.stderr)
+        return 1
     writer.begin()
     try:
         server = ApiHttpServer((host, int(port)), writer, arguments.bookmark_interval)

@@ -10,6 +10,7 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from k8s_ovs_testing.apiserver.counts import RequestCounts
 from k8s_ovs_testing.apiserver.resource import discovery
 from k8s_ovs_testing.apiserver.route import Target, target
 from k8s_ovs_testing.apiserver.selection import Selection, select
@@ -39,6 +40,7 @@ class ApiHttpServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
         self.writer = writer
         self.bookmark_interval = bookmark_interval
+        self.counts = RequestCounts()
 
     def server_bind(self) -> None:
         """Bind without asking DNS for the host's name, which a namespace may not have."""
@@ -85,15 +87,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._send(413, bad_request("request body is too large").status)
             return
-        body = self.rfile.read(length)
+        body, query = self.rfile.read(length), dict(parse_qsl(parts.query))
+        self.server.counts.note(self.command, parts.path, query)
         try:
-            handle(parts.path, dict(parse_qsl(parts.query)), body)
+            handle(parts.path, query, body)
         except StatusError as error:
             self._send(error.code, error.status)
 
     def _get(self, path: str, query: dict[str, str], _body: bytes) -> None:
         if path in _HEALTHY:
             self._write(200, "text/plain", b"ok")
+        elif path == "/metrics":
+            self._write(200, "text/plain", self.server.counts.text().encode())
         elif path == "/version":
             self._send(200, _VERSION)
         elif (document := discovery(path)) is not None:

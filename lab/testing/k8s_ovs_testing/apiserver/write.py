@@ -27,6 +27,7 @@ from k8s_ovs_testing.apiserver.store import Key, Store
 __all__ = ["Writer", "merge"]
 
 _FIRST_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+_BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
 _KEPT = ("name", "namespace", "uid", "creationTimestamp", "resourceVersion")
 _FIRST_STATUS: dict[str, Json] = {
     "Namespace": {"phase": "Active"},
@@ -60,9 +61,20 @@ class Writer:
     service_range: ipaddress.IPv4Network
 
     def begin(self) -> None:
-        """Make the namespaces that every cluster has."""
+        """Make the namespaces that every cluster has, unless they are there."""
         for name in _FIRST_NAMESPACES:
-            self.create(NAMESPACES, "", {"metadata": {"name": name}})
+            if self.store.find(NAMESPACES, ("", name)) is None:
+                self.create(NAMESPACES, "", {"metadata": {"name": name}})
+
+    def load(self, document: Json) -> None:
+        """Take an object as it is, with its uid and status. Raises ValueError for an object of no
+        kind that is served."""
+        kind, metadata = (document["apiVersion"], document["kind"]), document["metadata"]
+        resource = _BY_KIND.get(kind)
+        if resource is None:
+            raise ValueError(f"{' '.join(kind)}: expected a kind that the server has")
+        key = (metadata.get("namespace", ""), metadata["name"])
+        self.store.change(resource, key, lambda _old: document)
 
     def create(self, resource: ApiResource, namespace: str, body: Json) -> Json:
         """A new object; 409 where it exists, 404 where its namespace does not."""
