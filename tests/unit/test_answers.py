@@ -134,6 +134,20 @@ def test_each_is_asked_for_what_has_changed_alone() -> None:
     assert CALLS == {"size": 2}
 
 
+def test_what_is_in_doubt_is_asked_anew() -> None:
+    answers = Answers[str](MANAGER.view)
+    answers.update({("fruit", "a"): Slot(8)})
+    assert reading(answers, "asks", lambda view: view.ask(size, "a")) == 4
+    assert reading(answers, "reads", lambda view: view.get("fruit", "a")) == 8
+    CALLS.clear()
+    answers.doubt()
+    assert answers.take_stale() == {"asks"}
+    assert reading(answers, "asks", lambda view: view.ask(size, "a")) == 4
+    assert CALLS == {"size": 1}
+    answers.update({("fruit", "a"): Slot(10)})
+    assert answers.take_stale() == {"asks", "reads"}
+
+
 def loop(view: View, key: str) -> Any:
     return view.ask(loop, key)
 

@@ -209,6 +209,8 @@ class Allocator:
         result = known.manager.allocations(plugin, view)
         known.answers.remember(plugin, view)
         if isinstance(result, Failure):
+            if result.again:
+                known.answers.doubt()
             # Who knows what it would have.
             self._wanted[plugin] = _Wanted((str(result),), taking=True)
             return False

@@ -87,7 +87,8 @@ class LeadersWorld:
             slot, revision = self._ours.get((kind, key), (before, 0))
             if slot is None or revision < world.revision:
                 before = slot
-            if before is not None and key not in world.of(kind):
+            of_etcd = kind in self.manager.kinds
+            if of_etcd and before is not None and key not in world.of(kind):
                 gone[kind, key] = before.settled
         self._deletions.note(gone, by_leader=False)
         # What we have deleted may be shown for a moment yet.
@@ -102,4 +103,5 @@ class LeadersWorld:
 
 
 def _all(world: World) -> Iterable[Which]:
-    return ((kind, key) for kind, slots in world.kinds.items() for key in slots)
+    kinds = world.kinds.items()
+    return ((kind, key) for kind, slots in kinds if kind != DELETED for key in slots)

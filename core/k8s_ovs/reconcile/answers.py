@@ -96,6 +96,15 @@ class Answers(Generic[R]):
         if memory is not None:
             self._unread(reader, (*memory.reads, *memory.asked))
 
+    def doubt(self) -> None:
+        """Forget all answers: a plugin was interrupted, and so may have been what asked for it."""
+        for reader, memory in tuple(self._memory.items()):
+            if isinstance(reader, Question):
+                self.forget(reader)
+            elif memory.asked:
+                self._stale.add(reader)
+        self._each_of.clear()
+
     def take_stale(self) -> set[R]:
         """Readers for whom something has changed since the last call: each must look again."""
         self._forget_unasked()

@@ -165,7 +165,7 @@ class Reconciler:
             self._failures.pop((name, subject), None)
         self._failures |= {(each.plugin, subject): str(each) for each in failed}
         if any(each.again for each in failed):
-            self._again[subject] = time.monotonic() + REST
+            self._ask_later(subject)
         if results is None:
             self._forget(subject)
             return {FlowOwner(name, subject): () for name in self.manager.names}
@@ -175,10 +175,16 @@ class Reconciler:
             if isinstance(flows, Failure):
                 self._failures[plugin, subject] = str(flows)
                 if flows.again:
-                    self._again[subject] = time.monotonic() + REST
+                    self._ask_later(subject)
             else:
                 changes[FlowOwner(plugin, subject)] = flows
         return changes
+
+    def _ask_later(self, subject: Subject) -> None:
+        """A plugin did not answer, and so may what it has asked not have."""
+        if subject not in self._again:
+            self._answers.doubt()
+        self._again[subject] = time.monotonic() + REST
 
     def _ask(self, subject: Subject, view: View) -> Results[Flow] | None:
         """What the hooks say of `subject`; None: it does not exist (any more)."""
