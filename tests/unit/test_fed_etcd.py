@@ -25,13 +25,22 @@ CORRUPT = [b"\x0a\xff\xff\xff\xff\x0f", b"\x0c", b"\x08\xff"]
 NOT_TEXT = b"\xff\xfe"
 PAIR = {"key": NOT_TEXT, "value": b"v\0" + NOT_TEXT, "create_revision": 3, "mod_revision": 5}
 FOUND = rpc.RangeResponse(header={"revision": 7}, kvs=[PAIR]).SerializeToString()
-ANSWERS = st.binary(max_size=40) | st.builds(
-    lambda cut, octet: FOUND[:cut] + octet + FOUND[cut + 1 :],
-    st.integers(0, len(FOUND)),
-    st.binary(max_size=1),
+MORE = [
+    rpc.RangeResponse(header={"revision": 7}, kvs=kvs, more=True).SerializeToString()
+    for kvs in ([], [{"key": b"a1"}])
+]
+ANSWERS = (
+    st.binary(max_size=40)
+    | st.sampled_from(MORE)
+    | st.builds(
+        lambda cut, octet: FOUND[:cut] + octet + FOUND[cut + 1 :],
+        st.integers(0, len(FOUND)),
+        st.binary(max_size=1),
+    )
 )
 CALLS: list[Callable[[Etcd], Any]] = [
     lambda etcd: etcd.get("a"),
+    lambda etcd: etcd.list("a"),
     lambda etcd: etcd.delete("a"),
     lambda etcd: etcd.put("a", b"1"),
     lambda etcd: etcd.lease(10),

@@ -216,5 +216,7 @@ class Etcd:
                     entry = key_value(message)
                     found[entry.key] = entry
                 more = response.more
+                if more and not (response.kvs and response.kvs[-1].key >= start):
+                    raise K8sOvsError(f"{what}: etcd has more keys and names none of them")
                 start = response.kvs[-1].key + b"\0" if more else start
         return found, revision
