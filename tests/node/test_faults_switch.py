@@ -21,6 +21,8 @@ from k8s_ovs_lab.underlay import remove_namespaces
 from k8s_ovs_testing.traffic.traffic import PingStream
 
 WITHIN = 40.0
+#: What an ADD is answered while Open vSwitch hangs, whichever part of it was asked last.
+SILENT = r"(Open vSwitch|the bridge at ).*code 11"
 
 
 class TestDaemon:
@@ -73,7 +75,7 @@ class TestVswitchd:
         pod = shaken.bare_pod("node1", "early")
         with (
             switch_hangs(shaken),
-            pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"),
+            pytest.raises(K8sOvsError, match=SILENT),
         ):
             shaken.attach(pod)
         await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
@@ -102,7 +104,7 @@ class TestOvsdb:
     ) -> None:
         pod = shaken.bare_pod("node1", "early")
         with database_hangs(shaken):
-            with pytest.raises(K8sOvsError, match=r"Open vSwitch.*code 11"):
+            with pytest.raises(K8sOvsError, match=SILENT):
                 shaken.attach(pod)
             assert shaken.pings("x", shaken.address("y"))
         await_that("it is ready", lambda: shaken.status("node1")["ready"], WITHIN)
