@@ -133,6 +133,15 @@ def test_what_happens_keeps_the_records_valid(manager: PluginManager) -> None:
     assert contradictions(subnets) == []
 
 
+def test_nothing_happens_to_the_namespaces_that_are_kept(cluster: Cluster) -> None:
+    kept = [each.name for each in cluster.namespaces if each.name.startswith("project")][:30]
+    living = Living(cluster, kept)
+    before = {name: living.namespaces[name] for name in kept}
+    happened = Counter(change.what for _, change in trace(living, 5000, 3))
+    assert happened["namespace deleted"] > 0
+    assert {name: living.namespaces[name] for name in kept} == before
+
+
 def test_a_size_that_no_cluster_has_is_refused() -> None:
     with pytest.raises(ValueError, match="tenants"):
         Size(nodes=50, namespaces=20, tenants=21, pods=0)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.bench.scale.meter import processor
-from tests.bench.scale.stage import LOCAL_PODS, NODE, Progress, Stage
+from tests.bench.scale.stage import LOCAL_PODS, NODE, Progress, Stage, namespace_of
 
 from k8s_ovs.errors import TimedOut
 from k8s_ovs_multitenant.records import CURSOR, NAMESPACE_VNIS, NETNAMESPACES
@@ -49,7 +49,7 @@ def measure(stage: Stage, progress: Progress) -> dict[str, Any]:
 def _forget_all(stage: Stage) -> None:
     """A cluster without tenants, which another leader has not served yet."""
     for number in range(LOCAL_PODS):
-        stage.lab.delete_pod(f"local{number}", stage.namespace_of(number))
+        stage.lab.delete_pod(f"local{number}", namespace_of(number))
     stage.lab.stop_daemon(NODE)
     for kind in (NAMESPACE_VNIS, NETNAMESPACES, CURSOR):
         stage.clear(kind)

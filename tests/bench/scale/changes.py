@@ -8,16 +8,17 @@ from functools import partial
 from ipaddress import IPv4Address
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from tests.bench.scale.living import Change, Living
 from tests.bench.scale.meter import processor, summary
-from tests.bench.scale.stage import NODE, Progress, Stage
+from tests.bench.scale.stage import NODE, Progress, Stage, namespace_of
 
 from k8s_ovs.errors import TimedOut
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.node_status import STATUS
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import SUBNETS
+from k8s_ovs_lab.process import await_that
 
 __all__ = ["measure"]
 
@@ -44,33 +45,29 @@ class _Case:
 
 @frozen
 class _Window:
-    """Seconds: how long it was, what the daemon used of a processor, and for each change how soon
-    its effects were there, by name."""
+    """cpu: seconds of processor that the daemon used. effects: of each change, seconds until it
+    was there, by the effect's name."""
 
-    lasted: float
     cpu: float
     effects: Sequence[Mapping[str, float]]
 
 
 def measure(stage: Stage, rounds: int, progress: Progress) -> dict[str, Any]:
-    """{change: {"cpu_ms": milliseconds of processor beyond those of a time in which nothing
-    happens, "ms": {effect: milliseconds since before the change was written}, "count"}}, as median
-    and worst.
+    """{change: {"cpu_ms": milliseconds of processor that the daemon uses in a second with one such
+    change, whatever for, "ms": {effect: milliseconds since before the change was written},
+    "count"}}, as median and worst.
 
     Effects: "answered", the leader has written its records, or the daemon has answered the CNI;
     "flow", it is in the switch; "told", the status in etcd says that it is applied.
     """
     role = "leads" if stage.leads else "follows"
-    windows: dict[str, list[_Window]] = {}
+    found: dict[str, Any] = {}
     with stage.flows.heard():
         for what, change in _changes(stage).items():
             progress(f"{role}: {what}")
-            windows[what] = [_window(stage, change) for _ in range(rounds)]
+            found[what] = _told([_window(stage, change) for _ in range(rounds)])
     progress(f"{role}: {_LOCAL_ADD}")
-    windows[_LOCAL_ADD] = [_window_of_adds(stage) for _ in range(rounds)]
-    nothing = windows.pop(NOTHING)
-    rest = sum(each.cpu for each in nothing) / sum(each.lasted for each in nothing)
-    return {what: _told(each, rest) for what, each in windows.items()}
+    return found | {_LOCAL_ADD: _told([_window_of_adds(stage) for _ in range(rounds)])}
 
 
 def _changes(stage: Stage) -> dict[str, Callable[[], Mapping[str, float]]]:
@@ -82,16 +79,16 @@ def _changes(stage: Stage) -> dict[str, Callable[[], Mapping[str, float]]]:
 
 def _cases(stage: Stage) -> Mapping[str, _Case]:
     living = stage.living
-    # Of a namespace without a pod here, which joins one with pods here and leaves it.
-    last = list(living.namespaces)[stage.cluster.size.namespaces - 1]
-    number = living.namespaces[last].vni
+    # A namespace without a pod here joins one with pods here and leaves it.
+    guest, host = stage.guest, namespace_of(0)
+    number = living.namespaces[guest].vni
     return {
         "node record": _Case(living.node_record, lambda change: ("ADDED", _destination(change))),
         "new Node": _Case(living.node_joins, lambda change: ("ADDED", _tunnel(change))),
         "Node status": _Case(living.node_status),
         "new Namespace": _Case(living.namespace_made),
         "tenant change": _Case(
-            lambda: _turn(living, last, "project0"),
+            lambda: _turn(living, guest, host),
             lambda change: ("ADDED" if change.what == "join" else "DELETED", f"reg0=0x{number:x}"),
         ),
         "remote pod": _Case(living.pod_made),
@@ -121,8 +118,7 @@ def _window(stage: Stage, change: Callable[[], Mapping[str, float]]) -> _Window:
     while (began := time.monotonic()) < begin + _WINDOW - _EVERY / 2:
         effects.append(change())
         time.sleep(max(0.0, began + _EVERY - time.monotonic()))
-    lasted = time.monotonic() - begin
-    return _Window(lasted, processor(stage.pid) - before, effects)
+    return _Window(processor(stage.pid) - before, effects)
 
 
 def _made(stage: Stage, case: _Case) -> Mapping[str, float]:
@@ -181,21 +177,27 @@ def _window_of_adds(stage: Stage) -> _Window:
 
     def add() -> Mapping[str, float]:
         names.append(f"added{len(names)}")
-        stage.log.forget()
-        stage.lab.run_pod(NODE, names[-1], "project0")
-        (said,) = (each for each in stage.log.events("cni") if each["command"] == "ADD")
-        return {"answered": float(said["ms"]) / 1e3}
+        stage.lab.run_pod(NODE, names[-1], namespace_of(0))
+        return {}
 
+    stage.log.forget()
     window = _window(stage, add)
+    # The daemon writes its line when it has answered.
+    await_that("a line for each ADD", lambda: len(_adds(stage)) == len(names), _WITHIN)
     for name in names:
-        stage.lab.delete_pod(name, "project0")
+        stage.lab.delete_pod(name, namespace_of(0))
     time.sleep(2 * _EVERY)
-    return window
+    return evolve(window, effects=[{"answered": seconds} for seconds in _adds(stage)])
 
 
-def _told(windows: Sequence[_Window], rest: float) -> dict[str, Any]:
-    """rest: what a daemon uses of a processor where nothing happens, a share."""
-    cpu = [(each.cpu - rest * each.lasted) / len(each.effects) * 1e3 for each in windows]
+def _adds(stage: Stage) -> list[float]:
+    """Seconds that the daemon took for each ADD, as its log tells them."""
+    said = (each for each in stage.log.events("cni") if each["command"] == "ADD")
+    return [float(each["ms"]) / 1e3 for each in said]
+
+
+def _told(windows: Sequence[_Window]) -> dict[str, Any]:
+    cpu = [each.cpu / len(each.effects) * 1e3 for each in windows]
     effects = [effects for each in windows for effects in each.effects]
     return {
         "cpu_ms": summary(cpu),

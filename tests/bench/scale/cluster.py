@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from k8s_ovs.builtin.node_subnets import SubnetOwner
+from k8s_ovs.builtin.node_owners import SubnetOwner
 from k8s_ovs.model.codec import decode, encode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import STATUS, NodeStatus

@@ -44,7 +44,7 @@ def drawn(sizes: Mapping[str, Any]) -> str:
         panels += _panel(list(sizes), f"a daemon that {role}", curves, left)
     height = _BOTTOM + 60 + _LEGEND * len(_COLOURS)
     head = _HEAD.format(width=_WIDTH, height=height)
-    title = "Milliseconds of processor for one change, by nodes x namespaces; logarithmic"
+    title = "Milliseconds of processor in a second with one change, by nodes x namespaces"
     lines = [f'<text class="title" x="{_LEFT}" y="30">{title}</text>', *panels]
     return head + "".join(f"  {line}\n" for line in lines) + "</svg>\n"
 

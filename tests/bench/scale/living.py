@@ -5,7 +5,7 @@ the leader answers; and how many of each a second.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -26,7 +26,7 @@ from tests.bench.scale.objects import (
     pod_object,
 )
 
-from k8s_ovs.builtin.node_subnets import SubnetOwner
+from k8s_ovs.builtin.node_owners import SubnetOwner
 from k8s_ovs.model.codec import encode
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
 from k8s_ovs.model.tenant import GLOBAL_TENANT
@@ -81,9 +81,13 @@ class Change:
 
 
 class Living:
-    """A cluster whose nodes, namespaces and pods come and go, the same for the same seed."""
+    """A cluster whose nodes, namespaces and pods come and go, the same for the same seed.
 
-    def __init__(self, cluster: Cluster) -> None:
+    kept: namespaces to which nothing happens unless they are named.
+    """
+
+    def __init__(self, cluster: Cluster, kept: Collection[str] = ()) -> None:
+        self._kept = frozenset(kept)
         self._chance = random.Random(cluster.seed + 1)  # noqa: S311 - to be repeated
         self.nodes = [node for node in cluster.nodes if node.name not in cluster.real]
         self.namespaces = {each.name: each for each in cluster.namespaces}
@@ -203,8 +207,9 @@ class Living:
 
     def _some_namespace(self, besides: str = "") -> str:
         """One that somebody has made."""
-        names = [each for each in self.namespaces if each.startswith(("project", "made"))]
-        return self._chance.choice([name for name in names if name != besides])
+        made = (each for each in self.namespaces if each.startswith(("project", "made")))
+        besides_all = self._kept | {besides}
+        return self._chance.choice([name for name in made if name not in besides_all])
 
 
 def trace(living: Living, seconds: float, seed: int) -> Iterator[tuple[float, Change]]:

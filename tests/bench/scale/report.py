@@ -82,7 +82,7 @@ def _of_sizes() -> Iterator[_Row]:
 def _of_changes(sizes: Figures) -> Iterator[_Row]:
     """Processor time, then how soon each effect is there."""
     for what in changes_of(sizes):
-        yield _both(f"{what}: processor, ms", "changes", what, "cpu_ms", "median")
+        yield _both(f"{what}, a second of it: processor, ms", "changes", what, "cpu_ms", "median")
         for effect, told in _EFFECTS.items():
             yield _both(f"{what}: {told} after, ms", "changes", what, "ms", effect, "median")
 

@@ -29,7 +29,7 @@ from k8s_ovs_lab.layout import ETCD_PREFIX, ROUTER, LabNode
 from k8s_ovs_lab.lifecycle import is_ready
 from k8s_ovs_lab.process import LabProcess, await_that
 
-__all__ = ["LOCAL_PODS", "NODE", "Progress", "Stage", "staged"]
+__all__ = ["LOCAL_PODS", "NODE", "Progress", "Stage", "namespace_of", "staged"]
 
 Progress = Callable[[str], None]
 
@@ -85,10 +85,10 @@ class Stage:
         """A record below the network's name, and its revision."""
         return self.etcd.read(f"{_BASE}/{path}")
 
-    @staticmethod
-    def namespace_of(number: int) -> str:
-        """Of which namespace a pod of the real node is, by its number."""
-        return f"project{number % _LOCAL_NAMESPACES}"
+    @property
+    def guest(self) -> str:
+        """A namespace without a pod on the real node."""
+        return self.cluster.namespaces[-1].name
 
     def count(self, kind: str) -> int:
         """How many records of a kind there are."""
@@ -138,6 +138,11 @@ class Stage:
                 kube.delete(request.path)
 
 
+def namespace_of(number: int) -> str:
+    """Of which namespace a pod of the real node is, by its number."""
+    return f"project{number % _LOCAL_NAMESPACES}"
+
+
 @contextmanager
 def staged(name: str, size: Size, seed: int, progress: Progress) -> Iterator[Stage]:
     """A lab of one node in a cluster of that size. Its daemon runs and follows another leader."""
@@ -152,11 +157,12 @@ def staged(name: str, size: Size, seed: int, progress: Progress) -> Iterator[Sta
         _load(lab, cluster, etcd)
         traffic = Traffic(lab.layout.fabric, etcd, _page(lab.layout.fabric))
         kube, flows = servers.objects(lab.layout), FlowMonitor(lab, NODE)
-        stage = Stage(lab, cluster, Living(cluster), etcd, kube, Log(lab), flows, traffic)
+        kept = [*map(namespace_of, range(LOCAL_PODS)), cluster.namespaces[-1].name]
+        stage = Stage(lab, cluster, Living(cluster, kept), etcd, kube, Log(lab), flows, traffic)
         stage.follow()
         progress(f"ready after {stage.start():.1f} s; {LOCAL_PODS} pods")
         for number in range(LOCAL_PODS):
-            lab.run_pod(NODE, f"local{number}", stage.namespace_of(number))
+            lab.run_pod(NODE, f"local{number}", namespace_of(number))
         stage.calm()
         yield stage
     finally:
