@@ -68,8 +68,8 @@ def _of_sizes() -> Iterator[_Row]:
     names = ("etcd out", "kube out")
     yield _Row("bytes of a start: etcd / API", tuple(("restarts", "bytes", n) for n in names))
     yield _Row("all flows from nothing", (("restarts", "from_nothing", "flows"),))
-    parts = ("ms", "bundle_ms")
-    title = "after etcd's snapshot, ms / of it the bundle"
+    parts = ("ms", "flows_ms")
+    title = "after etcd's snapshot, ms / of it the flows"
     yield _Row(title, tuple(("restarts", "from_nothing", part) for part in parts))
     yield _Row("namespaces at once, per second", (("namespaces", "per_second"),))
     for when in ("idle", "busy"):
