@@ -66,15 +66,16 @@ change = st.dictionaries(
     st.tuples(st.sampled_from(KINDS), keys), st.none() | st.integers(0, 14), max_size=4
 )
 READERS = ("each", *"abcd")
+lookers = st.sets(st.sampled_from(READERS))
 
 
 def slots(drawn: dict[tuple[str, str], int | None]) -> Changes:
     return {which: None if value is None else Slot(value) for which, value in drawn.items()}
 
 
-@given(rounds=st.lists(st.tuples(change, st.sets(st.sampled_from(READERS))), max_size=12))
+@given(rounds=st.lists(st.tuples(change, lookers, st.booleans()), max_size=12))
 def test_whoever_is_not_told_of_a_change_would_be_answered_as_before(
-    rounds: list[tuple[dict[tuple[str, str], int | None], set[str]]],
+    rounds: list[tuple[dict[tuple[str, str], int | None], set[str], bool]],
 ) -> None:
     answers = Answers[str](MANAGER.view)
     known: dict[str, object] = {}
@@ -84,7 +85,9 @@ def test_whoever_is_not_told_of_a_change_would_be_answered_as_before(
         known[reader] = everything(view, reader)
         answers.remember(reader, view)
 
-    for drawn, looking in rounds:
+    for drawn, looking, doubtful in rounds:
+        if doubtful:
+            answers.doubt()
         answers.update(slots(drawn))
         for reader in sorted(answers.take_stale() | (looking - known.keys())):
             look(reader)
@@ -96,7 +99,7 @@ def test_whoever_is_not_told_of_a_change_would_be_answered_as_before(
     for reader in known:
         answers.forget(reader)
     answers.take_stale()
-    assert not answers.remembered
+    assert not answers._memory
 
 
 def reading(answers: Answers[str], reader: str, look: Callable[[View], Any]) -> Any:
@@ -146,6 +149,17 @@ def test_what_is_in_doubt_is_asked_anew() -> None:
     assert CALLS == {"size": 1}
     answers.update({("fruit", "a"): Slot(10)})
     assert answers.take_stale() == {"asks", "reads"}
+
+
+def test_what_is_in_doubt_is_of_no_collection_until_that_is_asked_for_again() -> None:
+    answers = Answers[str](MANAGER.view)
+    answers.update({("fruit", "a"): Slot(8)})
+    assert reading(answers, "me", lambda view: dict(view.each(size, "fruit"))) == {"a": 4}
+    answers.doubt()
+    assert reading(answers, "me", lambda view: view.ask(size, "a")) == 4
+    answers.update({("fruit", "a"): Slot(10)})
+    assert answers.take_stale() == {"me"}
+    assert reading(answers, "me", lambda view: dict(view.each(size, "fruit"))) == {"a": 5}
 
 
 def loop(view: View, key: str) -> Any:

@@ -72,11 +72,6 @@ class Answers(Generic[R]):
                     self._memory[each].pending.add(key)
                     self._make_stale(each)
 
-    @property
-    def remembered(self) -> int:
-        """How many answers and readers are known."""
-        return len(self._memory)
-
     def view(self) -> View:
         """A view of the world as it is now."""
         return self._view(self.world, self._answer)
@@ -93,8 +88,13 @@ class Answers(Generic[R]):
         memory = self._memory.pop(reader, None)
         self._stale.discard(reader)
         self._suspect.discard(reader)
-        if memory is not None:
-            self._unread(reader, (*memory.reads, *memory.asked))
+        if memory is None:
+            return
+        self._unread(reader, (*memory.reads, *memory.asked))
+        if isinstance(reader, Each):
+            for kind in reader.kinds:
+                self._each_of[kind].discard(reader)
+            self._unread(reader, map(reader.of, memory.keys))
 
     def doubt(self) -> None:
         """Forget all answers: a plugin was interrupted, and so may have been what asked for it."""
@@ -103,7 +103,7 @@ class Answers(Generic[R]):
                 self.forget(reader)
             elif memory.asked:
                 self._stale.add(reader)
-        self._each_of.clear()
+        self._running.clear()
 
     def take_stale(self) -> set[R]:
         """Readers for whom something has changed since the last call: each must look again."""
@@ -122,7 +122,8 @@ class Answers(Generic[R]):
             raise PluginError(f"{_named(question)} asks for itself")
         if question not in self._memory:
             self._begin(question)
-        self._refresh(question)
+        if not self._is_known(question):
+            self._refresh(question)
         return self._memory[question].value
 
     def _begin(self, question: Question) -> None:
@@ -143,6 +144,8 @@ class Answers(Generic[R]):
 
     def _refresh_alone(self, question: Question) -> None:
         """As `_refresh`; where that fails, who asks next is told why."""
+        if self._is_known(question):
+            return
         try:
             with LIMIT.running(_named(question)):
                 self._refresh(question)
@@ -151,10 +154,12 @@ class Answers(Generic[R]):
                 raise
             self._tell_readers(question)
 
+    def _is_known(self, question: Question) -> bool:
+        """Whether the answer is surely as it was."""
+        return question not in self._suspect and question not in self._stale
+
     def _refresh(self, question: Question) -> None:
         """Bring a question's answer up to date."""
-        if question not in self._suspect and question not in self._stale:
-            return
         self._running.add(question)
         try:
             if isinstance(question, Each):
@@ -246,13 +251,8 @@ class Answers(Generic[R]):
     def _forget_unasked(self) -> None:
         while self._unasked:
             question = self._unasked.pop()
-            if question in self._readers or question not in self._memory:
-                continue
-            if isinstance(question, Each):
-                for kind in question.kinds:
-                    self._each_of[kind].discard(question)
-                self._unread(question, map(question.of, self._memory[question].keys))
-            self.forget(question)
+            if question not in self._readers:
+                self.forget(question)
 
 
 def _same(old: Any, new: Any) -> bool:
