@@ -15,7 +15,7 @@ from k8s_ovs.model.world import GIVEN, NODES, SUBNETS
 from k8s_ovs.plugin.values import Problem
 from k8s_ovs.plugin.view import View
 
-__all__ = ["ADDRESS", "HOST", "Owners", "SubnetOwner", "owners_in", "owners_to_look_at"]
+__all__ = ["ADDRESS", "HOST", "Owners", "SubnetOwner", "owners_to_look_at"]
 
 #: Indexes: of NODES by their addresses, of GIVEN by whom it was given to.
 ADDRESS, HOST = "address", "host"
@@ -64,10 +64,10 @@ def owners_to_look_at(view: View) -> Owners:
         names |= new_names
         new_keys = {key for name in names for key in _keys_of(view, name)} - keys
         keys |= new_keys
-    return owners_in(view, names, keys)
+    return _owners_in(view, names, keys)
 
 
-def owners_in(view: View, names: Iterable[str], keys: Iterable[str]) -> Owners:
+def _owners_in(view: View, names: Iterable[str], keys: Iterable[str]) -> Owners:
     """What is known of these nodes and keys."""
     given = {key: owner for key in keys if (owner := view.get(GIVEN, key)) is not None}
     found = [node for name in names if (node := view.get(NODES, name)) is not None]
@@ -107,7 +107,7 @@ def _is_unsettled(view: View, name: str) -> bool | None:
         return True
     slot, used = view.slot(SUBNETS, key), used_subnet(view, name)
     record = slot.settled
-    if record is None or record.subnet is None or slot.asked is not None:
+    if record is None or record.subnet is None:
         return True
     return True if used and (slot.contradicts or not used.overlaps(record.subnet)) else None
 

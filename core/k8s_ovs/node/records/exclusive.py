@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from k8s_ovs.node.records.outcome import Outcome, Valid
 
-__all__ = ["ExclusiveKind", "clashes"]
+__all__ = ["ExclusiveKind"]
 
 
 class _Claim(NamedTuple):
@@ -46,7 +46,9 @@ class ExclusiveKind:
         found: of each key what is written there comes to by itself; it lacks what is gone.
         """
         near = self._near(set(dirty), found)
-        settled = {key: value for key in near & found.keys() if (value := self._settled(key))}
+        settled = {
+            key: value for key in near & found.keys() if (value := self._settled(key)) is not None
+        }
         claims = {claim.key: claim for claim in self._written(near, found, settled)}
         held = {key for key in settled if not isinstance(found[key], Valid)}
         wrong: dict[str, tuple[IPv4Network, _Claim]] = {}
@@ -57,7 +59,7 @@ class ExclusiveKind:
                 for key in held
                 if (kept := self._holds(settled[key])) is not None
             }
-            for claim, other in clashes(claims.values()):
+            for claim, other in _clashes(claims.values()):
                 wrong.setdefault(claim.key, (claim.held, other))
             back = (settled.keys() & wrong.keys()) - held
             if not back:
@@ -113,7 +115,7 @@ class ExclusiveKind:
             self._claimed[key] = now
 
 
-def clashes(claims: Iterable[_Claim]) -> Iterator[tuple[_Claim, _Claim]]:
+def _clashes(claims: Iterable[_Claim]) -> Iterator[tuple[_Claim, _Claim]]:
     """Of claims those that overlap an older one that counts, each with that one."""
     # Those that count overlap nowhere, so just the neighbours of a new one can be in its way.
     starts: list[int] = []

@@ -123,7 +123,8 @@ class Ingest:
         return path in self._history.there
 
     def _absorb(self, event: Snapshot | RecordChange) -> None:
-        self._synced |= {event.source} if isinstance(event, Snapshot) else set()
+        if isinstance(event, Snapshot):
+            self._synced.add(event.source)
         if event.source != ETCD:
             self._absorb_objects(event)
         elif isinstance(event, Snapshot):
