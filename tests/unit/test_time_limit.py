@@ -16,9 +16,9 @@ from k8s_ovs.hooks.calls import HookCall
 from k8s_ovs.hooks.guarded import _Guard
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest, TimeLimit
-from k8s_ovs.node.records.ingest import ETCD, Ingest
-from k8s_ovs.observe.watch_event import Entry, Snapshot
-from k8s_ovs.plugin.records import RecordKind
+from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
+from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot
+from k8s_ovs.plugin.records import KubeResource, RecordKind
 from k8s_ovs.supervise import FaultLog
 from k8s_ovs_testing.world import sample_config
 
@@ -137,6 +137,25 @@ def test_a_record_about_which_a_plugin_does_not_answer_is_asked_about_again(
     (slot,) = ingest.changes(sample_config(), {"audits": kind}, {}).values()
     assert slot is not None
     assert (slot.settled, slot.problem) == ("read", None)
+
+
+def test_an_object_that_goes_before_it_is_asked_about_again_stays_away(
+    limit: TimeLimit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = _Guard("acme", "apples", FaultLog(), Rest("plugin acme: apples", limit))
+    answers = [spin, lambda: "read"]
+    read = guard.reading(lambda _key, _found: answers.pop(0)())
+    apples = {"apples": KubeResource("apples", "/apples", read)}
+    ingest = Ingest()
+    ingest.absorb(Snapshot(f"{KUBE}apples", {"red": Entry({})}))
+    (slot,) = ingest.changes(sample_config(), {}, apples).values()
+    assert slot is not None
+    assert "did not return" in (slot.problem or "")
+    ingest.absorb(RecordChange(f"{KUBE}apples", "red", None))
+    assert ingest.changes(sample_config(), {}, apples) == {("apples", "red"): None}
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2 * time_limit.REST)
+    assert ingest.changes(sample_config(), {}, apples) == {}
 
 
 def test_a_hook_that_did_not_return_is_a_failure_that_is_asked_about_again(

@@ -69,9 +69,8 @@ class Ingest:
         # Read before, and to be told again.
         self._again: set[_Which] = set()
         self._exclusives: dict[str, ExclusiveKind] = {}
-        # Records about which a plugin did not answer, by source and path: when to ask again, and an
-        # object itself.
-        self._passing: dict[tuple[str, str], tuple[float, Entry | None]] = {}
+        # Records about which a plugin did not answer, by source and path, and when to ask again.
+        self._passing: dict[tuple[str, str], tuple[float, Entry]] = {}
         self._slots: dict[_Which, Slot] = {}
         self._config_entry: Entry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
@@ -177,6 +176,7 @@ class Ingest:
         for source in gone:
             self._objects.pop(source, None)
             self.sources.pop(source, None)
+        self._passing = {which: due for which, due in self._passing.items() if which[0] not in gone}
         self._exclusives.clear()
         self._slots.clear()
         self._told_connected.clear()
@@ -271,6 +271,7 @@ class Ingest:
         entry: Entry | None,
     ) -> None:
         decoded = self._decoded.setdefault(kind.name, {})
+        self._passing.pop((_source(kind), path), None)
         if entry is None:
             decoded.pop(key, None)
             return
@@ -299,11 +300,7 @@ class Ingest:
 
     def _ask_again(self, kind: RecordKind | KubeResource, path: str, entry: Entry) -> None:
         """A plugin did not answer: it is asked about this record once more, later."""
-        due = time.monotonic() + _ASK_AGAIN
-        if isinstance(kind, RecordKind):
-            self._passing[ETCD, path] = (due, None)
-        else:
-            self._passing[KUBE + kind.name, path] = (due, entry)
+        self._passing[_source(kind), path] = (time.monotonic() + _ASK_AGAIN, entry)
 
     def _fault(self, record: str, error: BaseException) -> str:
         """A failure that is not the record's: in the log whole; returns what is said of it."""
@@ -361,6 +358,10 @@ class Ingest:
         else:
             self._records[event.key] = event.entry
         self._touched.add(event.key)
+
+
+def _source(kind: RecordKind | KubeResource) -> str:
+    return ETCD if isinstance(kind, RecordKind) else KUBE + kind.name
 
 
 def _parts(path: str) -> tuple[str, str, str]:
