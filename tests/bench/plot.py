@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import log10
 from typing import Any
 
+from svg import document
+
 __all__ = ["live_change"]
 
 _WIDTH, _HEIGHT = 960, 400
@@ -14,26 +16,14 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 78, 936, 84, 342
 _LEAST, _MOST = 1, 3000
 _LINES = (1, 10, 100, 1000)
 
-_HEAD = f"""\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" \
-aria-labelledby="title">
-  <title id="title">Throughput of a running pod while its limit changes</title>
-  <style>
-    text {{ font-family: "Helvetica Neue", Helvetica, Arial, sans-serif; fill: #1f2328; }}
-    .title {{ font-size: 14px; font-weight: 600; }}
-    .small {{ font-size: 11px; fill: #57606a; }}
-    .right {{ font-size: 11px; fill: #57606a; text-anchor: end; }}
-    .middle {{ font-size: 11px; fill: #57606a; text-anchor: middle; }}
-    .moment {{ font-size: 11px; font-weight: 600; fill: #8250df; }}
-    .bound {{ font-size: 11px; font-weight: 600; fill: #1a7f37; }}
-    .line {{ stroke: #d0d7de; stroke-width: 1; }}
-    .axis {{ stroke: #57606a; stroke-width: 1.5; fill: none; }}
-    .limit {{ stroke: #aceebb; stroke-width: 9; }}
-    .change {{ stroke: #8250df; stroke-width: 1.5; stroke-dasharray: 2 3; }}
-    .measured {{ stroke: #0969da; stroke-width: 1.8; fill: none; }}
-  </style>
-  <rect width="{_WIDTH}" height="{_HEIGHT}" rx="12" fill="#ffffff"/>
-"""
+_STYLES = {
+    ".moment": "font-size: 11px; font-weight: 600; fill: #8250df;",
+    ".bound": "font-size: 11px; font-weight: 600; fill: #1a7f37;",
+    ".axis": "stroke: #57606a; stroke-width: 1.5; fill: none;",
+    ".limit": "stroke: #aceebb; stroke-width: 9;",
+    ".change": "stroke: #8250df; stroke-width: 1.5; stroke-dasharray: 2 3;",
+    ".measured": "stroke: #0969da; stroke-width: 1.8; fill: none;",
+}
 
 
 def live_change(found: Mapping[str, Any]) -> str:
@@ -49,7 +39,8 @@ def live_change(found: Mapping[str, Any]) -> str:
         *drawing.measured(series, every),
         *(line for change in found["changes"] for line in drawing.change(change)),
     ]
-    return _HEAD + "".join(f"  {line}\n" for line in lines) + "</svg>\n"
+    title = "Throughput of a running pod while its limit changes"
+    return document(title, _WIDTH, _HEIGHT, _STYLES, lines)
 
 
 class _Drawing:

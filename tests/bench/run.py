@@ -27,10 +27,10 @@ import steps
 import subjects
 import tenants
 import traffic
+from command_line import chosen, ended, progress
 from machine import machine_facts
 from subjects import Subject
 
-from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_cni.standalone import build
 from k8s_ovs_lab import Lab, LabSettings
 
@@ -49,13 +49,13 @@ def main() -> int:
     wanted = _parse()
     # An installed program has its bytecode beside it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    lab = Lab.up(LabSettings(name=wanted.name, nodes=1, config=_CONFIG), report=_progress)
+    lab = Lab.up(LabSettings(name=wanted.name, nodes=1, config=_CONFIG), report=progress)
     try:
         found = {"machine": machine_facts(lab), **_in_lab(lab, wanted)}
     finally:
-        lab.down(_progress)
+        lab.down(progress)
     if wanted.only in (None, "tenants"):
-        found["tenants"] = tenants.measure(_progress)
+        found["tenants"] = tenants.measure(progress)
     report.show(found)
     _write(found, wanted.output)
     return 0
@@ -65,20 +65,20 @@ def _in_lab(lab: Lab, wanted: argparse.Namespace) -> dict[str, Any]:
     """What is measured in the lab."""
     found: dict[str, Any] = {}
     if wanted.only in (None, "start"):
-        _progress(f"{wanted.starts} starts of the CNI program, of either kind")
+        progress(f"{wanted.starts} starts of the CNI program, of either kind")
         found["start"] = start.measure(lab, _program(lab), wanted.starts)
     if wanted.only in (None, "cni", "flows"):
         found |= _measure(lab, _program(lab), wanted)
     peer = f"{wanted.name}peer"
     if wanted.only in (None, "shaping"):
         asked = shaping.Wanted(wanted.rates, wanted.seconds, wanted.congestion, wanted.rounds)
-        found["shaping"] = shaping.measure(lab, peer, asked, _progress)
+        found["shaping"] = shaping.measure(lab, peer, asked, progress)
     if wanted.only in (None, "restarts"):
-        found["restarts"] = restarts.measure(lab, wanted.rounds, _progress)
+        found["restarts"] = restarts.measure(lab, wanted.rounds, progress)
     if wanted.only in (None, "traffic"):
-        found["traffic"] = traffic.measure(lab, peer, wanted.traffic_rounds, _progress)
+        found["traffic"] = traffic.measure(lab, peer, wanted.traffic_rounds, progress)
     if wanted.only in (None, "idle"):
-        found["idle"] = idle.measure(lab, _progress)
+        found["idle"] = idle.measure(lab, progress)
     return found
 
 
@@ -123,7 +123,7 @@ def _measure(lab: Lab, program: Path, wanted: argparse.Namespace) -> dict[str, A
     every = [*pods["ours"], *pods["peer"], peer_node]
     with tempfile.TemporaryDirectory(prefix="k8s-ovs-bench-") as directory:
         try:
-            _progress("namespaces of the pods")
+            progress("namespaces of the pods")
             subjects.add_namespaces(every)
             ours = subjects.k8s_ovs(lab, program, pods["ours"])
             found: dict[str, Any] = {}
@@ -131,7 +131,7 @@ def _measure(lab: Lab, program: Path, wanted: argparse.Namespace) -> dict[str, A
                 peer = subjects.bridge(peer_node, Path(directory), pods["peer"])
                 found = _measure_cni(lab, (ours, peer), wanted)
             if wanted.only != "cni":
-                found["flows"] = flows.measure(lab, ours, _progress)
+                found["flows"] = flows.measure(lab, ours, progress)
             return found
         finally:
             subjects.remove_namespaces(every)
@@ -145,10 +145,10 @@ def _measure_cni(
     lab.start_daemon(node, "--log-level=debug")  # it tells the steps of a DEL
     cni.one_by_one(both, _WARM_UP)
     log = steps.Log(lab)
-    _progress(f"{wanted.singles} ADDs and DELs, one by one")
+    progress(f"{wanted.singles} ADDs and DELs, one by one")
     singles = cni.one_by_one(both, wanted.singles)
     found = {"one_by_one": singles, "steps": log.steps(singles)}
-    _progress(f"{wanted.rounds} times {wanted.burst} ADDs and DELs, {wanted.at_once} at once")
+    progress(f"{wanted.rounds} times {wanted.burst} ADDs and DELs, {wanted.at_once} at once")
     found["burst"] = cni.bursts(both, wanted.burst, wanted.at_once, wanted.rounds)
     return found
 
@@ -165,28 +165,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of bursts, neighbours, restarts (5)")
     rounds = traffic.ROUNDS
     parser.add_argument("--traffic-rounds", type=int, default=rounds, help=f"of traffic ({rounds})")
-    rates = ",".join(shaping.RATES)
-    parser.add_argument("--rates", type=_rates, default=_rates(rates), help=f"limits ({rates})")
+    rates, rates_of = ",".join(shaping.RATES), chosen(shaping.RATES)
+    parser.add_argument("--rates", type=rates_of, default=rates_of(rates), help=f"limits ({rates})")
     parser.add_argument("--seconds", type=int, default=10, help="of TCP at 10M (10), others: 0.4")
     parser.add_argument("--congestion", help="TCP's congestion control (the system's)")
     return parser.parse_args()
 
 
-def _rates(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if unknown := [name for name in names if name not in shaping.RATES]:
-        known = ", ".join(shaping.RATES)
-        raise argparse.ArgumentTypeError(f"found {', '.join(unknown)}, expected some of {known}")
-    return names
-
-
-def _progress(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except K8sOvsError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
+    sys.exit(ended(main))

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.bench.command_line import chosen, ended, progress
 from tests.bench.machine import machine_facts
 from tests.bench.scale import (
     allocations,
@@ -43,12 +44,12 @@ def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     found: dict[str, Any] = {"seed": wanted.seed, "sizes": {}}
     for size in wanted.sizes if set(wanted.only) - {"daemons"} else ():
-        with staged(wanted.name, size, wanted.seed, _progress) as stage:
+        with staged(wanted.name, size, wanted.seed, progress) as stage:
             found.setdefault("machine", machine_facts(stage.lab))
             found["sizes"][size.name] = _of_size(stage, wanted)
         _write(found, wanted.output)
     if "daemons" in wanted.only:
-        found["daemons"] = daemons.measure(wanted.daemons, wanted.seconds, wanted.seed, _progress)
+        found["daemons"] = daemons.measure(wanted.daemons, wanted.seconds, wanted.seed, progress)
         _write(found, wanted.output)
     print(report.tables(found))
     return 0
@@ -57,24 +58,24 @@ def main() -> int:
 def _of_size(stage: Stage, wanted: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"follows": _of_role(stage, wanted)}
     if "restarts" in wanted.only:
-        found["restarts"] = restarts.measure(stage, wanted.rounds, _progress)
+        found["restarts"] = restarts.measure(stage, wanted.rounds, progress)
         stage.calm()
     stage.lead()
     stage.calm()
     found["leads"] = _of_role(stage, wanted)
     if "namespaces" in wanted.only:
-        found["namespaces"] = allocations.measure(stage, _progress)
+        found["namespaces"] = allocations.measure(stage, progress)
     return found
 
 
 def _of_role(stage: Stage, wanted: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "idle" in wanted.only:
-        found["idle"] = idle.measure(stage, wanted.seconds, _progress)
+        found["idle"] = idle.measure(stage, wanted.seconds, progress)
     if "busy" in wanted.only:
-        found["busy"] = busy.measure(stage, wanted.seconds / 2, _progress)
+        found["busy"] = busy.measure(stage, wanted.seconds / 2, progress)
     if "changes" in wanted.only:
-        found["changes"] = changes.measure(stage, wanted.rounds, _progress)
+        found["changes"] = changes.measure(stage, wanted.rounds, progress)
     return found
 
 
@@ -88,7 +89,9 @@ def _write(found: dict[str, Any], path: Path) -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.scale", description=__doc__)
     parser.add_argument("--sizes", default=_SIZES, help=f"nodes x namespaces ({_SIZES})")
-    parser.add_argument("--only", type=_parts, default=_PARTS, help=f"of {', '.join(_PARTS)} (all)")
+    parser.add_argument(
+        "--only", type=chosen(_PARTS), default=_PARTS, help=f"of {', '.join(_PARTS)} (all)"
+    )
     parser.add_argument("--rounds", type=int, default=2, help="8 s of each change; restarts (2)")
     parser.add_argument("--seconds", type=float, default=64, help="of idleness (64)")
     counts = ",".join(map(str, daemons.COUNTS))
@@ -116,22 +119,5 @@ def _counts(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
-def _parts(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if unknown := [name for name in names if name not in _PARTS]:
-        raise argparse.ArgumentTypeError(
-            f"found {', '.join(unknown)}, expected some of {', '.join(_PARTS)}"
-        )
-    return names
-
-
-def _progress(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except K8sOvsError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
+    sys.exit(ended(main))

@@ -7,27 +7,14 @@ from math import ceil, floor, log10
 from typing import Any
 
 from tests.bench.scale.report import ROLES, changes_of, figure
+from tests.bench.svg import document
 
 __all__ = ["drawn"]
 
 _WIDTH, _PANEL, _LEFT, _TOP, _BOTTOM = 960, 330, 70, 70, 330
 _LEGEND = 20
 _COLOURS = ("#0969da", "#8250df", "#1a7f37", "#bc4c00", "#cf222e", "#57606a", "#bf3989", "#4d2d00")
-_HEAD = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" \
-aria-labelledby="title">
-  <title id="title">Processor time of a node's daemon by the size of the cluster</title>
-  <style>
-    text {{ font-family: "Helvetica Neue", Helvetica, Arial, sans-serif; fill: #1f2328; }}
-    .title {{ font-size: 14px; font-weight: 600; }}
-    .small {{ font-size: 11px; fill: #57606a; }}
-    .right {{ font-size: 11px; fill: #57606a; text-anchor: end; }}
-    .middle {{ font-size: 11px; fill: #57606a; text-anchor: middle; }}
-    .line {{ stroke: #d0d7de; stroke-width: 1; }}
-    .curve {{ stroke-width: 1.8; fill: none; }}
-  </style>
-  <rect width="{width}" height="{height}" rx="12" fill="#ffffff"/>
-"""
+_STYLES = {".curve": "stroke-width: 1.8; fill: none;"}
 
 
 def drawn(sizes: Mapping[str, Any]) -> str:
@@ -43,10 +30,10 @@ def drawn(sizes: Mapping[str, Any]) -> str:
         left = _LEFT + place * (_WIDTH // 2)
         panels += _panel(list(sizes), f"a daemon that {role}", curves, left)
     height = _BOTTOM + 60 + _LEGEND * len(_COLOURS)
-    head = _HEAD.format(width=_WIDTH, height=height)
-    title = "Milliseconds of processor in a second with one change, by nodes x namespaces"
-    lines = [f'<text class="title" x="{_LEFT}" y="30">{title}</text>', *panels]
-    return head + "".join(f"  {line}\n" for line in lines) + "</svg>\n"
+    above = "Milliseconds of processor in a second with one change, by nodes x namespaces"
+    lines = [f'<text class="title" x="{_LEFT}" y="30">{above}</text>', *panels]
+    title = "Processor time of a node's daemon by the size of the cluster"
+    return document(title, _WIDTH, height, _STYLES, lines)
 
 
 def _panel(
