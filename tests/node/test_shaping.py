@@ -9,20 +9,26 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
-from attrs import evolve, frozen
+from attrs import evolve
+from tests.node.kept_limits import (
+    counted,
+    expected,
+    kept,
+    ofport,
+    port_of,
+    queue_rows,
+    queues_of,
+    vsctl,
+)
 
 from k8s_ovs.errors import K8sOvsError
-from k8s_ovs.link.shaping.pod_rates import PodQueues, queues
-from k8s_ovs.link.veth import host_name_of
+from k8s_ovs.link.shaping.pod_rates import PodQueues
 from k8s_ovs.model.pod import Rates
-from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.ovs.openflow.meters import Metered
 from k8s_ovs_lab import Lab, LabPod
-from k8s_ovs_lab.command import NETNS, inside
 from k8s_ovs_lab.lab_net import LabNet
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.servers import objects
@@ -35,23 +41,6 @@ OTHERS = Rates(to_pod=30_000_000, from_pod=20_000_000)
 WITHIN = 20.0 if os.environ.get("K8S_OVS_TEST_DATAPATH") != "system" else 90.0
 #: Seconds for which it is measured how fast a pod is.
 SECONDS = 3.0
-
-
-@frozen
-class Kept:
-    """What there is of a pod's limits: the kernel's queues and the meter behind them, in bits per
-    second; what its port remembers, and whether its queue is said to be ours there."""
-
-    to_pod: int | None
-    from_pod: int | None
-    meter: int | None
-    noted: Rates
-    queue_is_ours: bool
-
-
-def expected(rates: Rates) -> Kept:
-    meter = None if rates.from_pod is None else rates.from_pod * 105 // 100
-    return Kept(rates.to_pod, rates.from_pod, meter, rates, rates.to_pod is not None)
 
 
 @pytest.fixture(scope="module")
@@ -94,55 +83,6 @@ def await_kept(world: LabNet, rates: Rates) -> None:
         return True
 
     await_that(f"held has the limits {rates}", as_expected, WITHIN)
-
-
-def port_of(pod: LabPod) -> str:
-    return host_name_of(pod.container, "eth0")
-
-
-def queues_of(world: LabNet, pod: LabPod) -> PodQueues:
-    with inside(world.lab.node(pod.node).netns):
-        return queues(port_of(pod), str(NETNS / pod.netns), "eth0")
-
-
-def vsctl(world: LabNet, *words: str) -> list[str]:
-    """Lines that ovs-vsctl of node1 prints."""
-    return world.lab.exec("node1", ["ovs-vsctl", *words]).stdout.splitlines()
-
-
-def ofport(world: LabNet, pod: LabPod) -> int:
-    return int(vsctl(world, "get", "Interface", port_of(pod), "ofport")[0])
-
-
-def kept(world: LabNet, pod: LabPod) -> Kept:
-    found, port = queues_of(world, pod), port_of(pod)
-    (ids,) = vsctl(world, "--columns=external_ids", "--bare", "list", "Interface", port)
-    noted = {key: int(rate) for key, rate in re.findall(r"k8s-ovs-(\w+)-pod=(\d+)", ids)}
-    with openflow_to(world) as openflow:
-        meter = openflow.meters().get(ofport(world, pod))
-    return Kept(
-        found.to_pod and found.to_pod.rate,
-        found.from_pod and found.from_pod.rate,
-        meter and meter.rate * 1000,
-        Rates(noted.get("to"), noted.get("from")),
-        port in queue_rows(world),
-    )
-
-
-def queue_rows(world: LabNet) -> list[str]:
-    """Ports for which node1's OVSDB has a row in QoS."""
-    said = vsctl(world, "--bare", "--columns=external_ids", "list", "QoS")
-    return sorted(re.findall(r"k8s-ovs-port=(\S+)", " ".join(said)))
-
-
-def openflow_to(world: LabNet) -> closing[OpenFlow]:
-    """Node1's bridge, for a while."""
-    return closing(OpenFlow.connect(str(world.lab.node("node1").ovs_directory / "br0.mgmt")))
-
-
-def counted(world: LabNet) -> dict[int, Metered]:
-    with openflow_to(world) as openflow:
-        return openflow.meter_counts()
 
 
 def packets(world: LabNet) -> dict[str, int]:

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from k8s_ovs_testing.apiserver.resource import NAMESPACES, RESOURCES
-from k8s_ovs_testing.apiserver.selection import Selection
+from k8s_ovs_testing.apiserver.resource import RESOURCES
 from k8s_ovs_testing.apiserver.server import ApiHttpServer
 from k8s_ovs_testing.apiserver.store import Store
 from k8s_ovs_testing.apiserver.write import Writer, merge
@@ -372,21 +371,6 @@ def test_clients_discover_the_resources(api: Client) -> None:
         version = group["preferredVersion"]["groupVersion"]
         assert api("GET", f"/apis/{version}")[1]["groupVersion"] == version
     assert api("GET", "/version")[1]["major"] == "1"
-
-
-def test_objects_that_are_loaded_stay_as_they_are() -> None:
-    writer = Writer(Store(HISTORY), ipaddress.IPv4Network("10.96.0.0/29"))
-    system = {"metadata": {"name": "kube-system", "uid": "u1"}, "kind": "Namespace"}
-    running = {"metadata": {"name": "a", "namespace": "kube-system"}, "kind": "Pod"}
-    for each in (system, {**running, "status": {"phase": "Running"}}):
-        writer.load({"apiVersion": "v1", **each})
-    writer.begin()
-
-    found = writer.store.page(Selection(NAMESPACES)).items
-    assert [item["metadata"].get("uid") == "u1" for item in found] == [False, False, False, True]
-    assert writer.store.page(Selection(PODS_RESOURCE)).items[0]["status"] == {"phase": "Running"}
-    with pytest.raises(ValueError, match="v1 Thing: expected a kind"):
-        writer.load({"apiVersion": "v1", "kind": "Thing", "metadata": {"name": "a"}})
 
 
 def test_requests_are_counted_by_verb_and_resource(api: Client) -> None:
