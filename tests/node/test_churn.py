@@ -14,6 +14,8 @@ from k8s_ovs_lab.underlay import remove_namespaces
 from k8s_ovs_testing.ovs import OvsProcess
 from k8s_ovs_testing.traffic.traffic import PingStream
 
+pytestmark = pytest.mark.datapath
+
 WITHIN = 30.0
 MILLISECOND = 0.001
 PASSERS = 6

@@ -19,6 +19,8 @@ from attrs import frozen
 from k8s_ovs_lab.lab_net import SERVER_PORT, LabNet
 from k8s_ovs_testing.traffic.traffic import socket_in
 
+pytestmark = pytest.mark.datapath
+
 CLIENT = "a"
 #: The first packet to another node may wait for ARP of the underlay: less than this.
 WITHIN = 5.0

@@ -116,6 +116,7 @@ def observer(site: LabNet) -> Iterator[Observer]:
     observer.close()
 
 
+@pytest.mark.datapath
 @settings(
     max_examples=EXAMPLES,
     phases=(Phase.reuse, Phase.generate),
@@ -134,11 +135,13 @@ def test_whatever_somebody_harms_is_put_right_and_told(
     put_right(site, observer, data.draw(st.sampled_from(commands)))
 
 
+@pytest.mark.datapath
 @pytest.mark.parametrize("command", WORST)
 def test_of_each_kind_the_worst(site: LabNet, observer: Observer, command: str) -> None:
     put_right(site, observer, command.format(port=port_of(site, POD)))
 
 
+@pytest.mark.datapath
 def test_the_neighbours_of_a_pod_that_lost_its_port_lose_no_packet(
     site: LabNet, observer: Observer
 ) -> None:
@@ -152,6 +155,7 @@ def test_the_neighbours_of_a_pod_that_lost_its_port_lose_no_packet(
     assert lost <= 2
 
 
+@pytest.mark.datapath
 def test_the_loss_of_ovsdbs_file_costs_no_pod(site: LabNet) -> None:
     """All bridges are gone, as with an empty database; pods are found by their devices."""
     site.lab.stop_daemon(NODE)

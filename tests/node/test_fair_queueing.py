@@ -90,6 +90,7 @@ def packets_by_class(node: Any) -> dict[str, int]:
     return {number: int(packets) for number, packets in found if packets != "0"}
 
 
+@pytest.mark.datapath
 @pytest.mark.parametrize("missing", [0, 1], ids=["as the kernel can", "without fq"])
 class TestConnections:
     def test_a_long_one_does_not_make_another_wait(
@@ -118,6 +119,7 @@ class TestConnections:
         await_that("all go", lambda: queue_of(channel, device.index) == all_of_them, 20)
 
 
+@pytest.mark.datapath
 @pytest.mark.parametrize("missing", [1], ids=["without fq"])
 class TestClasses:
     def test_a_connection_has_one_of_them_and_many_have_all(

@@ -26,6 +26,7 @@ SILENT = r"(Open vSwitch|the bridge at ).*code 11"
 
 
 class TestDaemon:
+    @pytest.mark.datapath
     def test_killed_and_started_again_it_costs_no_packet_and_changes_no_flow(
         self, shaken: LabNet
     ) -> None:
@@ -54,6 +55,7 @@ class TestDaemon:
         shaken.cni("DEL", lost)
 
 
+@pytest.mark.datapath
 class TestVswitchd:
     def test_restarted_it_gets_flows_and_devices_back(self, shaken: LabNet) -> None:
         flows, place = counted(shaken).keys(), own_local_node(shaken)
@@ -83,6 +85,7 @@ class TestVswitchd:
         goes_on(shaken)
 
 
+@pytest.mark.datapath
 class TestOvsdb:
     def test_restarted_it_costs_no_packet_and_changes_no_flow(self, shaken: LabNet) -> None:
         """In userspace packets wait a second then, and no more of them than a socket holds."""
@@ -137,6 +140,7 @@ class TestStart:
         await_that("it is ready", lambda: told(shaken).get("Ready", False), WITHIN)
         assert "WaitingFor" not in told(shaken)
 
+    @pytest.mark.datapath
     def test_after_the_node_was_booted_its_former_pods_are_gone(self, shaken: LabNet) -> None:
         """OVSDB is on the disk, devices are not."""
         ports, flows = pod_ports(shaken), counted(shaken).keys()

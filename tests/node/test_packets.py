@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from ipaddress import IPv4Address
 
 import pytest
 
-from k8s_ovs_lab import Lab
 from k8s_ovs_lab.lab_net import SERVER_PORT, LabNet
 from k8s_ovs_testing.traffic.traffic import Sniffer
+
+pytestmark = pytest.mark.datapath
 
 TUNNEL_MTU = 1450
 
@@ -178,49 +177,6 @@ class TestSize:
         assert done.received == done.sent
 
 
-class TestFigures:
-    """Reported, not judged: they say more of the machine than of the network."""
-
-    @pytest.mark.parametrize(
-        ("what", "client", "server"),
-        [("on one node", "a", "b"), ("across nodes", "a", "c"), ("to a node", "a", "node2")],
-    )
-    def test_iperf3(
-        self, world: LabNet, report: Callable[[str], None], what: str, client: str, server: str
-    ) -> None:
-        rate = iperf(world.lab, client, server, world.address(server), 5201)
-        report(f"iperf3, TCP, {what}: {rate:.0f} Mbit/s")
-        assert rate > 0
-
-    def test_iperf3_through_a_service(self, world: LabNet, report: Callable[[str], None]) -> None:
-        service = world.lab.service("iperf", 5201, ["c"])
-        rate = iperf(world.lab, "a", "c", service.address, 5201)
-        world.lab.delete_service("iperf")
-        report(f"iperf3, TCP, through a service, across nodes: {rate:.0f} Mbit/s")
-        assert rate > 0
-
-
 def more_fragments(frame: bytes) -> bool:
     """Whether an Ethernet frame with IPv4 in it is a fragment (RFC 791)."""
     return frame[12:14] == b"\x08\x00" and bool(int.from_bytes(frame[20:22], "big") & 0x3FFF)
-
-
-def iperf(lab: Lab, client: str, server: str, address: IPv4Address, port: int) -> float:
-    """Mbit/s that a client sends in two seconds."""
-    with iperf_server(lab, server, port):
-        words = ["iperf3", "--client", str(address), "--port", str(port), "--time=2", "--json"]
-        said = json.loads(lab.exec(client, words).stdout)
-    return float(said["end"]["sum_received"]["bits_per_second"]) / 1e6
-
-
-@contextmanager
-def iperf_server(lab: Lab, place: str, port: int) -> Iterator[subprocess.Popen[str]]:
-    """A server for one client."""
-    words = ["iperf3", "--server", "--one-off", "--forceflush", "--port", str(port)]
-    with lab.spawn(place, words) as server:
-        try:
-            assert server.stdout is not None
-            assert any("listening" in line for line in server.stdout)
-            yield server
-        finally:
-            server.kill()

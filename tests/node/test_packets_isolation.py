@@ -34,6 +34,8 @@ from k8s_ovs_testing.traffic.frame import (
 )
 from k8s_ovs_testing.traffic.traffic import Sniffer, send_frames, socket_in
 
+pytestmark = pytest.mark.datapath
+
 VXLAN_PORT = 4789
 TO_TUNNEL, TO_SERVER = 5789, 5790
 COUNT = 20

@@ -183,6 +183,7 @@ class TestDevice:
             set_rate(channel, gone, 10_000_000)
 
 
+@pytest.mark.datapath
 class TestTraffic:
     """What TCP sends through a device, from the node to a pod."""
 

@@ -156,6 +156,7 @@ class TestAdd:
 
 
 class TestChange:
+    @pytest.mark.datapath
     def test_a_running_pod_gets_its_new_limits_and_no_other_is_touched(
         self, world: LabNet, held: LabPod
     ) -> None:
@@ -211,6 +212,7 @@ class TestRestart:
         assert all(after[cookie] >= count for cookie, count in before[2].items())
         assert queue_rows(world) == before[3]
 
+    @pytest.mark.datapath
     def test_of_open_vswitch_leaves_queues_and_brings_meters_and_flows_back(
         self, world: LabNet, held: LabPod
     ) -> None:
@@ -263,6 +265,7 @@ def goes_on_from(world: LabNet, pod: LabPod, before: PodQueues, meters: dict[int
     assert all(counts[number].packets >= old.packets for number, old in meters.items())
 
 
+@pytest.mark.datapath
 class TestRate:
     @pytest.mark.parametrize(("client", "server"), [("held", "peer"), ("peer", "held")])
     def test_tcp_settles_at_the_limit(

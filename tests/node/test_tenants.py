@@ -14,6 +14,8 @@ from k8s_ovs_lab.lab_net import SERVER_PORT, LabNet
 from k8s_ovs_lab.tenants import Tenants
 from k8s_ovs_testing.traffic.reach import Pair, reached
 
+pytestmark = pytest.mark.datapath
+
 NAMESPACES = ("red", "green", "blue")
 GLOBAL = "kube-system"
 PODS = tuple(f"{namespace}/{pod}" for namespace in NAMESPACES for pod in ("one", "two"))

@@ -16,6 +16,8 @@ from k8s_ovs_testing.traffic.flood import Flood
 from k8s_ovs_testing.traffic.reach import carries, connected
 from k8s_ovs_testing.traffic.traffic import PingStream
 
+pytestmark = pytest.mark.datapath
+
 MILLISECOND = 0.001
 WITHIN = 20.0
 
