@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from k8s_ovs.errors import PluginError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.world import (
@@ -26,7 +27,7 @@ from k8s_ovs.model.world import (
 )
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import CORE_TABLES
-from k8s_ovs.plugin import RecordKind, hook
+from k8s_ovs.plugin import KubeResource, RecordKind, hook
 from k8s_ovs.plugin.view import PluginSet, View
 from k8s_ovs_testing.world import (
     sample_config,
@@ -141,3 +142,28 @@ def test_taking_out_what_is_not_there_changes_nothing() -> None:
 
 def test_an_etcd_that_was_restored_sets_the_revision_back() -> None:
     assert World(revision=9).changed({}, revision=4).revision == 4
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda view: view.get("boats", "a"),
+        lambda view: view.request("boats", "a"),
+        lambda view: view.all("boats"),
+        lambda view: view.slots("boats"),
+        lambda view: view.having("boats", "size", 3),
+        lambda view: view.asking("boats", "size", 3),
+        lambda view: view.each(lambda _, key: key, "subnets", "boats"),
+        lambda view: view.ask(lambda asked: asked.all("boats")),
+    ],
+)
+def test_what_the_leader_alone_watches_is_for_allocations(look: Callable[[View], object]) -> None:
+    class Harbour:
+        @hook
+        def resources(self) -> Iterable[KubeResource]:
+            return [KubeResource("boats", "/api/v1/boats", dict, for_allocation=True)]
+
+    manager = PluginManager({"harbour": Harbour()})
+    look(manager.view(World()))
+    with pytest.raises(PluginError, match=r"boats: only allocations look at it.*for_allocation"):
+        look(manager.node_view(World()))

@@ -10,12 +10,13 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 import structlog
 from attrs import frozen
 
 from k8s_ovs.allocate.brake import held_back
-from k8s_ovs.allocate.election import LeaderElection, LeaderToken
+from k8s_ovs.allocate.election import LeaderToken
 from k8s_ovs.allocate.leaders_world import LeadersWorld, Which
 from k8s_ovs.allocate.write import put_back, transaction_of
 from k8s_ovs.errors import K8sOvsError, Unavailable, shown
@@ -49,6 +50,14 @@ _RETRY = 1.0
 _IDLE = 30.0
 
 
+class Leadership(Protocol):
+    """Says whether this daemon is the leader."""
+
+    @property
+    def token(self) -> LeaderToken | None:
+        """Proof of it; None: it is not."""
+
+
 @frozen
 class _Wanted:
     """What a plugin wanted last. problems: what could not be done. taking: whether it takes
@@ -69,7 +78,7 @@ class Allocator:
         self,
         etcd: Etcd,
         base: str,
-        election: LeaderElection,
+        election: Leadership,
         *,
         hold_down: float = HOLD_DOWN,
         grace: float = GRACE,

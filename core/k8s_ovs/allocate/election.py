@@ -21,7 +21,7 @@ from k8s_ovs.observe.etcd.client import Absent, CreatedAt, Etcd, Get, Put
 from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.supervise import SupervisedThread
 
-__all__ = ["LeaderElection", "LeaderToken"]
+__all__ = ["SUCCESSOR", "LeaderElection", "LeaderToken"]
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +32,24 @@ _LOOK_SELDOM = 30.0
 #: Seconds within which daemons run when the leader is gone. Not all in step: the first to run
 #: becomes the leader, the others see that and need not try.
 _SPREAD = 0.5
+
+
+@frozen
+class Messages:
+    """What the log says of who holds the key."""
+
+    taken: str
+    lost: str
+    unknown: str
+    known_again: str
+
+
+LEADER = Messages(
+    "became leader", "lost leadership", "leadership unknown", "leadership known again"
+)
+SUCCESSOR = Messages(
+    "became successor", "lost succession", "succession unknown", "succession known again"
+)
 
 
 @frozen
@@ -58,8 +76,11 @@ class LeaderElection:
 
     key: the election key in etcd; its value is {"holder": identity}.
     ttl: seconds until the leadership of a silent leader expires.
-    on_change: called by that thread with the token on becoming the leader and None on losing that.
+    on_change: called by that thread with the token on becoming the leader and None on losing that,
+    and with the last one when there is a `problem` or none any more.
     watched: somebody watches the key and calls `saw`; else it is read every 2 s.
+    may_run: whether this daemon may be the leader at all; `reconsider` tells that it has changed.
+    messages: of the log.
     """
 
     def __init__(
@@ -71,18 +92,21 @@ class LeaderElection:
         on_change: Callable[[LeaderToken | None], None] | None = None,
         *,
         watched: bool = False,
+        may_run: Callable[[], bool] = lambda: True,
+        messages: Messages = LEADER,
     ) -> None:
         self._etcd = etcd
-        self._key = key
+        self.key = key
         self._identity = identity
         self._ttl = ttl
         self._on_change = on_change
         self._look_every = _LOOK_SELDOM if watched else _LOOK_EVERY
+        self._may_run = may_run
+        self._messages = messages
         self._is_held = False
+        self._is_to_reconsider = False
         self._wake = threading.Event()
-        self._failures = FailureLog(
-            "leadership unknown", "leadership known again", key=key, node=identity
-        )
+        self._failures = FailureLog(messages.unknown, messages.known_again, key=key, node=identity)
         self._problem = ""
         self._term: _Term | None = None
         self._told: LeaderToken | None = None
@@ -96,6 +120,11 @@ class LeaderElection:
         """None when another daemon is the leader, or the lease may have expired unrenewed."""
         term = self._term
         return term.token if term and time.monotonic() < term.ends else None
+
+    @property
+    def holds(self) -> bool:
+        """Whether this daemon has the key, be it that it may have lost it: `token` is sure."""
+        return self._term is not None
 
     @property
     def problem(self) -> str:
@@ -112,25 +141,31 @@ class LeaderElection:
         if not held:
             self._wake.set()
 
-    def stop(self) -> None:
+    def reconsider(self) -> None:
+        """Look again now whether to run. From any thread."""
+        self._is_to_reconsider = True
+        self._wake.set()
+
+    def stop(self, *, wait: bool = True) -> None:
         """Release leadership and end, as soon as the calls in progress end."""
         self._stopped.set()
         self._wake.set()
-        if self._thread.ident is not None:
+        if wait and self._thread.ident is not None:
             self._thread.join(4 * self._etcd.settings.timeout)
 
     def _run(self) -> None:
         backoff = Backoff(cap=_LOOK_EVERY)
         while not self._stopped.is_set():
             self._wake.clear()
+            self._is_to_reconsider = False
             try:
                 wait = self._step()
                 backoff.reset()
                 self._failures.worked()
-                self._problem = ""
+                self._set_problem("")
             except K8sOvsError as error:
                 self._failures.failed(error)
-                self._problem = "" if isinstance(error, Unavailable) else str(error)
+                self._set_problem("" if isinstance(error, Unavailable) else str(error))
                 wait = backoff.wait()
             self._tell()
             self._pause(wait)
@@ -138,9 +173,12 @@ class LeaderElection:
         self._tell()
 
     def _pause(self, seconds: float) -> None:
-        """That long, or until the key is seen to be gone, and still is a moment later."""
+        """That long, or until the key is seen to be gone, and still is a moment later; or until
+        `reconsider`."""
         ends = time.monotonic() + seconds
         while not self._stopped.is_set() and self._wake.wait(max(0.0, ends - time.monotonic())):
+            if self._is_to_reconsider:
+                return
             self._wake.clear()
             if self._term is None:
                 self._stopped.wait(random.uniform(0.0, _SPREAD))  # noqa: S311  spreads load only
@@ -149,9 +187,11 @@ class LeaderElection:
 
     def _step(self) -> float:
         """Become or stay the leader; seconds until the next step."""
-        if self._term is not None:
+        if not self._may_run():
+            self._give_back()
+        elif self._term is not None:
             self._term = self._renewed(self._term)
-        elif self._etcd.get(self._key) is None:
+        elif self._etcd.get(self.key) is None:
             self._term = self._taken()
         if self._term is None:
             return self._look_every * random.uniform(0.5, 1.0)  # noqa: S311  spreads load only
@@ -161,22 +201,20 @@ class LeaderElection:
         asked = time.monotonic()
         lease = self._etcd.lease(self._ttl)
         value = json.dumps({"holder": self._identity}).encode()
-        result = self._etcd.txn(
-            [Absent(self._key)], [Put(self._key, value, lease)], [Get(self._key)]
-        )
+        result = self._etcd.txn([Absent(self.key)], [Put(self.key, value, lease)], [Get(self.key)])
         if result.succeeded:
-            return _Term(LeaderToken(self._key, result.revision), lease, asked + self._ttl)
+            return _Term(LeaderToken(self.key, result.revision), lease, asked + self._ttl)
         # A repeated transaction finds what its first, unanswered attempt wrote.
         found = result.found[0]
         if found is not None and found.lease == lease:
-            return _Term(LeaderToken(self._key, found.create_revision), lease, asked + self._ttl)
+            return _Term(LeaderToken(self.key, found.create_revision), lease, asked + self._ttl)
         self._etcd.revoke(lease)
         return None
 
     def _renewed(self, term: _Term) -> _Term | None:
         asked = time.monotonic()
         remaining = self._etcd.keep_alive(term.lease)
-        found = self._etcd.get(self._key) if remaining > 0 else None
+        found = self._etcd.get(self.key) if remaining > 0 else None
         if found is None or found.create_revision != term.token.create_revision:
             # Someone may have removed the key; the lease by itself is worth nothing.
             self._etcd.revoke(term.lease)
@@ -191,7 +229,7 @@ class LeaderElection:
             self._etcd.revoke(term.lease)
         except K8sOvsError as error:
             _log.warning(
-                "leadership not released", key=self._key, reason=str(error), free_in=self._ttl
+                "leadership not released", key=self.key, reason=str(error), free_in=self._ttl
             )
 
     def _tell(self) -> None:
@@ -200,15 +238,24 @@ class LeaderElection:
             return
         self._told = token
         _log.info(
-            "became leader" if token else "lost leadership",
-            key=self._key,
+            self._messages.taken if token else self._messages.lost,
+            key=self.key,
             node=self._identity,
             revision=token.create_revision if token else None,
         )
+        self._call_listener(token)
+
+    def _set_problem(self, problem: str) -> None:
+        changed = bool(problem) is not bool(self._problem)
+        self._problem = problem
+        if changed:
+            self._call_listener(self._told)
+
+    def _call_listener(self, token: LeaderToken | None) -> None:
         if self._on_change is None:
             return
         try:
             self._on_change(token)
         except Exception:
             # A fault in the listener must not end the election.
-            _log.exception("leadership listener failed", key=self._key, node=self._identity)
+            _log.exception("leadership listener failed", key=self.key, node=self._identity)

@@ -24,7 +24,7 @@ from k8s_ovs.model.node import KubeNode, LocalNode, kube_node
 from k8s_ovs.model.pod import SERVICE_SOURCES, Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import GLOBAL_TENANT
-from k8s_ovs.model.world import NODES
+from k8s_ovs.model.world import NODES, OWN_NODE
 from k8s_ovs.pipeline.action import (
     Action,
     Ct,
@@ -58,7 +58,7 @@ from k8s_ovs.pipeline.tables import (
     VIRTUAL_MAC,
 )
 from k8s_ovs.plugin.hooks import hook
-from k8s_ovs.plugin.records import KubeResource, RecordKind
+from k8s_ovs.plugin.records import NODES_PATH, KubeResource, RecordKind
 from k8s_ovs.plugin.view import View
 
 __all__ = ["Forwarding"]
@@ -92,7 +92,11 @@ class Forwarding:
 
     @hook
     def resources(self) -> Iterable[KubeResource]:
-        return [KubeResource(NODES, "/api/v1/nodes", kube_node, indexes={ADDRESS: _addresses})]
+        indexes = {ADDRESS: _addresses}
+        return [
+            KubeResource(NODES, NODES_PATH, kube_node, for_allocation=True, indexes=indexes),
+            KubeResource(OWN_NODE, NODES_PATH, kube_node, local_only=True),
+        ]
 
     @hook
     def network_flows(self, view: View) -> Iterable[Flow]:

@@ -65,15 +65,21 @@ class PluginManager:
         self.config_fields: dict[str, ConfigField] = {}
         self._declare_fields()
         holds = {each.name: each.holds for each in self.kinds.values() if each.holds}
-        self._plugin_set = PluginSet(self._tenant_of, self._vni_of, self.pipeline, holds)
+        allocated = frozenset(each.name for each in self.resources.values() if each.for_allocation)
+        self._plugin_set = PluginSet(self._tenant_of, self._vni_of, self.pipeline, holds, allocated)
 
     def owner_bits(self, plugin: str) -> int:
         """The 16 bits that mark the flows of `plugin`."""
         return self._owner_bits[plugin]
 
     def view(self, world: World, answering: Answering | None = None) -> View:
-        """A view for one hook call. answering: who remembers answers, if anybody."""
+        """A view of all, for what allocates or is about the cluster. answering: who remembers
+        answers, if anybody."""
         return View(world, self._plugin_set, answering)
+
+    def node_view(self, world: World, answering: Answering | None = None) -> View:
+        """A view for the hooks that each node calls: without what the leader alone watches."""
+        return View(world, self._plugin_set, answering, self._plugin_set.for_allocation)
 
     def config_problems(self, config: NetworkConfig) -> list[str]:
         """What is wrong with the fields of the configuration that plugins read."""

@@ -16,7 +16,7 @@ from k8s_ovs.model.allowance import DELETIONS
 from k8s_ovs.model.codec import named
 from k8s_ovs.model.world import USED
 
-__all__ = ["LEADER_KEY", "NOT_RECORDS", "SEEN", "STATUS", "NodeStatus"]
+__all__ = ["LEADER_KEY", "NOT_RECORDS", "SEEN", "STATUS", "SUCCESSOR_KEY", "NodeStatus"]
 
 #: Below `<Name>/`, by the node's name.
 STATUS = "status"
@@ -24,8 +24,10 @@ STATUS = "status"
 SEEN = "seen"
 #: Below `<Name>/`: who the leader is, under a lease. No record either.
 LEADER_KEY = "allocator"
+#: Who is to be the leader next, under a lease.
+SUCCESSOR_KEY = "allocator-next"
 #: What is below `<Name>/` and in no backup: daemons write it anew, or it is a word for once.
-NOT_RECORDS = frozenset({STATUS, SEEN, LEADER_KEY, DELETIONS, USED})
+NOT_RECORDS = frozenset({STATUS, SEEN, LEADER_KEY, SUCCESSOR_KEY, DELETIONS, USED})
 
 
 @frozen

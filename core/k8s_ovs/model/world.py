@@ -23,6 +23,7 @@ __all__ = [
     "GIVEN",
     "LOCAL_NODE",
     "NODES",
+    "OWN_NODE",
     "PODS",
     "PROBLEM",
     "RESERVED_KINDS",
@@ -42,6 +43,8 @@ __all__ = [
 CONFIG = "config"
 LOCAL_NODE = "local-node"
 NODES = "nodes"
+#: Of Kubernetes' Nodes, this node's own.
+OWN_NODE = "node"
 PODS = "pods"
 SUBNETS = "subnets"
 GIVEN = "given"

@@ -256,7 +256,7 @@ def _with_link(
 
 def _has_tenant(network: Network, pod: Pod) -> bool:
     try:
-        view = network.manager.view(network.reconciler.world)
+        view = network.manager.node_view(network.reconciler.world)
         return view.tenant_of(pod) is not None and view.vni_of(pod) is not None
     except PluginError as error:
         raise CniError(Code.FAILED, f"pod {pod.identity} has no tenant", str(error)) from error
@@ -289,7 +289,7 @@ def _link_problems(link: PodLink, settings: LinkSettings) -> list[str]:
 
 def _admission(network: Network, request: CniRequest) -> list[str]:
     """What the plugins make a pod wait for. Raises CniError if one refuses."""
-    view = network.manager.view(network.reconciler.world)
+    view = network.manager.node_view(network.reconciler.world)
     reasons = []
     for plugin, result in network.manager.admit_pod(view, pod_request(request)):
         if isinstance(result, Failure):

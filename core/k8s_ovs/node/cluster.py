@@ -10,18 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.election import LeaderElection
-from k8s_ovs.hooks.manager import PluginManager
+from k8s_ovs.allocate.succession import Succession
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node_status import LEADER_KEY
 from k8s_ovs.node.inbox import Inbox
-from k8s_ovs.node.records.ingest import KUBE
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.tell.event_recorder import PodEvent
 from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.node.tell.status_publisher import StatusPublisher
 from k8s_ovs.observe.etcd.client import Etcd
-from k8s_ovs.observe.kube import Involved, Kube, ResourceWatch, WatchedResource, post_event
+from k8s_ovs.observe.kube import Involved, Kube, post_event
 from k8s_ovs.observe.watch_event import RecordChange, Snapshot, WatchEvent
 from k8s_ovs.plugin.values import Event
 from k8s_ovs.reconcile.reconciler import Reconciler
@@ -41,9 +38,7 @@ class ClusterParts:
         self._etcd = etcd
         self._kube = kube
         self._inbox = inbox
-        # By resource, with the plugin that reads it.
-        self._watches: dict[str, tuple[str, ResourceWatch]] = {}
-        self._allocation: tuple[str, LeaderElection, Allocator] | None = None
+        self._allocation: tuple[str, Succession, Allocator] | None = None
         self._publisher: tuple[str, StatusPublisher] | None = None
         self._lost = 0
 
@@ -52,11 +47,16 @@ class ClusterParts:
         return self._allocation is not None and self._allocation[1].token is not None
 
     @property
+    def sees_all(self) -> bool:
+        """Whether this daemon leads, or is to follow who does."""
+        return self._allocation is not None and self._allocation[1].sees_all
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What etcd has lost, what could not be allocated, and why etcd refuses to be told."""
         told = self._publisher[1].problem if self._publisher else ""
-        _, election, allocator = self._allocation or (None, None, None)
-        elected = election.problem if election else ""
+        _, succession, allocator = self._allocation or (None, None, None)
+        elected = succession.problem if succession else ""
         allocated = allocator.problems if allocator else ()
         # All of them meet the same etcd: that it refuses is one problem.
         found = (self._told_of_lost(), told, elected, *allocated)
@@ -75,12 +75,12 @@ class ClusterParts:
         thread of etcd's watch."""
         if self._allocation is None:
             return
-        base, election, _ = self._allocation
-        key = f"{base}/{LEADER_KEY}".removeprefix(f"{self._settings.prefix}/")
+        succession, prefix = self._allocation[1], f"{self._settings.prefix}/"
         if isinstance(event, Snapshot):
-            election.saw(key in event.entries)
-        elif isinstance(event, RecordChange) and event.key == key:
-            election.saw(event.entry is not None)
+            for key in succession.keys:
+                succession.saw(key, key.removeprefix(prefix) in event.entries)
+        elif isinstance(event, RecordChange):
+            succession.saw(prefix + event.key, event.entry is not None)
 
     def offer_world(self, reconciler: Reconciler) -> None:
         """The newest snapshot, for the allocator."""
@@ -109,9 +109,7 @@ class ClusterParts:
     def end(self) -> None:
         """All at once, and the connection to etcd: what it has not heard of until then, it learns
         when the leases expire."""
-        stops = [self._end_allocation, self._end_publisher]
-        stops += [watch.stop for _, watch in self._watches.values()]
-        threads = [_started(stop) for stop in stops]
+        threads = [_started(stop) for stop in (self._end_allocation, self._end_publisher)]
         ends = time.monotonic() + _ENDS_WITHIN
         for thread in threads:
             thread.join(max(0.0, ends - time.monotonic()))
@@ -119,24 +117,12 @@ class ClusterParts:
         for thread in threads:
             thread.join(_CLOSES_WITHIN)
 
-    def follow(self, config: NetworkConfig, manager: PluginManager) -> None:
-        """Tell of this node, watch what the plugins need, join this network's leader election."""
+    def follow(self, config: NetworkConfig) -> None:
+        """Tell of this node, join this network's leader election."""
         base = f"{self._settings.prefix}/{config.name}"
         self.publish_to(base)
-        if self._kube is None:
-            return
-        for name, (plugin, watch) in tuple(self._watches.items()):
-            if manager.readers.get(name) != plugin:  # what it has seen, nobody else has read
-                _started(watch.stop)
-                del self._watches[name]
-        for name, resource in manager.resources.items():
-            selector = f"spec.nodeName={self._settings.hostname}" if resource.local_only else ""
-            if name not in self._watches:
-                wanted = WatchedResource(resource.path, KUBE + name, selector)
-                watch = ResourceWatch(self._kube, wanted, self._inbox.put)
-                self._watches[name] = manager.readers[name], watch
-                watch.start()
-        self._join_election(base)
+        if self._kube is not None:
+            self._join_election(base)
 
     def publish_to(self, base: str) -> None:
         if self._publisher and self._publisher[0] == base:
@@ -158,17 +144,12 @@ class ClusterParts:
         if self._allocation and self._allocation[0] == base:
             return
         self._end_allocation()
-        election = LeaderElection(
-            self._etcd,
-            f"{base}/{LEADER_KEY}",
-            self._settings.hostname,
-            ttl=_LEADER_TTL,
-            on_change=lambda _: self._inbox.wake(),
-            watched=True,
+        succession = Succession(
+            self._etcd, base, self._settings.hostname, _LEADER_TTL, self._inbox.wake
         )
-        allocator = Allocator(self._etcd, base, election, publish=self._post)
-        self._allocation = (base, election, allocator)
-        election.start()
+        allocator = Allocator(self._etcd, base, succession, publish=self._post)
+        self._allocation = (base, succession, allocator)
+        succession.start()
         allocator.start()
 
     def _post(self, event: Event) -> None:
@@ -200,9 +181,9 @@ class ClusterParts:
 
     def _end_allocation(self) -> None:
         if self._allocation:
-            _, election, allocator = self._allocation
+            _, succession, allocator = self._allocation
             allocator.stop()
-            election.stop()
+            succession.stop()
             self._allocation = None
 
 

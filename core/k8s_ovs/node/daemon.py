@@ -26,6 +26,7 @@ from k8s_ovs.node.cni.service import CniService
 from k8s_ovs.node.commit import Committer
 from k8s_ovs.node.host.keeper import Keeper
 from k8s_ovs.node.inbox import HostChanged, Inbox
+from k8s_ovs.node.kube_watches import KubeWatches
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.rate_limits import RateLimits
 from k8s_ovs.node.records.ingest import ETCD, LEFT_OUT, Ingest
@@ -51,6 +52,9 @@ _log = structlog.get_logger(__name__)
 #: Seconds between two looks at all flows that the switch has.
 _RESYNC = 8.0
 
+#: Folders below the network's Name.
+_OF_NODES = ([STATUS], [SEEN])
+
 _OUTSIDE = (
     "it is no Kubernetes node, as no API server is named "
     "(KUBECONFIG, KUBERNETES_MASTER, or the pod's service account)"
@@ -73,15 +77,14 @@ class Daemon:
             self._cluster.record_event, post_pod=self._cluster.record_pod_event
         )
         limits = RateLimits(settings.hostname, self._switch.note_rates)
-        self._keeper = Keeper(
-            settings.hostname, self._switch, limits, self._event_recorder.tell_of_pod
-        )
+        tell_of_pod = self._event_recorder.tell_of_pod
+        self._keeper = Keeper(settings.hostname, self._switch, limits, tell_of_pod)
         self._committer = Committer(
             self._switch, self._attachments, limits, self._keeper.repaired, settings.hostname
         )
-        self._setup = Setup(
-            settings, self._switch, self._ingest, self._keeper, self._cluster.follow
-        )
+        self._kube_watches = KubeWatches(self._kube, settings.hostname, self._inbox, self._ingest)
+        follow = self._cluster.follow
+        self._setup = Setup(settings, self._switch, self._ingest, self._keeper, follow)
         self._kernel = KernelChanges(NODE_PORT, lambda of: self._inbox.put(HostChanged(of)))
         self._applied = 0
         self._installation = Installation(settings, self._keeper.repaired)
@@ -285,6 +288,7 @@ class Daemon:
         reconciler = self._setup.reconciler
         if reconciler is None:
             return
+        self._kube_watches.follow(reconciler.manager, sees_all=self._cluster.sees_all)
         self._cluster.offer_lost(self._ingest.lost(reconciler.manager.kinds))
         if self._ingest.cluster_connected(reconciler.manager.resources.values()):
             self._cluster.offer_world(reconciler)
@@ -372,11 +376,7 @@ class Daemon:
         """What etcd shows, in the watch's thread. What nodes say of themselves is seen only until a
         configuration names the network: each would answer it with a new status, without end."""
         self._cluster.see(event)
-        told_by_node = isinstance(event, RecordChange) and event.key.split("/")[1:2] in (
-            [STATUS],
-            [SEEN],
-        )
-        if not told_by_node:
+        if not isinstance(event, RecordChange) or event.key.split("/")[1:2] not in _OF_NODES:
             self._inbox.put(event)
 
     def _stop(self, number: int, _frame: object) -> None:
@@ -394,6 +394,7 @@ class Daemon:
             self._cluster.publish_to(f"{self._settings.prefix}/{config.name}")
 
     def _end_parts(self) -> None:
+        self._kube_watches.stop()
         self._cluster.end()
         self._committer.close()
         self._switch.drop_flows_connection()

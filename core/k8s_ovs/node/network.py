@@ -69,7 +69,7 @@ def pod_request(request: CniRequest) -> PodRequest:
 def link_settings(network: Network, pod: Pod) -> LinkSettings:
     """The plugins' settings for the interface of a new pod. Raises PluginError if one fails: its
     settings are unknown then, and may be a rate limit."""
-    view = network.manager.view(network.reconciler.world)
+    view = network.manager.node_view(network.reconciler.world)
     wanted: list[LinkSettings] = []
     for _, result in network.manager.pod_link(view, pod):
         if isinstance(result, Failure):

@@ -20,7 +20,7 @@ from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.subnet_use import SubnetUse, subnet_of_pods
-from k8s_ovs.model.world import CONFIG, LOCAL_NODE, NODES, SUBNETS, USED, Slot
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, OWN_NODE, SUBNETS, USED, Slot
 from k8s_ovs.node.host.desired import host_values, nft_values, switch_values
 from k8s_ovs.node.host.etcd_addresses import EtcdAddresses
 from k8s_ovs.node.host.keeper import Keeper
@@ -30,7 +30,6 @@ from k8s_ovs.node.own_subnet import NoSubnet, find_own_subnet, mtu_problem, pod_
 from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.switch import NODE_PORT, Switch
-from k8s_ovs.plugin.command.output import few
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs.state.value import Value
 
@@ -60,7 +59,7 @@ class Setup:
         switch: Switch,
         ingest: Ingest,
         keeper: Keeper,
-        on_config: Callable[[NetworkConfig, PluginManager], None],
+        on_config: Callable[[NetworkConfig], None],
     ) -> None:
         self._settings = settings
         self._switch = switch
@@ -134,10 +133,13 @@ class Setup:
         hostname, reconciler = self._settings.hostname, self._reconciler
         if self._settings.kube is None or reconciler is None:
             return ""
-        known = reconciler.world.settled(NODES)
-        if hostname in known or not self._ingest.connected(KUBE + NODES):
+        known = reconciler.world.settled(OWN_NODE)
+        if hostname in known or not self._ingest.connected(KUBE + OWN_NODE):
             return ""
-        return f"Kubernetes has no Node {hostname} (--hostname); it has {few(sorted(known))}"
+        return (
+            f"Kubernetes has no Node {hostname} (--hostname), expected one of those that "
+            "`kubectl get nodes` shows"
+        )
 
     def forget_devices(self) -> None:
         """Open vSwitch started anew: bridge, devices and addresses are checked again."""
@@ -226,7 +228,7 @@ class Setup:
         self.forget_devices()
         self._network = None
         self.fresh = True
-        self._on_config(config, manager)
+        self._on_config(config)
 
     def _report(self, subject: str, problem: str) -> None:
         if problem and problem != self._problems[subject]:

@@ -15,7 +15,10 @@ from k8s_ovs.model.checked import as_text, has_type
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.world import Slot, Tag
 
-__all__ = ["ConfigField", "Indexes", "KubeResource", "RecordKind", "tags_of"]
+__all__ = ["NODES_PATH", "ConfigField", "Indexes", "KubeResource", "RecordKind", "tags_of"]
+
+#: Of Kubernetes' list of Nodes.
+NODES_PATH = "/api/v1/nodes"
 
 #: By name, each a function from a value to what the value is found by.
 Indexes = Mapping[str, Callable[[Any], Iterable[Hashable]]]
@@ -115,15 +118,24 @@ class KubeResource:
 
     path: of the list, such as /api/v1/namespaces. decode: (key, JSON object) to a value; raises
     InvalidRecord. None: not of interest, as if the object did not exist. The key is "name", or
-    "namespace/name". local_only: just the objects of this node
-    (spec.nodeName). indexes: as those of `RecordKind`.
+    "namespace/name". local_only: just the objects of this node: its
+    pods (spec.nodeName), or its Node. for_allocation: only `allocations` look at it, so just the
+    leader watches it, and its successor. indexes: as those of `RecordKind`.
     """
 
     name: str = field(converter=as_text, validator=_is_name)
     path: str = field(converter=as_text, validator=_is_path)
     decode: Callable[[str, Mapping[str, Any]], Any] = field(validator=_is_function)
     local_only: bool = field(default=False, validator=has_type(bool))
+    for_allocation: bool = field(default=False, validator=has_type(bool))
     indexes: Indexes = field(factory=dict, validator=_are_indexes)
+
+    def field_selector(self, hostname: str) -> str:
+        """What selects the objects that a daemon on this node watches; "": all."""
+        if not self.local_only:
+            return ""
+        name = "metadata.name" if self.path == NODES_PATH else "spec.nodeName"
+        return f"{name}={hostname}"
 
 
 def tags_of(indexes: Indexes, value: Any) -> frozenset[Tag]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from attrs import field, frozen
 
+from k8s_ovs.errors import PluginError
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import KubeNode, LocalNode
 from k8s_ovs.model.pod import Pod
@@ -51,7 +52,7 @@ class PluginSet:
     """What a view needs to know of the plugins that run.
 
     tenant_of, vni_of: the mode's answers. holds: of kinds whose records keep parts of Network, what
-    each keeps (see `RecordKind.holds`).
+    each keeps (see `RecordKind.holds`). for_allocation: resources that only allocations look at.
     """
 
     tenant_of: Callable[[View, Pod], int | None]
@@ -60,18 +61,25 @@ class PluginSet:
     holds: Mapping[str, Callable[[Any], IPv4Network | None]] = field(
         factory=lambda: MappingProxyType({})
     )
+    for_allocation: frozenset[str] = frozenset()
 
 
 class View:
     """A world as one hook call sees it. `reads` and `asked` say what was looked up, and in which
-    order what was asked. answering: remembers answers; None: each is made anew."""
+    order what was asked. answering: remembers answers; None: each is made anew. hidden: kinds at
+    which its hook may not look."""
 
     def __init__(
-        self, world: World, plugins: PluginSet, answering: Answering | None = None
+        self,
+        world: World,
+        plugins: PluginSet,
+        answering: Answering | None = None,
+        hidden: frozenset[str] = frozenset(),
     ) -> None:
         self._world = world
         self._plugins = plugins
         self._answering = answering
+        self._hidden = hidden
         self.reads: set[Read] = set()
         self.asked: dict[Question, None] = {}
 
@@ -120,7 +128,7 @@ class View:
         return found or {}
 
     def nodes(self) -> Mapping[str, KubeNode]:
-        """Kubernetes' nodes, by name."""
+        """Kubernetes' nodes, by name. Only where allocations are made."""
         return self.all(NODES)
 
     def pods(self) -> Mapping[str, Pod]:
@@ -158,11 +166,13 @@ class View:
 
     def all(self, kind: str) -> Mapping[str, Any]:
         """The settled values of all records of `kind`, by key."""
+        self._refuse_hidden(kind)
         self.reads.add((kind, None, SETTLED))
         return self._world.settled(kind)
 
     def slots(self, kind: str) -> Mapping[str, Slot]:
         """The slots of all keys of `kind`, also of those without a settled value."""
+        self._refuse_hidden(kind)
         self.reads |= {(kind, None, part) for part in (SETTLED, ASKED, PROBLEM, REVISION)}
         return self._world.of(kind)
 
@@ -189,6 +199,8 @@ class View:
     def each(self, function: Callable[[View, str], T | None], *kinds: str) -> Mapping[str, T]:
         """What `function(view, key)` returns for each key of these kinds, by key, without None. It
         is called again for the keys alone for which something has changed."""
+        for kind in kinds:
+            self._refuse_hidden(kind)
         found: Mapping[str, T] = self._answer(Each(function, kinds))
         return found
 
@@ -208,12 +220,21 @@ class View:
         found = {key: question.function(self, key) for key in keys}
         return {key: value for key, value in found.items() if value is not None}
 
+    def _refuse_hidden(self, kind: str) -> None:
+        if kind in self._hidden:
+            raise PluginError(
+                f"{kind}: only allocations look at it, since not every node watches it "
+                "(KubeResource.for_allocation)"
+            )
+
     def _read(self, kind: str, key: str, *parts: str) -> Slot:
+        self._refuse_hidden(kind)
         for part in parts:
             self.reads.add((kind, key, part))
         return self._world.slot(kind, key)
 
     def _keys_having(self, kind: str, tag: Tag, part: str) -> Iterable[str]:
+        self._refuse_hidden(kind)
         self.reads.add((kind, tag, part))
         return self._world.keys_of(kind, tag, part)
 

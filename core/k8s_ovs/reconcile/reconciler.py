@@ -41,7 +41,7 @@ class Reconciler:
         self.manager = manager
         self.desired = DesiredFlows()
         self.links = PodLinks()
-        self._answers = Answers[Subject](manager.view)
+        self._answers = Answers[Subject](manager.node_view)
         self._touched: dict[str, set[tuple[str, str]]] = {}
         self._dirty: set[Subject] = {Subject(NETWORK, "")}
         self._conflicting: set[Subject] = set()

@@ -143,7 +143,7 @@ KINDS = (
 
 def namespaces() -> KubeResource:
     """Kubernetes' namespaces: their uids, by name."""
-    return KubeResource(NAMESPACES, "/api/v1/namespaces", _uid)
+    return KubeResource(NAMESPACES, "/api/v1/namespaces", _uid, for_allocation=True)
 
 
 def _uid(key: str, found: Mapping[str, Any]) -> str:

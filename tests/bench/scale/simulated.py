@@ -16,9 +16,8 @@ from ipaddress import IPv4Address, IPv4Network
 from attrs import evolve
 from tests.bench.scale.cluster import CONFIG
 
-from k8s_ovs.allocate.election import LeaderElection
+from k8s_ovs.allocate.succession import Succession
 from k8s_ovs.model.codec import decode
-from k8s_ovs.model.node_status import LEADER_KEY
 from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import USED
 from k8s_ovs.node.records.ingest import ETCD, LEFT_OUT
@@ -45,17 +44,15 @@ class SimulatedDaemon:
         self._etcd = Etcd(EtcdSettings((endpoint,)))
         use = SubnetUse(host, subnet)
         base = f"{ETCD_PREFIX}/{_NAME}"
-        self._use_path, self._leader_path = f"{_NAME}/{USED}/{host}", f"{_NAME}/{LEADER_KEY}"
+        self._use_path = f"{_NAME}/{USED}/{host}"
         self._state = sample_state(hostname=host, subnet_use=use, problems=())
-        self._election = LeaderElection(
-            self._etcd, f"{base}/{LEADER_KEY}", host, ttl=_LEADER_TTL, watched=True
-        )
+        self._succession = Succession(self._etcd, base, host, _LEADER_TTL)
         self._status = StatusPublisher(self._etcd, base, host, external=False)
         self._watch = PrefixWatch(self._etcd, f"{ETCD_PREFIX}/", ETCD, self._see, LEFT_OUT)
 
     def start(self) -> None:
         """As a daemon does, once it has read the configuration."""
-        for part in (self._watch, self._status, self._election):
+        for part in (self._watch, self._status, self._succession):
             part.start()
 
     def _see(self, event: WatchEvent) -> None:
@@ -64,14 +61,14 @@ class SimulatedDaemon:
         if isinstance(event, RecordChange):
             self._take(event.key, event.entry)
         else:
-            for path in (self._leader_path, self._use_path):
+            offices = (key.removeprefix(f"{ETCD_PREFIX}/") for key in self._succession.keys)
+            for path in (*offices, self._use_path):
                 self._take(path, event.entries.get(path))
         self._state = evolve(self._state, applied_revision=event.revision)
         self._status.offer(self._state)
 
     def _take(self, path: str, entry: Entry | None) -> None:
-        if path == self._leader_path:
-            self._election.saw(entry is not None)
+        self._succession.saw(f"{ETCD_PREFIX}/{path}", entry is not None)
         if path == self._use_path:
             told = None if entry is None else decode(SubnetUse, path, entry.value)
             self._state = evolve(self._state, told_use=told)

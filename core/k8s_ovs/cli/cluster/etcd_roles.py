@@ -13,7 +13,7 @@ from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot, read_snapshot
 from k8s_ovs.cli.flag_values import fitting
 from k8s_ovs.cli.options import EtcdLocation, with_etcd
 from k8s_ovs.errors import InvalidRecord
-from k8s_ovs.model.node_status import LEADER_KEY, SEEN, STATUS
+from k8s_ovs.model.node_status import LEADER_KEY, SEEN, STATUS, SUCCESSOR_KEY
 from k8s_ovs.plugin.command.output import printable
 
 __all__ = ["Grant", "Role", "User", "commands", "roles", "run", "users"]
@@ -58,7 +58,8 @@ def roles(
     """
     base = f"{prefix}/{name}"
     reads = Grant(f"{prefix}/", is_prefix=True, writes=False)
-    leads = [Grant(f"{base}/{LEADER_KEY}", is_prefix=False, writes=True)]
+    offices = LEADER_KEY, SUCCESSOR_KEY
+    leads = [Grant(f"{base}/{key}", is_prefix=False, writes=True) for key in offices]
     leads += [Grant(f"{base}/{kind}/", is_prefix=True, writes=True) for kind in sorted(kinds)]
     own = [f"{base}/{STATUS}/{node}" for node in nodes]
     says = Grant(f"{base}/{STATUS}/", is_prefix=True, writes=True)

@@ -169,7 +169,7 @@ def _resources(
     """The plugins' resources, and which of them cannot be read and why."""
     found, unread = list[Listed](), list[str]()
     for name, wanted in manager.resources.items():
-        selector = f"spec.nodeName={hostname}" if wanted.local_only else ""
+        selector = wanted.field_selector(hostname)
         try:
             found.append(list_resource(kube, WatchedResource(wanted.path, KUBE + name, selector)))
         except K8sOvsError as error:

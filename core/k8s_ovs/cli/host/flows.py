@@ -35,7 +35,7 @@ from k8s_ovs.cli.options import (
 )
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.hooks.load import known_owners
-from k8s_ovs.model.world import NODES
+from k8s_ovs.model.world import NODES, OWN_NODE
 from k8s_ovs.node.install.cni_config import SOCKET
 from k8s_ovs.node.switch import management_socket
 from k8s_ovs.ovs.openflow.client import OpenFlow
@@ -141,7 +141,7 @@ def _port_names(bridge: Bridge) -> dict[int, str]:
 def _warn(snapshot: ClusterSnapshot, kube_is_read: bool) -> None:
     for problem in (*snapshot.problems, *snapshot.left_out):
         complain("warning", problem)
-    others = sorted(snapshot.manager.resources.keys() - {NODES})
+    others = sorted(snapshot.manager.resources.keys() - {NODES, OWN_NODE})
     if others and not kube_is_read:
         complain(
             "warning",

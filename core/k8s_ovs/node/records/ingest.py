@@ -63,6 +63,7 @@ class Ingest:
         # By source, objects that are new or changed, and not read yet; None: gone.
         self._objects: dict[str, dict[str, Entry | None]] = {}
         self._synced: set[str] = set()
+        self._forgotten: set[str] = set()
         # Of etcd, what was overwritten since the last `changes`, oldest first.
         self._passed: dict[str, list[Entry]] = {}
         self._decoded: dict[str, dict[str, Outcome]] = {}
@@ -77,7 +78,7 @@ class Ingest:
         self._history = EtcdHistory(_CONFIG_KEY)
         self.revision = 0
         self.sources: dict[str, SourceState] = {}
-        self._told_connected: dict[str, bool] = {}
+        self._told_connected: dict[str, bool | None] = {}
         self._faults = FaultLog()
 
     def synced(self, source: str) -> bool:
@@ -99,6 +100,8 @@ class Ingest:
 
     def absorb(self, event: WatchEvent) -> None:
         """Take in a watch event; `changes` says what follows from it."""
+        if event.source in self._forgotten:
+            return
         if isinstance(event, SourceState):
             self.sources[event.source] = event
         elif event.source == ETCD:
@@ -120,6 +123,19 @@ class Ingest:
     def has(self, path: str) -> bool:
         """Whether etcd itself has a record now: what it has lost counts, and is not there."""
         return path in self._history.there
+
+    def expect(self, source: str) -> None:
+        """A resource of Kubernetes is watched from now on."""
+        self._forgotten.discard(source)
+
+    def forget(self, source: str) -> None:
+        """It is watched no more: its objects are not known, and what still comes does not count."""
+        self._forgotten.add(source)
+        self._synced.discard(source)
+        self.sources.pop(source, None)
+        known = self._decoded.get(source.removeprefix(KUBE), {})
+        self._objects[source] = dict.fromkeys(known)
+        self._passing = {which: due for which, due in self._passing.items() if which[0] != source}
 
     def _absorb(self, event: Snapshot | RecordChange) -> None:
         if isinstance(event, Snapshot):
@@ -257,9 +273,10 @@ class Ingest:
         changes: Changes = {}
         for name in resources:
             state = self.sources.get(KUBE + name)
-            if state is not None and self._told_connected.get(name) != state.connected:
-                self._told_connected[name] = state.connected
-                changes[CONNECTED, name] = Slot(state.connected)
+            connected = None if state is None else state.connected
+            if self._told_connected.get(name) is not connected:
+                self._told_connected[name] = connected
+                changes[CONNECTED, name] = None if connected is None else Slot(connected)
         return changes
 
     def _decode(

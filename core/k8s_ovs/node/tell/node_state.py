@@ -92,13 +92,13 @@ class NodeState:
 
     def plugin_status(self) -> Results[Mapping[str, Any]]:
         """Ask the plugins' status hooks. They take their time: only for what is written."""
-        return self.manager.status(self.manager.view(self.world)) if self.manager else []
+        return self.manager.status(self.manager.node_view(self.world)) if self.manager else []
 
     def plugin_metrics(self) -> Results[Metric] | None:
         """Ask the plugins' metrics hooks; None while this node has no subnet."""
         if self.manager is None or self.config is None or self.local_node is None:
             return None
-        return self.manager.metrics(self.manager.view(self.world))
+        return self.manager.metrics(self.manager.node_view(self.world))
 
 
 def node_state_of(
