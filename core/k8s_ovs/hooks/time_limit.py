@@ -69,15 +69,25 @@ class TimeLimit:
     @contextmanager
     def running(self, what: str) -> Iterator[None]:
         """The block is a plugin's code. One within another is a part of it."""
-        thread = threading.get_ident()
-        if thread in self._running:
+        if self.inside:
             yield
             return
-        self._running[thread] = time.monotonic(), what
+        begun = self.begin(what)
         try:
             yield
         finally:
-            del self._running[thread]
+            self.end(begun)
+
+    def begin(self, what: str) -> int:
+        """A plugin's code runs from now on, in this thread; what `end` gets. As `running`, which
+        costs five times as much."""
+        thread = threading.get_ident()
+        self._running[thread] = time.monotonic(), what
+        return thread
+
+    def end(self, begun: int) -> None:
+        """It runs no more."""
+        del self._running[begun]
 
     @property
     def inside(self) -> bool:
@@ -122,17 +132,18 @@ class Rest:
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """What it returns. Raises Resting, HookTimeout, and whatever it raises."""
-        if time.monotonic() < self._until:
+        if self._until and time.monotonic() < self._until:
             raise Resting(self._text())
-        nested = self.nested
+        if self.nested:
+            return function(*arguments)
+        begun = self._limit.begin(self._what)
         try:
-            with self._limit.running(self._what):
-                return function(*arguments)
+            return function(*arguments)
         except HookTimeout as error:
-            if nested:
-                raise
             self._until = time.monotonic() + REST
             raise HookTimeout(self._text()) from error
+        finally:
+            self._limit.end(begun)
 
     @property
     def nested(self) -> bool:

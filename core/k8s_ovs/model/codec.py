@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, TypeVar
 
@@ -52,13 +53,27 @@ def decode(kind: type[T], key: str, data: bytes) -> T:
         ) from None
     if not isinstance(found, dict):
         raise InvalidRecord(f"{key}: found {shown_json(data)}, expected a JSON object")
-    names = {f.metadata["json"]: f.name for f in attrs.fields(kind) if "json" in f.metadata}  # type: ignore[arg-type]  # every record is an attrs class
+    names = _names(kind)  # type: ignore[arg-type]  # mypy takes no class for hashable
     known = {names[name]: value for name, value in found.items() if name in names}
-    extra = {name: value for name, value in found.items() if name not in names}
+    known["extra"] = {name: value for name, value in found.items() if name not in names}
     try:
-        return _CONVERTER.structure(known | {"extra": extra}, kind)
+        return _QUICK_CONVERTER.structure(known, kind)
+    except Exception:
+        return _explained(kind, key, known, found)
+
+
+def _explained(kind: type[T], key: str, known: Mapping[str, Any], found: Mapping[str, Any]) -> T:
+    """What was wrong, at which field: to remember that takes half as long again."""
+    try:
+        return _CONVERTER.structure(known, kind)
     except ClassValidationError as error:
         raise InvalidRecord(f"{key}: {_explain(error, kind, found)}") from None
+
+
+@cache
+def _names(kind: type) -> Mapping[str, str]:
+    """Names of a record's fields, by those in JSON."""
+    return {f.metadata["json"]: f.name for f in attrs.fields(kind) if "json" in f.metadata}
 
 
 def encode(record: Any) -> bytes:
@@ -77,7 +92,7 @@ def encode(record: Any) -> bytes:
 
 def field_names(kind: type) -> list[str]:
     """The JSON names of a record's known fields."""
-    return [f.metadata["json"] for f in attrs.fields(kind) if "json" in f.metadata]
+    return list(_names(kind))
 
 
 def parse_network(text: Any) -> IPv4Network:
@@ -113,8 +128,8 @@ def _exactly(kind: type) -> Any:
     return structure
 
 
-def _make_converter() -> Converter:
-    converter = Converter(detailed_validation=True)
+def _make_converter(*, detailed: bool) -> Converter:
+    converter = Converter(detailed_validation=detailed)
     converter.register_structure_hook(IPv4Network, lambda v, _: parse_network(v))
     converter.register_structure_hook(IPv4Address, lambda v, _: _parse_address(v))
     for plain in (int, bool, str):
@@ -143,4 +158,5 @@ def _explain(error: ClassValidationError, kind: Any, found: Mapping[str, Any]) -
     return str(first)
 
 
-_CONVERTER = _make_converter()
+_CONVERTER = _make_converter(detailed=True)
+_QUICK_CONVERTER = _make_converter(detailed=False)

@@ -29,7 +29,7 @@ def parse_json(data: bytes | str) -> Any:
     """The JSON value in `data`. Raises ValueError that says what is wrong with it."""
     too_deep = f"more than {MOST_DEEP} levels deep"
     try:
-        found = json.loads(data, parse_constant=_refuse_constant)
+        found = _DECODER.decode(data if isinstance(data, str) else _text(data))
     except RecursionError:
         raise ValueError(too_deep) from None
     if _may_be_deep(data) and _is_deep(found):
@@ -43,9 +43,18 @@ def shown_json(value: Any, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def _text(data: bytes) -> str:
+    # RFC 8259 section 8.1: UTF-8, and a byte order mark may be ignored.
+    return data.decode().removeprefix("\ufeff")
+
+
 def _refuse_constant(name: str) -> Any:
     # Python reads and writes NaN and Infinity; RFC 8259 section 6 has no such numbers.
     raise ValueError(f"{name} is no JSON number")
+
+
+#: To make one takes longer than to read a small record.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _may_be_deep(data: bytes | str) -> bool:

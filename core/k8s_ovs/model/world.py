@@ -166,6 +166,8 @@ class World:
             slots.setdefault(kind, {})[key] = slot
             values.setdefault(kind, {})[key] = after.settled
             problems[kind, key] = after.problem
+            if before.tags == after.tags and before.asked_tags == after.asked_tags:
+                continue
             for which in _tags(kind, before) - _tags(kind, after):
                 tagged.setdefault(which, {})[key] = None
             for which in _tags(kind, after) - _tags(kind, before):

@@ -7,6 +7,7 @@ Flows are immutable and independent of a switch. `text` writes them as ovs-ofctl
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import get_args
 
@@ -134,7 +135,10 @@ def any_packet(**fields: Value) -> Match:
     """
     if unknown := fields.keys() - FIELDS.keys():
         raise PipelineError(f"no field is named {', '.join(sorted(unknown))}")
-    terms = (_term(FIELDS[name], value) for name, value in fields.items())
+    terms = [
+        _known_term(name, value) if type(value) in _PLAIN else _term(FIELDS[name], value)
+        for name, value in fields.items()
+    ]
     return Match(tuple(sorted(terms, key=lambda term: _ORDER[term.field.name])))
 
 
@@ -170,6 +174,16 @@ def udp(**fields: Value) -> Match:
 
 # Prerequisites (eth_type, ip_proto) must precede what needs them (OpenFlow 1.4 section 7.2.3.6).
 _ORDER = {name: place for place, name in enumerate(FIELDS)}
+
+
+#: Types of values that can be remembered: one of a plugin's own may hash and compare as it likes.
+_PLAIN = frozenset({int, str, IPv4Address, IPv4Network})
+
+
+@lru_cache(maxsize=4096)
+def _known_term(name: str, value: Value) -> Term:
+    """As `_term`. Most terms are in many flows."""
+    return _term(FIELDS[name], value)
 
 
 def _term(of: Field, value: Value) -> Term:

@@ -62,6 +62,8 @@ class Answers(Generic[R]):
     def update(self, changes: Changes, revision: int | None = None) -> None:
         """Take in changed slots; None: gone. revision: see `World.changed`."""
         before, self.world = self.world, self.world.changed(changes, revision)
+        if not self._memory:
+            return
         for (kind, key), slot in changes.items():
             old = before.of(kind).get(key)
             for read in reads_of(kind, key, old, slot):
