@@ -22,6 +22,7 @@ from k8s_ovs.model.world import CONNECTED, NODES, SUBNETS, Slot, Tag, World
 from k8s_ovs.node.records.ingest import ETCD, KUBE, LEFT_OUT, Changes, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin import KubeResource, RecordKind
+from k8s_ovs.plugin.records import tags_of
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.world import sample_config, sample_host
 
@@ -56,6 +57,26 @@ def changes(ingest: Ingest, *events: WatchEvent) -> Changes:
     return ingest.changes(CONFIG, MANAGER.kinds, MANAGER.resources)
 
 
+def slot(
+    settled: HostSubnet,
+    *,
+    revision: int,
+    asked: HostSubnet | None = None,
+    problem: str | None = None,
+) -> Slot:
+    """Of a host's record, found by what it holds."""
+    indexes = MANAGER.kinds[SUBNETS].indexes
+    asked_tags = tags_of(indexes, asked) if asked else frozenset()
+    return Slot(
+        settled,
+        asked=asked,
+        problem=problem,
+        revision=revision,
+        tags=tags_of(indexes, settled),
+        asked_tags=asked_tags,
+    )
+
+
 ONE, TWO, THREE = map(sample_host, (1, 2, 3))
 KEY = "192.168.0.11"
 
@@ -66,15 +87,15 @@ def ingest() -> Ingest:
     ingest = Ingest()
     found = changes(ingest, Snapshot(ETCD, {path(ONE): entry(ONE, 3), path(TWO): entry(TWO, 4)}, 4))
     assert found == {
-        (SUBNETS, "192.168.0.11"): Slot(ONE, revision=3),
-        (SUBNETS, "192.168.0.12"): Slot(TWO, revision=4),
+        (SUBNETS, "192.168.0.11"): slot(ONE, revision=3),
+        (SUBNETS, "192.168.0.12"): slot(TWO, revision=4),
     }
     return ingest
 
 
 def test_a_change_is_told_once(ingest: Ingest) -> None:
     assert changes(ingest) == {}
-    assert changes(ingest, put(THREE, 5)) == {(SUBNETS, "192.168.0.13"): Slot(THREE, revision=5)}
+    assert changes(ingest, put(THREE, 5)) == {(SUBNETS, "192.168.0.13"): slot(THREE, revision=5)}
     assert changes(ingest) == {}
     assert ingest.revision == 5
 
@@ -83,7 +104,7 @@ def test_what_is_gone_after_a_gap_is_told_as_gone(ingest: Ingest) -> None:
     snapshot = Snapshot(ETCD, {path(TWO): entry(TWO, 4), path(THREE): entry(THREE, 8)}, 9)
     assert changes(ingest, snapshot) == {
         (SUBNETS, "192.168.0.11"): None,
-        (SUBNETS, "192.168.0.13"): Slot(THREE, revision=8),
+        (SUBNETS, "192.168.0.13"): slot(THREE, revision=8),
     }
     assert ingest.revision == 9
 
@@ -98,7 +119,7 @@ def test_several_watch_events_fold_into_the_last_state(ingest: Ingest) -> None:
     found = changes(
         ingest, delete(path(ONE), 5), put(moved, 6), put(THREE, 7), delete(path(THREE), 8)
     )
-    assert found == {(SUBNETS, KEY): Slot(moved, revision=6)}
+    assert found == {(SUBNETS, KEY): slot(moved, revision=6)}
 
 
 def test_other_networks_and_kinds_that_nobody_reads_are_passed_over(ingest: Ingest) -> None:
@@ -116,15 +137,15 @@ def test_a_malformed_record_is_set_aside_and_its_last_valid_value_stays(ingest: 
     found = changes(ingest, write(path(ONE), b'{"Host":1}', 5), put(THREE, 6))
     reason = f"{path(ONE)}: Host: found 1, expected a string"
     assert found == {
-        (SUBNETS, KEY): Slot(ONE, problem=reason, revision=5),
-        (SUBNETS, "192.168.0.13"): Slot(THREE, revision=6),
+        (SUBNETS, KEY): slot(ONE, problem=reason, revision=5),
+        (SUBNETS, "192.168.0.13"): slot(THREE, revision=6),
     }
     assert changes(ingest) == {}
     # Who repairs it must know which one is there now.
     again = changes(ingest, write(path(ONE), b'{"Host":1}', 7))
-    assert again == {(SUBNETS, KEY): Slot(ONE, problem=reason, revision=7)}
+    assert again == {(SUBNETS, KEY): slot(ONE, problem=reason, revision=7)}
     repaired = changes(ingest, put(ONE, 8))
-    assert repaired == {(SUBNETS, KEY): Slot(ONE, revision=8)}
+    assert repaired == {(SUBNETS, KEY): slot(ONE, revision=8)}
 
 
 def test_a_malformed_record_that_is_deleted_is_gone_with_its_last_valid_value(
@@ -137,7 +158,7 @@ def test_a_malformed_record_that_is_deleted_is_gone_with_its_last_valid_value(
 @pytest.mark.parametrize("data", [b"[" * 100_000, b"\xff", b"null", b'{"Host":NaN}'])
 def test_no_bytes_stop_the_others(ingest: Ingest, data: bytes) -> None:
     found = changes(ingest, write("k8ssdn/subnets/192.168.0.99", data, 5), put(THREE, 6))
-    assert found[SUBNETS, "192.168.0.13"] == Slot(THREE, revision=6)
+    assert found[SUBNETS, "192.168.0.13"] == slot(THREE, revision=6)
     spoilt = found[SUBNETS, "192.168.0.99"]
     assert spoilt is not None
     assert spoilt.problem
@@ -153,10 +174,10 @@ def test_of_two_overlapping_subnets_the_one_that_came_second_is_set_aside(ingest
         (SUBNETS, "192.168.0.13"): Slot(problem=reason, contradicts=True, revision=5)
     }
     # Writing the first one again does not make it the later one.
-    assert changes(ingest, put(ONE, 6)) == {(SUBNETS, KEY): Slot(ONE, revision=6)}
+    assert changes(ingest, put(ONE, 6)) == {(SUBNETS, KEY): slot(ONE, revision=6)}
     assert changes(ingest, delete(path(ONE), 7)) == {
         (SUBNETS, KEY): None,
-        (SUBNETS, "192.168.0.13"): Slot(twin, revision=5),
+        (SUBNETS, "192.168.0.13"): slot(twin, revision=5),
     }
 
 
@@ -167,20 +188,20 @@ def test_a_subnet_is_not_given_away_while_its_last_valid_record_counts(ingest: I
     assert quarantined(found) == {KEY, "192.168.0.13"}
     repaired = evolve(ONE, subnet=THREE.subnet)
     found = changes(ingest, put(repaired, 7))
-    assert found[SUBNETS, KEY] == Slot(repaired, revision=7)
+    assert found[SUBNETS, KEY] == slot(repaired, revision=7)
     # Its old subnet is free by now, and the host whose record asks for it gets it with the next
     # change.
-    assert changes(ingest, put(heir, 8))[SUBNETS, "192.168.0.13"] == Slot(heir, revision=8)
+    assert changes(ingest, put(heir, 8))[SUBNETS, "192.168.0.13"] == slot(heir, revision=8)
 
 
 def test_a_subnet_is_not_given_away_while_its_host_asks_for_another_one(ingest: Ingest) -> None:
     asks, heir = evolve(ONE, subnet=None, assign=True), evolve(THREE, subnet=ONE.subnet)
     found = changes(ingest, put(asks, 5), put(heir, 6))
     assert quarantined(found) == {"192.168.0.13"}
-    assert found[SUBNETS, KEY] == Slot(ONE, asked=asks, revision=5)
+    assert found[SUBNETS, KEY] == slot(ONE, asked=asks, revision=5)
     answer = evolve(ONE, subnet=THREE.subnet)
     found = changes(ingest, put(answer, 7))
-    assert found[SUBNETS, KEY] == Slot(answer, revision=7)
+    assert found[SUBNETS, KEY] == slot(answer, revision=7)
 
 
 etcd_changes = st.one_of(
@@ -277,7 +298,7 @@ def test_after_a_restart_all_that_is_known_is_told_again(ingest: Ingest) -> None
     changes(ingest, write(path(TWO), b"{", 5))
     ingest.restart()
     found = changes(ingest)
-    assert found[SUBNETS, KEY] == Slot(ONE, revision=3)
+    assert found[SUBNETS, KEY] == slot(ONE, revision=3)
     assert found.keys() == {(SUBNETS, KEY), (SUBNETS, "192.168.0.12")}
 
 

@@ -17,10 +17,9 @@ from functools import partial
 from importlib.metadata import version
 from ipaddress import IPv4Network
 
-from k8s_ovs.builtin.node_owners import ADDRESS
 from k8s_ovs.model.allowance import DELETIONS, Allowance
 from k8s_ovs.model.codec import decode, encode
-from k8s_ovs.model.node import KubeNode, LocalNode, kube_node
+from k8s_ovs.model.node import NODE_ADDRESS, KubeNode, LocalNode, kube_node
 from k8s_ovs.model.pod import SERVICE_SOURCES, Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import GLOBAL_TENANT
@@ -92,7 +91,7 @@ class Forwarding:
 
     @hook
     def resources(self) -> Iterable[KubeResource]:
-        indexes = {ADDRESS: _addresses}
+        indexes = {NODE_ADDRESS: _addresses}
         return [
             KubeResource(NODES, NODES_PATH, kube_node, for_allocation=True, indexes=indexes),
             KubeResource(OWN_NODE, NODES_PATH, kube_node, local_only=True),

@@ -15,10 +15,10 @@ from k8s_ovs.model.world import GIVEN, NODES, SUBNETS
 from k8s_ovs.plugin.values import Problem
 from k8s_ovs.plugin.view import View
 
-__all__ = ["ADDRESS", "HOST", "Owners", "SubnetOwner", "owners_to_look_at"]
+__all__ = ["HOST", "Owners", "SubnetOwner", "owners_to_look_at"]
 
-#: Indexes: of NODES by their addresses, of GIVEN by whom it was given to.
-ADDRESS, HOST = "address", "host"
+#: Index of GIVEN by whom it was given to.
+HOST = "host"
 
 
 @frozen
@@ -92,7 +92,7 @@ def _names_at(view: View, key: str) -> Iterator[str]:
     owner: SubnetOwner | None = view.get(GIVEN, key)
     if owner is not None:
         yield owner.host
-    yield from view.having(NODES, ADDRESS, key)
+    yield from view.nodes_at(key)
 
 
 def _is_unsettled(view: View, name: str) -> bool | None:
@@ -102,7 +102,7 @@ def _is_unsettled(view: View, name: str) -> bool | None:
     key = str(address)
     if address is None or address in view.config.network:
         return True
-    others = [other for other in view.having(NODES, ADDRESS, key) if other != name]
+    others = [other for other in view.nodes_at(key) if other != name]
     if others or view.having(GIVEN, HOST, name).keys() != {key}:
         return True
     slot, used = view.slot(SUBNETS, key), used_subnet(view, name)

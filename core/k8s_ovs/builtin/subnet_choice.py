@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from ipaddress import IPv4Network
+from itertools import chain, islice
 
+from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.subnet import free_subnets
 from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import SUBNETS, USED
 from k8s_ovs.plugin.view import View
 
 __all__ = ["SubnetChoice", "used_subnet"]
+
+#: What is free is remembered for each block of Network of this size, so many of it.
+_BLOCK_PREFIX, _MANY = 16, 64
 
 
 def used_subnet(view: View, name: str) -> IPv4Network | None:
@@ -20,11 +25,29 @@ def used_subnet(view: View, name: str) -> IPv4Network | None:
     return use.subnet if use is not None and use.host == name else None
 
 
+def _blocks(config: NetworkConfig) -> Iterable[IPv4Network]:
+    """Parts of Network, each with room for a node at least."""
+    wide = min(_BLOCK_PREFIX, config.node_prefix)
+    return config.network.subnets(new_prefix=max(config.network.prefixlen, wide))
+
+
+def _first_free_in(view: View, block: IPv4Network) -> tuple[IPv4Network, ...]:
+    return tuple(islice(free_subnets(view.config, view.taken_near(block), within=block), _MANY))
+
+
+def _next_free(view: View) -> tuple[IPv4Network, ...]:
+    """The lowest ones that are free, some of them."""
+    found = (view.ask(_first_free_in, block) for block in _blocks(view.config))
+    return next(filter(None, found), ())
+
+
 class SubnetChoice:
     """What is free in one reconcile; each subnet is given once."""
 
     def __init__(self, view: View) -> None:
         self._view = view
+        # Asked for always, as what nobody asks for is not remembered.
+        self._next = view.ask(_next_free)
 
     @cached_property
     def _had(self) -> dict[str, IPv4Network]:
@@ -37,7 +60,17 @@ class SubnetChoice:
 
     @cached_property
     def _free(self) -> Iterator[IPv4Network]:
-        return free_subnets(self._view.config, [*self._view.taken(), *self._had.values()])
+        """Lowest first: those that are known to be next, then the others."""
+        had = tuple(self._had.values())
+        for subnet in chain(self._next, self._others_free()):
+            if not any(each.overlaps(subnet) for each in had):
+                yield subnet
+
+    def _others_free(self) -> Iterator[IPv4Network]:
+        """These take a look at all records, so only where nothing else is left."""
+        for subnet in free_subnets(self._view.config, self._view.taken()):
+            if subnet not in self._next:
+                yield subnet
 
     def of(self, name: str, address: str) -> IPv4Network | str:
         """A subnet for the node `name`, or why it cannot have one."""

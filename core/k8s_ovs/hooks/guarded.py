@@ -4,6 +4,7 @@ the plugin then."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from attrs import evolve, frozen
 from k8s_ovs.errors import InvalidRecord, PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest, Resting
 from k8s_ovs.model.checked import as_text
+from k8s_ovs.model.subnet import HELD_IN, blocks_of
 from k8s_ovs.plugin.records import ConfigField, Indexes, KubeResource, RecordKind
 from k8s_ovs.supervise import FaultLog
 
@@ -28,13 +30,15 @@ def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
     """`kind` that raises InvalidRecord for what it cannot read and PluginError for what it cannot
     write, whatever the plugin raises or returns."""
     guard = _guard(plugin, kind.name)
+    holds = kind.holds and guard.judging("holds", kind.holds, _network_or_none)
+    indexes = guard.indexing(kind.indexes)
     return evolve(
         kind,
         decode=guard.reading(kind.decode),
         encode=guard.writing(kind.encode),
-        indexes=guard.indexing(kind.indexes),
+        indexes={**indexes, HELD_IN: partial(_held_in, holds)} if holds else indexes,
         asks=kind.asks and guard.judging("asks", kind.asks, _true_or_false),
-        holds=kind.holds and guard.judging("holds", kind.holds, _network_or_none),
+        holds=holds,
         check=kind.check and guard.judging("check", kind.check, _text_or_none),
     )
 
@@ -159,6 +163,11 @@ def _text_of(error: InvalidRecord) -> str:
         if is_ctrl_c(worse):
             raise
         return shown(error)
+
+
+def _held_in(holds: Callable[[Any], IPv4Network | None], value: Any) -> Iterable[int]:
+    held = holds(value)
+    return () if held is None else blocks_of(held)
 
 
 def _hashable(found: tuple[Any, ...]) -> str:

@@ -11,7 +11,10 @@ from attrs import frozen
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.kube_object import kube_field
 
-__all__ = ["KubeNode", "LocalNode", "kube_node"]
+__all__ = ["NODE_ADDRESS", "KubeNode", "LocalNode", "kube_node"]
+
+#: Index of the Nodes by their addresses.
+NODE_ADDRESS = "address"
 
 
 @frozen

@@ -12,8 +12,11 @@ from k8s_ovs.model.codec import named
 from k8s_ovs.model.network import NetworkConfig
 
 __all__ = [
+    "HELD_IN",
+    "WIDE",
     "HostSubnet",
     "address_order",
+    "blocks_of",
     "free_subnets",
     "host_ip_problem",
     "request_problem",
@@ -57,17 +60,34 @@ class HostSubnet:
         return evolve(self, host_ip=address)
 
 
+#: Index of records by the /16 blocks in which they hold something; WIDE: in more than 256.
+HELD_IN = "held in"
+WIDE = -1
+_BLOCK_BITS = 16
+
+
+def blocks_of(network: IPv4Network) -> Iterable[int]:
+    """The numbers of the /16 blocks in which `network` has a part."""
+    first = int(network.network_address) >> _BLOCK_BITS
+    count = max(1, network.num_addresses >> _BLOCK_BITS)
+    return (WIDE,) if count > 1 << 8 else range(first, first + count)
+
+
 def free_subnets(
-    config: NetworkConfig, taken: Iterable[IPv4Network], host_bits: int | None = None
+    config: NetworkConfig,
+    taken: Iterable[IPv4Network],
+    host_bits: int | None = None,
+    within: IPv4Network | None = None,
 ) -> Iterator[IPv4Network]:
     """Subnets of Network that overlap none of `taken`, lowest first.
 
-    host_bits: how many host bits each has; None: as many as a node's. `taken` may hold subnets of
-    any size, also outside Network.
+    host_bits: how many host bits each has; None: as many as a node's. within: the part of Network
+    in which they are sought; None: all. `taken` may hold subnets of any size, also outside.
     """
+    where = config.network if within is None else within
     bits = config.host_subnet_length if host_bits is None else host_bits
-    size, at = 1 << bits, int(config.network.network_address)
-    end = at + config.network.num_addresses
+    size, at = 1 << bits, int(where.network_address)
+    end = at + where.num_addresses
     ranges = sorted((int(each.network_address), each.num_addresses) for each in taken)
     for first, length in (*ranges, (end, 0)):
         while at + size <= min(first, end):

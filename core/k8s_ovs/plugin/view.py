@@ -6,7 +6,7 @@ that the core can call the hook again when one of them changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -15,9 +15,9 @@ from attrs import field, frozen
 
 from k8s_ovs.errors import PluginError
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node import KubeNode, LocalNode
+from k8s_ovs.model.node import NODE_ADDRESS, KubeNode, LocalNode
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.model.subnet import HostSubnet
+from k8s_ovs.model.subnet import HELD_IN, WIDE, HostSubnet, blocks_of
 from k8s_ovs.model.world import (
     ASKED,
     CONFIG,
@@ -121,6 +121,15 @@ class View:
                     taken.setdefault(held, key)
         return taken
 
+    def taken_near(self, network: IPv4Network) -> Iterator[IPv4Network]:
+        """Of parts of Network that are not free, all that overlap `network`, and neighbours. Only
+        a change among those makes the hook be called again."""
+        for kind, holds in self._plugins.holds.items():
+            for block in (*blocks_of(network), WIDE):
+                for value in self.having(kind, HELD_IN, block).values():
+                    if (held := holds(value)) is not None:
+                        yield held
+
     def deleted(self, kind: str) -> Mapping[str, Deleted]:
         """Records of `kind` that were deleted within the hold-down and are not there again, by key.
         Only where allocations are made."""
@@ -130,6 +139,11 @@ class View:
     def nodes(self) -> Mapping[str, KubeNode]:
         """Kubernetes' nodes, by name. Only where allocations are made."""
         return self.all(NODES)
+
+    def nodes_at(self, address: str) -> Mapping[str, KubeNode]:
+        """Those of Kubernetes' nodes that have this address, by name. As `nodes`, and only a change
+        among them makes the hook be called again."""
+        return self.having(NODES, NODE_ADDRESS, address)
 
     def pods(self) -> Mapping[str, Pod]:
         """The pods on this node, by the name of their port."""

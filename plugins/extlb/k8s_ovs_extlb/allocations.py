@@ -6,6 +6,7 @@ Pure: the world in, allocations out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import Enum, auto
 from ipaddress import IPv4Address, IPv4Network
 
 from attrs import evolve
@@ -28,38 +29,49 @@ __all__ = ["allocations"]
 
 def allocations(view: View) -> Iterator[Allocation]:
     """Answers first, then which existing subnets to remember, and which to forget."""
-    of_nodes = _of_nodes(view)
-    requests = _requests(view)
+    wanted = sorted(view.each(_to_do, SUBNETS, EXTERNAL).items())
     now: dict[IPv4Network, str] = {}
-    for key in sorted(requests.keys() - of_nodes):
-        yield _answer(view, key, requests[key], now)
-    standing = {
-        key: (record.host, record.subnet)
-        for key, record in view.subnets().items()
-        if record.subnet is not None and key not in of_nodes
-    }
-    known: Mapping[str, External] = view.all(EXTERNAL)
-    for key in sorted(standing.keys() - requests.keys()):
-        host, subnet = standing[key]
-        if key not in known or (known[key].host, known[key].subnet) != (host, subnet):
-            write = _remember(view, key, host, subnet)
-            yield Allocation((write,), f"host {host} at {key} has {subnet} by hand")
-    for key in sorted(known.keys() - standing.keys()):
-        if key in of_nodes or not (key in requests or view.problem(SUBNETS, key)):
+    for key, what in wanted:
+        request = view.request(SUBNETS, key)
+        if what is _ToDo.ANSWER and request is not None:
+            yield _answer(view, key, request, now)
+    for key, what in wanted:
+        record = view.subnet(key)
+        if what is _ToDo.REMEMBER and record is not None and record.subnet is not None:
+            write = _remember(view, key, record.host, record.subnet)
+            yield Allocation((write,), f"host {record.host} at {key} has {record.subnet} by hand")
+    for key, what in wanted:
+        known: External | None = view.get(EXTERNAL, key)
+        if what is _ToDo.FORGET and known is not None:
             write = Write(EXTERNAL, key, None, view.revision(EXTERNAL, key))
-            yield Allocation((write,), f"host {known[key].host} is gone from {key}")
+            yield Allocation((write,), f"host {known.host} is gone from {key}")
 
 
-def _of_nodes(view: View) -> set[str]:
-    """Keys that belong to nodes of Kubernetes: the core allocates, moves and answers there."""
-    nodes = view.nodes().values()
-    return {str(each.addresses[0]) for each in nodes if each.addresses} | set(view.all(GIVEN))
+class _ToDo(Enum):
+    """About the host at one address."""
+
+    ANSWER = auto()
+    REMEMBER = auto()
+    FORGET = auto()
 
 
-def _requests(view: View) -> dict[str, HostSubnet]:
-    """Records that ask for a subnet, by address."""
-    slots = view.slots(SUBNETS).items()
-    return {key: slot.asked for key, slot in slots if slot.asked is not None}
+def _to_do(view: View, key: str) -> _ToDo | None:
+    """None: nothing."""
+    record, known = view.subnet(key), view.get(EXTERNAL, key)
+    if _is_of_node(view, key):
+        return None if known is None else _ToDo.FORGET
+    if view.request(SUBNETS, key) is not None:
+        return _ToDo.ANSWER
+    if record is not None and record.subnet is not None:
+        same = known is not None and (known.host, known.subnet) == (record.host, record.subnet)
+        return None if same else _ToDo.REMEMBER
+    return None if known is None or view.problem(SUBNETS, key) else _ToDo.FORGET
+
+
+def _is_of_node(view: View, key: str) -> bool:
+    """Whether a node of Kubernetes is there: the core allocates, moves and answers then."""
+    nodes = view.nodes_at(key).values()
+    return view.get(GIVEN, key) is not None or any(key == str(it.addresses[0]) for it in nodes)
 
 
 def _answer(view: View, key: str, request: HostSubnet, now: dict[IPv4Network, str]) -> Allocation:
