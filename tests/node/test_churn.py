@@ -82,6 +82,38 @@ def test_a_pod_can_go_while_ovs_vswitchd_hangs_and_its_flows_follow(shaken: LabN
     await_that("its flows are gone", lambda: matches(shaken) == before, WITHIN)
 
 
+def test_a_pod_whose_add_was_cut_off_does_not_come_back_after_its_del(shaken: LabNet) -> None:
+    """Its device was made, its port was not, and the next daemon has no network yet."""
+    before, daemon = matches(shaken), shaken.lab.part("node1/daemon")
+    pod = shaken.attach(shaken.bare_pod("node1", "cut-off"))
+    daemon.kill()
+    (port,) = (name for name in ports(shaken) if pod.name in port_owner(shaken, name))
+    shaken.lab.exec("node1", ["ovs-vsctl", "del-port", "br0", port])
+    etcd = shaken.lab.part("etcd")
+    etcd.pause()
+    try:
+        shaken.lab.start_daemon("node1", wait=False)
+        await_that("the DEL to be answered", lambda: shaken.cni("DEL", pod) is None, WITHIN)
+    finally:
+        etcd.resume()
+    shaken.lab.await_node("node1")
+    await_that("its device to be gone", lambda: len(devices(shaken)) == 1, WITHIN)
+    assert ports(shaken) == [name for name in ports(shaken) if name != port]
+    assert matches(shaken) == before
+    remove_namespaces([pod.netns])
+
+
+def ports(world: LabNet) -> list[str]:
+    """The ports of node1's bridge."""
+    return world.lab.exec("node1", ["ovs-vsctl", "list-ports", "br0"]).stdout.split()
+
+
+def port_owner(world: LabNet, port: str) -> str:
+    """What a port says of its pod."""
+    words = ["ovs-vsctl", "get", "interface", port, "external_ids"]
+    return world.lab.exec("node1", words).stdout
+
+
 def matches(world: LabNet) -> set[str]:
     """The flows of node1, without what they have counted."""
     return {flow.partition("cookie=")[2].partition(",")[0] for flow in world.flows("node1")}

@@ -204,7 +204,7 @@ def test_a_pod_that_goes_is_one_line_also_where_its_flows_go_later(
 ) -> None:
     node, pod = Node(monkeypatch, broken=False), sample_pod(1)
     node.there[pod.port] = pod
-    with committing(node, removes=[Remove((pod,), node._reply)]) as committer:
+    with committing(node, removes=[Remove((pod,), node._reply, (pod.port,))]) as committer:
         node.busy = True
         with capture_logs() as lines:
             committer.commit(node.network)
@@ -225,7 +225,7 @@ def test_what_changes_nothing_is_no_line(monkeypatch: pytest.MonkeyPatch) -> Non
     settings = LinkSettings()
     link = pod_link(node.network, pod, settings)
     again = Add(pod, link, settings, node._reply, standing=True)
-    gone_before = Remove((), node._reply)
+    gone_before = Remove((), node._reply, ())
     with committing(node, [again], [gone_before]) as committer, capture_logs() as lines:
         committer.commit(node.network)
     assert node.events.count("answer") == 2

@@ -118,6 +118,13 @@ def delete(host_names: Iterable[str]) -> None:
         _delete(node, host_names)
 
 
+def disown(host_names: Iterable[str]) -> None:
+    """Say of devices that they are nobody's, so that they go even if nobody lives to delete them; a
+    missing one is no error. Raises LinkError."""
+    with open_route_socket() as node:
+        _disown(node, host_names)
+
+
 def delete_inside(link: PodLink) -> None:
     """Delete the pod's end, and with it the other one, whatever its name is and wherever somebody
     moved it. Nothing happens to an interface that is not this link's. Raises LinkError."""
@@ -295,12 +302,19 @@ def _ask(channel: socket.socket, ifname: str, question: int) -> int:
 
 def _delete(node: socket.socket, host_names: Iterable[str]) -> None:
     """Deleting waits until no processor uses a device any more: once for a whole group of them."""
-    group = attribute(_IFLA_GROUP, struct.pack("=I", _DOOMED))
-    for name in host_names:
-        mark = encode.device() + encode.name(name) + group
-        _unless_missing(node, Step(f"mark {name} for deletion", encode.RTM_NEWLINK, 0, mark))
-    pending = encode.device() + group
+    _disown(node, host_names)
+    pending = encode.device() + _doomed()
     _unless_missing(node, Step("delete devices", encode.RTM_DELLINK, 0, pending))
+
+
+def _disown(node: socket.socket, host_names: Iterable[str]) -> None:
+    for name in host_names:
+        mark = encode.device() + encode.name(name) + encode.alias("") + _doomed()
+        _unless_missing(node, Step(f"mark {name} for deletion", encode.RTM_NEWLINK, 0, mark))
+
+
+def _doomed() -> bytes:
+    return attribute(_IFLA_GROUP, struct.pack("=I", _DOOMED))
 
 
 def _unless_missing(node: socket.socket, step: Step) -> None:

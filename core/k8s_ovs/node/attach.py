@@ -51,10 +51,12 @@ class Add:
 
 @frozen(eq=False)
 class Remove:
-    """Pods to detach, and who waits for that."""
+    """Pods to detach, and who waits for that. devices: by name, to be deleted; also where no port
+    is known, as a daemon that was killed may have made the device alone."""
 
     pods: tuple[Pod, ...]
     reply: Reply
+    devices: tuple[str, ...]
 
 
 @frozen(eq=False)
@@ -138,7 +140,8 @@ class Attachments:
         planned = []
         for request, reply in removals:
             try:
-                planned.append(Remove(tuple(_unwanted(request, pods)), reply))
+                unwanted = tuple(_unwanted(request, pods))
+                planned.append(Remove(unwanted, reply, _devices(request, unwanted)))
             except Exception as error:
                 reply(failed(request, error))
         return tuple(planned)
@@ -315,6 +318,12 @@ def _unwanted(request: CniRequest, pods: Mapping[str, Pod]) -> Iterable[Pod]:
     # A pod's own memory may have had no room for its container; the name of its port has it.
     staying = {host_name_of(*each) for each in valid}
     return [pod for pod in ours if pod.port not in staying]
+
+
+def _devices(request: CniRequest, unwanted: Iterable[Pod]) -> tuple[str, ...]:
+    if request.command == "DEL":
+        return (host_name_of(request.container_id, request.ifname),)
+    return tuple(pod.port for pod in unwanted)
 
 
 def _check(request: CniRequest, network: Network, pods: Mapping[str, Pod]) -> CniError | None:
