@@ -58,7 +58,6 @@ def protect(process: EtcdProcess, *words: str) -> None:
     printed = k8s_ovs(process, "etcd-roles", "--passwords", *words)
     assert printed.returncode == 0, printed.stderr
     environment = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"} | PASSWORDS
-    environment["ETCDCTL_ENDPOINTS"] = process.endpoint
     subprocess.run(
         ["sh", "-e"], input=printed.stdout, env=environment, text=True, timeout=60, check=True
     )
@@ -170,8 +169,15 @@ def test_with_certificates_the_common_name_is_the_user(client: MakeClient, tmp_p
         files = {"CAFILE": pki.ca, "CERTFILE": pki.client_certificate, "KEYFILE": pki.client_key}
         given = {f"K8S_OVS_ETCD_{name}": str(path) for name, path in files.items()}
         lines = k8s_ovs(process, "etcd-roles", **given).stdout.splitlines()
-        for line in lines:
-            process.ctl(*line.split()[1:])
+        assert lines[0] == (
+            f"export ETCDCTL_ENDPOINTS={process.endpoint} ETCDCTL_CACERT={pki.ca} "
+            f"ETCDCTL_CERT={pki.client_certificate} ETCDCTL_KEY={pki.client_key}"
+        )
+        # They say themselves where etcd is, and with which certificates to ask it.
+        environment = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
+        subprocess.run(
+            ["sh", "-e"], input="\n".join(lines), env=environment, text=True, timeout=60, check=True
+        )
         process.enable_auth("root", {})
         etcd = client(process.endpoint, **{name.lower(): str(path) for name, path in files.items()})
         etcd.put(f"{BASE}/status/node1", b"{}")

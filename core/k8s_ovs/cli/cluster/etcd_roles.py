@@ -14,9 +14,10 @@ from k8s_ovs.cli.flag_values import fitting
 from k8s_ovs.cli.options import EtcdLocation, with_etcd
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.node_status import LEADER_KEY, SEEN, STATUS, SUCCESSOR_KEY
+from k8s_ovs.observe.etcd.settings import EtcdSettings
 from k8s_ovs.plugin.command.output import printable
 
-__all__ = ["Grant", "Role", "User", "commands", "roles", "run", "users"]
+__all__ = ["Grant", "Role", "User", "commands", "connection", "roles", "run", "users"]
 
 _ADMIN, _NODE, _HOST = "k8s-ovs-admin", "k8s-ovs-node", "k8s-ovs-external"
 _NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
@@ -87,6 +88,28 @@ def users(nodes: Iterable[str], hosts: Iterable[str]) -> list[User]:
     ]
 
 
+def connection(settings: EtcdSettings, key: str) -> Iterator[str]:
+    """Lines of a shell by which etcdctl asks the etcd of `settings`, and which end the shell where
+    that does not answer. key: one that is there.
+
+    A password is never in them; where a user is given, it is a variable of the shell.
+    """
+    given = {
+        "ETCDCTL_ENDPOINTS": ",".join(settings.endpoints),
+        "ETCDCTL_CACERT": settings.cafile,
+        "ETCDCTL_CERT": settings.certfile,
+        "ETCDCTL_KEY": settings.keyfile,
+        "ETCDCTL_USER": settings.username,
+    }
+    words = [f"{name}={shlex.quote(value)}" for name, value in given.items() if value]
+    yield f"export {' '.join(words)}"
+    if settings.username:
+        yield 'export ETCDCTL_PASSWORD="${ETCDCTL_PASSWORD:-${K8S_OVS_ETCD_PASSWORD:?}}"'
+    yield "export ETCDCTL_DIAL_TIMEOUT=5s ETCDCTL_COMMAND_TIMEOUT=10s"
+    # `etcdctl role` and `etcdctl user` wait for ever, whatever the time limits are.
+    yield f"{_line('get', '--keys-only', key)} > /dev/null || exit 1"
+
+
 def commands(wanted: Iterable[Role], who: Iterable[User], *, passwords: bool) -> Iterator[str]:
     """As lines of a shell. passwords: from variables of the shell, else users have none."""
     for role in wanted:
@@ -134,9 +157,14 @@ def run(
 ) -> None:
     """Print etcdctl commands that make roles and users; nothing is changed.
 
+    The first lines tell etcdctl which etcd this command asked, and end the shell where that does
+    not answer. No password is printed. To run the lines twice does no harm: etcdctl says `already
+    exists` of what is there.
+
     Daemons read all below the prefix. Those of Kubernetes nodes write what the leader allocates,
     since each may become the leader, and statuses: of all nodes, or with --node just their own. An
-    external host writes its own status. The user k8s-ovs-admin is for people.
+    external host writes its own status. The user k8s-ovs-admin is for people. With --node there is
+    no user k8s-ovs-node.
 
     \b
     Examples:
@@ -149,6 +177,8 @@ def run(
     _checked("--external", external, f"{_NAME}={address}", "NAME=ADDRESS")
     snapshot = read_snapshot(etcd)
     wanted = roles(etcd.prefix, _name_of(snapshot), snapshot.manager.kinds, node, external)
+    for line in connection(etcd.settings, snapshot.key):
+        typer.echo(printable(line))
     for line in commands(wanted, users(node, external), passwords=passwords):
         typer.echo(printable(line))
 
