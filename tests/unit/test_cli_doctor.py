@@ -13,6 +13,7 @@ from attrs import astuple, evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from k8s_ovs.allocate.brake import HELD_BACK
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.cli.doctor.checks import core_checks, plugin_checks
 from k8s_ovs.cli.doctor.etcd_access import EtcdAccess
@@ -42,12 +43,13 @@ from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import Device, NftTable, Port
 from k8s_ovs_testing.world import sample_config, sample_local_node, sample_world
 
+LEADER = {f"{sample_config().name}/allocator": b'{"holder":"node1"}'}
 SNAPSHOT = ClusterSnapshot(
     key="/k8s.ovs.com/ovs/network/config",
     config=sample_config(),
     manager=PluginManager({}),
     world=sample_world(),
-    raw={"config": b"{}"},
+    raw={"config": b"{}", **LEADER},
     revision_of_config=1,
     unknown_keys=(),
     problems=(),
@@ -82,10 +84,12 @@ def wrong(observations: Observations) -> dict[str, Check]:
     return {check.name: check for check in core_checks(observations) if not check.ok}
 
 
-def status_of(name: str, waiting_for: str | None = None) -> dict[str, bytes]:
+def status_of(
+    name: str, waiting_for: str | None = None, errors: tuple[str, ...] = ()
+) -> dict[str, bytes]:
     """The record in which a node says how it is."""
     ready = waiting_for is None
-    status = NodeStatus(name, "10.0.0.2", "1", 7, ready, 3, 70, waiting_for=waiting_for)
+    status = NodeStatus(name, "10.0.0.2", "1", 7, ready, 3, 70, errors, waiting_for)
     return {f"{sample_config().name}/status/{name}": encode(status)}
 
 
@@ -122,6 +126,39 @@ def test_of_other_nodes_those_that_do_not_work_are_named() -> None:
     assert not odd.ok
 
 
+def leader_of(raw: dict[str, bytes]) -> Check:
+    """What is found of the leader, where etcd has these records."""
+    observations = evolve(WELL, snapshot=evolve(SNAPSHOT, raw=raw), hostname="node2")
+    (check,) = (each for each in core_checks(observations) if each.name == "leader")
+    return check
+
+
+def test_each_node_names_the_leader() -> None:
+    assert leader_of(LEADER) == Check("leader", True, "node1")
+    none = leader_of({})
+    assert not none.ok
+    assert none.found == "there is none, so no node and no namespace gets anything"
+    assert "k8s-ovs status" in none.advice
+    odd = leader_of({next(iter(LEADER)): b'{"holder":5}'})
+    assert odd.ok
+    assert odd.found == 'a daemon that calls itself {"holder":5}'
+
+
+def test_each_node_says_which_deletions_the_leader_holds_back() -> None:
+    """Else only `k8s-ovs status` on the leader does, and nobody looks there."""
+    held = (
+        f"3 of 3 subnets {HELD_BACK} (node node1 is gone), so nothing is, until somebody looks: "
+        "if that is right, k8s-ovs allow-deletions 3"
+    )
+    check = leader_of({**LEADER, **status_of("node1", errors=("another", held))})
+    assert not check.ok
+    assert check.found == f"node1: {held}"
+    assert "does the API server list" in check.advice
+    assert "k8s-ovs allow-deletions" in check.advice
+    assert leader_of({**LEADER, **status_of("node1", errors=("another",))}).ok
+    assert leader_of({**LEADER, f"{sample_config().name}/status/node1": b"{"}).ok
+
+
 def test_a_node_that_is_well_has_nothing_wrong() -> None:
     assert wrong(WELL) == {}
     assert [check.name for check in core_checks(WELL)] == [
@@ -139,6 +176,7 @@ def test_a_node_that_is_well_has_nothing_wrong() -> None:
         "CNI",
         "CNI program",
         "daemon",
+        "leader",
     ]
 
 

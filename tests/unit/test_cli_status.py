@@ -29,6 +29,7 @@ STATUS: dict[str, Any] = {
     "ready": True,
     "waiting_for": "",
     "sources": {"etcd": True, "kube:nodes": False},
+    "leader": True,
     "here": {"network": "k8ssdn", "address": "10.0.0.1", "subnet": "172.11.4.0/22", "mtu": 1450},
     "plugins": ["core", "k8s-ovs-subnet"],
     "pods": 3,
@@ -110,6 +111,7 @@ def test_every_part_has_a_line() -> None:
         "Open vSwitch": "reached, version 3.1.0, netdev datapath",
         "etcd": "connected",
         "kube:nodes": "DISCONNECTED: serving the last snapshot",
+        "leader": "this node",
         "pods": "3",
         "flows": "71 desired, 70 installed",
         "plugins": "core, k8s-ovs-subnet",
@@ -117,10 +119,15 @@ def test_every_part_has_a_line() -> None:
     }
 
 
+def test_a_node_that_is_not_the_leader_says_where_to_look() -> None:
+    rows = dict(status_rows(DaemonStatus(STATUS | {"leader": False}, os.getpid()), SWITCH))
+    assert rows["leader"] == "not this node: k8s-ovs doctor says which"
+
+
 def test_of_a_daemon_that_ended_no_source_is_said_to_be_connected() -> None:
     rows = dict(status_rows(DaemonStatus(STATUS, None), SwitchStatus(problem="no socket")))
     assert rows["daemon"] == "NOT RUNNING, version 0.1.0"
-    assert rows["etcd"] == "unknown"
+    assert (rows["etcd"], rows["leader"]) == ("unknown", "unknown")
     assert rows["Open vSwitch"] == "NOT REACHED: no socket"
     assert rows["flows"] == "71 desired, ? installed"
 

@@ -130,6 +130,7 @@ def test_file_record_page_and_event_say_the_same(tmp_path: Path, waiting_for: st
     assert record.flows == status["flows"] == metrics["flows"] > 0
     assert list(record.errors) == status["problems"] == [LIMITS]
     assert metrics["problems"] == 1
+    assert status["leader"] == bool(metrics["leader"])
     assert record.host_ip == status["here"]["address"]
     assert status["sources"] == {"etcd": bool(metrics["source_connectedetcd"])}
     reason, message, _ = event(state)
@@ -203,6 +204,7 @@ def test_before_there_is_a_configuration_only_the_node_itself_is_told() -> None:
         "ready",
         "waiting_for",
         "revision",
+        "leader",
         "sources",
         "problems",
     }

@@ -13,7 +13,10 @@ from k8s_ovs.model.allowance import ALLOWED, DELETIONS
 from k8s_ovs.model.world import World
 from k8s_ovs.plugin.values import Allocation, Problem
 
-__all__ = ["held_back"]
+__all__ = ["HELD_BACK", "held_back"]
+
+#: By these words of a problem is it known that deletions wait for a person.
+HELD_BACK = "would go or become others' at once"
 
 #: So many are never too many, unless they are all that there are.
 _FEW = 3
@@ -60,6 +63,6 @@ def _problem(
     reasons = "; ".join(named[:3]) + ("; ..." if named[3:] else "")
     return Problem(
         told,
-        f"would go or become others' at once ({reasons}), so nothing is, until somebody looks: if "
-        f"that is right, k8s-ovs allow-deletions {max(masses.values())}",
+        f"{HELD_BACK} ({reasons}), so nothing is, until somebody looks: if that is right, k8s-ovs "
+        f"allow-deletions {max(masses.values())}",
     )

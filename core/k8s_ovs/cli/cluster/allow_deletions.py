@@ -16,8 +16,9 @@ __all__ = ["run"]
 
 @with_etcd
 def run(
-    most: Annotated[
-        int, typer.Argument(metavar="MOST", min=0, help="Records of one kind; 0 takes it back.")
+    records: Annotated[
+        int,
+        typer.Argument(metavar="RECORDS", min=0, help="So many of one kind; 0 takes it back."),
     ],
     *,
     etcd: EtcdLocation,
@@ -25,10 +26,10 @@ def run(
     """Let the leader delete so many subnets or tenants at once, because their nodes or namespaces
     are gone.
 
-    It does not do that alone where more than half of four or more would go, or become another
-    namespace's: an API server that was restored, or is the wrong one, looks the same. `k8s-ovs
-    status` on the leader says what waits.
-    The permission ends once nothing is left to delete.
+    It does not do that alone where all of two or more of a kind, or more than half of four or more,
+    would go or become another namespace's: an API server that was restored, or is the wrong one,
+    looks the same. `k8s-ovs doctor` on any node says what waits, with the number.
+    Give the permission while something waits: it ends by itself once nothing is left to delete.
 
     \b
     Examples:
@@ -38,8 +39,17 @@ def run(
     name = read_snapshot(etcd).needed_config().name
     key = f"{etcd.prefix}/{name}/{DELETIONS}/{ALLOWED}"
     with opened(etcd) as client:
-        if most:
-            client.put(key, encode(Allowance(most)))
+        if records:
+            client.put(key, encode(Allowance(records)))
         else:
             client.delete(key)
-    typer.echo(f"at most {most} records of one kind" if most else "nothing is allowed any more")
+    typer.echo(_told(records))
+
+
+def _told(records: int) -> str:
+    if not records:
+        return "nothing is allowed any more"
+    return (
+        f"the leader may delete {records} records of one kind at once; this ends by itself when "
+        "nothing waits any more, so at once if nothing waits now"
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.cli.doctor.etcd_access import EtcdAccess, access_problem
 from k8s_ovs.cli.doctor.kube_proxy import check_kube_proxy
+from k8s_ovs.cli.doctor.leader import check_leader
 from k8s_ovs.cli.doctor.observations import CniObservations, NodeObservations, Observations
 from k8s_ovs.cli.doctor.other_nodes import check_other_nodes
 from k8s_ovs.cli.host.status import SwitchStatus
@@ -70,6 +71,7 @@ def core_checks(observations: Observations) -> Iterator[Check]:
         yield _cni_program(observations.cni_program)
     yield _daemon(observations.daemon)
     if isinstance(observations.snapshot, ClusterSnapshot):
+        yield from check_leader(observations.snapshot)
         yield from check_other_nodes(observations.snapshot, observations.hostname)
 
 

@@ -102,6 +102,8 @@ def status_rows(daemon: DaemonStatus, switch: SwitchStatus) -> Iterator[tuple[st
     yield "Open vSwitch", _switch_state(switch)
     for name, connected in status.get("sources", {}).items():
         yield name, _connection(connected, daemon.running)
+    if "leader" in status:
+        yield "leader", _leader(status["leader"], daemon.running)
     if "pods" in status:
         yield "pods", str(status["pods"])
         installed = "?" if switch.flows is None else switch.flows
@@ -137,6 +139,12 @@ def _connection(connected: bool, running: bool) -> str:
     if not running:
         return "unknown"
     return "connected" if connected else "DISCONNECTED: serving the last snapshot"
+
+
+def _leader(is_leader: bool, running: bool) -> str:
+    if not running:
+        return "unknown"
+    return "this node" if is_leader else "not this node: k8s-ovs doctor says which"
 
 
 def _plain(said: Any) -> str:

@@ -71,6 +71,7 @@ _FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "ready": (_truth, "true or false"),
     "waiting_for": (_text, "a string"),
     "revision": (_whole, "a whole number"),
+    "leader": (_truth, "true or false"),
     "sources": (_truths, "an object of true and false"),
     "etcd": (_sockets, "a list of ADDRESS:PORT"),
     "here": (_local_node, "an object with network, address, subnet and mtu"),

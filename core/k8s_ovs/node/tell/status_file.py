@@ -87,6 +87,7 @@ def status_json(state: NodeState) -> dict[str, Any]:
         "ready": state.ready,
         "waiting_for": state.waiting_for,
         "revision": state.seen_revision,
+        "leader": state.is_leader,
         "sources": dict(state.sources),
     }
     if state.etcd:

@@ -1,0 +1,61 @@
+"""Which node is the leader, and does it hold deletions back until a person has looked?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from k8s_ovs.allocate.brake import HELD_BACK
+from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
+from k8s_ovs.errors import InvalidRecord
+from k8s_ovs.model.codec import decode
+from k8s_ovs.model.json_text import parse_json, shown_json
+from k8s_ovs.model.node_status import LEADER_KEY, STATUS, NodeStatus
+from k8s_ovs.plugin.values import Check
+
+__all__ = ["check_leader"]
+
+_LOOK = (
+    "does the API server list all nodes and namespaces? If not, repair that; if they are gone for "
+    "good, give the number that is named: k8s-ovs allow-deletions RECORDS"
+)
+
+
+def check_leader(snapshot: ClusterSnapshot) -> Iterator[Check]:
+    """One check; nothing where no configuration says which network it would be the leader of."""
+    if snapshot.config is None:
+        return
+    base = f"{snapshot.config.name}/"
+    held = _held_back(snapshot, f"{base}{STATUS}/")
+    data = snapshot.raw.get(f"{base}{LEADER_KEY}")
+    if held:
+        yield Check("leader", False, "; ".join(held), _LOOK)
+    elif data is None:
+        found = "there is none, so no node and no namespace gets anything"
+        advice = "one daemon with an API server has to reach etcd: look at k8s-ovs status there"
+        yield Check("leader", False, found, advice)
+    else:
+        yield Check("leader", True, _name(data))
+
+
+def _held_back(snapshot: ClusterSnapshot, folder: str) -> list[str]:
+    """What waits, with the name of the node that says so. folder: of the nodes' statuses."""
+    found = []
+    for path, data in snapshot.raw.items():
+        if not path.startswith(folder):
+            continue
+        try:
+            status = decode(NodeStatus, path, data)
+        except InvalidRecord:
+            continue  # the check of the other nodes names it
+        found += [f"{status.node}: {each}" for each in status.errors if HELD_BACK in each]
+    return found
+
+
+def _name(data: bytes) -> str:
+    """What the election's key says: ``{"holder":"node1"}``."""
+    try:
+        said = parse_json(data)
+    except ValueError:
+        said = None
+    name = said.get("holder") if isinstance(said, dict) else None
+    return name if isinstance(name, str) else f"a daemon that calls itself {shown_json(data)}"
