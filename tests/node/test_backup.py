@@ -119,7 +119,8 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], No
 
 def rows(done: Result) -> dict[str, list[int]]:
     """Counts by kind: added, changed, deleted, same, others."""
-    table = [line.split() for line in done.stdout.splitlines() if line[-1:].isdigit()]
+    _, _, below = done.stdout.partition("KIND ")
+    table = [line.split() for line in below.splitlines() if line[-1:].isdigit()]
     return {kind: list(map(int, counts)) for kind, *counts in table}
 
 
@@ -149,7 +150,8 @@ def test_an_emptied_etcd_is_filled_and_the_second_run_writes_nothing(
         "acme": [1, 0, 0, 0, 0],
         "subnets": [2, 0, 0, 0, 0],
     }
-    assert done.stdout.endswith("network k8ssdn is restored\n")
+    where = f"\netcd at {network.etcd.endpoint} below {network.prefix}: "
+    assert done.stdout.endswith(f"{where}network k8ssdn is restored\n")
     assert network.records() == RECORDS
     before = network.revision()
     again = k8s_ovs("restore", file)
@@ -173,10 +175,13 @@ def test_a_dry_run_says_all_and_writes_nothing(network: Network, file: str, k8s_
         "leave k8ssdn/subnets/192.168.0.3: the backup does not have it",
     ]
     assert rows(done)["subnets"] == [0, 1, 0, 1, 1]
-    assert done.stdout.endswith("nothing was written (--dry-run)\n")
+    where = f"\netcd at {network.etcd.endpoint} below {network.prefix}: "
+    assert done.stdout.endswith(f"{where}nothing was written (--dry-run)\n")
     found = json.loads(k8s_ovs("restore", file, *words, "--delete-others", "-o", "json").stdout)
     assert found == {
         "network": "k8ssdn",
+        "endpoints": [network.etcd.endpoint],
+        "prefix": network.prefix,
         "dry_run": True,
         "add": ["k8ssdn/acme/x"],
         "change": ["k8ssdn/subnets/192.168.0.2"],

@@ -28,6 +28,7 @@ from k8s_ovs.errors import InvalidRecord, K8sOvsError, reason_of
 from k8s_ovs.model.checked import is_utf8
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
+from k8s_ovs.observe.etcd.client import KeyValue
 from k8s_ovs.plugin.command.output import Output, OutputForm, complain, say_columns, say_json
 
 __all__ = ["run"]
@@ -77,9 +78,25 @@ def _read(location: EtcdLocation) -> tuple[Backup, list[str]]:
                 f"there is no configuration at {location.prefix}/{CONFIG_PATH}, so nothing says "
                 "which network's records to write"
             )
-        name = decode(NetworkConfig, found.key, found.value).name
+        name = _name_in(found)
         stored = stored_records(etcd, location.prefix, name)
     return _backup_of(stored)
+
+
+def _name_in(config: KeyValue) -> str:
+    """The network's Name, also in a configuration that is wrong in other fields. Raises
+    InvalidRecord."""
+    try:
+        return decode(NetworkConfig, config.key, config.value).name
+    except InvalidRecord as error:
+        with suppress(ValueError):
+            value = kept_value(config.value)
+            name = value.get("Name") if isinstance(value, dict) else None
+            if isinstance(name, str) and name and is_utf8(name):
+                return name
+        raise InvalidRecord(
+            f"{error}; no file is written, as nothing says which network's records belong into it"
+        ) from error
 
 
 def _backup_of(stored: StoredRecords) -> tuple[Backup, list[str]]:

@@ -40,6 +40,13 @@ CONFIG_PATH = "config"
 #: The one format that there is. A document with another number is refused.
 FORMAT = 1
 
+#: RFC 1952: how a gzip file begins.
+_GZIP = b"\x1f\x8b"
+#: go.etcd.io/bbolt, type meta: its magic number, after the header of the first page.
+_BBOLT, _BBOLT_AT = b"\xed\xda\x0c\xed", 16
+#: By these it is known that a file is what belongs into the key `config`.
+_CONFIG_FIELDS = frozenset({"Name", "Network"})
+
 
 @frozen
 class Backup:
@@ -86,7 +93,38 @@ class Backup:
 
 def parse_backup(label: str, data: bytes) -> Backup:
     """The document in `data`. label: what it is called in errors. Raises InvalidRecord."""
+    if other := _other_than_backup(label, data):
+        found, instead = other
+        raise InvalidRecord(
+            f"{label}: not a backup of k8s-ovs: found {found}, expected the JSON that `k8s-ovs "
+            f"backup` writes{instead}"
+        )
     return decode(Backup, label, data)
+
+
+def _other_than_backup(label: str, data: bytes) -> tuple[str, str] | None:
+    """What a file is that people take for a backup, and what is to be done with it."""
+    if not data.strip():
+        return "nothing", ""
+    if data.startswith(_GZIP):
+        return "a gzip file", f": gunzip -c {label} | k8s-ovs restore -"
+    if data[_BBOLT_AT:].startswith(_BBOLT):
+        return "a snapshot of etcd", f": etcdctl snapshot restore {label}"
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return f"{len(data)} bytes that are no text", ""
+    return _other_json(label, data)
+
+
+def _other_json(label: str, data: bytes) -> tuple[str, str] | None:
+    try:
+        found = parse_json(data)
+    except ValueError:
+        return None
+    if isinstance(found, dict) and found.keys() >= _CONFIG_FIELDS and "records" not in found:
+        return "a network's configuration", f": k8s-ovs config set --file {label}"
+    return None
 
 
 def backup_text(backup: Backup) -> str:

@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from attrs import frozen
 
-from k8s_ovs.cli.cluster.backup_document import (
-    Backup,
-    counted,
-    parse_backup,
-    record_problems,
-)
+from k8s_ovs.cli.cluster.backup_document import counted, parse_backup, record_problems
 from k8s_ovs.cli.cluster.restore_plan import (
     Plan,
     contradictions,
@@ -56,8 +52,8 @@ def run(
     """Put the records of a backup back into etcd, the configuration last.
 
     It adds what is missing. If a record differs, it names it and writes nothing, unless --overwrite
-    says otherwise. It deletes nothing without --delete-others. A backup with a wrong record, or of
-    another network, is refused. To run it twice does no harm.
+    says otherwise. It deletes nothing without --delete-others. What they change is named first.
+    A backup with a wrong record, or of another network, is refused. To run it twice does no harm.
 
     \b
     Examples:
@@ -72,14 +68,17 @@ def run(
         stored = stored_records(client, etcd.prefix, backup.network)
         require_same_network(backup, stored)
         plan = plan_of(backup, stored, delete_others=delete_others)
+        report = _Report(backup.network, etcd, plan, output)
         if dry_run:
-            _say(backup, plan, output, dry_run=True)
+            report.say(dry_run=True)
         if not overwrite:
             _refuse_if([f"{each}; add --overwrite to change it" for each in plan.change.values()])
         _refuse_if(contradictions(backup, stored, plan))
         if not dry_run:
+            if overwrite or delete_others:
+                report.say_each()  # before, so that it is known what there was
             write_plan(client, stored, plan)
-            _say(backup, plan, output, dry_run=False)
+            report.say(dry_run=False)
 
 
 def _given(file: str) -> bytes:
@@ -101,41 +100,60 @@ def _refuse_if(problems: list[str]) -> None:
     raise typer.Exit(1)
 
 
-def _say(backup: Backup, plan: Plan, output: Output, *, dry_run: bool) -> None:
-    if output is Output.JSON:
-        say_json({"network": backup.network, "dry_run": dry_run, **_as_json(plan)})
-        return
-    if dry_run:
-        _say_each(plan)
-    groups = (plan.add, plan.change, plan.delete, plan.same, plan.others)
-    counts = [counted(paths) for paths in groups]
-    kinds = counted({path for paths in groups for path in paths})
-    rows = [(kind, *(str(count[kind]) for count in counts)) for kind in kinds]
-    say_columns(("KIND", "ADD", "CHANGE", "DELETE", "SAME", "OTHERS"), rows)
-    if dry_run:
-        typer.echo("nothing was written (--dry-run)")
-    elif plan.writes or plan.delete:
-        typer.echo(f"network {backup.network} is restored")
-    else:
-        typer.echo(f"network {backup.network} is already as in the backup")
+@frozen
+class _Report:
+    """What is said of a plan, and of where it is carried out."""
 
+    network: str
+    etcd: EtcdLocation
+    plan: Plan
+    output: Output
 
-def _say_each(plan: Plan) -> None:
-    lines = [f"delete {path}" for path in plan.delete]
-    lines += [
-        f"change {plan.change[path]}" if path in plan.change else f"add {path}"
-        for path in plan.writes
-    ]
-    lines += [f"leave {path}: the backup does not have it" for path in plan.others]
-    for line in lines:
-        typer.echo(printable(line))
+    def say(self, *, dry_run: bool) -> None:
+        if self.output is Output.JSON:
+            say_json(self._as_json(dry_run=dry_run))
+            return
+        if dry_run:
+            self.say_each()
+        plan = self.plan
+        groups = (plan.add, plan.change, plan.delete, plan.same, plan.others)
+        counts = [counted(paths) for paths in groups]
+        kinds = counted({path for paths in groups for path in paths})
+        rows = [(kind, *(str(count[kind]) for count in counts)) for kind in kinds]
+        say_columns(("KIND", "ADD", "CHANGE", "DELETE", "SAME", "OTHERS"), rows)
+        place = f"etcd at {', '.join(self.etcd.settings.endpoints)} below {self.etcd.prefix}"
+        typer.echo(f"{place}: {self._done(dry_run=dry_run)}")
 
+    def say_each(self) -> None:
+        """One line per record, for people."""
+        if self.output is Output.JSON:
+            return
+        plan = self.plan
+        lines = [f"delete {path}" for path in plan.delete]
+        lines += [
+            f"change {plan.change[path]}" if path in plan.change else f"add {path}"
+            for path in plan.writes
+        ]
+        lines += [f"leave {path}: the backup does not have it" for path in plan.others]
+        for line in lines:
+            typer.echo(printable(line))
 
-def _as_json(plan: Plan) -> dict[str, Any]:
-    return {
-        "add": list(plan.add),
-        "change": list(plan.change),
-        "delete": list(plan.delete),
-        "same": list(plan.same),
-        "others": list(plan.others),
-    }
+    def _done(self, *, dry_run: bool) -> str:
+        if dry_run:
+            return "nothing was written (--dry-run)"
+        if self.plan.writes or self.plan.delete:
+            return f"network {self.network} is restored"
+        return f"network {self.network} is already as in the backup"
+
+    def _as_json(self, *, dry_run: bool) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "endpoints": list(self.etcd.settings.endpoints),
+            "prefix": self.etcd.prefix,
+            "dry_run": dry_run,
+            "add": list(self.plan.add),
+            "change": list(self.plan.change),
+            "delete": list(self.plan.delete),
+            "same": list(self.plan.same),
+            "others": list(self.plan.others),
+        }
