@@ -88,8 +88,10 @@ class Setup:
 
     @property
     def problems(self) -> list[str]:
-        """What is not applied, each with the reason, and routes that lead past the network."""
-        return [text for text in (*self._problems.values(), *self._stray_routes) if text]
+        """What is not applied, each with what becomes of it and the reason, and routes that lead
+        past the network."""
+        rejected = [f"{self._fate(each)}: {text}" for each, text in self._problems.items() if text]
+        return [*rejected, *self._stray_routes]
 
     @property
     def reason(self) -> str:
@@ -232,9 +234,13 @@ class Setup:
 
     def _report(self, subject: str, problem: str) -> None:
         if problem and problem != self._problems[subject]:
-            fate = "rejected, keeping the previous one" if self._config else "rejected, waiting"
-            _log.error(f"{subject} {fate}", reason=problem)
+            _log.error(self._fate(subject), reason=problem)
         self._problems[subject] = problem
+
+    def _fate(self, subject: str) -> str:
+        """What becomes of a subject that is rejected."""
+        fate = "rejected, keeping the previous one" if self._config else "rejected, waiting"
+        return f"{subject} {fate}"
 
     def _follow_subnet(self, config: NetworkConfig, reconciler: Reconciler) -> None:
         """Find this node's record; adapt bridge and devices when it has changed."""

@@ -39,6 +39,19 @@ _NOBODY = "user name is empty"
 #: With these etcd itself begins what it says; all else is gRPC's, of an etcd that says nothing.
 _SPEAKER = "etcdserver: "
 
+_WANTS_CERTIFICATE = "does etcd want a client certificate, or another one (--etcd-certfile)?"
+#: What often lies behind gRPC's words: how the endpoint begins, the words, what to ask oneself. The
+#: first that fits.
+_HINTS = (
+    ("http:", "Socket closed", "does etcd want https?"),
+    ("https:", "CERTIFICATE_VERIFY_FAILED", "does --etcd-cafile fit?"),
+    ("https:", "Hostname Verification", "does etcd's certificate name this host?"),
+    ("https:", "Handshake read failed", "does etcd want http?"),
+    ("https:", "TSI_DATA_CORRUPTED", _WANTS_CERTIFICATE),
+    ("https:", "Socket closed", _WANTS_CERTIFICATE),
+    ("https:", "handshake failed", _WANTS_CERTIFICATE),
+)
+
 
 class EtcdFull(K8sOvsError):
     """etcd answers, and writes nothing more until somebody makes room.
@@ -116,12 +129,21 @@ def refusal(what: str, endpoint: str, user: str | None, error: Any) -> K8sOvsErr
 
 def unavailable(what: str, limit: float, failures: list[tuple[str, Any]]) -> Unavailable:
     """No endpoint did it. failures: (endpoint, its error), in the order they were tried."""
-    tried = "; ".join(f"{endpoint}: {reason(error)}" for endpoint, error in failures)
+    tried = "; ".join(_tried(endpoint, error) for endpoint, error in failures)
     if all(error.code() is grpc.StatusCode.DEADLINE_EXCEEDED for _, error in failures):
         return TimedOut(f"etcd did not answer {what} in {limit:g} s: {tried}")
     if any((error.details() or "").startswith(_SPEAKER) for _, error in failures):
         return Unavailable(f"etcd cannot do {what} now: {tried}")
     return Unavailable(f"etcd did not answer {what}: {tried}")
+
+
+def _tried(endpoint: str, error: Any) -> str:
+    """The endpoint, why it gave no answer, and what often is behind that."""
+    told = reason(error)
+    for scheme, words, hint in _HINTS:
+        if endpoint.startswith(scheme) and words in told:
+            return f"{endpoint}: {told} ({hint})"
+    return f"{endpoint}: {told}"
 
 
 def _words(error: Any) -> str:
