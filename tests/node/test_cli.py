@@ -174,7 +174,8 @@ def test_without_a_configuration_show_check_and_list_say_what_to_do(
     prefix: str, k8s_ovs: Cli
 ) -> None:
     expected = (
-        f"error: there is no configuration at {prefix}/config; make one: k8s-ovs config set JSON\n"
+        f"error: there is no configuration at {prefix}/config; make one: k8s-ovs config set JSON; "
+        "or bring it back from a backup: k8s-ovs restore FILE\n"
     )
     for words in (("config", "show"), ("config", "check"), ("subnet", "list")):
         done = k8s_ovs(*words)

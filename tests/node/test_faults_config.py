@@ -93,7 +93,7 @@ def test_a_daemon_that_starts_says_what_is_wrong_and_takes_what_is_right(
             await_reason(shaken, told)
         told_last = r'PluginName: found "" with an empty name'
         # The daemon has nothing that pods or bridge could be compared with.
-        assert set(wrong_checks(shaken)) == {"records", "daemon"}
+        assert set(wrong_checks(shaken)) == {"records", "daemon", "not checked"}
         with pytest.raises(K8sOvsError, match=f"{told_last}.*code 50"):
             cni.call(shaken.lab.node("node1"), "STATUS", {}, "the network")
         with (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,13 @@ import pytest
 from attrs import astuple, evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.well_node import NODE, SNAPSHOT, WELL, wrong
 
-from k8s_ovs.allocate.brake import HELD_BACK
-from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.cli.doctor.checks import core_checks, plugin_checks
 from k8s_ovs.cli.doctor.etcd_access import EtcdAccess
 from k8s_ovs.cli.doctor.observations import (
     CniDirectories,
     CniObservations,
-    NodeObservations,
     Observations,
     ask_cni,
 )
@@ -29,10 +26,6 @@ from k8s_ovs.cli.host.this_node import DaemonStatus
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, Unavailable
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.link.netlink import LinkError
-from k8s_ovs.model.codec import encode
-from k8s_ovs.model.node import KubeNode
-from k8s_ovs.model.node_status import NodeStatus
-from k8s_ovs.model.world import NODES, Slot
 from k8s_ovs.node.host.state import Look, Unknown
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.observe.etcd.client import EtcdFull
@@ -41,65 +34,16 @@ from k8s_ovs.plugin import Check, View, hook
 from k8s_ovs.reconcile.desired_flows import Delta
 from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import Device, NftTable, Port
-from k8s_ovs_testing.world import sample_config, sample_local_node, sample_world
 
-LEADER = {f"{sample_config().name}/allocator": b'{"holder":"node1"}'}
-SNAPSHOT = ClusterSnapshot(
-    key="/k8s.ovs.com/ovs/network/config",
-    config=sample_config(),
-    manager=PluginManager({}),
-    world=sample_world(),
-    raw={"config": b"{}", **LEADER},
-    revision_of_config=1,
-    unknown_keys=(),
-    problems=(),
+DENIED = K8sOvsError("refused list: permission denied")
+NO_CONFIG = evolve(
+    SNAPSHOT, config=None, raw={}, revision_of_config=0, problems=("there is no configuration",)
 )
 TUN0, TABLE = Device("tun0"), NftTable("k8s-ovs", "[]")
 DOWN = Difference(TUN0.key, Device("tun0", up=False), TUN0)
 NO_TABLE = Difference(TABLE.key, None, TABLE)
 NO_PORT = Difference(Port("kovs1").key, None, Port("kovs1", pod="default/web"))
 NO_ANSWER = Unknown(frozenset({"device", "route"}), LinkError("netlink"))
-NODE = NodeObservations(
-    world=sample_world(),
-    local_node=sample_local_node(),
-    failures=[],
-    delta=Delta(),
-    state=Look(),
-    underlay_mtu=1500,
-)
-WELL = Observations(
-    daemon=DaemonStatus({"pid": os.getpid(), "ready": True}, os.getpid()),
-    switch=SwitchStatus("3.1.0", "system", 71),
-    in_kernel=True,
-    kube="https://10.0.0.1:6443 v1.34.2",
-    snapshot=SNAPSHOT,
-    node=NODE,
-    cni=CniObservations(Path("/net.d/80-k8s-ovs.conf"), ("k8s-ovs",)),
-    cni_program="speaks CNI 1.1.0, standalone",
-)
-
-
-def wrong(observations: Observations) -> dict[str, Check]:
-    """The checks that are not ok, by name."""
-    return {check.name: check for check in core_checks(observations) if not check.ok}
-
-
-def status_of(
-    name: str, waiting_for: str | None = None, errors: tuple[str, ...] = ()
-) -> dict[str, bytes]:
-    """The record in which a node says how it is."""
-    ready = waiting_for is None
-    status = NodeStatus(name, "10.0.0.2", "1", 7, ready, 3, 70, errors, waiting_for)
-    return {f"{sample_config().name}/status/{name}": encode(status)}
-
-
-def seen_from(hostname: str, *said: dict[str, bytes], nodes: tuple[str, ...] = ()) -> list[Check]:
-    """What is found of the other nodes, where `nodes` are Kubernetes' and these are said."""
-    slots = {(NODES, name): Slot(KubeNode(name)) for name in nodes}
-    world = sample_world().changed(slots)
-    raw = {key: data for each in said for key, data in each.items()}
-    observations = evolve(WELL, snapshot=evolve(SNAPSHOT, raw=raw, world=world), hostname=hostname)
-    return [each for each in core_checks(observations) if each.name == "other nodes"]
 
 
 def test_a_configuration_that_daemons_reject_is_one_line() -> None:
@@ -109,54 +53,6 @@ def test_a_configuration_that_daemons_reject_is_one_line() -> None:
     found = wrong(observations)
     assert {name: check.found for name, check in found.items()} == {"records": problem}
     assert list(plugin_checks(observations)) == []
-
-
-def test_of_other_nodes_those_that_do_not_work_are_named() -> None:
-    down = "Open vSwitch: no such file"
-    said = status_of("node1"), status_of("node2", down)
-    (check,) = seen_from("node1", *said, nodes=("node1", "node2", "node3"))
-    assert not check.ok
-    assert f"node2: not ready, waiting for {down}" in check.found
-    assert "node3: does not say how it is" in check.found
-    assert "node1:" not in check.found
-    (well,) = seen_from("node2", *said, nodes=("node1", "node2"))
-    assert well.ok
-    assert seen_from("node1", status_of("node1"), nodes=("node1",)) == []
-    (odd,) = seen_from("node1", {f"{sample_config().name}/status/node2": b"{"})
-    assert not odd.ok
-
-
-def leader_of(raw: dict[str, bytes]) -> Check:
-    """What is found of the leader, where etcd has these records."""
-    observations = evolve(WELL, snapshot=evolve(SNAPSHOT, raw=raw), hostname="node2")
-    (check,) = (each for each in core_checks(observations) if each.name == "leader")
-    return check
-
-
-def test_each_node_names_the_leader() -> None:
-    assert leader_of(LEADER) == Check("leader", True, "node1")
-    none = leader_of({})
-    assert not none.ok
-    assert none.found == "there is none, so no node and no namespace gets anything"
-    assert "k8s-ovs status" in none.advice
-    odd = leader_of({next(iter(LEADER)): b'{"holder":5}'})
-    assert odd.ok
-    assert odd.found == 'a daemon that calls itself {"holder":5}'
-
-
-def test_each_node_says_which_deletions_the_leader_holds_back() -> None:
-    """Else only `k8s-ovs status` on the leader does, and nobody looks there."""
-    held = (
-        f"3 of 3 subnets {HELD_BACK} (node node1 is gone), so nothing is, until somebody looks: "
-        "if that is right, k8s-ovs allow-deletions 3"
-    )
-    check = leader_of({**LEADER, **status_of("node1", errors=("another", held))})
-    assert not check.ok
-    assert check.found == f"node1: {held}"
-    assert "does the API server list" in check.advice
-    assert "k8s-ovs allow-deletions" in check.advice
-    assert leader_of({**LEADER, **status_of("node1", errors=("another",))}).ok
-    assert leader_of({**LEADER, f"{sample_config().name}/status/node1": b"{"}).ok
 
 
 def test_a_node_that_is_well_has_nothing_wrong() -> None:
@@ -217,6 +113,16 @@ CASES: Mapping[str, tuple[Observations, str, str]] = {
         evolve(WELL, snapshot=Unavailable("etcd"), node=Unavailable("etcd")),
         "etcd",
         "--etcd-endpoints",
+    ),
+    "no rights at etcd": (
+        evolve(WELL, snapshot=DENIED, node=DENIED),
+        "etcd",
+        "its role: k8s-ovs etcd-roles",
+    ),
+    "no configuration": (
+        evolve(WELL, snapshot=NO_CONFIG, node=InvalidRecord("there is no configuration")),
+        "records",
+        "k8s-ovs restore FILE",
     ),
     "full etcd": (evolve(WELL, full=EtcdFull("http://e:2379")), "etcd", "etcdctl alarm disarm"),
     "bad record": (

@@ -51,7 +51,8 @@ def test_good_records_are_no_problem() -> None:
 def test_a_missing_configuration_is_reported_with_what_to_do() -> None:
     found = snapshot(None)
     assert found.problems == (
-        f"there is no configuration at {PREFIX}/config; make one: k8s-ovs config set JSON",
+        f"there is no configuration at {PREFIX}/config; make one: k8s-ovs config set JSON; "
+        "or bring it back from a backup: k8s-ovs restore FILE",
     )
     with pytest.raises(InvalidRecord, match="make one: k8s-ovs config set"):
         found.needed_config()

@@ -146,7 +146,10 @@ def snapshot_of(
 
 def _no_config(prefix: str, reason: str, *, absent: bool) -> str:
     if absent:
-        return f"there is no configuration at {prefix}/config; make one: k8s-ovs config set JSON"
+        return (
+            f"there is no configuration at {prefix}/config; make one: k8s-ovs config set JSON; or "
+            "bring it back from a backup: k8s-ovs restore FILE"
+        )
     return f"{reason}; the key is {prefix}/config"
 
 

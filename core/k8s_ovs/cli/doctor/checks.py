@@ -8,6 +8,7 @@ from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
 from k8s_ovs.cli.doctor.etcd_access import EtcdAccess, access_problem
 from k8s_ovs.cli.doctor.kube_proxy import check_kube_proxy
 from k8s_ovs.cli.doctor.leader import check_leader
+from k8s_ovs.cli.doctor.not_checked import checks_not_made
 from k8s_ovs.cli.doctor.observations import CniObservations, NodeObservations, Observations
 from k8s_ovs.cli.doctor.other_nodes import check_other_nodes
 from k8s_ovs.cli.host.status import SwitchStatus
@@ -73,6 +74,7 @@ def core_checks(observations: Observations) -> Iterator[Check]:
     if isinstance(observations.snapshot, ClusterSnapshot):
         yield from check_leader(observations.snapshot)
         yield from check_other_nodes(observations.snapshot, observations.hostname)
+    yield from checks_not_made(observations)
 
 
 def plugin_checks(observations: Observations) -> Iterator[Check]:
@@ -116,16 +118,28 @@ def _datapath(switch: SwitchStatus, in_kernel: bool | K8sOvsError) -> Check:
 
 def _etcd(snapshot: ClusterSnapshot | K8sOvsError, full: EtcdFull | None) -> Iterator[Check]:
     if isinstance(snapshot, K8sOvsError):
-        yield Check("etcd", False, str(snapshot), "check --etcd-endpoints and that etcd runs")
+        yield Check("etcd", False, str(snapshot), _etcd_advice(str(snapshot)))
         return
     if full is not None:
         yield Check("etcd", False, full.found, full.advice)
     else:
         yield Check("etcd", True, f"{len(snapshot.raw)} keys")
+    advice = "repair the record; k8s-ovs config check lists all"
+    if not snapshot.revision_of_config:
+        advice = "was it lost? k8s-ovs restore FILE; is the network new? k8s-ovs config set"
     for problem in snapshot.problems:
-        yield Check("records", False, problem, "repair the record; k8s-ovs config check lists all")
+        yield Check("records", False, problem, advice)
     if not snapshot.problems:
         yield Check("records", True, "all valid")
+
+
+def _etcd_advice(problem: str) -> str:
+    if "permission denied" in problem:
+        return (
+            "check the user (--etcd-username, or the common name of --etcd-certfile) and its role: "
+            "k8s-ovs etcd-roles prints what it needs"
+        )
+    return "check --etcd-endpoints and that etcd runs"
 
 
 def _access(access: EtcdAccess | None) -> Iterator[Check]:
