@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -146,6 +147,10 @@ def _given(text: str | None, file: str | None) -> tuple[str, bytes]:
     if (text is None) == (file is None):
         raise InvalidRecord("config set: expected either JSON or --file FILE")
     if text is not None:
+        if _is_file(text):
+            raise InvalidRecord(
+                f"JSON: found {text!r}, the name of a file, expected JSON, or --file {text}"
+            )
         return "JSON", text.encode()
     if file == "-":
         return "stdin", sys.stdin.buffer.read()
@@ -153,6 +158,16 @@ def _given(text: str | None, file: str | None) -> tuple[str, bytes]:
         return f"--file {file}", Path(str(file)).read_bytes()
     except OSError as error:
         raise InvalidRecord(f"--file {file}: {error.strerror}") from error
+
+
+def _is_file(text: str) -> bool:
+    """Whether somebody has left --file out. No name of a file is taken for one if it is JSON."""
+    try:
+        parse_json(text)
+    except ValueError:
+        with suppress(OSError, ValueError):  # such as a name that is too long
+            return Path(text).is_file()
+    return False
 
 
 def _plugins(new: NetworkConfig) -> tuple[PluginManager, list[str]]:
