@@ -364,6 +364,36 @@ def test_a_resource_that_is_watched_no_more_is_not_known_until_it_is_again() -> 
     assert look().settled(NODES) == {"node2": node}
 
 
+def test_what_only_allocations_look_at_is_read_while_this_daemon_sees_all() -> None:
+    kinds = {
+        name: RecordKind(name, lambda _, data: json.loads(data), encode, for_allocation=alone)
+        for name, alone in {"rents": True, "guests": False}.items()
+    }
+    ingest, world = Ingest(), World()
+
+    def look() -> dict[str, Mapping[str, Any]]:
+        nonlocal world
+        world = world.changed(ingest.changes(sample_config(), kinds, {}), 1)
+        return {name: dict(world.settled(name)) for name in kinds}
+
+    ingest.see(all_kinds=False)
+    entries = {f"k8ssdn/{name}/{key}": Entry(b"1", 1) for name in kinds for key in "ab"}
+    ingest.absorb(Snapshot(ETCD, entries, 1))
+    assert look() == {"rents": {}, "guests": {"a": 1, "b": 1}}
+    ingest.see(all_kinds=True)
+    ingest.absorb(write("k8ssdn/rents/a", b"2", 2))
+    assert look() == {"rents": {"a": 2, "b": 1}, "guests": {"a": 1, "b": 1}}
+    ingest.absorb(write("k8ssdn/rents/b", b"no json", 3))
+    look()
+    assert world.slot("rents", "b").problem is not None
+    ingest.see(all_kinds=False)
+    assert look() == {"rents": {}, "guests": {"a": 1, "b": 1}}
+    assert not world.problems
+    record = ingest.record("k8ssdn/rents/a")
+    assert record is not None
+    assert record.value == b"2"
+
+
 def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
     def decode(key: str, data: bytes) -> Mapping[str, object]:
         try:

@@ -44,13 +44,20 @@ class NodeSubnets:
                 exclusive="Subnet",
                 check=subnet_problem,
             ),
-            RecordKind(GIVEN, partial(decode, SubnetOwner), encode, indexes={HOST: _host}),
+            RecordKind(
+                GIVEN,
+                partial(decode, SubnetOwner),
+                encode,
+                indexes={HOST: _host},
+                for_allocation=True,
+            ),
             RecordKind(
                 USED,
                 partial(decode, SubnetUse),
                 encode,
                 holds=lambda record: record.subnet,
                 leased=True,
+                for_allocation=True,
             ),
         ]
 

@@ -65,7 +65,8 @@ class PluginManager:
         self.config_fields: dict[str, ConfigField] = {}
         self._declare_fields()
         holds = {each.name: each.holds for each in self.kinds.values() if each.holds}
-        allocated = frozenset(each.name for each in self.resources.values() if each.for_allocation)
+        declared: dict[str, RecordKind | KubeResource] = {**self.kinds, **self.resources}
+        allocated = frozenset(name for name in declared if declared[name].for_allocation)
         self._plugin_set = PluginSet(self._tenant_of, self._vni_of, self.pipeline, holds, allocated)
 
     def owner_bits(self, plugin: str) -> int:

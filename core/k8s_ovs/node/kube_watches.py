@@ -35,6 +35,7 @@ class KubeWatches:
         self._inbox = inbox
         self._ingest = ingest
         self._watches: dict[str, _Watched] = {}
+        ingest.see(all_kinds=False)
 
     def follow(self, manager: PluginManager, *, sees_all: bool) -> None:
         """Watch what is needed now, and nothing else. sees_all: this daemon leads or is to follow.
@@ -43,6 +44,7 @@ class KubeWatches:
         """
         if self._kube is None:
             return
+        self._ingest.see(all_kinds=sees_all)
         wanted = {
             name: resource
             for name, resource in manager.resources.items()

@@ -11,11 +11,12 @@ from ipaddress import IPv4Network
 
 import structlog
 
-from k8s_ovs.errors import K8sOvsError, PluginError, SwitchError
+from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError, SwitchError
 from k8s_ovs.hooks.load import load_plugins
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.link.host_addresses import address_conflicts, local_addresses, route_conflicts
 from k8s_ovs.link.nftables import EtcdSockets, etcd_sockets
+from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig, incompatibility
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet import HostSubnet
@@ -108,8 +109,7 @@ class Setup:
         none."""
         if self._config is None or self._reconciler is None:
             return None
-        world, host = self._reconciler.world, self._settings.hostname
-        before: SubnetUse | None = world.slot(USED, host).settled
+        world, host, before = self._reconciler.world, self._settings.hostname, self._noted_use()
         if not self._switch.ovsdb.connected:  # which pods there are is not known: as it was
             return before
         known: list[IPv4Network | None] = [before.subnet if before else None]
@@ -126,9 +126,21 @@ class Setup:
         """What etcd has of that; None: nothing, be it that what it has lost still counts."""
         if self._config is None or self._reconciler is None:
             return None
-        host = self._settings.hostname
-        use: SubnetUse | None = self._reconciler.world.slot(USED, host).settled
-        return use if self._ingest.has(f"{self._config.name}/{USED}/{host}") else None
+        return self._noted_use() if self._ingest.has(self._path_of_use()) else None
+
+    def _path_of_use(self) -> str:
+        return f"{self._config.name if self._config else ''}/{USED}/{self._settings.hostname}"
+
+    def _noted_use(self) -> SubnetUse | None:
+        """What this node has said of it before; None: nothing that anybody can read."""
+        path = self._path_of_use()
+        entry = self._ingest.record(path)
+        if entry is None:
+            return None
+        try:
+            return decode(SubnetUse, path, entry.value)
+        except InvalidRecord:
+            return None
 
     def _unnamed(self) -> str:
         """Why no pod of this node would ever be found: Kubernetes knows no node of its name."""

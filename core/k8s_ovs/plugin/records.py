@@ -88,6 +88,7 @@ class RecordKind:
     check: why a value under a key cannot be in a network of this configuration, or None; such a
     record is quarantined too. It gets (configuration, key, value).
     leased: each record is for a while, mostly under a lease of who writes it: nobody puts it back.
+    for_allocation: only `allocations` look at it, so just the leader reads it, and its successor.
     """
 
     name: str = field(converter=as_text, validator=_is_name)
@@ -101,6 +102,7 @@ class RecordKind:
         default=None, validator=_is_function
     )
     leased: bool = field(default=False, validator=has_type(bool))
+    for_allocation: bool = field(default=False, validator=has_type(bool))
 
     def __attrs_post_init__(self) -> None:
         """Raises ValueError where nothing says what must not overlap."""

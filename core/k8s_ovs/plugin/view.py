@@ -52,7 +52,7 @@ class PluginSet:
     """What a view needs to know of the plugins that run.
 
     tenant_of, vni_of: the mode's answers. holds: of kinds whose records keep parts of Network, what
-    each keeps (see `RecordKind.holds`). for_allocation: resources that only allocations look at.
+    each keeps (see `RecordKind.holds`). for_allocation: kinds that only allocations look at.
     """
 
     tenant_of: Callable[[View, Pod], int | None]
@@ -237,8 +237,8 @@ class View:
     def _refuse_hidden(self, kind: str) -> None:
         if kind in self._hidden:
             raise PluginError(
-                f"{kind}: only allocations look at it, since not every node watches it "
-                "(KubeResource.for_allocation)"
+                f"{kind}: only allocations look at it, since not every node reads it "
+                "(for_allocation)"
             )
 
     def _read(self, kind: str, key: str, *parts: str) -> Slot:

@@ -220,14 +220,14 @@ def test_of_many_who_believe_to_be_the_leader_only_the_last_one_writes(
     Each has heard of other nodes, so that without the election's compare the same subnet would go
     to different nodes, by transactions that know nothing of each other.
     """
-    base, kube = f"{prefix}/k8ssdn", nodes(60)
+    base, kube = f"{prefix}/k8ssdn", nodes(30)
     believers = [Believer() for _ in range(3)]
     full = threading.Event()
 
     def work(number: int) -> None:
         etcd = client(shared.endpoint)
         believer = believers[number]
-        allocator = Allocator(etcd, base, believer, hold_down=0.0, grace=TIMEOUT)  # type: ignore[arg-type]  # a stand-in
+        allocator = Allocator(etcd, base, believer, hold_down=0.0, grace=TIMEOUT)
         heard_of = {name: node for name, node in kube.items() if int(name[4:]) % 3 != number}
         while not full.is_set():
             found, revision = etcd.list(f"{prefix}/")
@@ -246,7 +246,7 @@ def test_of_many_who_believe_to_be_the_leader_only_the_last_one_writes(
             etcd.delete(f"{base}/allocator")
             revision = etcd.put(f"{base}/allocator", b"{}")
             believer.token = LeaderToken(f"{base}/allocator", revision)
-            if full.wait(0.01):
+            if full.wait(0.02):
                 return
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(3)]

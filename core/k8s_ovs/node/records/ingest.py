@@ -8,20 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
 
-from k8s_ovs.errors import InvalidRecord, is_ctrl_c, shown
+from k8s_ovs.errors import InvalidRecord, is_ctrl_c
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import SEEN, STATUS
-from k8s_ovs.model.world import CONNECTED, EMPTY, Slot
+from k8s_ovs.model.world import CONNECTED, Slot
 from k8s_ovs.node.records.exclusive import ExclusiveKind
-from k8s_ovs.node.records.outcome import Contradiction, Outcome, Valid, log_quarantine, slot_of
+from k8s_ovs.node.records.outcome import Contradiction, Outcome, Valid
+from k8s_ovs.node.records.settled import Changes, Settled
 from k8s_ovs.observe.etcd.history import EtcdHistory
 from k8s_ovs.observe.etcd.watch import LeftOut
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin.records import KubeResource, RecordKind, tags_of
-from k8s_ovs.supervise import FaultLog
 
 __all__ = ["ETCD", "KUBE", "LEFT_OUT", "Changes", "Ingest"]
 
@@ -35,7 +34,6 @@ _CONFIG_KEY = "config"
 _ASK_AGAIN = 60.0
 
 _Which = tuple[str, str]
-Changes = dict[_Which, Slot | None]
 
 
 def _told_by_nodes(config: bytes | None) -> tuple[str, ...] | None:
@@ -64,6 +62,7 @@ class Ingest:
         self._objects: dict[str, dict[str, Entry | None]] = {}
         self._synced: set[str] = set()
         self._forgotten: set[str] = set()
+        self._sees_all = self._saw_all = True
         # Of etcd, what was overwritten since the last `changes`, oldest first.
         self._passed: dict[str, list[Entry]] = {}
         self._decoded: dict[str, dict[str, Outcome]] = {}
@@ -72,14 +71,13 @@ class Ingest:
         self._exclusives: dict[str, ExclusiveKind] = {}
         # Records about which a plugin did not answer, by source and path, and when to ask again.
         self._passing: dict[tuple[str, str], tuple[float, Entry]] = {}
-        self._slots: dict[_Which, Slot] = {}
+        self._settled = Settled()
         self._config_entry: Entry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
         self._history = EtcdHistory(_CONFIG_KEY)
         self.revision = 0
         self.sources: dict[str, SourceState] = {}
         self._told_connected: dict[str, bool | None] = {}
-        self._faults = FaultLog()
 
     def synced(self, source: str) -> bool:
         """Whether this source has sent a snapshot at least once."""
@@ -123,6 +121,14 @@ class Ingest:
     def has(self, path: str) -> bool:
         """Whether etcd itself has a record now: what it has lost counts, and is not there."""
         return path in self._history.there
+
+    def see(self, *, all_kinds: bool) -> None:
+        """Whether to read also what only allocations look at."""
+        self._sees_all = all_kinds
+
+    def record(self, path: str) -> Entry | None:
+        """What counts of a record, as it is written."""
+        return self._records.get(path)
 
     def expect(self, source: str) -> None:
         """A resource of Kubernetes is watched from now on."""
@@ -194,7 +200,7 @@ class Ingest:
             self.sources.pop(source, None)
         self._passing = {which: due for which, due in self._passing.items() if which[0] not in gone}
         self._exclusives.clear()
-        self._slots.clear()
+        self._settled.clear()
         self._told_connected.clear()
         self._touched.update(self._records)
 
@@ -206,23 +212,28 @@ class Ingest:
     ) -> Changes:
         """What has changed since the last call."""
         self._end_waiting()
+        if self._sees_all is not self._saw_all:
+            self._touched.update(path for path in self._records if _for_allocation(path, kinds))
+            self._saw_all = self._sees_all
         touched, self._touched = self._touched, set()
         passed, self._passed = self._passed, {}
         dirty, self._again = {each for each in self._again if each[0] in resources}, set()
         changes: Changes = {}
         for path in touched:
             name, kind, key = _parts(path)
-            if name == config.name and key and kind in kinds:
+            if name == config.name and key and kind in kinds and self._is_read(kinds[kind], key):
                 # What was valid for a moment is the last settled value of what asks or is invalid.
                 for entry in passed.get(path, ()) if not kinds[kind].exclusive else ():
                     self._decode(config, kinds[kind], key, path, entry)
                     earlier = self._decoded[kind].get(key)
-                    self._settle(changes, (kind, key), earlier, at=entry.revision)
-                self._decode(config, kinds[kind], key, path, self._records.get(path))
+                    self._settled.settle(changes, (kind, key), earlier, at=entry.revision)
+                is_seen = self._sees_all or not kinds[kind].for_allocation
+                found = self._records.get(path) if is_seen else None
+                self._decode(config, kinds[kind], key, path, found)
                 dirty.add((kind, key))
         for name, resource in resources.items():
-            for key, found in self._objects.pop(KUBE + name, {}).items():
-                self._decode(config, resource, key, key, found)
+            for key, entity in self._objects.pop(KUBE + name, {}).items():
+                self._decode(config, resource, key, key, entity)
                 dirty.add((name, key))
         outcomes: dict[_Which, Outcome] = {
             (kind, key): self._decoded[kind].get(key) for kind, key in dirty
@@ -230,11 +241,15 @@ class Ingest:
         changes |= self._connection_changes(resources)
         for which, outcome in outcomes.items():
             if which[0] in resources or not kinds[which[0]].exclusive:
-                self._settle(changes, which, outcome, at=self._revision_at(config, *which))
+                self._settled.settle(changes, which, outcome, at=self._revision_at(config, *which))
         for name in {kind for kind, _ in dirty if kind in kinds and kinds[kind].exclusive}:
             keys = {key for kind, key in dirty if kind == name}
             self._settle_exclusive(changes, config, kinds[name], keys)
         return changes
+
+    def _is_read(self, kind: RecordKind, key: str) -> bool:
+        """Or was, and is to be forgotten."""
+        return self._sees_all or not kind.for_allocation or key in self._decoded.get(kind.name, {})
 
     def _revision_at(self, config: NetworkConfig, kind: str, key: str) -> int:
         found = self._records.get(f"{config.name}/{kind}/{key}")
@@ -246,14 +261,14 @@ class Ingest:
         """What no longer holds what it held may make others valid."""
         while dirty:
             outcomes = self._exclusive(kind, dirty)
-            before = {key: self._settled(kind.name, key) for key in outcomes}
+            before = {key: self._settled.value(kind.name, key) for key in outcomes}
             for key, outcome in outcomes.items():
                 at = self._revision_at(config, kind.name, key)
-                self._settle(changes, (kind.name, key), outcome, at)
+                self._settled.settle(changes, (kind.name, key), outcome, at)
             dirty = {
                 key
                 for key, value in before.items()
-                if value is not None and self._settled(kind.name, key) is not value
+                if value is not None and self._settled.value(kind.name, key) is not value
             }
 
     def _end_waiting(self) -> None:
@@ -313,23 +328,18 @@ class Ingest:
         except BaseException as error:  # our fault: this record alone is set aside
             if is_ctrl_c(error):
                 raise
-            decoded[key] = self._fault(f"{kind.name}/{key}", error)
+            decoded[key] = self._settled.fault(f"{kind.name}/{key}", error)
 
     def _ask_again(self, kind: RecordKind | KubeResource, path: str, entry: Entry) -> None:
         """A plugin did not answer: it is asked about this record once more, later."""
         self._passing[_source(kind), path] = (time.monotonic() + _ASK_AGAIN, entry)
-
-    def _fault(self, record: str, error: BaseException) -> str:
-        """A failure that is not the record's: in the log whole; returns what is said of it."""
-        self._faults.tell("record failed", error, record=record)
-        return f"{record}: k8s-ovs failed on it: {shown(error)}"
 
     def _exclusive(self, kind: RecordKind, dirty: Iterable[str]) -> dict[str, Outcome]:
         """What becomes of the records under the `dirty` keys of a kind that must not overlap, and
         of those that these touch."""
         if kind.name not in self._exclusives:
             assert kind.holds is not None  # noqa: S101 - a kind says so when it is made
-            settled = partial(self._settled, kind.name)
+            settled = partial(self._settled.value, kind.name)
             self._exclusives[kind.name] = ExclusiveKind(kind.holds, settled)
         found = self._decoded.get(kind.name, {})
         near, wrong = self._exclusives[kind.name].contradictions(dirty, found)
@@ -341,29 +351,6 @@ class Ingest:
                     f"not overlap {other.held} of {other.key}"
                 )
         return outcomes
-
-    def _settled(self, kind: str, key: str) -> Any:
-        return self._slots.get((kind, key), EMPTY).settled
-
-    def _settle(self, changes: Changes, which: _Which, outcome: Outcome, at: int) -> None:
-        """What `outcome` changes in the world. at: the revision of the key as etcd has it, so that
-        who repairs a quarantined record can say which one was meant."""
-        before = self._slots.get(which, EMPTY)
-        try:
-            after = slot_of(before, outcome, at)
-            same = bool(after == before)
-        except BaseException as error:  # values of plugins compare themselves
-            if is_ctrl_c(error):
-                raise
-            after, same = slot_of(before, self._fault("/".join(which), error), at), False
-        if same:
-            return
-        log_quarantine("/".join(which), before, after)
-        changes[which] = None if after == EMPTY else after
-        if after == EMPTY:
-            del self._slots[which]
-        else:
-            self._slots[which] = after
 
     def _change(self, event: RecordChange) -> None:
         before = self._records.get(event.key)
@@ -379,6 +366,11 @@ class Ingest:
 
 def _source(kind: RecordKind | KubeResource) -> str:
     return ETCD if isinstance(kind, RecordKind) else KUBE + kind.name
+
+
+def _for_allocation(path: str, kinds: Mapping[str, RecordKind]) -> bool:
+    kind = kinds.get(_parts(path)[1])
+    return kind is not None and kind.for_allocation
 
 
 def _parts(path: str) -> tuple[str, str, str]:
