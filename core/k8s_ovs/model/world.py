@@ -69,7 +69,7 @@ class Deleted:
     by_leader: bool
 
 
-@frozen
+@frozen(cache_hash=True)
 class Tag:
     """What records of a kind are found by, beside their keys: a value of one of the kind's indexes
     (see `RecordKind.indexes`)."""
@@ -166,12 +166,11 @@ class World:
             slots.setdefault(kind, {})[key] = slot
             values.setdefault(kind, {})[key] = after.settled
             problems[kind, key] = after.problem
-            if before.tags == after.tags and before.asked_tags == after.asked_tags:
-                continue
-            for which in _tags(kind, before) - _tags(kind, after):
-                tagged.setdefault(which, {})[key] = None
-            for which in _tags(kind, after) - _tags(kind, before):
-                tagged.setdefault(which, {})[key] = True
+            for part, had, has in _tags_of_parts(before, after):
+                for tag in had - has:
+                    tagged.setdefault((kind, tag, part), {})[key] = None
+                for tag in has - had:
+                    tagged.setdefault((kind, tag, part), {})[key] = True
         keys = {tag: self.tagged.get(tag, _NO_KEYS).changed(new) for tag, new in tagged.items()}
         of_kinds = {kind: self.of(kind).changed(new) for kind, new in slots.items()}
         settled = {kind: self.settled(kind).changed(new) for kind, new in values.items()}
@@ -201,6 +200,11 @@ def reads_of(kind: str, key: str, before: Slot | None, after: Slot | None) -> It
             yield from ((kind, tag, part) for tag in had | has)
 
 
-def _tags(kind: str, slot: Slot) -> set[_Tagged]:
-    settled = {(kind, tag, SETTLED) for tag in slot.tags}
-    return settled | {(kind, tag, ASKED) for tag in slot.asked_tags}
+def _tags_of_parts(
+    before: Slot, after: Slot
+) -> tuple[tuple[str, frozenset[Tag], frozenset[Tag]], ...]:
+    """Of each part that has tags: its name, what it had, and what it has."""
+    return (
+        (SETTLED, before.tags, after.tags),
+        (ASKED, before.asked_tags, after.asked_tags),
+    )

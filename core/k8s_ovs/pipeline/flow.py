@@ -213,7 +213,7 @@ def _number(of: Field, value: Value) -> tuple[int, int | None]:
     if isinstance(value, IPv4Address):
         return int(value), None
     if of.kind is FieldKind.IPV4:
-        network = IPv4Network(value)
+        network = value if type(value) is IPv4Network else IPv4Network(value)
         return int(network.network_address), int(network.netmask)
     if isinstance(value, IPv4Network):
         raise ValueError("a network is not a number")
