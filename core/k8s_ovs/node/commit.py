@@ -28,6 +28,9 @@ __all__ = ["Committer"]
 
 _log = structlog.get_logger(__name__)
 
+#: Seconds between two looks at all flows that the switch has, and the share of the daemon's
+#: processor that they may take: in a cluster of thousands of nodes there are many.
+_LOOK_EVERY, _LOOK_SELDOM, _LOOK_SHARE = 8.0, 60.0, 0.003
 #: Seconds for which flows of pods that are gone wait for ovs-vswitchd to be free.
 _BUSY_SECONDS = 5.0
 #: Seconds for which a pod that comes again waits for its old device to go.
@@ -61,6 +64,8 @@ class Committer:
         self._synced = False
         self._put_off_at: float | None = None
         self._untold: CommitLog | None = None
+        #: Seconds between two looks at the switch's flows.
+        self.look_every = _LOOK_EVERY
 
     @property
     def problems(self) -> list[str]:
@@ -227,8 +232,10 @@ class Committer:
     def _read_flows(self, reconciler: Reconciler) -> None:
         """Read the flows. What differs and was not still to be done, somebody has changed."""
         again = self._looked_for is reconciler
-        to_do = reconciler.desired.delta()
+        to_do, began = reconciler.desired.delta(), time.thread_time()
         self._switch.read_flows(reconciler.desired)
+        took = time.thread_time() - began
+        self.look_every = min(max(_LOOK_EVERY, took / _LOOK_SHARE), _LOOK_SELDOM)
         self._synced = True
         self._looked_for = reconciler
         drift = reconciler.desired.delta().beyond(to_do)

@@ -49,9 +49,6 @@ __all__ = ["Daemon"]
 
 _log = structlog.get_logger(__name__)
 
-#: Seconds between two looks at all flows that the switch has.
-_RESYNC = 8.0
-
 #: Folders below the network's Name.
 _OF_NODES = ([STATUS], [SEEN])
 
@@ -238,7 +235,7 @@ class Daemon:
             self._setup.forget_devices()
             self._committer.lost_flows()
         if time.monotonic() >= self._resync_at:
-            self._resync_at = time.monotonic() + _RESYNC
+            self._resync_at = time.monotonic() + self._committer.look_every
             self._committer.lost_flows()
 
     def _take(self, item: tuple[CniRequest, Reply] | HungUp | HostChanged | WatchEvent) -> None:
