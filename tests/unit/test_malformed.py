@@ -5,11 +5,13 @@ what is valid beside it works. The inputs are generated.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -237,6 +239,29 @@ def test_an_add_whose_client_has_hung_up_is_dropped() -> None:
     attachments.drop(first)
     assert "hung up" in str(replies.answers["first"])
     assert [add.pod.container for add in attachments.plan_adds(network(), {})] == ["c2"]
+
+
+def test_of_very_many_adds_the_first_are_served_first() -> None:
+    attachments, replies = Attachments(30.0), Replies()
+    names = [f"c{number}" for number in range(100)]
+    for name in names:
+        attachments.put(evolve(request("ADD", name), arrived=time.monotonic()), replies.of(name))
+    served: list[str] = []
+    of, pods = network(), dict[str, Pod]()
+    while planned := attachments.plan_adds(of, pods):
+        assert len(planned) <= 32
+        served += [add.pod.container for add in planned]
+        pods |= {add.pod.port: add.pod for add in planned}
+        left = len(served) < len(names)
+        assert (attachments.next_deadline == 0.0) is left
+    assert served == names
+    for name in names:
+        other = evolve(request("ADD", f"{name}x"), arrived=time.monotonic())
+        attachments.put(other, replies.of(f"{name}x"))
+    attachments.plan_adds(of, pods)
+    assert attachments.next_deadline == 0.0
+    attachments.not_ready("Open vSwitch is away")
+    assert attachments.next_deadline != 0.0
 
 
 MANAGER = PluginManager(

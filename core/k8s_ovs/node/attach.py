@@ -33,6 +33,10 @@ __all__ = ["Add", "Attachments", "HungUp", "Remove", "failed"]
 
 _log = structlog.get_logger(__name__)
 
+#: So many pods are attached in one reconcile: those that come first need not wait for hundreds that
+#: come with them, and what is to be removed is between them.
+_AT_ONCE = 32
+
 
 @frozen(eq=False)
 class Add:
@@ -84,6 +88,7 @@ class Attachments:
     _adds: list[_Waiting] = field(factory=list)
     _removals: list[tuple[CniRequest, Reply]] = field(factory=list)
     _questions: list[tuple[CniRequest, Reply]] = field(factory=list)
+    _some_left: bool = False
 
     def put(self, request: CniRequest, reply: Reply) -> None:
         """A request for the next reconcile. An ADD that can never succeed is answered at once."""
@@ -106,7 +111,10 @@ class Attachments:
 
     @property
     def next_deadline(self) -> float | None:
-        """When the first ADD has waited long enough (time.monotonic()); None: nobody waits."""
+        """When the first ADD has waited long enough (time.monotonic()); None: nobody waits. At
+        once, where the last reconcile had to leave some."""
+        if self._some_left:
+            return 0.0
         first = min((each.request.arrived for each in self._adds), default=None)
         return None if first is None else first + self.add_timeout
 
@@ -120,6 +128,7 @@ class Attachments:
 
     def not_ready(self, reason: str) -> None:
         """The network is not ready: CHECK and STATUS say so, ADDs wait."""
+        self._some_left = False
         for each in self._adds:
             each.reason = reason
         for request, reply in self._take_questions():
@@ -137,7 +146,7 @@ class Attachments:
     def plan_removals(self, pods: Mapping[str, Pod]) -> tuple[Remove, ...]:
         """DEL and GC; they succeed with nothing to remove."""
         removals, self._removals = self._removals, []
-        planned = []
+        planned = list[Remove]()
         for request, reply in removals:
             try:
                 unwanted = tuple(_unwanted(request, pods))
@@ -147,12 +156,16 @@ class Attachments:
         return tuple(planned)
 
     def plan_adds(self, network: Network, pods: Mapping[str, Pod]) -> tuple[Add, ...]:
-        """ADDs that can be done now; the others keep waiting, or are refused."""
-        waiting, self._adds = self._adds, []
+        """ADDs that can be done now, the first of them; others keep waiting, or are refused."""
+        waiting, self._adds, self._some_left = self._adds, [], False
         in_use = {pod.ip for pod in pods.values()}
         serial = max((pod.serial for pod in pods.values()), default=0)
-        planned = []
+        planned = list[Add]()
         for each in waiting:
+            if len(planned) == _AT_ONCE:
+                each.reason, self._some_left = "pods that came before it", True
+                self._adds.append(each)
+                continue
             serial += 1
             try:
                 add = _plan_add(each, network, pods, in_use, serial)
