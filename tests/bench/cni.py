@@ -33,22 +33,28 @@ def one_by_one(subjects: Sequence[Subject], count: int) -> dict[str, Any]:
 
 
 def bursts(subjects: Sequence[Subject], count: int, at_once: int, rounds: int) -> dict[str, Any]:
-    """{"ADD": {title: calls per second, ms}, "DEL": ...}; each pod comes and goes in each round."""
+    """{"ADD": {title: calls per second, ms, processor_ms}, "DEL": ...}; each pod comes and goes in
+    each round. processor_ms: of a pod, with what is done after the answer."""
     rates: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
     times: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
+    spent: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
     idle = {each.title: devices(each) for each in subjects}
     for _ in range(rounds):
         for command in ("ADD", "DEL"):
             for subject in subjects:
                 calls = [subject.call(command, number) for number in range(count)]
+                before = subject.processor()
                 burst = run_burst(calls, at_once)
                 rates[command].setdefault(subject.title, []).append(burst.per_second)
                 times[command].setdefault(subject.title, []).extend(burst.ms)
                 if command == "DEL":
                     settle(subject, idle[subject.title])
                 time.sleep(_PAUSE_S)
+                each = (subject.processor() - before) / count * 1e3
+                spent[command].setdefault(subject.title, []).append(each)
     return {
         command: {
+            "processor_ms": {title: round(median(it), 1) for title, it in spent[command].items()},
             "per_second": {title: round(median(each), 1) for title, each in rates[command].items()},
             "ratio": round(median(_ratios(rates[command])), 2),
             "ratios": [round(each, 2) for each in _ratios(rates[command])],

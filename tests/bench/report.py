@@ -15,13 +15,13 @@ __all__ = ["TARGETS", "show"]
 
 #: (what, ratio ours to theirs, whether it is to be at most or at least so).
 TARGETS = {
-    "ADD, p50": (1.2, "at most"),
-    "DEL, p50": (0.6, "at most"),
-    "ADDs a second": (0.9, "at least"),
+    "ADD, p50": (1.0, "at most"),
+    "DEL, p50": (0.3, "at most"),
+    "ADDs a second": (1.0, "at least"),
 }
 
-#: Milliseconds from the start of etcdctl until a change of tenant is seen by all packets.
-TENANT_P50_MS = 100
+#: Milliseconds from the start of etcdctl until a change of tenant is seen by all packets, at most.
+_TENANT_MS = {"p50": 50, "p99": 100}
 
 
 def show(found: dict[str, Any]) -> None:
@@ -108,12 +108,14 @@ def _times(one_by_one: dict[str, Any]) -> Table:
 
 
 def _rates(burst: dict[str, Any]) -> Table:
-    table = Table("", "a second", "p50 ms", "ratio of rates", title="Many at once", min_width=60)
+    head = ("", "a second", "p50 ms", "p99 ms", "processor a pod, ms", "ratio of rates")
+    table = Table(*head, title="Many at once", min_width=60)
     for command, figures in burst.items():
         for title, rate in figures["per_second"].items():
             ratios = f"{figures['ratio']} of {figures['ratios']}" if title == "k8s-ovs" else ""
-            p50 = f"{figures['ms'][title]['p50']:.1f}"
-            table.add_row(f"{command} {title}", f"{rate:.1f}", p50, ratios)
+            times = (f"{figures['ms'][title][cut]:.1f}" for cut in ("p50", "p99"))
+            spent = f"{figures['processor_ms'][title]:.1f}"
+            table.add_row(f"{command} {title}", f"{rate:.1f}", *times, spent, ratios)
     return table
 
 
@@ -159,9 +161,10 @@ def _tenants(console: Console, tenants: dict[str, Any]) -> None:
             f"{action} of a tenant with {change['pods']} pods, from etcdctl's start to the last "
             f"effect on packets: p50 {each['p50']:.0f} ms, p99 {each['p99']:.0f} ms"
         )
-    worst = max(each["p50"] for each in change["ms"].values())
-    said = "[green]met[/green]" if worst <= TENANT_P50_MS else "[red]missed[/red]"
-    console.print(f"target {said}: p50 of {worst:.0f} ms, at most {TENANT_P50_MS}")
+    for cut, limit in _TENANT_MS.items():
+        worst = max(each[cut] for each in change["ms"].values())
+        said = "[green]met[/green]" if worst <= limit else "[red]missed[/red]"
+        console.print(f"target {said}: {cut} of {worst:.0f} ms, at most {limit}")
     console.print(
         f"{many['count']} namespaces: the daemon is ready {many['start_s']} s after its start and "
         f"has {many['rss_mib']} MiB; {many['flows']} flows for {many['pods']} pods of "

@@ -6,7 +6,9 @@ Both are started in the same way in a network namespace that plays the node.
 from __future__ import annotations
 
 import json
+import resource
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,13 +44,23 @@ _BRIDGE_CONFIG = {
 
 @frozen
 class Subject:
-    """A CNI program on a node of its own. pods: the pods' namespaces, which are made beforehand."""
+    """A CNI program on a node of its own. pods: the pods' namespaces, which are made beforehand.
+    programs: files with the numbers of the processes that work for it."""
 
     title: str
     program: Path
     netns: str
     config: Path
     pods: tuple[str, ...]
+    programs: tuple[Path, ...] = ()
+
+    def processor(self) -> float:
+        """Seconds of processor that these have used, and CNI programs until now."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        pids = (int(path.read_text().split()[0]) for path in self.programs)
+        # clock_getcpuclockid(3)
+        running = sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)
+        return ended.ru_utime + ended.ru_stime + running
 
     def call(self, command: str, number: int) -> Call:
         """The call that a runtime makes for a pod, by its number."""
@@ -69,7 +81,11 @@ def k8s_ovs(lab: Lab, program: Path, pods: Sequence[str]) -> Subject:
     node = lab.nodes[0]
     for pod in pods:
         servers.objects(lab.layout).create_pod(node, "default", pod, {}, {})
-    return Subject("k8s-ovs", program, node.netns, node.cni_config, tuple(pods))
+    programs = (
+        node.directory / "daemon.pid",
+        *(node.ovs_directory / f"{name}.pid" for name in ("ovs-vswitchd", "ovsdb-server")),
+    )
+    return Subject("k8s-ovs", program, node.netns, node.cni_config, tuple(pods), programs)
 
 
 def bridge(netns: str, directory: Path, pods: Sequence[str]) -> Subject:
