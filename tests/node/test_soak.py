@@ -24,4 +24,6 @@ def test_nothing_is_left_over(
         soak.close()
     assert soak.kills > 0
     assert told[-1].requests >= REQUESTS
+    assert sum(each.attached for each in soak.sandboxes) > REQUESTS / 10
+    assert sum(each.checked for each in soak.sandboxes) > 0
     report(f"soak: {told[-1].requests} requests, daemon killed {soak.kills} times, nothing left")

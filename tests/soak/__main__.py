@@ -25,15 +25,16 @@ _GROWTH = 1.1
 
 def main() -> int:
     wanted = _parse()
-    lab = Lab.up(LabSettings(name="soak", nodes=1, plugin="k8s-ovs-multitenant"), report=_say)
     with tempfile.TemporaryDirectory() as directory:
         program = Path(directory) / "k8s-ovs"
         build(program)
+        lab = Lab.up(LabSettings(name="soak", nodes=1, plugin="k8s-ovs-multitenant"), report=_say)
         soak = Soak(lab, program, wanted.seed, _tell)
         try:
             soak.run(wanted.requests // 2, wanted.every, wanted.kill_every)
+            every = min(wanted.every, wanted.requests // 4)
             _say(f"{soak.kills} times the daemon was killed; from now on it lives")
-            found = soak.run(wanted.requests - wanted.requests // 2, wanted.every, kill_every=0)
+            found = soak.run(wanted.requests - wanted.requests // 2, every, kill_every=0)
         except K8sOvsError as error:
             _say(f"after {soak.requests} requests: {error}")
             return 1
@@ -44,7 +45,7 @@ def main() -> int:
 
 
 def _judge(lived: list[Checkpoint]) -> int:
-    """The first part fills caches and pools."""
+    """The first part fills caches and pools, so there are at least two."""
     first, last = lived[0].memory, lived[-1].memory
     grown = [name for name in last if last[name] > _GROWTH * first[name]]
     for name in grown:

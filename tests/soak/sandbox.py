@@ -34,6 +34,7 @@ class Sandbox:
     netns: its name, and that of its pod. program: of the CNI. chance: the same seed asks the same.
     container: id of the attached sandbox; "": none is. doubtful: ids of which nobody knows what
     became. requests: how many there were. failures: answers that were errors.
+    attached, checked: how often an ADD and a CHECK was answered well.
     """
 
     node: LabNode
@@ -45,6 +46,8 @@ class Sandbox:
     doubtful: set[str] = field(factory=set)
     requests: int = 0
     failures: int = 0
+    attached: int = 0
+    checked: int = 0
 
     def step(self) -> None:
         """Something that a runtime may do now. Raises K8sOvsError for what must not be."""
@@ -71,6 +74,7 @@ class Sandbox:
             self._delete(container)
             return
         self.doubtful.discard(container)
+        self.attached += 1
         self.container, self.address = container, _address(answer)
 
     def _add_again(self) -> None:
@@ -81,7 +85,8 @@ class Sandbox:
             )
 
     def _check(self) -> None:
-        self._ask("CHECK", self.container)
+        if self._ask("CHECK", self.container) is not None:
+            self.checked += 1
 
     def _delete_own(self) -> None:
         self._delete(self.container)

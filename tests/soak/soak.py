@@ -75,8 +75,8 @@ class Soak:
     def run(self, requests: int, every: int, kill_every: float) -> list[Checkpoint]:
         """So many requests more, a checkpoint after so many of them.
 
-        kill_every: seconds between two kills of the daemon; 0: none. Raises K8sOvsError for what
-        is left over, and for answers that must not be.
+        kill_every: seconds between two kills of the daemon; 0: none, and then no answer may be an
+        error. Raises K8sOvsError for what is left over, and for answers that must not be.
         """
         self._prepare()
         clean, checkpoints, ends = self._traces(), [self._checkpoint()], self.requests + requests
@@ -85,6 +85,11 @@ class Soak:
                 self._work(min(self.requests + every, ends))
             self._expect_nothing_left(clean)
             checkpoints.append(self._checkpoint())
+            failed = checkpoints[-1].failures - checkpoints[-2].failures
+            if failed and not kill_every:
+                raise K8sOvsError(
+                    f"{failed} answers were errors, expected none: nothing was killed"
+                )
         return checkpoints
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from attrs import frozen
 from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable
 from k8s_ovs.observe.etcd.client import Absent, CreatedAt, Etcd, Get, Put
+from k8s_ovs.observe.etcd.errors import Forbidden
 from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.supervise import SupervisedThread
 
@@ -42,13 +43,22 @@ class Messages:
     lost: str
     unknown: str
     known_again: str
+    not_released: str
 
 
 LEADER = Messages(
-    "became leader", "lost leadership", "leadership unknown", "leadership known again"
+    "became leader",
+    "lost leadership",
+    "leadership unknown",
+    "leadership known again",
+    "leadership not released",
 )
 SUCCESSOR = Messages(
-    "became successor", "lost succession", "succession unknown", "succession known again"
+    "became successor",
+    "lost succession",
+    "succession unknown",
+    "succession known again",
+    "succession not released",
 )
 
 
@@ -77,7 +87,7 @@ class LeaderElection:
     key: the election key in etcd; its value is {"holder": identity}.
     ttl: seconds until the leadership of a silent leader expires.
     on_change: called by that thread with the token on becoming the leader and None on losing that,
-    and with the last one when there is a `problem` or none any more.
+    and with the last one when the key is `forbidden` or not any more.
     watched: somebody watches the key and calls `saw`; else it is read every 2 s.
     may_run: whether this daemon may be the leader at all; `reconsider` tells that it has changed.
     messages: of the log.
@@ -106,8 +116,11 @@ class LeaderElection:
         self._is_held = False
         self._is_to_reconsider = False
         self._wake = threading.Event()
+        self._backoff, self._refusals = Backoff(cap=_LOOK_EVERY), Backoff(cap=_LOOK_SELDOM)
         self._failures = FailureLog(messages.unknown, messages.known_again, key=key, node=identity)
         self._problem = ""
+        #: Whether etcd's roles do not let this daemon hold the key, as far as etcd has said.
+        self.forbidden = False
         self._term: _Term | None = None
         self._told: LeaderToken | None = None
         self._stopped = threading.Event()
@@ -154,19 +167,14 @@ class LeaderElection:
             self._thread.join(4 * self._etcd.settings.timeout)
 
     def _run(self) -> None:
-        backoff = Backoff(cap=_LOOK_EVERY)
         while not self._stopped.is_set():
-            self._wake.clear()
             self._is_to_reconsider = False
+            self._wake.clear()
             try:
                 wait = self._step()
-                backoff.reset()
-                self._failures.worked()
-                self._set_problem("")
+                self._worked()
             except K8sOvsError as error:
-                self._failures.failed(error)
-                self._set_problem("" if isinstance(error, Unavailable) else str(error))
-                wait = backoff.wait()
+                wait = self._failed(error)
             self._tell()
             self._pause(wait)
         self._give_back()
@@ -176,10 +184,12 @@ class LeaderElection:
         """That long, or until the key is seen to be gone, and still is a moment later; or until
         `reconsider`."""
         ends = time.monotonic() + seconds
-        while not self._stopped.is_set() and self._wake.wait(max(0.0, ends - time.monotonic())):
-            if self._is_to_reconsider:
+        while not self._stopped.is_set() and not self._is_to_reconsider:
+            if not self._wake.wait(max(0.0, ends - time.monotonic())):
                 return
             self._wake.clear()
+            if self._is_to_reconsider:
+                return
             if self._term is None:
                 self._stopped.wait(random.uniform(0.0, _SPREAD))  # noqa: S311  spreads load only
             if not self._is_held:
@@ -201,7 +211,15 @@ class LeaderElection:
         asked = time.monotonic()
         lease = self._etcd.lease(self._ttl)
         value = json.dumps({"holder": self._identity}).encode()
-        result = self._etcd.txn([Absent(self.key)], [Put(self.key, value, lease)], [Get(self.key)])
+        try:
+            result = self._etcd.txn(
+                [Absent(self.key)], [Put(self.key, value, lease)], [Get(self.key)]
+            )
+        except Unavailable:
+            raise  # it may have been done
+        except K8sOvsError:
+            self._etcd.revoke(lease)
+            raise
         if result.succeeded:
             return _Term(LeaderToken(self.key, result.revision), lease, asked + self._ttl)
         # A repeated transaction finds what its first, unanswered attempt wrote.
@@ -229,7 +247,7 @@ class LeaderElection:
             self._etcd.revoke(term.lease)
         except K8sOvsError as error:
             _log.warning(
-                "leadership not released", key=self.key, reason=str(error), free_in=self._ttl
+                self._messages.not_released, key=self.key, reason=str(error), free_in=self._ttl
             )
 
     def _tell(self) -> None:
@@ -245,9 +263,25 @@ class LeaderElection:
         )
         self._call_listener(token)
 
-    def _set_problem(self, problem: str) -> None:
-        changed = bool(problem) is not bool(self._problem)
-        self._problem = problem
+    def _worked(self) -> None:
+        self._backoff.reset()
+        self._refusals.reset()
+        self._failures.worked()
+        self._problem = ""
+        self._set_forbidden(forbidden=False)
+
+    def _failed(self, error: K8sOvsError) -> float:
+        """Seconds until the next step. Who was refused asks seldom: so do all others."""
+        self._failures.failed(error)
+        if isinstance(error, Unavailable):
+            self._problem = ""
+            return self._backoff.wait()
+        self._problem = str(error)
+        self._set_forbidden(forbidden=isinstance(error, Forbidden))
+        return self._refusals.wait()
+
+    def _set_forbidden(self, *, forbidden: bool) -> None:
+        changed, self.forbidden = forbidden is not self.forbidden, forbidden
         if changed:
             self._call_listener(self._told)
 

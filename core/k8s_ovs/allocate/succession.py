@@ -63,8 +63,7 @@ class Succession:
     def sees_all(self) -> bool:
         """Whether this daemon leads or is to follow."""
         # Roles of etcd that were made before there was a successor do not allow its key.
-        ready = self._successor.token is not None or bool(self._successor.problem)
-        return ready or self._leader.holds
+        return self._successor.holds or self._successor.forbidden or self._leader.holds
 
     @property
     def problem(self) -> str:

@@ -28,7 +28,13 @@ def guarded_field(plugin: str, field: ConfigField) -> ConfigField:
 
 def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
     """`kind` that raises InvalidRecord for what it cannot read and PluginError for what it cannot
-    write, whatever the plugin raises or returns."""
+    write, whatever the plugin raises or returns. Raises PluginError for an index of the core's own.
+    """
+    if HELD_IN in kind.indexes:
+        raise PluginError(
+            f'plugin {plugin}: records named "{kind.name}" have an index named "{HELD_IN}", which '
+            "the core makes, expected another name"
+        )
     guard = _guard(plugin, kind.name)
     holds = kind.holds and guard.judging("holds", kind.holds, _network_or_none)
     indexes = guard.indexing(kind.indexes)

@@ -41,6 +41,7 @@ __all__ = [
     "create",
     "delete",
     "delete_inside",
+    "disown",
     "host_name_of",
     "index_of",
     "mtu_of",

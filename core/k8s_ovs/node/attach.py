@@ -56,7 +56,8 @@ class Add:
 @frozen(eq=False)
 class Remove:
     """Pods to detach, and who waits for that. devices: by name, to be deleted; also where no port
-    is known, as a daemon that was killed may have made the device alone."""
+    is known, as a daemon that was killed may have made the device alone. No ADD of the same
+    container is under way: the server hands on one request of it at a time."""
 
     pods: tuple[Pod, ...]
     reply: Reply

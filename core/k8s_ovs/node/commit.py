@@ -279,16 +279,21 @@ class Committer:
             reply(answer)
 
     def _answer_removes(self, removes: Iterable[Remove]) -> None:
-        """Answer first: deleting a device takes longer than all the rest. Until then it says that
-        it is nobody's: if this daemon ends now, the next one does not take it for a pod's."""
+        """Answer first: deleting a device takes longer than all the rest."""
         devices = [name for remove in removes for name in remove.devices]
+        if devices:
+            self._disown(devices)
+        for remove in removes:
+            remove.reply(None)
+        self._delete_links(devices)
+
+    def _disown(self, devices: list[str]) -> None:
+        """Until they are deleted, have them say that they are nobody's: if this daemon ends now,
+        the next one does not take them for a pod's."""
         try:
             veth.disown(devices)
         except K8sOvsError as error:
             _log.warning("orphaned devices not marked", devices=devices, reason=str(error))
-        for remove in removes:
-            remove.reply(None)
-        self._delete_links(devices)
 
     def _delete_links(self, names: Iterable[str]) -> None:
         names = set(names)

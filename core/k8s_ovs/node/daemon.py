@@ -287,7 +287,8 @@ class Daemon:
             return
         self._kube_watches.follow(reconciler.manager, sees_all=self._cluster.sees_all)
         self._cluster.offer_lost(self._ingest.lost(reconciler.manager.kinds))
-        if self._ingest.cluster_connected(reconciler.manager.resources.values()):
+        connected = self._ingest.cluster_connected(reconciler.manager.resources.values())
+        if connected and not self._ingest.pending:
             self._cluster.offer_world(reconciler)
         else:
             self._cluster.withdraw_world()

@@ -6,8 +6,6 @@ that each node watched would be as many messages as nodes.
 
 from __future__ import annotations
 
-import threading
-
 from attrs import frozen
 
 from k8s_ovs.hooks.manager import PluginManager
@@ -52,7 +50,7 @@ class KubeWatches:
         }
         for name, known in tuple(self._watches.items()):
             if name not in wanted or manager.readers[name] != known.reader:
-                _end(known.watch)
+                known.watch.stop(wait=False)
                 del self._watches[name]
                 self._ingest.forget(KUBE + name)
         for name in wanted.keys() - self._watches.keys():
@@ -68,9 +66,4 @@ class KubeWatches:
     def stop(self) -> None:
         """All at once, without waiting for them."""
         for each in self._watches.values():
-            _end(each.watch)
-
-
-def _end(watch: ResourceWatch) -> None:
-    """It takes its time, in a thread of its own."""
-    threading.Thread(target=watch.stop, name="end", daemon=True).start()
+            each.watch.stop(wait=False)

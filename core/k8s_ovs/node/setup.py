@@ -251,7 +251,8 @@ class Setup:
 
     def _fate(self, subject: str) -> str:
         """What becomes of a subject that is rejected."""
-        fate = "rejected, keeping the previous one" if self._config else "rejected, waiting"
+        before = self._config if subject == _OF_CONFIG else self._network
+        fate = "rejected, keeping the previous one" if before else "rejected, waiting"
         return f"{subject} {fate}"
 
     def _follow_subnet(self, config: NetworkConfig, reconciler: Reconciler) -> None:

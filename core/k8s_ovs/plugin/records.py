@@ -132,6 +132,14 @@ class KubeResource:
     for_allocation: bool = field(default=False, validator=has_type(bool))
     indexes: Indexes = field(factory=dict, validator=_are_indexes)
 
+    def __attrs_post_init__(self) -> None:
+        """Raises ValueError for what no daemon could do."""
+        if self.local_only and self.for_allocation:
+            raise ValueError(
+                "KubeResource: found local_only and for_allocation, expected one of them: the "
+                "leader allocates for all nodes"
+            )
+
     def field_selector(self, hostname: str) -> str:
         """What selects the objects that a daemon on this node watches; "": all."""
         if not self.local_only:

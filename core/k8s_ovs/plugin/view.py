@@ -110,7 +110,8 @@ class View:
         return self.all(SUBNETS)
 
     def taken(self, besides: str = "") -> Mapping[IPv4Network, str]:
-        """Parts of Network that are not free, and the keys of the records that hold them.
+        """Parts of Network that are not free, and the keys of the records that hold them. Only
+        where allocations are made.
 
         besides: a key whose own records do not count.
         """
@@ -124,8 +125,12 @@ class View:
     def taken_near(self, network: IPv4Network) -> Iterator[IPv4Network]:
         """Of parts of Network that are not free, all that overlap `network`, and neighbours. Only
         a change among those makes the hook be called again."""
+        blocks = tuple(blocks_of(network))
+        if WIDE in blocks:
+            yield from self.taken()
+            return
         for kind, holds in self._plugins.holds.items():
-            for block in (*blocks_of(network), WIDE):
+            for block in (*blocks, WIDE):
                 for value in self.having(kind, HELD_IN, block).values():
                     if (held := holds(value)) is not None:
                         yield held

@@ -23,6 +23,7 @@ from tests.bench.scale import (
     curves,
     daemons,
     idle,
+    indexed,
     report,
     restarts,
 )
@@ -32,7 +33,9 @@ from tests.bench.scale.stage import Stage, staged
 from k8s_ovs.errors import K8sOvsError
 
 _NAME = "scl"
-_PARTS = ("idle", "busy", "changes", "restarts", "namespaces", "daemons")
+_PARTS = ("idle", "busy", "changes", "restarts", "namespaces", "daemons", "index")
+#: Parts that have no real node.
+_WITHOUT_NODE = {"daemons", "index"}
 _SIZES = "50x20,500x200,5000x2000,5000x10000"
 _FIGURES = Path(__file__).parents[3] / "docs/benchmarks"
 
@@ -43,13 +46,16 @@ def main() -> int:
     # An installed program has its bytecode beside it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     found: dict[str, Any] = {"seed": wanted.seed, "sizes": {}}
-    for size in wanted.sizes if set(wanted.only) - {"daemons"} else ():
+    for size in wanted.sizes if set(wanted.only) - _WITHOUT_NODE else ():
         with staged(wanted.name, size, wanted.seed, progress) as stage:
             found.setdefault("machine", machine_facts(stage.lab))
             found["sizes"][size.name] = _of_size(stage, wanted)
         _write(found, wanted.output)
     if "daemons" in wanted.only:
         found["daemons"] = daemons.measure(wanted.daemons, wanted.seconds, wanted.seed, progress)
+        _write(found, wanted.output)
+    if "index" in wanted.only:
+        found["index"] = indexed.measure(progress)
         _write(found, wanted.output)
     print(report.tables(found))
     return 0

@@ -34,7 +34,23 @@ def tables(found: Figures) -> str:
         parts = [_table(sizes, list(rows)) for rows in (_of_sizes(), _of_changes(sizes))]
     if "daemons" in found:
         parts.append(_daemons(found["daemons"]))
+    if "index" in found:
+        parts.append(_index(found["index"]))
     return "\n\n".join(part for part in parts if part)
+
+
+def _index(found: Figures) -> str:
+    """Of a plugin that reads all pods by an index."""
+    return "\n".join(
+        (
+            f"| {found['pods']} pods, {found['selected']} of them selected | |",
+            "|---|---|",
+            f"| all of them listed, s of processor | {found['list_s']} |",
+            f"| status of one that is not selected, ms | {found['status_ms']} |",
+            f"| a new one that is not selected, ms | {found['other_ms']} |",
+            f"| a new one that is, ms | {found['selected_ms']} |",
+        )
+    )
 
 
 def figure(of_size: Figures, path: Path) -> float | None:

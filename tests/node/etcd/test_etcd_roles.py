@@ -15,7 +15,7 @@ import pytest
 from tests.node.etcd.allocator_process import CLUSTER, follow, tell_as_kubernetes
 
 from k8s_ovs.allocate.allocator import Allocator
-from k8s_ovs.allocate.election import LeaderElection
+from k8s_ovs.allocate.succession import Succession
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs.node.records.ingest import ETCD
 from k8s_ovs.node.tell.status_publisher import StatusPublisher
@@ -88,14 +88,14 @@ def leading(protected: EtcdProcess, client: MakeClient) -> Iterator[Etcd]:
     etcd = client(protected.endpoint, **user("k8s-ovs-node"))
     root = client(protected.endpoint, **user("root"))
     events: queue.SimpleQueue[WatchEvent | None] = queue.SimpleQueue()
-    election = LeaderElection(etcd, f"{BASE}/allocator", "node1", 2, lambda _: events.put(None))
-    allocator = Allocator(etcd, BASE, election)
+    succession = Succession(etcd, BASE, "node1", 2, lambda: events.put(None), watched=False)
+    allocator = Allocator(etcd, BASE, succession)
     publisher = StatusPublisher(etcd, BASE, "node1", external=False)
     watches = [
         PrefixWatch(etcd, f"{PREFIX}/", ETCD, events.put),
         PrefixWatch(root, f"{PREFIX}-kube/", CLUSTER, tell_as_kubernetes(events.put)),
     ]
-    parts = (election, allocator, publisher, *watches)
+    parts = (succession, allocator, publisher, *watches)
     for part in parts:
         part.start()
     publisher.offer(sample_state())

@@ -44,12 +44,15 @@ def offices(four: dict[str, Succession]) -> tuple[list[str], list[str]]:
 def settled(four: dict[str, Succession], without: str = "") -> tuple[str, str]:
     """The leader and its successor, once there are both."""
 
+    found: list[tuple[list[str], list[str]]] = []
+
     def are_there() -> bool:
         leading, seeing = offices(four)
+        found.append((leading, seeing))
         return without not in seeing and (len(leading), len(seeing)) == (1, 2)
 
     await_that("a leader and a successor", are_there, 20)
-    leading, seeing = offices(four)
+    leading, seeing = found[-1]
     (successor,) = set(seeing) - set(leading)
     return leading[0], successor
 

@@ -19,7 +19,7 @@ _LOOK = (
     "good, give the number that is named: k8s-ovs allow-deletions RECORDS"
 )
 
-_NONE = "none now: a daemon becomes it within 15 s if it reaches etcd and the API server"
+_NONE = "none now: a daemon becomes it within 15 s if it reaches etcd"
 
 
 def check_leader(snapshot: ClusterSnapshot) -> Iterator[Check]:

@@ -96,6 +96,11 @@ class Ingest:
         sources = [ETCD, *(KUBE + each.name for each in resources if not each.local_only)]
         return all(self.connected(source) for source in sources)
 
+    @property
+    def pending(self) -> bool:
+        """Whether something came that `changes` has not told yet."""
+        return bool(self._touched) or any(self._objects.values())
+
     def absorb(self, event: WatchEvent) -> None:
         """Take in a watch event; `changes` says what follows from it."""
         if event.source in self._forgotten:

@@ -14,6 +14,7 @@ from k8s_ovs.errors import InvalidRecord, K8sOvsError, TimedOut, Unavailable
 
 __all__ = [
     "EtcdFull",
+    "Forbidden",
     "auth_is_off",
     "is_compacted",
     "is_full",
@@ -67,6 +68,10 @@ class EtcdFull(K8sOvsError):
     def __init__(self, endpoint: str) -> None:
         self.found = f"etcd at {endpoint} refuses all writes: its database is full (alarm NOSPACE)"
         super().__init__(f"{self.found}; {self.advice}")
+
+
+class Forbidden(K8sOvsError):
+    """etcd knows who asks, and its roles do not allow that."""
 
 
 def is_passing(error: Any) -> bool:
@@ -124,7 +129,8 @@ def refusal(what: str, endpoint: str, user: str | None, error: Any) -> K8sOvsErr
             "--etcd-password, or a client certificate"
         )
     asker = f" for user {user!r}" if user else ""
-    return K8sOvsError(f"etcd at {endpoint} refused {what}{asker}: {words}")
+    refused = Forbidden if error.code() is grpc.StatusCode.PERMISSION_DENIED else K8sOvsError
+    return refused(f"etcd at {endpoint} refused {what}{asker}: {words}")
 
 
 def unavailable(what: str, limit: float, failures: list[tuple[str, Any]]) -> Unavailable:

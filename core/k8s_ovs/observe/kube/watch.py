@@ -129,12 +129,12 @@ class ResourceWatch:
         """Begin to watch."""
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, *, wait: bool = True) -> None:
         """End within 2 s; a request that hangs is left to its time limit, and sends nothing."""
         self._stopped.set()
         if self._lines is not None:
             self._lines.cut(Unavailable("stopped"))
-        if self._thread.is_alive():
+        if wait and self._thread.is_alive():
             self._thread.join(_JOIN)
 
     def _run(self) -> None:
