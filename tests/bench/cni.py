@@ -39,10 +39,10 @@ def bursts(subjects: Sequence[Subject], count: int, at_once: int, rounds: int) -
     times: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
     spent: dict[str, dict[str, list[float]]] = {"ADD": {}, "DEL": {}}
     idle = {each.title: devices(each) for each in subjects}
-    for _ in range(rounds):
+    for turn in range(1, rounds + 1):
         for command in ("ADD", "DEL"):
             for subject in subjects:
-                calls = [subject.call(command, number) for number in range(count)]
+                calls = [subject.call(command, number, turn) for number in range(count)]
                 before = subject.processor()
                 burst = run_burst(calls, at_once)
                 rates[command].setdefault(subject.title, []).append(burst.per_second)

@@ -62,10 +62,11 @@ class Subject:
         running = sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)
         return ended.ru_utime + ended.ru_stime + running
 
-    def call(self, command: str, number: int) -> Call:
-        """The call that a runtime makes for a pod, by its number."""
+    def call(self, command: str, number: int, turn: int = 0) -> Call:
+        """The call that a runtime makes for a pod, by its number. turn: how often it came before;
+        each time its sandbox is another one."""
         pod = self.pods[number]
-        container = f"{number:064x}"
+        container = f"{turn:032x}{number:032x}"
         environment = {
             "CNI_COMMAND": command,
             "CNI_PATH": f"{_PEERS}",

@@ -42,6 +42,10 @@ _LOOK_EVERY = 8.0
 #: Seconds between two looks at what the kernel notifies of: pods that come and go change much.
 _NOTICE_EVERY = 1.0
 
+#: Seconds for which a look waits for ovs-vswitchd, and how often: busy with ports it answers
+#: nothing, and who waits for the end of a reconcile would wait for that.
+_PUT_OFF, _MOST_PUT_OFF = 0.25, 20
+
 #: Pods of which the queues are looked at in one look, each some 2 ms, and those of which the
 #: interface is, each some 0.3 ms.
 _LIMITED_AT_ONCE, _PODS_AT_ONCE = 50, 50
@@ -63,6 +67,7 @@ class Keeper:
         self._veths = VethDriver()
         self.host = host_state(switch)
         self._look_at = 0.0
+        self._put_off = 0
         self._noticed: set[str] = set()
         self._noticed_at = 0.0
         self._seqno = -1
@@ -114,7 +119,7 @@ class Keeper:
 
     def look_soon(self) -> None:
         """Look at everything in the next reconcile."""
-        self._look_at = 0.0
+        self._look_at, self._put_off = 0.0, _MOST_PUT_OFF
 
     def notice(self, kinds: Collection[str]) -> None:
         """Something of these kinds has changed: look at it soon."""
@@ -148,8 +153,11 @@ class Keeper:
 
     def _due_kinds(self) -> frozenset[str]:
         """What it is time to look at: all, or that of which there are notifications."""
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + _LOOK_EVERY
+        now = time.monotonic()
+        if now >= self._look_at and self._switch.busy and self._put_off < _MOST_PUT_OFF:
+            self._look_at, self._put_off = now + _PUT_OFF, self._put_off + 1
+        if now >= self._look_at:
+            self._look_at, self._put_off = now + _LOOK_EVERY, 0
             self._noticed.clear()
             return self.host.kinds
         kinds: set[str] = set()
