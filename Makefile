@@ -25,17 +25,15 @@ test-fast: .venv/.ready ## Without the virtual machine and the cluster.
 	$(PYTHON) -m pytest -n 2 tests/unit tests/flows tests/kernel
 	$(PYTHON) -m pytest -n 2 --dist loadfile tests/node
 
-# What depends on the datapath and on what the kernel can is marked `datapath`: packets, limits of pods, what
-# somebody takes away or changes, Open vSwitch or the daemon ending and coming back. The other tests of
-# tests/node/ ask what is the same on each datapath, and run on this machine alone.
-KERNEL_TESTS := $(shell grep -l mark.datapath tests/node/test_*.py)
-
 test-long: .venv/.ready ## The model of tenants on a thousand topologies and more.
 	K8S_OVS_LONG=1 $(PYTHON) -m pytest --timeout=3600 tests/flows/test_tenants_model.py
 
+# What depends on the datapath and on what the kernel can is marked `datapath`: packets, limits of pods, what
+# somebody takes away or changes, Open vSwitch or the daemon ending and coming back. The other tests of
+# tests/node/ ask what is the same on each datapath, and run on this machine alone.
 test-kernel: .venv/.ready ## The packets of the lab on the kernel's datapath, in a virtual machine.
 	$(PYTHON) -m tests.kernel.run --limit 2400 -- env K8S_OVS_TEST_DATAPATH=system \
-	    python -m pytest -p no:cacheprovider --timeout=600 -m datapath $(KERNEL_TESTS)
+	    python -m tests.kernel.suite
 
 test-cluster: .venv/.ready ## Installed on a real Kubernetes on this machine, as users do it.
 	@scripts/install cluster

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kernel import machine
+from tests.kernel import machine, suite
 from tests.kernel.cache import cached, fingerprint
 from tests.kernel.drives import run_settings
 from tests.kernel.host import mortal, run
@@ -149,3 +149,15 @@ def test_a_machine_that_hangs_is_ended(
     fake_qemu("exec sleep 60")
     with pytest.raises(TimedOut, match="the machine did not end within 0 s"):
         boot(DRIVES, tmp_path, limit_s=0, memory_mib=64)
+
+
+def test_files_that_share_a_lab_are_one_run() -> None:
+    names = ("tenants", "drift", "packets", "connections", "tenants_traffic")
+    found = [
+        [each.name for each in run] for run in suite.runs(Path(f"test_{name}.py") for name in names)
+    ]
+    assert found == [
+        ["test_connections.py", "test_packets.py"],
+        ["test_drift.py"],
+        ["test_tenants.py", "test_tenants_traffic.py"],
+    ]
