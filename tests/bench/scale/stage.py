@@ -22,6 +22,7 @@ from tests.bench.scale.meter import Traffic
 from tests.bench.scale.objects import objects
 from tests.bench.steps import Log
 
+from k8s_ovs.model.node_status import LEADER_KEY, SUCCESSOR_KEY
 from k8s_ovs_lab import Lab, LabSettings, servers
 from k8s_ovs_lab.command import inside
 from k8s_ovs_lab.kube.objects import Objects
@@ -37,7 +38,7 @@ NODE = "node1"
 #: Pods of the real node, and of how many namespaces they are.
 LOCAL_PODS, _LOCAL_NAMESPACES = 10, 5
 _BASE = str(CONFIG["Name"])
-_LEADER = f"{_BASE}/allocator"
+_LEADER, _SUCCESSOR = f"{_BASE}/{LEADER_KEY}", f"{_BASE}/{SUCCESSOR_KEY}"
 _READY_WITHIN = 300.0
 #: Seconds in which a start ends what it has begun: the first look of everything, the first status.
 _CALM = 5.0
@@ -99,13 +100,14 @@ class Stage:
         self.etcd.clear(f"{_BASE}/{kind}/")
 
     def follow(self) -> None:
-        """Let somebody else be the leader, while the daemon does not run."""
-        self.etcd.write({_LEADER: b'{"holder":"somebody else"}'})
+        """Let others be the leader and its successor, while the daemon does not run."""
+        holder = b'{"holder":"somebody else"}'
+        self.etcd.write({_LEADER: holder, _SUCCESSOR: holder})
         self.leads = False
 
     def lead(self) -> None:
         """Let the daemon be the leader; returns when it is."""
-        self.etcd.write({_LEADER: None})
+        self.etcd.write({_LEADER: None, _SUCCESSOR: None})
         await_that(f"{NODE} leads", self._is_leader, 30)
         self.leads = True
 
