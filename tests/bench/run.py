@@ -146,18 +146,18 @@ def _measure_cni(
     found = {"one_by_one": cni.one_by_one(both, wanted.singles)}
     progress(f"{wanted.rounds} times {wanted.burst} ADDs and DELs, {wanted.at_once} at once")
     found["burst"] = cni.bursts(both, wanted.burst, wanted.at_once, wanted.rounds)
-    found["steps"] = _steps(lab, both)
+    found["steps"] = _steps(lab, both, min(_SINGLES_OF_STEPS, wanted.singles))
     return found
 
 
-def _steps(lab: Lab, both: tuple[Subject, Subject]) -> dict[str, Any]:
+def _steps(lab: Lab, both: tuple[Subject, Subject], count: int) -> dict[str, Any]:
     """Where the time goes. A log that tells the steps of a DEL too takes time of its own."""
     node = lab.nodes[0].name
     lab.stop_daemon(node)
     lab.start_daemon(node, "--log-level=debug")
     cni.one_by_one(both, _WARM_UP)
     log = steps.Log(lab)
-    return log.steps(cni.one_by_one(both, _SINGLES_OF_STEPS))
+    return log.steps(cni.one_by_one(both, count))
 
 
 def _parse() -> argparse.Namespace:
