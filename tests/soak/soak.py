@@ -5,7 +5,6 @@ All is taken back now and then: nothing may be left over, and memory may not gro
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
+from tests.bench.machine import rss_mib
 from tests.soak.sandbox import Sandbox
 
 from k8s_ovs.errors import K8sOvsError
@@ -35,7 +35,6 @@ _WORKERS = 6
 _SANDBOXES_EACH = 5
 #: Seconds for what was taken back to be gone.
 _WITHIN = 60.0
-_PAGE = os.sysconf("SC_PAGESIZE")
 _OPEN_VSWITCH = ("ovs-vswitchd", "ovsdb-server")
 
 
@@ -198,16 +197,9 @@ class Soak:
             "daemon": self.node.directory / "daemon.pid",
             **{name: self.node.ovs_directory / f"{name}.pid" for name in _OPEN_VSWITCH},
         }
-        memory = {
-            name: _resident_mib(int(path.read_text().split()[0])) for name, path in pids.items()
-        }
+        memory = {name: rss_mib(int(path.read_text().split()[0])) for name, path in pids.items()}
         failures = sum(each.failures for each in self.sandboxes)
         seconds = round(time.monotonic() - self.began, 1)
         found = Checkpoint(self.requests, failures, seconds, memory)
         self.tell(found)
         return found
-
-
-def _resident_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return round(pages * _PAGE / 2**20, 1)

@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from tests.bench.scale.meter import processor
+from tests.bench.machine import processor
 from tests.bench.scale.stage import LOCAL_PODS, NODE, Progress, Stage, namespace_of
 
 from k8s_ovs.errors import TimedOut

@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from typing import Any
 
+from tests.bench.machine import processor
 from tests.bench.scale.living import trace
-from tests.bench.scale.meter import processor
 from tests.bench.scale.stage import Progress, Stage
 
 __all__ = ["measure"]

@@ -9,8 +9,9 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from attrs import evolve, frozen
+from tests.bench.machine import processor
 from tests.bench.scale.living import Change, Living
-from tests.bench.scale.meter import processor, summary
+from tests.bench.scale.meter import summary
 from tests.bench.scale.stage import NODE, Progress, Stage, namespace_of
 
 from k8s_ovs.errors import TimedOut

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.bench.machine import rss_mib
+from tests.bench.machine import processor, rss_mib
 from tests.bench.scale.cluster import CONFIG, Size, make_cluster, records
 from tests.bench.scale.gateway import Gateway
-from tests.bench.scale.meter import processor, summary
+from tests.bench.scale.meter import summary
 from tests.bench.scale.simulated import WORKER
 from tests.bench.scale.stage import Progress
 

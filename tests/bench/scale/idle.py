@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.bench.machine import rss_mib
-from tests.bench.scale.meter import processor
+from tests.bench.machine import processor, rss_mib
 from tests.bench.scale.stage import Progress, Stage
 
 __all__ = ["measure"]

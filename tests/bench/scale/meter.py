@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from statistics import median
@@ -14,19 +13,11 @@ from tests.bench.scale.gateway import Gateway, samples
 
 from k8s_ovs_lab.command import run
 
-__all__ = ["Counts", "Traffic", "processor", "summary"]
+__all__ = ["Counts", "Traffic", "summary"]
 
 _TABLE = "scale"
 _PORTS = {"etcd": 2379, "kube": 6443}
 _REQUESTS = "apiserver_request_total"
-
-
-def processor(pid: int) -> float:
-    """Seconds of processor that a process has used, with all its threads, also those that ended.
-
-    clock_getcpuclockid(3): the same as utime and stime of proc(5), in nanoseconds.
-    """
-    return time.clock_gettime(~pid << 3 | 2)
 
 
 def summary(values: list[float], digits: int = 1) -> dict[str, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tests.bench.scale.meter import processor, summary
+from tests.bench.machine import processor
+from tests.bench.scale.meter import summary
 from tests.bench.scale.stage import NODE, Progress, Stage
 
 __all__ = ["measure"]
