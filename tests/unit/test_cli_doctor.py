@@ -29,13 +29,14 @@ from k8s_ovs.link.netlink import LinkError
 from k8s_ovs.node.host.state import Look, Unknown
 from k8s_ovs.node.install.installer import install
 from k8s_ovs.observe.etcd.client import EtcdFull
+from k8s_ovs.observe.etcd.errors import Forbidden
 from k8s_ovs.observe.etcd.settings import EtcdSettings
 from k8s_ovs.plugin import Check, View, hook
 from k8s_ovs.reconcile.desired_flows import Delta
 from k8s_ovs.state.diff import Difference
 from k8s_ovs.state.value import Device, NftTable, Port
 
-DENIED = K8sOvsError("refused list: permission denied")
+DENIED = Forbidden("refused list: permission denied")
 NO_CONFIG = evolve(
     SNAPSHOT, config=None, raw={}, revision_of_config=0, problems=("there is no configuration",)
 )

@@ -19,6 +19,7 @@ from k8s_ovs.model.network import VXLAN_OVERHEAD, NetworkConfig
 from k8s_ovs.node.install.cni_config import BINARY, PORTMAP
 from k8s_ovs.node.switch import BRIDGE, NODE_PORT, TUNNEL_PORT
 from k8s_ovs.observe.etcd.client import EtcdFull
+from k8s_ovs.observe.etcd.errors import Forbidden
 from k8s_ovs.plugin.values import Check
 from k8s_ovs.state.value import (
     Address,
@@ -118,7 +119,7 @@ def _datapath(switch: SwitchStatus, in_kernel: bool | K8sOvsError) -> Check:
 
 def _etcd(snapshot: ClusterSnapshot | K8sOvsError, full: EtcdFull | None) -> Iterator[Check]:
     if isinstance(snapshot, K8sOvsError):
-        yield Check("etcd", False, str(snapshot), _etcd_advice(str(snapshot)))
+        yield Check("etcd", False, str(snapshot), _etcd_advice(snapshot))
         return
     if full is not None:
         yield Check("etcd", False, full.found, full.advice)
@@ -133,8 +134,8 @@ def _etcd(snapshot: ClusterSnapshot | K8sOvsError, full: EtcdFull | None) -> Ite
         yield Check("records", True, "all valid")
 
 
-def _etcd_advice(problem: str) -> str:
-    if "permission denied" in problem:
+def _etcd_advice(problem: K8sOvsError) -> str:
+    if isinstance(problem, Forbidden):
         return (
             "check the user (--etcd-username, or the common name of --etcd-certfile) and its role: "
             "k8s-ovs etcd-roles prints what it needs"

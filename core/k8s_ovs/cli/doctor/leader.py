@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from k8s_ovs.allocate.brake import HELD_BACK
 from k8s_ovs.cli.cluster.snapshot import ClusterSnapshot
-from k8s_ovs.errors import InvalidRecord
-from k8s_ovs.model.codec import decode
+from k8s_ovs.cli.doctor.other_nodes import said_by_nodes
 from k8s_ovs.model.json_text import parse_json, shown_json
-from k8s_ovs.model.node_status import LEADER_KEY, STATUS, NodeStatus
+from k8s_ovs.model.node_status import LEADER_KEY, NodeStatus
 from k8s_ovs.plugin.values import Check
 
 __all__ = ["check_leader"]
@@ -26,9 +25,8 @@ def check_leader(snapshot: ClusterSnapshot) -> Iterator[Check]:
     """One check; nothing where no configuration says which network it would be the leader of."""
     if snapshot.config is None:
         return
-    base = f"{snapshot.config.name}/"
-    held = _held_back(snapshot, f"{base}{STATUS}/")
-    data = snapshot.raw.get(f"{base}{LEADER_KEY}")
+    held = _held_back(snapshot)
+    data = snapshot.raw.get(f"{snapshot.config.name}/{LEADER_KEY}")
     if held:
         yield Check("leader", False, "; ".join(held), _LOOK)
     elif data is None:
@@ -38,18 +36,11 @@ def check_leader(snapshot: ClusterSnapshot) -> Iterator[Check]:
         yield Check("leader", True, _name(data))
 
 
-def _held_back(snapshot: ClusterSnapshot, folder: str) -> list[str]:
-    """What waits, with the name of the node that says so. folder: of the nodes' statuses."""
-    found = []
-    for path, data in snapshot.raw.items():
-        if not path.startswith(folder):
-            continue
-        try:
-            status = decode(NodeStatus, path, data)
-        except InvalidRecord:
-            continue  # the check of the other nodes names it
-        found += [f"{status.node}: {each}" for each in status.errors if HELD_BACK in each]
-    return found
+def _held_back(snapshot: ClusterSnapshot) -> list[str]:
+    """What waits, with the name of the node that says so."""
+    said = said_by_nodes(snapshot).values()
+    statuses = (each for each in said if isinstance(each, NodeStatus))
+    return [f"{it.node}: {each}" for it in statuses for each in it.errors if HELD_BACK in each]
 
 
 def _name(data: bytes) -> str:

@@ -11,18 +11,14 @@ from k8s_ovs.model.node_status import STATUS, NodeStatus
 from k8s_ovs.model.world import NODES
 from k8s_ovs.plugin.values import Check
 
-__all__ = ["check_other_nodes"]
+__all__ = ["check_other_nodes", "said_by_nodes"]
 
 _SILENT = "does not say how it is: its daemon does not run, or does not reach etcd"
 
 
 def check_other_nodes(snapshot: ClusterSnapshot, hostname: str) -> Iterator[Check]:
     """hostname: this node's, which the other checks are about. Nothing where there is no other."""
-    said = {
-        path.rpartition("/")[2]: _trouble(path, data)
-        for path, data in snapshot.raw.items()
-        if snapshot.config is not None and path.startswith(f"{snapshot.config.name}/{STATUS}/")
-    }
+    said = {name: _trouble(each) for name, each in said_by_nodes(snapshot).items()}
     silent = dict.fromkeys(snapshot.world.settled(NODES), _SILENT)
     others = {name: trouble for name, trouble in (silent | said).items() if name != hostname}
     wrong = [f"{name}: {others[name]}" for name in sorted(others) if others[name]]
@@ -33,10 +29,20 @@ def check_other_nodes(snapshot: ClusterSnapshot, hostname: str) -> Iterator[Chec
         yield Check("other nodes", True, f"{len(others)}, and each says that it is ready")
 
 
-def _trouble(path: str, data: bytes) -> str:
+def said_by_nodes(snapshot: ClusterSnapshot) -> dict[str, NodeStatus | InvalidRecord]:
+    """What each node says of itself, by its name, or why nobody can read that."""
+    found: dict[str, NodeStatus | InvalidRecord] = {}
+    for path, data in snapshot.raw.items():
+        if snapshot.config is not None and path.startswith(f"{snapshot.config.name}/{STATUS}/"):
+            try:
+                found[path.rpartition("/")[2]] = decode(NodeStatus, path, data)
+            except InvalidRecord as error:
+                found[path.rpartition("/")[2]] = error
+    return found
+
+
+def _trouble(said: NodeStatus | InvalidRecord) -> str:
     """Why a node does not work, as it says; "": it does."""
-    try:
-        status = decode(NodeStatus, path, data)
-    except InvalidRecord as error:
-        return str(error)
-    return "" if status.ready else f"not ready, waiting for {status.waiting_for}"
+    if isinstance(said, InvalidRecord):
+        return str(said)
+    return "" if said.ready else f"not ready, waiting for {said.waiting_for}"
