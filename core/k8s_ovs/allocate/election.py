@@ -1,5 +1,7 @@
 """Who allocates? The one daemon that is the leader: it owns a key in etcd, under a lease.
 
+Who follows the leader is elected in the same way: succession.py has both.
+
 Leadership permits nothing by itself. Each allocation's transaction contains `token.compare()`, so a
 leader that was deposed without noticing cannot write.
 """

@@ -1,5 +1,9 @@
 """What a plugin declares: fields of the configuration, kinds of records in etcd, and resources of
-Kubernetes."""
+Kubernetes.
+
+Its hooks `config_fields`, `kinds` and `resources` return them; kinds of the core's own are in
+builtin/node_subnets.py.
+"""
 
 from __future__ import annotations
 

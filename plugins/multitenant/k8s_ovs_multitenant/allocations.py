@@ -1,4 +1,5 @@
-"""What to write about tenants: numbers for new namespaces, answers to actions.
+"""What to write about tenants: numbers for new namespaces, answers to actions (actions.py
+has what each action does).
 
 Pure: the world in, allocations out. What each namespace needs is asked for it alone. Each reconcile
 allocates at most one batch of new numbers, since the next one depends on where the cursor is then.
