@@ -321,23 +321,6 @@ def test_a_source_is_synced_while_its_snapshot_is_whole_and_fresh(
     assert (ingest.synced(ETCD), ingest.connected(ETCD)) == (seen, connected)
 
 
-def test_the_cluster_is_seen_without_what_is_watched_of_this_node_alone() -> None:
-    resources = [
-        KubeResource(NODES, "/api/v1/nodes", dict),
-        KubeResource("own", "/api/v1/pods", dict, local_only=True),
-    ]
-    ingest = Ingest()
-    for source in (ETCD, f"{KUBE}{NODES}"):
-        assert not ingest.cluster_connected(resources)
-        ingest.absorb(Snapshot(source, {}, 1))
-        ingest.absorb(SourceState(source, connected=True, detail=""))
-    assert ingest.cluster_connected(resources)
-    ingest.absorb(SourceState(f"{KUBE}own", connected=False, detail="403"))
-    assert ingest.cluster_connected(resources)
-    ingest.absorb(SourceState(f"{KUBE}{NODES}", connected=False, detail="403"))
-    assert not ingest.cluster_connected(resources)
-
-
 def test_a_kind_of_a_plugin_is_read_by_that_plugin() -> None:
     def decode(key: str, data: bytes) -> Mapping[str, object]:
         try:

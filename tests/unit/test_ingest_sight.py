@@ -72,3 +72,20 @@ def test_what_only_allocations_look_at_is_read_while_this_daemon_sees_all() -> N
     record = ingest.record("k8ssdn/rents/a")
     assert record is not None
     assert record.value == b"2"
+
+
+def test_the_cluster_is_seen_without_what_is_watched_of_this_node_alone() -> None:
+    resources = [
+        KubeResource(NODES, "/api/v1/nodes", dict),
+        KubeResource("own", "/api/v1/pods", dict, local_only=True),
+    ]
+    ingest = Ingest()
+    for source in (ETCD, f"{KUBE}{NODES}"):
+        assert not ingest.cluster_connected(resources)
+        ingest.absorb(Snapshot(source, {}, 1))
+        ingest.absorb(SourceState(source, connected=True, detail=""))
+    assert ingest.cluster_connected(resources)
+    ingest.absorb(SourceState(f"{KUBE}own", connected=False, detail="403"))
+    assert ingest.cluster_connected(resources)
+    ingest.absorb(SourceState(f"{KUBE}{NODES}", connected=False, detail="403"))
+    assert not ingest.cluster_connected(resources)

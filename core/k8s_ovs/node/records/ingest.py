@@ -226,14 +226,13 @@ class Ingest:
         changes: Changes = {}
         for path in touched:
             name, kind, key = _parts(path)
-            if name == config.name and key and kind in kinds and self._is_read(kinds[kind], key):
+            if name == config.name and key and kind in kinds and self._concerns(kinds[kind], key):
                 # What was valid for a moment is the last settled value of what asks or is invalid.
                 for entry in passed.get(path, ()) if not kinds[kind].exclusive else ():
                     self._decode(config, kinds[kind], key, path, entry)
                     earlier = self._decoded[kind].get(key)
                     self._settled.settle(changes, (kind, key), earlier, at=entry.revision)
-                is_seen = self._sees_all or not kinds[kind].for_allocation
-                found = self._records.get(path) if is_seen else None
+                found = self._records.get(path) if self._is_read(kinds[kind]) else None
                 self._decode(config, kinds[kind], key, path, found)
                 dirty.add((kind, key))
         for name, resource in resources.items():
@@ -252,9 +251,12 @@ class Ingest:
             self._settle_exclusive(changes, config, kinds[name], keys)
         return changes
 
-    def _is_read(self, kind: RecordKind, key: str) -> bool:
-        """Or was, and is to be forgotten."""
-        return self._sees_all or not kind.for_allocation or key in self._decoded.get(kind.name, {})
+    def _is_read(self, kind: RecordKind) -> bool:
+        return self._sees_all or not kind.for_allocation
+
+    def _concerns(self, kind: RecordKind, key: str) -> bool:
+        """Whether it is read, or was and is to be forgotten."""
+        return self._is_read(kind) or key in self._decoded.get(kind.name, {})
 
     def _revision_at(self, config: NetworkConfig, kind: str, key: str) -> int:
         found = self._records.get(f"{config.name}/{kind}/{key}")
