@@ -137,7 +137,7 @@ def _(value: NftTable) -> Iterator[str]:
     yield f"nft flush table inet {value.name}"
     yield f"nft add chain inet {value.name} theirs"
     yield f"nft add table inet {value.name} '{{ flags dormant; }}'"
-    for chain in ("from_pods", "leave", "no_tunnel_in", "no_tunnel_through"):
+    for chain in ("from_pods", "leave", "inward", "through", "outward"):
         yield f"nft flush chain inet {value.name} {chain}"
         yield f"nft insert rule inet {value.name} {chain} accept"
 

@@ -40,7 +40,7 @@ def test_no_pod_on_any_node_writes_etcd(tenant_world: LabNet) -> None:
 
 def test_the_lock_is_repaired_and_doctor_says_what_it_does_not_lock(tenant_world: LabNet) -> None:
     node = tenant_world.lab
-    node.exec("node1", ["nft", "flush", "chain", "inet", "k8s-ovs", "no_etcd_through"])
+    node.exec("node1", ["nft", "flush", "chain", "inet", "k8s-ovs", "through"])
     node.exec("node1", ["nft", "flush", "chain", "inet", "k8s-ovs", "from_pods"])
     await_that("the lock", lambda: not etcdctl(tenant_world, "red/one", "get", KEY), WITHIN)
 

@@ -273,7 +273,7 @@ class TestEtcd:
         apply(NETWORK, VXLAN, (OUTSIDE, ETCD), (NODE, ETCD))
         assert differences(NETWORK, (NODE, ETCD), (OUTSIDE, ETCD)) == []
         assert differences(NETWORK, (OUTSIDE, ETCD)) != []
-        site.node.run("nft flush chain inet k8s-ovs no_etcd_through")
+        site.node.run("nft flush chain inet k8s-ovs through")
         (found,) = differences(NETWORK, (NODE, ETCD), (OUTSIDE, ETCD))
         NftDriver().apply([found])
         assert not connects(site.pod, (OUTSIDE, ETCD), site.outside)
@@ -343,7 +343,7 @@ class TestComparison:
             "flush ruleset",
             "delete table inet k8s-ovs",
             "flush chain inet k8s-ovs leave",
-            "flush chain inet k8s-ovs no_tunnel_in",
+            "flush chain inet k8s-ovs inward",
             "add rule inet k8s-ovs leave accept",
             "insert rule inet k8s-ovs from_pods accept",
             "add chain inet k8s-ovs more",

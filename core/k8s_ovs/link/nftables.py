@@ -103,21 +103,23 @@ def rules(
 
     from_pods: with the userspace datapath the node's kernel hears a pod's packets, too; all that
     they may do is reach Open vSwitch. Nobody beyond tun0 has an address of the network, so that
-    none passes as a pod of this node. no_tunnel: who could send to a node's VXLAN port, even
-    through a service, a NodePort or a hostPort of any node, could speak as any tenant. Tunnels
-    themselves are never translated, coming or going: who has that port as a hostPort, or a node's
-    address among a service's externalIPs, would get all of them.
-    no_etcd: see `_etcd_locks`. no_way_in: see `_no_way_in`.
+    none passes as a pod of this node. Tunnels are never translated, and what Open vSwitch makes of
+    them is its own business: each rule costs them throughput, so they pass few.
+    inward, through, outward: who could send to a node's VXLAN port, even through a service, a
+    NodePort or a hostPort of any node, could speak as any tenant. Who has that port as a hostPort,
+    or a node's address among a service's externalIPs, would get all tunnels. etcd: see
+    `_etcd_locks`. From outside: see `_no_way_in`.
     """
     network, vxlan_port = config.network, config.vxlan_port
     translated = f"ct status dnat udp dport {vxlan_port} drop"
+    from_a_pod = f'iifname "{node_port}" udp dport {vxlan_port} drop'
     locks = _etcd_locks(etcd, node_port)
     return f"""{_REPLACE}table inet {TABLE} {{
   chain from_pods {{
     type filter hook prerouting priority raw; policy accept;
     iifname "{PREFIX}*" drop
+    ip daddr {host_ip} udp dport {vxlan_port} notrack accept
     iifname != {{ "lo", "{node_port}" }} ip saddr {network} drop
-    ip daddr {host_ip} udp dport {vxlan_port} notrack
     {locks.before}
   }}
   chain tunnels_out {{
@@ -128,31 +130,23 @@ def rules(
     type nat hook postrouting priority srcnat; policy accept;
     oifname != "{node_port}" ip saddr {network} ip daddr != {network} masquerade
   }}
-  chain no_tunnel_in {{
+  chain inward {{
     type filter hook input priority filter; policy accept;
-    iifname "{node_port}" udp dport {vxlan_port} drop
+    iifname != "{node_port}" ct state untracked accept
+    {from_a_pod}
     {translated}
-  }}
-  chain no_tunnel_through {{
-    type filter hook forward priority filter; policy accept;
-    iifname "{node_port}" udp dport {vxlan_port} drop
-    {translated}
-  }}
-  chain no_tunnel_out {{
-    type filter hook output priority filter; policy accept;
-    {translated}
-  }}
-  chain no_etcd_in {{
-    type filter hook input priority filter; policy accept;
     {locks.inward}
   }}
-  chain no_etcd_through {{
+  chain through {{
     type filter hook forward priority filter; policy accept;
+    {from_a_pod}
+    {translated}
     {locks.through}
-  }}
-  chain no_way_in {{
-    type filter hook forward priority filter; policy accept;
     {_no_way_in(node_port) if config.from_outside == "services" else ""}
+  }}
+  chain outward {{
+    type filter hook output priority filter; policy accept;
+    {translated}
   }}
 }}
 """
