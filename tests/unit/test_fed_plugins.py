@@ -256,7 +256,9 @@ def look_at_all(manager: PluginManager) -> None:
         named = [str(result) for plugin, result in results if isinstance(result, Failure)]
         assert all(text.startswith("plugin acme: ") for text in named)
     state = sample_state(manager=manager, world=reconciler.world)
-    assert json.loads(json.dumps(status_json(state)))["of_plugins"]["sound"] == {"works": 1}
+    assert json.loads(json.dumps(status_json(state, state.plugin_status())))["of_plugins"][
+        "sound"
+    ] == {"works": 1}
     page = [sample for family in Metrics(state).registry.collect() for sample in family.samples]
     assert [each.value for each in page if each.name == "k8s_ovs_plugin_works"] == [1]
 

@@ -122,7 +122,11 @@ def event(state: NodeState) -> tuple[str, str, bool]:
 @pytest.mark.parametrize("waiting_for", ["", WAITING])
 def test_file_record_page_and_event_say_the_same(tmp_path: Path, waiting_for: str) -> None:
     state = Node(tmp_path).state(waiting_for)
-    status, record, metrics = status_json(state), node_status(state), page(state)
+    status, record, metrics = (
+        status_json(state, state.plugin_status()),
+        node_status(state),
+        page(state),
+    )
     assert (record.node, record.version) == (status["node"], status["version"])
     assert record.ready == status["ready"] == bool(metrics["ready"]) == (not waiting_for)
     assert (record.waiting_for or "") == status["waiting_for"] == waiting_for
@@ -141,7 +145,7 @@ def test_file_record_page_and_event_say_the_same(tmp_path: Path, waiting_for: st
 def test_a_state_stays_as_it_was_while_the_daemon_goes_on(tmp_path: Path) -> None:
     node = Node(tmp_path)
     before = node.state()
-    said = status_json(before), node_status(before), page(before)
+    said = status_json(before, before.plugin_status()), node_status(before), page(before)
     node.ingest.absorb(SourceState(ETCD, connected=False))
     node.problems.append("another")
     pod = sample_pod(3)
@@ -153,7 +157,7 @@ def test_a_state_stays_as_it_was_while_the_daemon_goes_on(tmp_path: Path) -> Non
         revision=7,
     )
     node.commit()
-    assert (status_json(before), node_status(before), page(before)) == said
+    assert (status_json(before, before.plugin_status()), node_status(before), page(before)) == said
     after = page(node.state())
     for name in ("pods", "flows", "problems", "commit_seconds_count", "flow_changes_totaladded"):
         assert after[name] > said[2][name]
@@ -197,7 +201,7 @@ def test_before_there_is_a_configuration_only_the_node_itself_is_told() -> None:
         problems=(),
         is_leader=False,
     )
-    assert status_json(state).keys() == {
+    assert status_json(state, state.plugin_status()).keys() == {
         "node",
         "pid",
         "version",
@@ -217,14 +221,14 @@ def test_a_node_without_a_subnet_has_no_address_and_no_metrics_of_plugins(tmp_pa
     world = World().changed({(CONFIG, ""): Slot(sample_config())}, 1)
     assert not world.of(LOCAL_NODE)
     state = Node(tmp_path, world).state(WAITING)
-    assert status_json(state)["here"] == {}
+    assert status_json(state, state.plugin_status())["here"] == {}
     assert node_status(state).host_ip == ""
     assert state.plugin_metrics() is None
 
 
 def test_a_status_hook_that_fails_is_told_in_the_place_of_its_status() -> None:
     state = sample_state(manager=PluginManager({"raises": Raises(), "counts": Counts()}))
-    assert status_json(state)["of_plugins"] == {
+    assert status_json(state, state.plugin_status())["of_plugins"] == {
         "raises": "plugin raises: status of the network: RuntimeError('lost count')",
         "counts": {"pods": 2},
     }
@@ -243,3 +247,21 @@ def test_plugins_are_asked_for_their_status_only_when_the_file_is_due(tmp_path: 
     file.write(sample_state(manager=manager, waiting_for=WAITING))
     assert (counts.asked, json.loads(path.read_text())["waiting_for"]) == (2, WAITING)
     assert file.due_at is None
+
+
+def test_plugins_are_asked_for_their_status_again_where_the_records_are_other_ones(
+    tmp_path: Path,
+) -> None:
+    counts, raises = Counts(), Raises()
+    manager, world = PluginManager({"counts": counts}), sample_world()
+    file = StatusFile(tmp_path / "status.json", every=0.0)
+    for pid in range(3):
+        file.write(sample_state(manager=manager, world=world, pid=pid))
+    assert (counts.asked, json.loads((tmp_path / "status.json").read_text())["pid"]) == (1, 2)
+    file.write(sample_state(manager=manager, world=world.changed({}, revision=10)))
+    assert counts.asked == 2
+    # Who failed may be right the next time.
+    manager = PluginManager({"counts": counts, "raises": raises})
+    for _ in range(2):
+        file.write(sample_state(manager=manager, world=world))
+    assert counts.asked == 4

@@ -90,7 +90,7 @@ class Says:
 
 def test_a_plugin_without_a_status_has_an_empty_one() -> None:
     state = sample_state(manager=PluginManager({"none": Says(None)}))
-    assert status_json(state)["of_plugins"] == {"none": {}}
+    assert status_json(state, state.plugin_status())["of_plugins"] == {"none": {}}
 
 
 @pytest.mark.usefixtures("at_once")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from k8s_ovs.hooks.result import Failure
+from k8s_ovs.hooks.result import Failure, Results
 from k8s_ovs.node.tell.node_state import NodeState
 from k8s_ovs.output import Output
 
@@ -31,6 +31,8 @@ class StatusFile:
         self._every = every
         self._ready: bool | None = None
         self._written: Mapping[str, Any] = {}
+        # The last state of which all plugins have answered, and what they said.
+        self._asked: tuple[NodeState, Results[Mapping[str, Any]]] | None = None
         self._stamp: tuple[int, ...] = ()
         self._next = 0.0
         self._output = Output(f"status file {path}", longest_wait=_LONGEST_WAIT)
@@ -42,8 +44,8 @@ class StatusFile:
         return self._output.problem
 
     def write(self, state: NodeState) -> None:
-        """Plugins are asked for their part only when it is time to write. Never raises: what cannot
-        be written is a problem, and is tried again."""
+        """Plugins are asked for their part only when it is time to write, and what they look at is
+        another one. Never raises: what cannot be written is a problem, and is tried again."""
         now = time.monotonic()
         if self._output.put_off:
             self.due_at = self._output.due_at
@@ -52,8 +54,19 @@ class StatusFile:
             self.due_at = self._next
             return
         self.due_at, self._ready, self._next = None, state.ready, now + self._every
-        if not self._output.attempt(lambda: self._put(status_json(state))):
+        if not self._output.attempt(lambda: self._put(status_json(state, self._answers(state)))):
             self.due_at = self._output.due_at
+
+    def _answers(self, state: NodeState) -> Results[Mapping[str, Any]]:
+        """What the plugins say: of the same records the same, as long as none failed."""
+        if self._asked is not None:
+            before, answers = self._asked
+            if state.manager is before.manager and state.world is before.world:
+                return answers
+        answers = state.plugin_status()
+        failed = any(isinstance(result, Failure) for _, result in answers)
+        self._asked = None if failed else (state, answers)
+        return answers
 
     def _put(self, said: Mapping[str, Any]) -> None:
         if said == self._written and _stamp(self._path) == self._stamp:
@@ -78,8 +91,9 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return found.st_ino, found.st_mode, found.st_uid, found.st_size, found.st_mtime_ns
 
 
-def status_json(state: NodeState) -> dict[str, Any]:
-    """The file's content as JSON values. What only a configuration brings is left out without."""
+def status_json(state: NodeState, answers: Results[Mapping[str, Any]]) -> dict[str, Any]:
+    """The file's content as JSON values. answers: the plugins' (`NodeState.plugin_status`). What
+    only a configuration brings is left out without."""
     status: dict[str, Any] = {
         "node": state.hostname,
         "pid": state.pid,
@@ -98,7 +112,7 @@ def status_json(state: NodeState) -> dict[str, Any]:
             "plugins": list(state.plugins),
             "pods": state.pods,
             "flows": state.flows,
-            "of_plugins": _of_plugins(state),
+            "of_plugins": _of_plugins(answers),
         }
     return status | {"problems": list(state.problems)}
 
@@ -116,9 +130,9 @@ def _local_node(state: NodeState) -> dict[str, Any]:
     }
 
 
-def _of_plugins(state: NodeState) -> dict[str, Any]:
+def _of_plugins(answers: Results[Mapping[str, Any]]) -> dict[str, Any]:
     """What each plugin's status hook says."""
     return {
         plugin: str(result) if isinstance(result, Failure) else result[0] if result else {}
-        for plugin, result in state.plugin_status()
+        for plugin, result in answers
     }
