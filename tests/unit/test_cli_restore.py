@@ -41,7 +41,7 @@ def etcd(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     [
         (b"", "nothing", ""),
         (b" \n", "nothing", ""),
-        (gzip.compress(b"{}"), "a gzip file", ": gunzip -c FILE | k8s-ovs restore -"),
+        (gzip.compress(b"{}", mtime=0), "a gzip file", ": gunzip -c FILE | k8s-ovs restore -"),
         (
             b"\0" * 16 + b"\xed\xda\x0c\xed\x02" + b"\0" * 99,
             "a snapshot of etcd",

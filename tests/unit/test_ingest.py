@@ -19,7 +19,8 @@ from k8s_ovs.model.codec import encode
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import NODES, SUBNETS, Slot, Tag, World
-from k8s_ovs.node.records.ingest import ETCD, KUBE, LEFT_OUT, Changes, Ingest
+from k8s_ovs.node.records.ingest import ETCD, KUBE, Changes, Ingest
+from k8s_ovs.node.records.left_out import LEFT_OUT
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin import KubeResource, RecordKind
 from k8s_ovs.plugin.records import tags_of
@@ -66,7 +67,7 @@ def slot(
 ) -> Slot:
     """Of a host's record, found by what it holds."""
     indexes = MANAGER.kinds[SUBNETS].indexes
-    asked_tags = tags_of(indexes, asked) if asked else frozenset()
+    asked_tags = tags_of(indexes, asked) if asked else ()
     return Slot(
         settled,
         asked=asked,
@@ -266,7 +267,7 @@ def test_kubernetes_nodes_are_read_by_the_resource_that_names_them() -> None:
     assert found == {
         (NODES, "n1"): Slot(
             KubeNode("n1", (sample_host(1).host_ip,)),
-            tags=frozenset({Tag("address", "192.168.0.11")}),
+            tags=(Tag("address", "192.168.0.11"),),
         ),
         (NODES, "n2"): Slot(problem='node n2: InternalIP: found "x", expected an IPv4 address'),
     }

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
@@ -30,6 +31,9 @@ _WORDING = {
     IPv4Address: "an IPv4 address such as 192.168.0.11",
     IPv4Network: "an IPv4 CIDR such as 172.11.0.0/16",
 }
+
+#: Most records have nothing else.
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 #: An address and a length; Python would take a netmask for the length too.
 _CIDR = re.compile(r"[0-9.]+/[0-9]{1,2}")
@@ -55,7 +59,7 @@ def decode(kind: type[T], key: str, data: bytes) -> T:
         raise InvalidRecord(f"{key}: found {shown_json(data)}, expected a JSON object")
     names = _names(kind)  # type: ignore[arg-type]  # mypy takes no class for hashable
     known = {names[name]: value for name, value in found.items() if name in names}
-    known["extra"] = {name: value for name, value in found.items() if name not in names}
+    known["extra"] = {n: v for n, v in found.items() if n not in names} or _NOTHING
     try:
         return _QUICK_CONVERTER.structure(known, kind)
     except Exception:

@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["JSON_KINDS", "MOST_DEEP", "parse_json", "shown_json"]
+__all__ = ["JSON_KINDS", "MOST_DEEP", "parse_json", "parse_json_at", "shown_json"]
 
 #: Levels of objects and lists. Kubernetes' own records have some 20.
 MOST_DEEP = 200
+_TOO_DEEP = f"more than {MOST_DEEP} levels deep"
 
 #: What errors call a value of each type.
 JSON_KINDS: Mapping[Any, str] = {
@@ -27,14 +28,25 @@ JSON_KINDS: Mapping[Any, str] = {
 
 def parse_json(data: bytes | str) -> Any:
     """The JSON value in `data`. Raises ValueError that says what is wrong with it."""
-    too_deep = f"more than {MOST_DEEP} levels deep"
     try:
         found = _DECODER.decode(data if isinstance(data, str) else _text(data))
     except RecursionError:
-        raise ValueError(too_deep) from None
+        raise ValueError(_TOO_DEEP) from None
     if _may_be_deep(data) and _is_deep(found):
-        raise ValueError(too_deep)
+        raise ValueError(_TOO_DEEP)
     return found
+
+
+def parse_json_at(text: str, begin: int) -> tuple[Any, int]:
+    """The JSON value that begins there, without a space before it, and where it ends. Raises
+    ValueError that says what is wrong with it."""
+    try:
+        found, end = _DECODER.raw_decode(text, begin)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    if _may_be_deep(text[begin:end]) and _is_deep(found):
+        raise ValueError(_TOO_DEEP)
+    return found, end
 
 
 def shown_json(value: Any, limit: int = 80) -> str:

@@ -7,8 +7,8 @@ below the network's Name in etcd too: `status/`, `seen/` and the leader's key (n
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
@@ -29,6 +29,7 @@ __all__ = [
     "RESERVED_KINDS",
     "REVISION",
     "SETTLED",
+    "SLOT",
     "SUBNETS",
     "USED",
     "Changes",
@@ -69,17 +70,16 @@ class Deleted:
     by_leader: bool
 
 
-@frozen(cache_hash=True)
-class Tag:
+class Tag(NamedTuple):
     """What records of a kind are found by, beside their keys: a value of one of the kind's indexes
     (see `RecordKind.indexes`)."""
 
-    index: str
+    name: str
     value: Hashable
 
 
-#: Parts of a slot that are read, and change, on their own.
-SETTLED, ASKED, PROBLEM, REVISION = "settled", "asked", "problem", "revision"
+#: Parts of a slot that are read, and change, on their own; and all of it.
+SETTLED, ASKED, PROBLEM, REVISION, SLOT = "settled", "asked", "problem", "revision", "slot"
 
 #: (kind, key, part) of a slot that was read; a Tag for the key: all slots in which that part has
 #: it; None: all of that kind.
@@ -102,8 +102,8 @@ class Slot:
     problem: str | None = field(default=None, kw_only=True)
     contradicts: bool = field(default=False, kw_only=True)
     revision: int = field(default=0, kw_only=True)
-    tags: frozenset[Tag] = field(default=frozenset(), kw_only=True)
-    asked_tags: frozenset[Tag] = field(default=frozenset(), kw_only=True)
+    tags: tuple[Tag, ...] = field(default=(), kw_only=True)
+    asked_tags: tuple[Tag, ...] = field(default=(), kw_only=True)
 
 
 #: The slot of an unknown key.
@@ -114,7 +114,9 @@ Changes = Mapping[tuple[str, str], Slot | None]
 
 _NO_SLOTS: PersistentMap[str, Slot] = PersistentMap()
 _NO_VALUES: PersistentMap[str, Any] = PersistentMap()
-_NO_KEYS: PersistentMap[str, bool] = PersistentMap()
+
+#: With so many records a tag has a map of its own; most are of one.
+_FEW = 8
 
 #: A tag of a kind's slots, and the part that has it.
 _Tagged = tuple[str, Tag, str]
@@ -132,9 +134,7 @@ class World:
     kinds: Mapping[str, PersistentMap[str, Slot]] = field(factory=dict)
     revision: int = 0
     values: Mapping[str, PersistentMap[str, Any]] = field(factory=dict, eq=False)
-    tagged: PersistentMap[_Tagged, PersistentMap[str, bool]] = field(
-        factory=PersistentMap, eq=False
-    )
+    tagged: PersistentMap[_Tagged, Collection[str]] = field(factory=PersistentMap, eq=False)
     problems: PersistentMap[tuple[str, str], str] = field(factory=PersistentMap, eq=False)
 
     def of(self, kind: str) -> PersistentMap[str, Slot]:
@@ -152,7 +152,7 @@ class World:
 
     def keys_of(self, kind: str, tag: Tag, part: str) -> Iterable[str]:
         """Keys of the slots of `kind` in which `part` has `tag`."""
-        found: Iterable[str] = self.tagged.get((kind, tag, part), _NO_KEYS)
+        found: Iterable[str] = self.tagged.get((kind, tag, part), ())
         return found
 
     def changed(self, changes: Changes, revision: int | None = None) -> World:
@@ -167,11 +167,11 @@ class World:
             values.setdefault(kind, {})[key] = after.settled
             problems[kind, key] = after.problem
             for part, had, has in _tags_of_parts(before, after):
-                for tag in had - has:
+                for tag in had:
                     tagged.setdefault((kind, tag, part), {})[key] = None
-                for tag in has - had:
+                for tag in has:
                     tagged.setdefault((kind, tag, part), {})[key] = True
-        keys = {tag: self.tagged.get(tag, _NO_KEYS).changed(new) for tag, new in tagged.items()}
+        keys = {tag: _keys_after(self.tagged.get(tag, ()), new) for tag, new in tagged.items()}
         of_kinds = {kind: self.of(kind).changed(new) for kind, new in slots.items()}
         settled = {kind: self.settled(kind).changed(new) for kind, new in values.items()}
         return World(
@@ -186,7 +186,11 @@ class World:
 def reads_of(kind: str, key: str, before: Slot | None, after: Slot | None) -> Iterator[Read]:
     """The reads whose answer this change may change."""
     old, new = before or EMPTY, after or EMPTY
-    no_tags: frozenset[Tag] = frozenset()
+    if old == new:
+        return
+    yield (kind, key, SLOT)
+    yield (kind, None, SLOT)
+    no_tags: tuple[Tag, ...] = ()
     parts = (
         (SETTLED, (old.settled, old.tags), (new.settled, new.tags)),
         (ASKED, (old.asked, old.asked_tags), (new.asked, new.asked_tags)),
@@ -197,14 +201,24 @@ def reads_of(kind: str, key: str, before: Slot | None, after: Slot | None) -> It
         if was != now or had != has:
             yield (kind, key, part)
             yield (kind, None, part)
-            yield from ((kind, tag, part) for tag in had | has)
+            yield from ((kind, tag, part) for tag in {*had, *has})
 
 
 def _tags_of_parts(
     before: Slot, after: Slot
-) -> tuple[tuple[str, frozenset[Tag], frozenset[Tag]], ...]:
-    """Of each part that has tags: its name, what it had, and what it has."""
-    return (
+) -> tuple[tuple[str, tuple[Tag, ...], tuple[Tag, ...]], ...]:
+    """Of each part whose tags are other ones: its name, what it had, and what it has."""
+    parts = (
         (SETTLED, before.tags, after.tags),
         (ASKED, before.asked_tags, after.asked_tags),
     )
+    return tuple(each for each in parts if each[1] != each[2])
+
+
+def _keys_after(keys: Collection[str], changes: Mapping[str, bool | None]) -> Collection[str]:
+    """Keys with a tag after some got it, or lost it (None)."""
+    if isinstance(keys, PersistentMap):
+        return keys.changed(changes)
+    after = {**dict.fromkeys(keys, True), **changes}
+    has = {key: True for key, kept in after.items() if kept}
+    return tuple(has) if len(has) <= _FEW else PersistentMap(has)

@@ -29,7 +29,8 @@ from k8s_ovs.node.inbox import HostChanged, Inbox
 from k8s_ovs.node.kube_watches import KubeWatches
 from k8s_ovs.node.network import Network
 from k8s_ovs.node.rate_limits import RateLimits
-from k8s_ovs.node.records.ingest import ETCD, LEFT_OUT, Ingest
+from k8s_ovs.node.records.ingest import ETCD, Ingest
+from k8s_ovs.node.records.left_out import LEFT_OUT
 from k8s_ovs.node.settings import NodeSettings
 from k8s_ovs.node.setup import Setup
 from k8s_ovs.node.switch import NODE_PORT, Switch

@@ -12,7 +12,16 @@ from typing import Any
 
 from attrs import field, frozen
 
-__all__ = ["Entry", "RecordChange", "Sink", "Snapshot", "SourceState", "WatchEvent"]
+__all__ = [
+    "AnyEntry",
+    "Entry",
+    "PackedEntry",
+    "RecordChange",
+    "Sink",
+    "Snapshot",
+    "SourceState",
+    "WatchEvent",
+]
 
 
 @frozen
@@ -27,11 +36,28 @@ class Entry:
 
 
 @frozen
+class PackedEntry:
+    """An entry of many, kept as its text and read when its value is asked for, each time."""
+
+    text: bytes
+    read: Callable[[bytes], Any]
+    revision: int = 0
+
+    @property
+    def value(self) -> Any:
+        """As that of an `Entry`."""
+        return self.read(self.text)
+
+
+AnyEntry = Entry | PackedEntry
+
+
+@frozen
 class Snapshot:
     """All records of the source; a key that is absent does not exist (any more)."""
 
     source: str
-    entries: Mapping[str, Entry] = field(factory=dict)
+    entries: Mapping[str, AnyEntry] = field(factory=dict)
     revision: int = 0
 
 
@@ -41,7 +67,7 @@ class RecordChange:
 
     source: str
     key: str
-    entry: Entry | None
+    entry: AnyEntry | None
     revision: int = 0
 
 

@@ -152,6 +152,7 @@ class KubeResource:
         return f"{name}={hostname}"
 
 
-def tags_of(indexes: Indexes, value: Any) -> frozenset[Tag]:
+def tags_of(indexes: Indexes, value: Any) -> tuple[Tag, ...]:
     """What a value is found by."""
-    return frozenset(Tag(name, each) for name, index in indexes.items() for each in index(value))
+    tags = (Tag(name, each) for name, index in indexes.items() for each in index(value))
+    return tuple(dict.fromkeys(tags))

@@ -29,6 +29,7 @@ from k8s_ovs.model.world import (
     PROBLEM,
     REVISION,
     SETTLED,
+    SLOT,
     SUBNETS,
     Deleted,
     Read,
@@ -181,7 +182,7 @@ class View:
 
     def slot(self, kind: str, key: str) -> Slot:
         """All that is known of one key."""
-        return self._read(kind, key, SETTLED, ASKED, PROBLEM, REVISION)
+        return self._read(kind, key, SLOT)
 
     def all(self, kind: str) -> Mapping[str, Any]:
         """The settled values of all records of `kind`, by key."""
@@ -192,7 +193,7 @@ class View:
     def slots(self, kind: str) -> Mapping[str, Slot]:
         """The slots of all keys of `kind`, also of those without a settled value."""
         self._refuse_hidden(kind)
-        self.reads |= {(kind, None, part) for part in (SETTLED, ASKED, PROBLEM, REVISION)}
+        self.reads.add((kind, None, SLOT))
         return self._world.of(kind)
 
     def having(self, kind: str, index: str, value: Hashable) -> Mapping[str, Any]:
@@ -246,10 +247,9 @@ class View:
                 "(for_allocation)"
             )
 
-    def _read(self, kind: str, key: str, *parts: str) -> Slot:
+    def _read(self, kind: str, key: str, part: str) -> Slot:
         self._refuse_hidden(kind)
-        for part in parts:
-            self.reads.add((kind, key, part))
+        self.reads.add((kind, key, part))
         return self._world.slot(kind, key)
 
     def _keys_having(self, kind: str, tag: Tag, part: str) -> Iterable[str]:

@@ -18,6 +18,7 @@ from k8s_ovs.model.persistent_map import PersistentMap
 from k8s_ovs.model.world import Changes, Read, World, reads_of
 from k8s_ovs.plugin.question import Each, Query, Question
 from k8s_ovs.plugin.view import Answering, View
+from k8s_ovs.reconcile.readers import Readers
 
 __all__ = ["Answers"]
 
@@ -31,13 +32,18 @@ _Reader = Hashable
 
 @define(eq=False)
 class _Memory:
-    """What was answered, and what was looked at for it. keys, pending: of `Each`, those that were
-    asked for, and those to ask for."""
+    """What was answered, and what was looked at for it."""
 
     value: Any
-    reads: frozenset[Read] = frozenset()
+    reads: tuple[Read, ...] = ()
     asked: tuple[Question, ...] = ()
-    keys: set[str] = field(factory=set)
+
+
+@define(eq=False)
+class _Keys:
+    """Of an `Each`: those that were asked for, and those to ask for."""
+
+    asked: set[str] = field(factory=set)
     pending: set[str] = field(factory=set)
 
 
@@ -51,7 +57,8 @@ class Answers(Generic[R]):
         self.world = World()
         self._view = view
         self._memory: dict[_Reader, _Memory] = {}
-        self._readers: dict[Read | Question, set[_Reader]] = defaultdict(set)
+        self._keys: dict[Each, _Keys] = defaultdict(_Keys)
+        self._readers: Readers[_Reader] = Readers()
         self._each_of: dict[str, set[Each]] = defaultdict(set)
         self._stale: set[_Reader] = set()
         self._suspect: set[_Reader] = set()
@@ -67,11 +74,11 @@ class Answers(Generic[R]):
         for (kind, key), slot in changes.items():
             old = before.of(kind).get(key)
             for read in reads_of(kind, key, old, slot):
-                for reader in self._readers.get(read, ()):
+                for reader in self._readers.of(read):
                     self._make_stale(reader)
             if (old is None) != (slot is None):
                 for each in self._each_of.get(kind, ()):
-                    self._memory[each].pending.add(key)
+                    self._keys[each].pending.add(key)
                     self._make_stale(each)
 
     def view(self) -> View:
@@ -96,7 +103,7 @@ class Answers(Generic[R]):
         if isinstance(reader, Each):
             for kind in reader.kinds:
                 self._each_of[kind].discard(reader)
-            self._unread(reader, map(reader.of, memory.keys))
+            self._unread(reader, map(reader.of, self._keys.pop(reader, _Keys()).asked))
 
     def doubt(self) -> None:
         """Forget all answers: a plugin was interrupted, and so may have been what asked for it."""
@@ -135,7 +142,7 @@ class Answers(Generic[R]):
             memory.value = PersistentMap()
             for kind in question.kinds:
                 self._each_of[kind].add(question)
-                memory.pending.update(self.world.of(kind))
+                self._keys[question].pending.update(self.world.of(kind))
 
     def _verify(self, reader: _Reader) -> None:
         """Ask again what `reader` has asked, in that order, until an answer is another one."""
@@ -190,19 +197,19 @@ class Answers(Generic[R]):
             self._tell_readers(question)
 
     def _ask_each(self, each: Each) -> None:
-        memory = self._memory[each]
+        memory, keys = self._memory[each], self._keys[each]
         changes: dict[str, Any] = {}
-        for key in tuple(memory.pending):
+        for key in tuple(keys.pending):
             query = each.of(key)
             if any(key in self.world.of(kind) for kind in each.kinds):
                 changes[key] = self._answer(query)
-                self._readers[query].add(each)
-                memory.keys.add(key)
+                self._readers.add(query, each)
+                keys.asked.add(key)
             else:
                 changes[key] = None
                 self._unread(each, [query])
-                memory.keys.discard(key)
-        memory.pending.clear()
+                keys.asked.discard(key)
+        keys.pending.clear()
         self._suspect.discard(each)
         self._stale.discard(each)
         others = {k: v for k, v in changes.items() if not _same(memory.value.get(k), v)}
@@ -217,9 +224,9 @@ class Answers(Generic[R]):
 
     def _suspect_readers(self, question: Question) -> None:
         """What has asked this may have to ask again, and so on."""
-        for reader in self._readers.get(question, ()):
+        for reader in self._readers.of(question):
             if isinstance(reader, Each) and isinstance(question, Query):
-                self._memory[reader].pending.add(str(question.arguments[0]))
+                self._keys[reader].pending.add(str(question.arguments[0]))
             if reader not in self._suspect:
                 self._suspect.add(reader)
                 if isinstance(reader, Question):
@@ -227,28 +234,22 @@ class Answers(Generic[R]):
 
     def _tell_readers(self, question: Question) -> None:
         """The answer is another one. That it might be, theirs have been told before."""
-        self._stale |= self._readers.get(question, set())
+        self._stale.update(self._readers.of(question))
 
     def _note(self, reader: _Reader, value: Any, view: View) -> None:
         old = self._memory.get(reader) or _Memory(None)
-        new = _Memory(value, frozenset(view.reads), tuple(view.asked))
+        new = _Memory(value, tuple(view.reads), tuple(view.asked))
         self._memory[reader] = new
         before, now = {*old.reads, *old.asked}, {*new.reads, *new.asked}
         for read in now - before:
-            self._readers[read].add(reader)
+            self._readers.add(read, reader)
         self._unread(reader, before - now)
 
     def _unread(self, reader: _Reader, reads: Iterable[Read | Question]) -> None:
         """It looks at these no longer; what nobody asks is forgotten."""
         for read in reads:
-            readers = self._readers.get(read)
-            if readers is None:
-                continue
-            readers.discard(reader)
-            if not readers:
-                del self._readers[read]
-                if isinstance(read, Question):
-                    self._unasked.add(read)
+            if self._readers.discard(read, reader) and isinstance(read, Question):
+                self._unasked.add(read)
 
     def _forget_unasked(self) -> None:
         while self._unasked:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from attrs import field, frozen, mutable
+from attrs import frozen, mutable
 
 from k8s_ovs.pipeline.action import Meter
 from k8s_ovs.pipeline.wire import WireFlow
@@ -75,10 +75,10 @@ class Delta:
 
 @mutable
 class _Desired:
-    """A flow and those who want it, in order; dict for its order."""
+    """A flow and those who want it, in order."""
 
     flow: WireFlow
-    owners: dict[FlowOwner, None] = field(factory=dict)
+    owners: tuple[FlowOwner, ...] = ()
 
 
 class DesiredFlows:
@@ -104,7 +104,7 @@ class DesiredFlows:
 
     def flows(self) -> Iterable[tuple[WireFlow, tuple[FlowOwner, ...]]]:
         """Every desired flow, with those who want it."""
-        return [(desired.flow, tuple(desired.owners)) for desired in self._desired.values()]
+        return [(desired.flow, desired.owners) for desired in self._desired.values()]
 
     def replace(self, changes: Mapping[FlowOwner, tuple[WireFlow, ...]]) -> list[FlowConflict]:
         """Give each owner its new flows; an empty tuple forgets the owner.
@@ -171,7 +171,7 @@ class DesiredFlows:
         """The switch does not take these flows: forget them. `take_refused` tells whose."""
         for cookie in cookies:
             desired = self._desired.get(cookie)
-            for owner in tuple(desired.owners) if desired else ():
+            for owner in desired.owners if desired else ():
                 self._held[owner] = tuple(f for f in self._held[owner] if f.cookie != cookie)
                 self._release(owner, desired.flow)  # type: ignore[union-attr]  # has owners
                 self._refused[owner] = reason
@@ -192,7 +192,7 @@ class DesiredFlows:
 
     def _release(self, owner: FlowOwner, flow: WireFlow) -> None:
         desired = self._desired[flow.cookie]
-        desired.owners.pop(owner, None)
+        desired.owners = tuple(each for each in desired.owners if each != owner)
         if not desired.owners:
             del self._desired[flow.cookie]
             del self._by_key[flow.key]
@@ -210,14 +210,14 @@ class DesiredFlows:
         """Desire the meter; None: done. Else who has its number with another rate."""
         desired, cookies = self._meters.setdefault(meter.number, (meter, set()))
         if desired != meter:
-            return next(iter(self._desired[next(iter(cookies))].owners))
+            return self._desired[next(iter(cookies))].owners[0]
         cookies.add(cookie)
         return None
 
     def _take(self, owner: FlowOwner, flow: WireFlow, conflicts: list[FlowConflict]) -> bool:
         cookie = self._by_key.setdefault(flow.key, flow.cookie)
         if cookie != flow.cookie:
-            other = next(iter(self._desired[cookie].owners))
+            other = self._desired[cookie].owners[0]
             conflicts.append(FlowConflict(owner, other, flow))
             return False
         desired = self._desired.get(cookie)
@@ -230,5 +230,6 @@ class DesiredFlows:
         if desired is None:
             desired = self._desired[cookie] = _Desired(flow)
             self._touched.add(cookie)
-        desired.owners[owner] = None
+        if owner not in desired.owners:
+            desired.owners += (owner,)
         return True

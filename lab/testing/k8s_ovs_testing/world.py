@@ -126,5 +126,5 @@ def indexed(world: World, manager: PluginManager) -> World:
     )
 
 
-def _tags(indexes: Indexes, value: Any) -> frozenset[Tag]:
-    return frozenset() if value is None else tags_of(indexes, value)
+def _tags(indexes: Indexes, value: Any) -> tuple[Tag, ...]:
+    return () if value is None else tags_of(indexes, value)

@@ -20,7 +20,8 @@ from k8s_ovs.allocate.succession import Succession
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import USED
-from k8s_ovs.node.records.ingest import ETCD, LEFT_OUT
+from k8s_ovs.node.records.ingest import ETCD
+from k8s_ovs.node.records.left_out import LEFT_OUT
 from k8s_ovs.node.tell.status_publisher import StatusPublisher
 from k8s_ovs.observe.etcd.client import Etcd, EtcdSettings
 from k8s_ovs.observe.etcd.watch import PrefixWatch

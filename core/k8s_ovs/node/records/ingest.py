@@ -10,25 +10,23 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from k8s_ovs.errors import InvalidRecord, is_ctrl_c
+from k8s_ovs.memory import give_back_memory
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.node_status import SEEN, STATUS
 from k8s_ovs.model.world import CONNECTED, Slot
 from k8s_ovs.node.records.exclusive import ExclusiveKind
+from k8s_ovs.node.records.left_out import CONFIG_KEY
 from k8s_ovs.node.records.outcome import Contradiction, Outcome, Valid
 from k8s_ovs.node.records.settled import Changes, Settled
 from k8s_ovs.observe.etcd.history import EtcdHistory
-from k8s_ovs.observe.etcd.watch import LeftOut
-from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState, WatchEvent
+from k8s_ovs.observe.watch_event import AnyEntry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin.records import KubeResource, RecordKind, tags_of
 
-__all__ = ["ETCD", "KUBE", "LEFT_OUT", "Changes", "Ingest"]
+__all__ = ["ETCD", "KUBE", "Changes", "Ingest"]
 
 #: Sources of watch events: etcd's prefix, and "kube:<name of the resource>".
 ETCD = "etcd"
 KUBE = "kube:"
-
-_CONFIG_KEY = "config"
 
 #: Seconds after which a plugin is asked again about a record where it did not answer.
 _ASK_AGAIN = 60.0
@@ -36,45 +34,31 @@ _ASK_AGAIN = 60.0
 _Which = tuple[str, str]
 
 
-def _told_by_nodes(config: bytes | None) -> tuple[str, ...] | None:
-    if config is None:
-        return ()
-    try:
-        name = decode(NetworkConfig, _CONFIG_KEY, config).name
-    except InvalidRecord:
-        return None
-    return f"{name}/{SEEN}/", f"{name}/{STATUS}/"
-
-
-#: What nodes say of themselves is for people. Each change of the cluster is one change in each
-#: node's status, so if each node watched them all, it would be as many events as nodes, squared.
-LEFT_OUT = LeftOut(_CONFIG_KEY, _told_by_nodes)
-
-
 class Ingest:
     """Says what changes in the world. It keeps etcd's records as they are written, and of the
     objects of Kubernetes, which are large, what plugins read in them."""
 
     def __init__(self) -> None:
-        self._records: dict[str, Entry] = {}
+        self._records: dict[str, AnyEntry] = {}
         self._touched: set[str] = set()
         # By source, objects that are new or changed, and not read yet; None: gone.
-        self._objects: dict[str, dict[str, Entry | None]] = {}
+        self._objects: dict[str, dict[str, AnyEntry | None]] = {}
         self._synced: set[str] = set()
+        self._was_listed = False
         self._forgotten: set[str] = set()
         self._sees_all = self._saw_all = True
         # Of etcd, what was overwritten since the last `changes`, oldest first.
-        self._passed: dict[str, list[Entry]] = {}
+        self._passed: dict[str, list[AnyEntry]] = {}
         self._decoded: dict[str, dict[str, Outcome]] = {}
         # Read before, and to be told again.
         self._again: set[_Which] = set()
         self._exclusives: dict[str, ExclusiveKind] = {}
         # Records about which a plugin did not answer, by source and path, and when to ask again.
-        self._passing: dict[tuple[str, str], tuple[float, Entry]] = {}
+        self._passing: dict[tuple[str, str], tuple[float, AnyEntry]] = {}
         self._settled = Settled()
-        self._config_entry: Entry | None = None
+        self._config_entry: AnyEntry | None = None
         self._config: tuple[NetworkConfig | None, str] = (None, "")
-        self._history = EtcdHistory(_CONFIG_KEY)
+        self._history = EtcdHistory(CONFIG_KEY)
         self.revision = 0
         self.sources: dict[str, SourceState] = {}
         self._told_connected: dict[str, bool | None] = {}
@@ -131,7 +115,7 @@ class Ingest:
         """Whether to read also what only allocations look at."""
         self._sees_all = all_kinds
 
-    def record(self, path: str) -> Entry | None:
+    def record(self, path: str) -> AnyEntry | None:
         """What counts of a record, as it is written."""
         return self._records.get(path)
 
@@ -151,6 +135,7 @@ class Ingest:
     def _absorb(self, event: Snapshot | RecordChange) -> None:
         if isinstance(event, Snapshot):
             self._synced.add(event.source)
+            self._was_listed = True
         if event.source != ETCD:
             self._absorb_objects(event)
         elif isinstance(event, Snapshot):
@@ -176,13 +161,13 @@ class Ingest:
 
     def config(self) -> tuple[NetworkConfig | None, str]:
         """The configuration as etcd has it now; None: absent or invalid, then with the reason."""
-        entry = self._records.get(_CONFIG_KEY)
+        entry = self._records.get(CONFIG_KEY)
         if entry is None or self._history.frozen:
-            return None, f'the key "{_CONFIG_KEY}" does not exist'
+            return None, f'the key "{CONFIG_KEY}" does not exist'
         if entry is not self._config_entry:
             self._config_entry = entry
             try:
-                self._config = decode(NetworkConfig, _CONFIG_KEY, entry.value), ""
+                self._config = decode(NetworkConfig, CONFIG_KEY, entry.value), ""
             except InvalidRecord as error:
                 self._config = None, str(error)
         return self._config
@@ -217,28 +202,10 @@ class Ingest:
     ) -> Changes:
         """What has changed since the last call."""
         self._end_waiting()
-        if self._sees_all is not self._saw_all:
-            self._touched.update(path for path in self._records if _for_allocation(path, kinds))
-            self._saw_all = self._sees_all
-        touched, self._touched = self._touched, set()
-        passed, self._passed = self._passed, {}
-        dirty, self._again = {each for each in self._again if each[0] in resources}, set()
         changes: Changes = {}
-        for path in touched:
-            name, kind, key = _parts(path)
-            if name == config.name and key and kind in kinds and self._concerns(kinds[kind], key):
-                # What was valid for a moment is the last settled value of what asks or is invalid.
-                for entry in passed.get(path, ()) if not kinds[kind].exclusive else ():
-                    self._decode(config, kinds[kind], key, path, entry)
-                    earlier = self._decoded[kind].get(key)
-                    self._settled.settle(changes, (kind, key), earlier, at=entry.revision)
-                found = self._records.get(path) if self._is_read(kinds[kind]) else None
-                self._decode(config, kinds[kind], key, path, found)
-                dirty.add((kind, key))
-        for name, resource in resources.items():
-            for key, entity in self._objects.pop(KUBE + name, {}).items():
-                self._decode(config, resource, key, key, entity)
-                dirty.add((name, key))
+        dirty, self._again = {each for each in self._again if each[0] in resources}, set()
+        dirty |= self._read_records(changes, config, kinds)
+        dirty |= self._read_objects(config, resources)
         outcomes: dict[_Which, Outcome] = {
             (kind, key): self._decoded[kind].get(key) for kind, key in dirty
         }
@@ -250,6 +217,46 @@ class Ingest:
             keys = {key for kind, key in dirty if kind == name}
             self._settle_exclusive(changes, config, kinds[name], keys)
         return changes
+
+    def _read_records(
+        self, changes: Changes, config: NetworkConfig, kinds: Mapping[str, RecordKind]
+    ) -> set[_Which]:
+        """Read what was written to etcd; which records that were. What was valid for a moment is
+        the last settled value of what asks or is invalid: that is in `changes` at once."""
+        if self._sees_all is not self._saw_all:
+            self._touched.update(path for path in self._records if _for_allocation(path, kinds))
+            self._saw_all = self._sees_all
+        touched, self._touched = self._touched, set()
+        passed, self._passed = self._passed, {}
+        dirty: set[_Which] = set()
+        for path in touched:
+            name, word, key = _parts(path)
+            kind = kinds.get(word)
+            if name != config.name or not key or kind is None or not self._concerns(kind, key):
+                continue
+            which = kind.name, key  # one string for all of a kind
+            for entry in passed.get(path, ()) if not kind.exclusive else ():
+                self._decode(config, kind, key, path, entry)
+                earlier = self._decoded[kind.name].get(key)
+                self._settled.settle(changes, which, earlier, at=entry.revision)
+            found = self._records.get(path) if self._is_read(kind) else None
+            self._decode(config, kind, key, path, found)
+            dirty.add(which)
+        return dirty
+
+    def _read_objects(
+        self, config: NetworkConfig, resources: Mapping[str, KubeResource]
+    ) -> set[_Which]:
+        """Read what the API server has told; which objects that were."""
+        dirty: set[_Which] = set()
+        for name, resource in resources.items():
+            for key, entity in self._objects.pop(KUBE + name, {}).items():
+                self._decode(config, resource, key, key, entity)
+                dirty.add((name, key))
+        if self._was_listed:
+            self._was_listed = False
+            give_back_memory()
+        return dirty
 
     def _is_read(self, kind: RecordKind) -> bool:
         return self._sees_all or not kind.for_allocation
@@ -307,7 +314,7 @@ class Ingest:
         kind: RecordKind | KubeResource,
         key: str,
         path: str,
-        entry: Entry | None,
+        entry: AnyEntry | None,
     ) -> None:
         decoded = self._decoded.setdefault(kind.name, {})
         self._passing.pop((_source(kind), path), None)
@@ -337,7 +344,7 @@ class Ingest:
                 raise
             decoded[key] = self._settled.fault(f"{kind.name}/{key}", error)
 
-    def _ask_again(self, kind: RecordKind | KubeResource, path: str, entry: Entry) -> None:
+    def _ask_again(self, kind: RecordKind | KubeResource, path: str, entry: AnyEntry) -> None:
         """A plugin did not answer: it is asked about this record once more, later."""
         self._passing[_source(kind), path] = (time.monotonic() + _ASK_AGAIN, entry)
 

@@ -20,7 +20,7 @@ class Valid:
 
     value: Any
     revision: int
-    tags: frozenset[Tag]
+    tags: tuple[Tag, ...]
     asks: bool
 
 

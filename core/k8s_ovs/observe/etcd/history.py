@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot
+from k8s_ovs.observe.watch_event import AnyEntry, RecordChange, Snapshot
 
 __all__ = ["EtcdHistory"]
 
@@ -28,14 +28,14 @@ class EtcdHistory:
     def __init__(self, config_key: str, held: float = _HELD) -> None:
         self._config_key = config_key
         self._held = held
-        self.there: dict[str, Entry] = {}
-        self._shown: dict[str, Entry] = {}
+        self.there: dict[str, AnyEntry] = {}
+        self._shown: dict[str, AnyEntry] = {}
         self._revision = 0
         # What was deleted at the newest revision: all of that is one transaction.
-        self._deleted: dict[str, Entry] = {}
+        self._deleted: dict[str, AnyEntry] = {}
         self._ends = 0.0
         self.frozen = False
-        self.lost: dict[str, Entry] = {}
+        self.lost: dict[str, AnyEntry] = {}
 
     def take(self, event: Snapshot | RecordChange) -> list[Snapshot | RecordChange]:
         """The events that follow from one of etcd's."""

@@ -13,10 +13,11 @@ from kubernetes.client.rest import RESTResponse
 
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.observe.kube.credentials import Credentials
-from k8s_ovs.observe.kube.documents import Json, read_items, read_object
+from k8s_ovs.observe.kube.documents import Json, read_object
 from k8s_ovs.observe.kube.errors import TRANSPORT_ERRORS, Garbled, refusal, transport_failure
 from k8s_ovs.observe.kube.health_probe import HealthProbe
 from k8s_ovs.observe.kube.lines import Lines
+from k8s_ovs.observe.kube.list_items import Keep, read_list
 from k8s_ovs.observe.kube.settings import KubeSettings
 
 __all__ = ["Kube"]
@@ -50,12 +51,16 @@ class Kube:
         """One object."""
         return self._call("GET", path, timeout=timeout)
 
-    def list(self, path: str, params: Mapping[str, str] | None = None) -> Json:
+    def list(
+        self, path: str, params: Mapping[str, str] | None = None, keep: Keep | None = None
+    ) -> Json:
         """The list object with all items, fetched in pages of one consistent state.
 
-        What the items are is not looked at."""
+        keep: what to have in the place of each item, from it and its text; None: the item. What the
+        items are is not looked at."""
         with self._credentials.hidden():
-            return self._list(path, {**(params or {}), "limit": str(_PAGE)})
+            query = {**(params or {}), "limit": str(_PAGE)}
+            return self._list(path, query, keep or (lambda item, _: item))
 
     def create(self, path: str, body: Json) -> Json:
         """The object as created in the collection `path`; Conflict where it exists."""
@@ -94,17 +99,15 @@ class Kube:
         response.response.drain_conn()
         return _seconds(response.headers.get("Retry-After"))
 
-    def _list(self, path: str, query: Mapping[str, str]) -> Json:
+    def _list(self, path: str, query: Mapping[str, str], keep: Keep) -> Json:
         where = self._where("GET", path)
-        whole = self._call("GET", path, query)
-        whole["items"], token = read_items(whole, where)
+        whole, token = read_list(self._ask("GET", path, query), where, keep)
         while token:
-            items, following = read_items(
-                self._call("GET", path, {**query, "continue": token}), where
-            )
+            data = self._ask("GET", path, {**query, "continue": token})
+            page, following = read_list(data, where, keep)
             if following == token:
                 raise Garbled(f"{where}: the page at {token!r} is followed by itself")
-            whole["items"].extend(items)
+            whole["items"].extend(page["items"])
             token = following
         return whole
 
@@ -116,10 +119,21 @@ class Kube:
         body: Json | None = None,
         timeout: float | None = None,
     ) -> Json:
-        limit = timeout or self.timeout
         with self._credentials.hidden():
-            response = self._open(method, path, params or {}, body, limit)
-            return read_object(self._read(response, limit), self._where(method, path))
+            data = self._ask(method, path, params, body, timeout)
+            return read_object(data, self._where(method, path))
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        timeout: float | None = None,
+    ) -> bytes:
+        """What the server answers, whatever it is."""
+        limit = timeout or self.timeout
+        return self._read(self._open(method, path, params or {}, body, limit), limit)
 
     def _open(
         self,

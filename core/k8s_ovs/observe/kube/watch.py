@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,7 @@ from attrs import frozen
 
 from k8s_ovs.backoff import Backoff
 from k8s_ovs.errors import K8sOvsError, Unavailable, shown
+from k8s_ovs.model.json_text import parse_json
 from k8s_ovs.observe.failure_log import FailureLog
 from k8s_ovs.observe.kube.client import Kube
 from k8s_ovs.observe.kube.documents import (
@@ -25,7 +27,15 @@ from k8s_ovs.observe.kube.documents import (
 )
 from k8s_ovs.observe.kube.errors import Busy, Expired, Garbled, refusal
 from k8s_ovs.observe.kube.lines import Lines
-from k8s_ovs.observe.watch_event import Entry, RecordChange, Sink, Snapshot, SourceState, WatchEvent
+from k8s_ovs.observe.watch_event import (
+    Entry,
+    PackedEntry,
+    RecordChange,
+    Sink,
+    Snapshot,
+    SourceState,
+    WatchEvent,
+)
 from k8s_ovs.supervise import SupervisedThread
 
 __all__ = ["Listed", "ResourceWatch", "WatchedResource", "list_resource"]
@@ -73,17 +83,18 @@ class Listed:
 
 def list_resource(kube: Kube, resource: WatchedResource) -> Listed:
     """List a resource. Raises what Kube raises."""
-    whole = kube.list(resource.path, resource.params)
+    whole = kube.list(resource.path, resource.params, _kept)
     where = f"API server {kube.settings.server}: GET {resource.path}"
     version = version_of(whole)
     if not version:
         raise Garbled(f"{where}: metadata: found no resourceVersion, expected a string")
-    shared, entries, left_out = _item_type(whole), dict[str, Entry](), list[str]()
-    for place, item in enumerate(whole["items"]):
-        if problem := flaw(item):
+    entries, left_out = dict[str, PackedEntry](), list[str]()
+    read = partial(_object, _item_type(whole))
+    for place, (problem, key, text) in enumerate(whole["items"]):
+        if problem:
             left_out.append(f"{where}: items[{place}]: {problem}")
         else:
-            entries[object_key(item)] = Entry(_slim({**shared, **item}))
+            entries[key] = PackedEntry(text, read)
     return Listed(Snapshot(resource.source, entries), version, tuple(left_out))
 
 
@@ -293,6 +304,17 @@ def _item_type(whole: Json) -> Json:
     kind = str(whole.get("kind", "")).removesuffix("List")
     version = whole.get("apiVersion", "")
     return {"kind": kind, "apiVersion": version} if kind and version else {}
+
+
+def _kept(item: Any, text: str) -> tuple[str, str, bytes]:
+    """Of an item of a list: why it cannot be used, or its key and its text."""
+    problem = flaw(item)
+    return (problem, "", b"") if problem else ("", object_key(item), text.encode())
+
+
+def _object(shared: Json, text: bytes) -> Json:
+    """The object of this text, as a watch would say it."""
+    return _slim({**shared, **parse_json(text)})
 
 
 def _slim(document: Json) -> Json:
