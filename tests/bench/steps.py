@@ -71,6 +71,6 @@ def entries(lines: Sequence[str], event: str) -> list[dict[str, str]]:
     found = []
     for line in lines:
         head, bracket, rest = line.partition("] ")
-        if bracket and rest.split(None, 1)[:1] == [event]:
+        if bracket and f"{rest} ".startswith(f"{event} "):
             found.append({"time": head.split()[0], **dict(_FIELD.findall(rest))})
     return found

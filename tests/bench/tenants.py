@@ -6,17 +6,18 @@ import json
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from ipaddress import IPv4Address
 from statistics import quantiles
 from typing import Any
 
 from machine import rss_mib
+from scale.gateway import Gateway
 
 from k8s_ovs_lab import Lab, LabSettings, servers
 from k8s_ovs_lab.command import NETNS
-from k8s_ovs_lab.layout import ETCD_PREFIX
+from k8s_ovs_lab.layout import ETCD_PREFIX, ROUTER
 from k8s_ovs_lab.process import await_that
 from k8s_ovs_lab.tenants import Tenants
 from k8s_ovs_testing.traffic.traffic import socket_in
@@ -55,9 +56,11 @@ def measure(progress: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _changes(lab: Lab, count: int) -> dict[str, Any]:
-    """Milliseconds from the start of `etcdctl put` to the last effect: for a join, until the last
-    pod of the tenant hears the other one's; for an isolation, until the last datagram is heard."""
+    """Milliseconds from before the record is written to etcd to the last effect: for a join, until
+    the last pod of the tenant hears the other one's; for an isolation, until the last datagram is
+    heard."""
     tenants = Tenants(lab)
+    etcd = Gateway(str(ROUTER.ip), 2379, f"{_BASE}/", lab.layout.fabric)
     pods = {each.netns: each.ip for each in lab.pods().values() if each.namespace == "many"}
     times: dict[str, list[float]] = {"join": [], "isolate": []}
     with ExitStack() as stack:
@@ -71,8 +74,8 @@ def _changes(lab: Lab, count: int) -> dict[str, Any]:
         targets = [each.getsockname() for each in hearing]
         for _ in range(count):
             for action, other in (("join", "other"), ("isolate", "")):
-                with _asked(lab, tenants, action, other) as begin:
-                    last = _last_effect(saying, targets, hearing, joins=action == "join")
+                begin = _ask(etcd, tenants, action, other)
+                last = _last_effect(saying, targets, hearing, joins=action == "join")
                 times[action].append((last - begin) * 1e3)
                 tenants.await_settled("many")
     return {
@@ -82,16 +85,13 @@ def _changes(lab: Lab, count: int) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _asked(lab: Lab, tenants: Tenants, action: str, other: str) -> Iterator[float]:
-    """An action is asked for by etcdctl; when that was started (time.monotonic())."""
+def _ask(etcd: Gateway, tenants: Tenants, action: str, other: str) -> float:
+    """Ask for an action; when that began (time.monotonic())."""
     net_id = tenants.net_ids()["many"]
     record = {"NetName": "many", "NetID": net_id, "Action": action, "Namespace": other}
     begin = time.monotonic()
-    words = ["etcdctl", "put", f"{_BASE}/netnamespaces/many", json.dumps(record)]
-    with lab.spawn("fabric", words) as process:
-        yield begin
-        process.wait(_LIMIT)
+    etcd.write({"netnamespaces/many": json.dumps(record).encode()})
+    return begin
 
 
 def _last_effect(

@@ -36,7 +36,7 @@ _NAME = "scl"
 _PARTS = ("idle", "busy", "changes", "restarts", "namespaces", "daemons", "index")
 #: Parts that have no real node.
 _WITHOUT_NODE = {"daemons", "index"}
-_SIZES = "50x20,500x200,5000x2000,5000x10000"
+_SIZES = "50x100,500x1000,5000x10000"
 _FIGURES = Path(__file__).parents[3] / "docs/benchmarks"
 
 

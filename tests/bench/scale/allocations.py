@@ -36,7 +36,7 @@ def measure(stage: Stage, progress: Progress) -> dict[str, Any]:
             raise TimedOut(f"records of namespaces: found {there}, expected {count}")
         time.sleep(0.02)
     ended, spent = time.time(), processor(stage.pid) - before
-    (began,) = stage.log.events("became")
+    (began,) = stage.log.events("became leader")
     seconds = ended - datetime.fromisoformat(began["time"]).timestamp()
     return {
         "count": count,
