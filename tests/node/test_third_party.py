@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-PLUGINS = Path(__file__).parent.parent / "plugins"
-TOOLS = Path(sys.executable).parent
-
-
-def run(
-    *command: object, where: Path | None = None, environment: Mapping[str, str] | None = None
-) -> str:
-    """What a command prints; its complaint fails the test."""
-    done = subprocess.run(
-        list(map(str, command)),
-        cwd=where,
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
+from tests.node.installed import PLUGINS, installed_plugin, run
 
 #: The features that come along have tables and words of their own.
 WITHOUT_OURS = "-k8s-ovs-extlb,-k8s-ovs-shaping"
@@ -43,15 +19,7 @@ WITHOUT_OURS = "-k8s-ovs-extlb,-k8s-ovs-shaping"
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the plugin installed from its wheel; this environment is left as it is."""
-    work = tmp_path_factory.mktemp("acme")
-    shutil.copytree(PLUGINS / "acme_audit", work / "source")
-    wheels = work / "wheels"
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels]
-    run(*build, where=work / "source")
-    (wheel,) = wheels.glob("*.whl")
-    into = ["--target", work / "installed", "--python", sys.executable]
-    run(TOOLS / "uv", "pip", "install", "--offline", "--no-deps", *into, wheel)
-    return work / "installed"
+    return installed_plugin("acme_audit", tmp_path_factory.mktemp("acme"))
 
 
 def probed(installed: Path, plugin_name: str, **environment: str) -> dict[str, Any]:

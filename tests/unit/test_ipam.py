@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError
 from k8s_ovs.node.ipam import AddressPool
+from k8s_ovs.plugin import AddressChoice
 
 SUBNET = IPv4Network("172.11.4.0/29")
 PODS = [IPv4Address(f"172.11.4.{number}") for number in range(2, 7)]
+PARTS = [IPv4Network(f"172.11.4.{part}") for part in ("0/30", "2/32", "4/31", "6/31", "0/29")]
+PARTS += [IPv4Network("10.0.0.0/8")]
 
 
 def test_addresses_come_in_order_without_network_gateway_and_broadcast() -> None:
@@ -85,3 +88,50 @@ def test_whatever_pods_come_and_go_no_address_is_given_twice(steps: list[int]) -
             assert address in pool.subnet
             assert address not in (pool.subnet[0], pool.subnet[1], pool.subnet[-1])
             in_use.append(address)
+
+
+CHOICES = st.builds(
+    AddressChoice,
+    st.lists(st.sampled_from(PARTS), max_size=2),
+    st.lists(st.sampled_from(PARTS), max_size=2),
+)
+
+
+def fits(address: IPv4Address, choice: AddressChoice) -> bool:
+    return (not choice.within or any(address in each for each in choice.within)) and not any(
+        address in each for each in choice.without
+    )
+
+
+@given(st.lists(st.tuples(CHOICES, st.integers(0, 4)), max_size=30))
+def test_a_pod_gets_the_least_recently_used_address_that_it_may_have(
+    steps: list[tuple[AddressChoice, int]],
+) -> None:
+    """Each step: a pod with a choice comes, and then perhaps the pod goes that has an address."""
+    pool, in_use, order = AddressPool(SUBNET), set[IPv4Address](), list(PODS)
+    for choice, goes in steps:
+        free = [each for each in order if fits(each, choice) and each not in in_use]
+        if free:
+            address = pool.take(in_use, choice)
+            assert address == free[0]
+            in_use.add(address)
+            order.append(order.pop(order.index(address)))
+        elif any(fits(each, choice) for each in PODS) or not choice.within:
+            with pytest.raises(K8sOvsError, match="are in use by pods of this node"):
+                pool.take(in_use, choice)
+        else:
+            with pytest.raises(InvalidRecord, match=r"expected an address for pods of subnet 172"):
+                pool.take(in_use, choice)
+        if PODS[goes] in in_use:
+            in_use.remove(PODS[goes])
+            pool.release(PODS[goes])
+            order.append(order.pop(order.index(PODS[goes])))
+
+
+def test_a_pool_of_another_node_is_named_with_this_nodes_subnet() -> None:
+    choice = AddressChoice([IPv4Network("172.11.5.0/30")])
+    with pytest.raises(InvalidRecord) as raised:
+        AddressPool(SUBNET).take((), choice)
+    assert str(raised.value) == (
+        "found 172.11.5.0/30, expected an address for pods of subnet 172.11.4.0/29"
+    )

@@ -23,6 +23,7 @@ from k8s_ovs.pipeline.table import Table
 from k8s_ovs.plugin.hooks import PROJECT, Hooks
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
+    AddressChoice,
     Allocation,
     Check,
     LinkSettings,
@@ -78,6 +79,7 @@ SPECS: Mapping[str, HookSpec] = {
     "vni_of": HookSpec(object, many=False),
     "pod_link": HookSpec(LinkSettings, many=False),
     "admit_pod": HookSpec(Refuse | Wait, many=False),
+    "pod_address": HookSpec(AddressChoice, many=False),
     "allocations": HookSpec(Allocation | Problem),
     "status": HookSpec(Mapping, many=False, plain=plain_object),
     "metrics": HookSpec(Metric),

@@ -26,6 +26,7 @@ from k8s_ovs.pipeline.table import Pipeline, PipelineError, Table
 from k8s_ovs.pipeline.tables import CORE_TABLES
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
+    AddressChoice,
     Allocation,
     Check,
     LinkSettings,
@@ -111,6 +112,10 @@ class PluginManager:
     def admit_pod(self, view: View, request: PodRequest) -> Results[Refuse | Wait]:
         subject = f"pod {request.namespace}/{request.name}"
         return self._ask("admit_pod", subject, view=view, request=request)
+
+    def pod_address(self, view: View, request: PodRequest) -> Results[AddressChoice]:
+        subject = f"pod {request.namespace}/{request.name}"
+        return self._ask("pod_address", subject, view=view, request=request)
 
     @property
     def allocators(self) -> tuple[str, ...]:

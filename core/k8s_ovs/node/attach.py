@@ -12,7 +12,8 @@ from ipaddress import IPv4Address
 import structlog
 from attrs import define, evolve, field, frozen
 
-from k8s_ovs.errors import K8sOvsError, PluginError, shown
+from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError, shown
+from k8s_ovs.hooks.merge import merged_choices
 from k8s_ovs.hooks.result import Failure
 from k8s_ovs.link.namespace import is_own
 from k8s_ovs.link.shaping.pod_rates import rate_problems
@@ -27,7 +28,7 @@ from k8s_ovs.node.cni.protocol import (
 )
 from k8s_ovs.node.cni.server import Reply
 from k8s_ovs.node.network import Network, link_mtu, link_settings, pod_link, pod_request
-from k8s_ovs.plugin.values import LinkSettings, Refuse
+from k8s_ovs.plugin.values import AddressChoice, LinkSettings, Refuse
 
 __all__ = ["Add", "Attachments", "HungUp", "Remove", "failed"]
 
@@ -254,7 +255,10 @@ def _plan_add(
         waiting.reason = "; ".join(awaited)
         return None
     try:
-        pod = network.new_pod(request, network.pool.take(in_use), serial)
+        choice = _address_choice(network, request)
+        pod = network.new_pod(request, network.pool.take(in_use, choice), serial)
+    except InvalidRecord as error:  # no pod that goes makes it right
+        raise CniError(Code.FAILED, f"pod {pod.identity} has no address", str(error)) from error
     except K8sOvsError as error:
         waiting.reason = str(error)
         return None
@@ -316,6 +320,18 @@ def _admission(network: Network, request: CniRequest) -> list[str]:
                 raise CniError(Code.FAILED, f"plugin {plugin} refuses the pod", each.reason)
             reasons.append(each.reason)
     return reasons
+
+
+def _address_choice(network: Network, request: CniRequest) -> AddressChoice:
+    """Which addresses all plugins allow. Raises CniError if one fails: another pod's address, or
+    one from a pool that is not this pod's, would be worse than none."""
+    view = network.manager.node_view(network.reconciler.world)
+    choices = list[AddressChoice]()
+    for plugin, result in network.manager.pod_address(view, pod_request(request)):
+        if isinstance(result, Failure):
+            raise CniError(Code.FAILED, f"plugin {plugin} failed", str(result))
+        choices.extend(result)
+    return merged_choices(choices)
 
 
 def _find(pods: Mapping[str, Pod], request: CniRequest) -> Pod | None:

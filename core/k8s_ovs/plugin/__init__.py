@@ -81,6 +81,7 @@ from k8s_ovs.pipeline.tables import VERDICT
 from k8s_ovs.plugin.hooks import Hooks, hook
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
+    AddressChoice,
     Allocation,
     Check,
     Event,
@@ -104,6 +105,7 @@ __all__ = [
     "PODS",
     "SUBNETS",
     "VERDICT",
+    "AddressChoice",
     "Allocation",
     "Check",
     "ConfigField",

@@ -16,6 +16,7 @@ from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Table
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
+    AddressChoice,
     Allocation,
     Check,
     LinkSettings,
@@ -85,6 +86,10 @@ class Hooks:
     @_spec
     def admit_pod(self, view: View, request: PodRequest) -> Refuse | Wait | None:
         """Whether a pod may be attached now; None: yes."""
+
+    @_spec
+    def pod_address(self, view: View, request: PodRequest) -> AddressChoice | None:
+        """Which addresses a new pod may have; None: any."""
 
     @_spec
     def allocations(self, view: View) -> Iterable[Allocation | Problem]:  # type: ignore[empty-body]  # a specification

@@ -23,6 +23,7 @@ from k8s_ovs.model.checked import (
 from k8s_ovs.model.pod import Rates
 
 __all__ = [
+    "AddressChoice",
     "Allocation",
     "Check",
     "Event",
@@ -67,6 +68,22 @@ class Wait:
 
 def _as_networks(networks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
     return as_tuple(networks)
+
+
+@frozen
+class AddressChoice:
+    """Which addresses of the node's subnet a pod may have.
+
+    within: it is in one of these; none: it may be any. without: it is in none of these, such as
+    pools that are other pods'. One address is a network of length 32.
+    """
+
+    within: tuple[IPv4Network, ...] = field(
+        default=(), converter=_as_networks, validator=tuple_of(IPv4Network)
+    )
+    without: tuple[IPv4Network, ...] = field(
+        default=(), converter=_as_networks, validator=tuple_of(IPv4Network)
+    )
 
 
 @frozen
