@@ -182,8 +182,8 @@ def _told(path: str, what: str, rounds: Sequence[Mapping[str, Figures]]) -> dict
 
 
 def without_turns(ratios: Sequence[float]) -> float:
-    """The ratio of rounds in which k8s-ovs and the peer begin by turns: who comes second finds caches
-    warm. So it is the geometric mean of two medians, one for each who begins."""
+    """The ratio of rounds in which k8s-ovs and the peer begin by turns: who comes second finds
+    caches warm. So it is the geometric mean of two medians, one for each who begins."""
     halves = [median(half) for half in (ratios[::2], ratios[1::2]) if half]
     return geometric_mean(halves)
 
