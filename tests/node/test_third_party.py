@@ -91,9 +91,12 @@ def test_its_records_are_read_and_a_malformed_one_is_set_aside(running: dict[str
 
 
 def test_when_its_hook_raises_it_is_named(ill: dict[str, Any]) -> None:
+    source = (PLUGINS / "acme_audit/acme_audit/__init__.py").read_text().splitlines()
+    (line,) = (number for number, text in enumerate(source, 1) if "auditor is ill" in text)
     assert ill["failures"] == [
-        "plugin acme-audit: pod_flows of pod default/pod1: RuntimeError('the auditor is ill')",
-        "plugin acme-audit: pod_flows of pod silent/pod2: RuntimeError('the auditor is ill')",
+        f"plugin acme-audit: pod_flows of pod {pod}: RuntimeError('the auditor is ill'), "
+        f"expected Flow (acme_audit/__init__.py:{line})"
+        for pod in ("default/pod1", "silent/pod2")
     ]
 
 

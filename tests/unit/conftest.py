@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.unit.allocator_harness import AllocatorHarness, make_harness
+from tests.unit.made_up import Install, installing
 
 
 @pytest.fixture
@@ -13,3 +16,9 @@ def harness() -> AllocatorHarness:
     harness.become_leader()
     harness.join(1, 2)
     return harness
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Installs a plugin that is made up; see made_up.py."""
+    return installing(tmp_path, monkeypatch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
@@ -90,10 +91,13 @@ def test_a_group_of_a_plugin_has_no_completion_of_its_own(install: Install, k8s_
 @pytest.mark.parametrize(
     ("broken", "complaint"),
     [
-        (Raises, "plugin acme-bad: commands of this plugin: RuntimeError('out of ideas')"),
+        (
+            Raises,
+            "plugin acme-bad: commands of this plugin: RuntimeError('out of ideas'), expected ",
+        ),
         (
             CannotBeMade,
-            "plugin acme-bad (acme:acme_bad) does not load: RuntimeError('no licence')",
+            "plugin \"acme-bad\" (acme:acme_bad) does not load: RuntimeError('no licence'), ",
         ),
         (
             offering({"audit2": "a word"}),
@@ -109,7 +113,8 @@ def test_a_plugin_that_breaks_is_named_and_the_others_go_on(
     shown = k8s_ovs("good", "say")
     assert shown.exit_code == 0
     assert shown.stdout == "done\n"
-    assert shown.stderr == f"warning: {complaint}\n"
+    assert shown.stderr.startswith(f"warning: {complaint}")
+    assert shown.stderr.count("\n") == 1
 
 
 def test_of_two_groups_with_one_name_the_first_wins(install: Install, k8s_ovs: Cli) -> None:
@@ -122,3 +127,19 @@ def test_of_two_groups_with_one_name_the_first_wins(install: Install, k8s_ovs: C
 def test_a_command_of_the_core_asks_no_plugin(install: Install, k8s_ovs: Cli) -> None:
     install(acme_bad=CannotBeMade)
     assert "does not load" not in k8s_ovs("config", "set").stderr
+
+
+@pytest.mark.parametrize(
+    ("group", "wanted"), [("lab", "k8s-ovs-lab"), ("plugin", "k8s-ovs-testing")]
+)
+def test_a_group_of_a_distribution_that_is_not_here_says_which(
+    group: str, wanted: str, install: Install, k8s_ovs: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install()
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [])
+    shown = k8s_ovs(group, "check")
+    assert shown.exit_code == 1
+    assert shown.stderr == (
+        f"error: command {group}: found no distribution {wanted}, expected it beside this one: "
+        f"pip install {wanted}\n"
+    )

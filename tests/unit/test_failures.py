@@ -113,7 +113,7 @@ def test_a_hook_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> N
     manager = PluginManager({"mode": SingleTenant(), "acme": Endless()})
     failure = dict(manager.network_flows(manager.view(sample_world())))["acme"]
     assert isinstance(failure, Failure)
-    assert failure.error == "returned more than 100 values"
+    assert failure.error == "returned more than 100 values, expected fewer"
 
 
 def test_a_subject_on_which_we_fail_ourselves_keeps_its_flows_and_the_others_go_on(

@@ -5,21 +5,12 @@ Distributions are made up: a directory on the path with the metadata that an ins
 
 from __future__ import annotations
 
-import itertools
-import textwrap
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
 import pytest
-import stevedore._cache
-from stevedore.extension import ExtensionManager
+from tests.unit.made_up import Install
 
 from k8s_ovs.builtin import CORE, NODE_SUBNETS
 from k8s_ovs.errors import PluginError
 from k8s_ovs.hooks.load import installed_plugins, load_plugins
-
-Install = Callable[..., None]
-_numbers = itertools.count()
 
 MODE = """
     from k8s_ovs.plugin import hook
@@ -33,36 +24,6 @@ FEATURE = """
     class Plugin:
         pass
 """
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Install a distribution of one module whose class Plugin has the given names."""
-    # What stevedore knows of this process's path, in memory and on disk, is not of this test.
-    monkeypatch.setattr(ExtensionManager, "ENTRY_POINT_CACHE", {})
-    monkeypatch.setattr(stevedore._cache._c, "_disable_caching", True)
-
-    def install(source: str, plugins: tuple[str, ...], features: tuple[str, ...] = ()) -> None:
-        number = next(_numbers)
-        module, root = f"made_up_{number}", tmp_path / str(number)
-        root.mkdir()
-        (root / f"{module}.py").write_text(textwrap.dedent(source))
-        metadata = root / f"{module}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-        groups: Mapping[str, tuple[str, ...]] = {"plugins": plugins, "features": features}
-        lines = [
-            line
-            for group, names in groups.items()
-            for line in (
-                f"[k8s_ovs.{group}]",
-                *(f"{name} = {module}:Plugin" for name in names),
-            )
-        ]
-        (metadata / "entry_points.txt").write_text("\n".join(lines))
-        monkeypatch.syspath_prepend(root)
-
-    return install
 
 
 def test_the_single_tenant_mode_loads() -> None:

@@ -137,7 +137,9 @@ def test_a_hook_that_raises_is_a_failure_and_the_others_go_on() -> None:
     running = manager(Raising(), Auditor())
     results = dict(running.pod_flows(view(running), sample_pod(1)))
     failure = results["acme-0"]
-    assert str(failure) == "plugin acme-0: pod_flows of pod default/pod1: ValueError('no ink')"
+    assert str(failure).startswith(
+        "plugin acme-0: pod_flows of pod default/pod1: ValueError('no ink'), expected Flow ("
+    )
     assert isinstance(results["acme-1"], tuple)
     assert isinstance(results[CORE], tuple)
     admitted = dict(running.admit_pod(view(running), REQUEST))
@@ -167,9 +169,9 @@ class Promising:
 
 def test_a_hook_that_returns_something_else_is_a_failure() -> None:
     running = manager(Promising())
-    assert str(dict(running.network_flows(view(running)))["acme-0"]) == (
+    assert str(dict(running.network_flows(view(running)))["acme-0"]).startswith(
         "plugin acme-0: network_flows of the network: "
-        "returned 'priority=1 actions=drop', expected Flow"
+        "returned 'priority=1 actions=drop', expected Flow ("
     )
     assert "returned 7, expected Flow" in str(
         dict(running.pod_flows(view(running), sample_pod(1)))["acme-0"]
@@ -233,8 +235,14 @@ class Unmarked:
 @pytest.mark.parametrize(
     ("plugin", "message"),
     [
-        (UnknownHook(), r"plugin acme-0: unknown hook 'pods_flow'.*; hooks are tables, kinds, "),
-        (UnknownArgument(), "(?s)plugin acme-0: .*hook 'pod_flows'.*node"),
+        (
+            UnknownHook(),
+            r"plugin acme-0: unknown hook 'pods_flow', expected pod_flows .*; hooks are",
+        ),
+        (
+            UnknownArgument(),
+            r"plugin acme-0: pod_flows takes node, expected pod_flows\(self, view, ",
+        ),
         (Unmarked(), "plugin acme-0: pod_flows is not marked as a hook, expected @hook above it"),
     ],
 )
@@ -259,7 +267,7 @@ def between(name: str, before: str, after: str) -> Table:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (Table("AUDIT", "Is it?"), "table AUDIT: a plugin's table must say which two it is"),
+        (Table("AUDIT", "Is it?"), "table AUDIT: found no between, expected the names"),
         (between("AUDIT", "POD_IN", "ROUT"), "table AUDIT: no table named ROUT to be next to"),
         (between("ROUTE", "POD_IN", "ROUTE"), "table ROUTE: there is one of this name already"),
         (between("AUDIT", "POD_IN", "REMOTE"), "table AUDIT: no packet goes from POD_IN to REMOTE"),

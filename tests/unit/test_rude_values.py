@@ -119,7 +119,8 @@ def test_a_status_that_raises_is_told_in_its_place_and_all_else_is_written(
         file.write(sample_state(manager=PluginManager(plugins)))
     written = json.loads((tmp_path / "status.json").read_text())
     assert written["of_plugins"]["good"] == {"a": 1}
-    assert written["of_plugins"]["bad"] == f"plugin bad: status of the network: {error!r}"
+    said = f"plugin bad: status of the network: {error!r}, expected Mapping ("
+    assert written["of_plugins"]["bad"].startswith(said)
     assert file.problem == ""
     assert [(each["plugin"], each["hook"]) for each in logs] == [("bad", "status")]
 

@@ -59,6 +59,9 @@ _COMMANDS = {
 #: Entry points of other distributions: one command group (a typer application) each.
 _COMMANDS_GROUP = "k8s_ovs.commands"
 
+#: Groups that other distributions of the tree bring, and which: not on nodes.
+_BROUGHT_BY = {"lab": "k8s-ovs-lab", "plugin": "k8s-ovs-testing"}
+
 #: In a context's meta: names and one line of help are enough, no command is about to run.
 _NAMES_ONLY = "k8s_ovs.names_only"
 
@@ -95,7 +98,14 @@ class _LazyGroup(TyperGroup):
             return _load(cmd_name, self._lazy[cmd_name])
         if cmd_name not in self.commands:
             self._meet_plugins(ctx)
-        return self.commands.get(cmd_name)
+        found = self.commands.get(cmd_name)
+        if found is None and cmd_name in _BROUGHT_BY and not ctx.resilient_parsing:
+            wanted = _BROUGHT_BY[cmd_name]
+            raise K8sOvsError(
+                f"command {cmd_name}: found no distribution {wanted}, expected it beside this one: "
+                f"pip install {wanted}"
+            )
+        return found
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         ctx.meta[_NAMES_ONLY] = True

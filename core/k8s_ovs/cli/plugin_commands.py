@@ -13,7 +13,7 @@ from attrs import frozen
 
 from k8s_ovs.cli.cluster.with_cluster import give_clusters
 from k8s_ovs.errors import PluginError, is_ctrl_c, shown
-from k8s_ovs.hooks.load import PLUGINS_GROUP
+from k8s_ovs.hooks.load import PLUGINS_GROUP, load_problem
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.result import Failure
 
@@ -59,9 +59,7 @@ def _commands_of(entry: EntryPoint) -> dict[str, Any]:
     except BaseException as error:  # a plugin may raise anything; the others go on
         if is_ctrl_c(error):
             raise
-        raise PluginError(
-            f"plugin {entry.name} ({entry.value}) does not load: {shown(error)}"
-        ) from error
+        raise PluginError(load_problem(entry, error)) from error
     offered: dict[str, Any] = {}
     for _, result in PluginManager({entry.name: plugin}).commands():
         if isinstance(result, Failure):

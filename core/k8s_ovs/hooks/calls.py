@@ -1,7 +1,7 @@
-"""Which plugin has which hook, and how one is called.
+"""How is one plugin's hook called, and what may it return?
 
-pluggy checks a plugin's hooks against the specification; each is then called by itself, so that
-its results carry its plugin's name, and what it raises is its own.
+Each is called by itself, so that its results carry its plugin's name, and what it raises is its
+own.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, get_args
 
-import pluggy
 from attrs import field, frozen, validate
 
-from k8s_ovs.errors import PluginError, is_ctrl_c, shown
+from k8s_ovs.errors import K8sOvsError, is_ctrl_c, shown
 from k8s_ovs.hooks.json_values import plain_object
 from k8s_ovs.hooks.result import Failure, WrongResult
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest, Resting
+from k8s_ovs.hooks.where import defined_at, module_of, raised_at
 from k8s_ovs.model.checked import as_text
 from k8s_ovs.pipeline.flow import Flow
-from k8s_ovs.pipeline.table import Table
-from k8s_ovs.plugin.hooks import PROJECT, Hooks
+from k8s_ovs.pipeline.table import PipelineError, Table
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
     AddressChoice,
@@ -34,7 +33,7 @@ from k8s_ovs.plugin.values import (
 )
 from k8s_ovs.supervise import FaultLog
 
-__all__ = ["SPECS", "HookCall", "HookSpec", "find_calls"]
+__all__ = ["SPECS", "HookCall", "HookSpec"]
 
 
 #: More values than this one call cannot mean: a generator that never ends would stop the node.
@@ -59,6 +58,13 @@ class HookSpec:
     result: Any
     many: bool = True
     plain: Callable[[Any], Any] = _as_it_is
+
+    @property
+    def expected(self) -> str:
+        """Names of the types that a result may have."""
+        if self.result is object:
+            return "int or None"
+        return " or ".join(kind.__name__ for kind in get_args(self.result) or (self.result,))
 
 
 #: Of these a hook's result may be of any class.
@@ -110,48 +116,35 @@ class HookCall:
         except HookTimeout as error:
             if self.rest.nested and not isinstance(error, Resting):
                 raise  # it is the caller's time that is over
-            self._tell(error, subject)
-            return Failure(self.plugin, self.hook, subject, str(error), again=True)
+            return self._failure(subject, error, str(error))
         except WrongResult as error:
-            self._tell(error, subject)
-            return Failure(self.plugin, self.hook, subject, str(error))
+            return self._failure(subject, error, str(error))
         except BaseException as error:  # a plugin may raise anything, SystemExit too
             if is_ctrl_c(error):
                 raise
-            self._tell(error, subject)
-            return Failure(self.plugin, self.hook, subject, shown(error, 500))
+            text = shown(error, 500)
+            # Our own errors say what they expect.
+            said = isinstance(error, K8sOvsError | PipelineError)
+            text = text if said else f"{text}, expected {SPECS[self.hook].expected}"
+            return self._failure(subject, error, text)
         return found
+
+    @property
+    def where(self) -> str:
+        """File and line of the hook."""
+        return defined_at(self.function)
 
     def _ask(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
         spec = SPECS[self.hook]
         answer = self.function(**{name: given[name] for name in self.arguments})
         return tuple(_checked(each, spec) for each in _results(answer, many=spec.many))
 
-    def _tell(self, error: BaseException, subject: str) -> None:
+    def _failure(self, subject: str, error: BaseException, text: str) -> Failure:
         about = {"plugin": self.plugin, "hook": self.hook, "subject": subject}
         self.faults.tell("hook failed", error, **about)
-
-
-def find_calls(plugins: Mapping[str, object]) -> dict[str, list[HookCall]]:
-    """The calls of each hook, in the order of `plugins`. Raises PluginError for what is no hook."""
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(Hooks)
-    faults = FaultLog()
-    calls: dict[str, list[HookCall]] = {hook: [] for hook in SPECS}
-    for name, plugin in plugins.items():
-        for hook in SPECS:
-            _refuse_unmarked(manager, name, plugin, hook)
-        try:
-            manager.register(plugin, name)
-        except pluggy.PluginValidationError as error:
-            raise PluginError(f"plugin {name}: {error}") from error
-        for caller in manager.get_hookcallers(plugin) or ():
-            for each in caller.get_hookimpls():
-                if each.plugin is plugin and caller.name in SPECS:
-                    call = HookCall(name, caller.name, each.function, each.argnames, faults)
-                    calls[caller.name].append(call)
-    _refuse_unknown(manager)
-    return calls
+        where = raised_at(error, module_of(self.function)) or self.where
+        again = isinstance(error, HookTimeout)
+        return Failure(self.plugin, self.hook, subject, text, again, where)
 
 
 def _results(answer: Any, *, many: bool) -> tuple[Any, ...]:
@@ -160,7 +153,7 @@ def _results(answer: Any, *, many: bool) -> tuple[Any, ...]:
     if many and isinstance(answer, Iterable):
         found = tuple(islice(answer, _MOST_RESULTS + 1))
         if len(found) > _MOST_RESULTS:
-            raise WrongResult(f"returned more than {_MOST_RESULTS} values")
+            raise WrongResult(f"returned more than {_MOST_RESULTS} values, expected fewer")
         return found
     return (answer,)
 
@@ -171,24 +164,8 @@ def _checked(found: Any, spec: HookSpec) -> Any:
     kinds = get_args(spec.result) or (spec.result,)
     good = isinstance(found, spec.result) if spec.result in _ANY_CLASS else type(found) in kinds
     if not good:
-        raise WrongResult(
-            f"returned {shown(found)}, expected {' or '.join(kind.__name__ for kind in kinds)}"
-        )
+        raise WrongResult(f"returned {shown(found)}, expected {spec.expected}")
     # Flows are many, and are checked once more when they are encoded.
     if spec.result not in (*_ANY_CLASS, Flow):
         validate(found)
     return spec.plain(found)
-
-
-def _refuse_unmarked(manager: pluggy.PluginManager, name: str, plugin: object, hook: str) -> None:
-    """A method that has a hook's name and is none would never be called."""
-    if hasattr(plugin, hook) and manager.parse_hookimpl_opts(plugin, hook) is None:
-        raise PluginError(f"plugin {name}: {hook} is not marked as a hook, expected @hook above it")
-
-
-def _refuse_unknown(manager: pluggy.PluginManager) -> None:
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        name = manager.get_name(error.plugin)
-        raise PluginError(f"plugin {name}: {error}; hooks are {', '.join(SPECS)}") from error

@@ -4,7 +4,7 @@ the plugin then."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from functools import partial
+from functools import partial, wraps
 from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from k8s_ovs.errors import InvalidRecord, PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest, Resting
+from k8s_ovs.hooks.where import defined_at, module_of, raised_at
 from k8s_ovs.model.checked import as_text
 from k8s_ovs.model.subnet import HELD_IN, blocks_of
 from k8s_ovs.plugin.records import ConfigField, Indexes, KubeResource, RecordKind
@@ -26,14 +27,15 @@ def guarded_field(plugin: str, field: ConfigField) -> ConfigField:
     return evolve(field, accepts=guard.judging("accepts", field.accepts, _true_or_false))
 
 
-def guarded_kind(plugin: str, kind: RecordKind) -> RecordKind:
+def guarded_kind(plugin: str, kind: RecordKind, where: str = "") -> RecordKind:
     """`kind` that raises InvalidRecord for what it cannot read and PluginError for what it cannot
-    write, whatever the plugin raises or returns. Raises PluginError for an index of the core's own.
+    write, whatever the plugin raises or returns. Raises PluginError for an index of the core's own,
+    with where the plugin declares the kind.
     """
     if HELD_IN in kind.indexes:
         raise PluginError(
             f'plugin {plugin}: records named "{kind.name}" have an index named "{HELD_IN}", which '
-            "the core makes, expected another name"
+            f"the core makes, expected another name{where}"
         )
     guard = _guard(plugin, kind.name)
     holds = kind.holds and guard.judging("holds", kind.holds, _network_or_none)
@@ -84,7 +86,7 @@ class _Guard:
                 if is_ctrl_c(error) or self._of_caller(error):
                     raise
                 self._tell("decode", error)
-                text = f"{key}: plugin {self.plugin} cannot read it: {_why(error)}"
+                text = f"{key}: plugin {self.plugin} cannot read it: {_why(error, decode)}"
                 raise _like(error, InvalidRecord(text)) from error
             return value
 
@@ -98,13 +100,13 @@ class _Guard:
                 if is_ctrl_c(error) or self._of_caller(error):
                     raise
                 self._tell("encode", error)
-                text = f"plugin {self.plugin} cannot write {shown(value)}: {_why(error)}"
+                text = f"plugin {self.plugin} cannot write {shown(value)}: {_why(error, encode)}"
                 raise PluginError(text) from error
             if type(written) is bytes:
                 return written
             raise PluginError(
                 f"plugin {self.plugin} cannot write {shown(value)}: "
-                f"encode returned {shown(written)}, expected bytes"
+                f"encode returned {shown(written)}, expected bytes{_at(defined_at(encode))}"
             )
 
         return write
@@ -123,20 +125,24 @@ class _Guard:
                 if is_ctrl_c(error) or self._of_caller(error):
                     raise
                 self._tell(what, error)
-                text = f"plugin {self.plugin} cannot judge {shown(value)}: {_why(error)}"
+                text = f"plugin {self.plugin} cannot judge {shown(value)}: {_why(error, judge)}"
                 raise _like(error, InvalidRecord(text)) from error
             if not wanted:
                 return found
             raise InvalidRecord(
                 f"plugin {self.plugin} cannot judge {shown(value)}: {what} of {self.name} "
-                f"returned {shown(found)}, expected {wanted}"
+                f"returned {shown(found)}, expected {wanted}{_at(defined_at(judge))}"
             )
 
         return judged
 
     def indexing(self, indexes: Indexes) -> Indexes:
         def guarded(index: Callable[[Any], Iterable[Hashable]]) -> Callable[[Any], Any]:
-            return self.judging("an index", lambda value: tuple(index(value)), _hashable)
+            @wraps(index)
+            def found_by(value: Any) -> tuple[Hashable, ...]:
+                return tuple(index(value))
+
+            return self.judging("an index", found_by, _hashable)
 
         return {as_text(name): guarded(index) for name, index in indexes.items()}
 
@@ -157,8 +163,14 @@ def _like(error: BaseException, told: _Told) -> _Told:
     return told
 
 
-def _why(error: BaseException) -> str:
-    return f"it {error}" if isinstance(error, HookTimeout) else shown(error)
+def _why(error: BaseException, function: object) -> str:
+    """What a function of a plugin raised, and where."""
+    why = f"it {error}" if isinstance(error, HookTimeout) else shown(error)
+    return why + _at(raised_at(error, module_of(function)) or defined_at(function))
+
+
+def _at(where: str) -> str:
+    return f" ({where})" if where else ""
 
 
 def _text_of(error: InvalidRecord) -> str:

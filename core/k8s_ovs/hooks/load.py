@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from stevedore.named import NamedExtensionManager
 
 from k8s_ovs.builtin import CORE, NODE_SUBNETS
 from k8s_ovs.errors import PluginError, is_ctrl_c, shown
+from k8s_ovs.hooks.find import has_hook
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.owners import owner_bits
 from k8s_ovs.hooks.selection import chosen_plugins
+from k8s_ovs.hooks.where import module_at, raised_at
 from k8s_ovs.supervise import FaultLog
 
-__all__ = ["PLUGINS_GROUP", "installed_plugins", "known_owners", "load_plugins"]
+__all__ = ["PLUGINS_GROUP", "installed_plugins", "known_owners", "load_plugins", "load_problem"]
 
 PLUGINS_GROUP = "k8s_ovs.plugins"
 FEATURES_GROUP = "k8s_ovs.features"
@@ -38,6 +40,15 @@ def known_owners() -> dict[int, str]:
     return {owner_bits(name): name for name in names}
 
 
+def load_problem(entry: EntryPoint, error: BaseException) -> str:
+    """What keeps an installed plugin from being loaded: what it raised, and where."""
+    where = raised_at(error, entry.module) or module_at(entry.module)
+    return (
+        f'plugin "{entry.name}" ({entry.value}) does not load: {shown(error)}, expected a class at '
+        f"{entry.value} that can be made without arguments{f' ({where})' if where else ''}"
+    )
+
+
 def load_plugins(plugin_name: str) -> PluginManager:
     """The plugins that `plugin_name` of the configuration asks for.
 
@@ -51,7 +62,10 @@ def load_plugins(plugin_name: str) -> PluginManager:
         if is_ctrl_c(error):
             raise
         _faults.tell("plugins do not load", error, plugins=plugin_name)
-        raise PluginError(f'PluginName: "{plugin_name}" does not load: {shown(error)}') from error
+        named = (e for e in entry_points(group=PLUGINS_GROUP) if raised_at(error, e.module))
+        blamed = next(named, None)
+        text = load_problem(blamed, error) if blamed else f"does not load: {shown(error)}"
+        raise PluginError(f'PluginName: "{plugin_name}": {text}') from error
 
 
 def _load(plugin_name: str) -> PluginManager:
@@ -65,9 +79,7 @@ def _load(plugin_name: str) -> PluginManager:
         list(names),
         invoke_on_load=True,
         name_order=True,
-        on_load_failure_callback=lambda _, entry, error: broken.append(
-            f'plugin "{entry.name}" ({entry.value}) does not load: {shown(error)}'
-        ),
+        on_load_failure_callback=lambda _, entry, error: broken.append(load_problem(entry, error)),
         on_missing_entrypoints_callback=late.extend,
     )
     if broken:
@@ -77,7 +89,7 @@ def _load(plugin_name: str) -> PluginManager:
             f"PluginName: {', '.join(sorted(late))} came after this program had started, restart it"
         )
     plugins = {extension.name: extension.obj for extension in found}
-    modes = [name for name, plugin in plugins.items() if hasattr(plugin, "tenant_of")]
+    modes = [name for name, plugin in plugins.items() if has_hook(plugin, "tenant_of")]
     if len(modes) != 1:
         said = f"names {len(modes)} modes ({', '.join(modes)})" if modes else "names no mode"
         raise PluginError(
@@ -102,6 +114,6 @@ def _installed_modes() -> list[str]:
     for entry in entry_points(group=PLUGINS_GROUP):
         # One that does not even load is no mode that could be recommended.
         with contextlib.suppress(Exception):
-            if hasattr(entry.load(), "tenant_of"):
+            if has_hook(entry.load(), "tenant_of"):
                 modes.add(entry.name)
     return sorted(modes)

@@ -11,7 +11,7 @@ from typing import Any
 
 from k8s_ovs.builtin import BUILTIN
 from k8s_ovs.errors import InvalidRecord, PluginError, shown
-from k8s_ovs.hooks.calls import find_calls
+from k8s_ovs.hooks.find import find_calls, has_hook
 from k8s_ovs.hooks.guarded import guarded_field, guarded_kind, guarded_resource
 from k8s_ovs.hooks.owners import owners_of
 from k8s_ovs.hooks.result import Failure, Results
@@ -52,7 +52,7 @@ class PluginManager:
         """
         loaded = {**BUILTIN, **plugins}
         self.names = tuple(loaded)
-        self.mode = next((name for name in plugins if hasattr(plugins[name], "tenant_of")), "")
+        self.mode = next((name for name in plugins if has_hook(plugins[name], "tenant_of")), "")
         self._calls = find_calls(loaded)
         self._owner_bits = owners_of(self.names)
         self.pipeline = self._make_pipeline()
@@ -69,6 +69,11 @@ class PluginManager:
         declared: dict[str, RecordKind | KubeResource] = {**self.kinds, **self.resources}
         allocated = frozenset(name for name in declared if declared[name].for_allocation)
         self._plugin_set = PluginSet(self._tenant_of, self._vni_of, self.pipeline, holds, allocated)
+
+    def where(self, plugin: str, hook: str) -> str:
+        """File and line of a plugin's hook, in brackets behind a blank; "": not known."""
+        found = next((call.where for call in self._calls[hook] if call.plugin == plugin), "")
+        return f" ({found})" if found else ""
 
     def owner_bits(self, plugin: str) -> int:
         """The 16 bits that mark the flows of `plugin`."""
@@ -161,7 +166,7 @@ class PluginManager:
                 return number
             raise PluginError(
                 f"plugin {call.plugin}: {hook} of pod {pod.identity}: returned {shown(number)}, "
-                f"expected 0 to {MAX_TENANT_ID}"
+                f"expected 0 to {MAX_TENANT_ID}{self.where(call.plugin, hook)}"
             )
         raise PluginError("no mode is loaded")
 
@@ -176,9 +181,10 @@ class PluginManager:
     def _declare_records(self) -> None:
         declared = [*self._declared("kinds"), *self._declared("resources")]
         for plugin, each in sorted(declared, key=lambda pair: self.names.index(pair[0])):
-            self._refuse_known(plugin, each.name)
+            hook = "kinds" if isinstance(each, RecordKind) else "resources"
+            self._refuse_known(plugin, each.name, hook)
             if isinstance(each, RecordKind):
-                self.kinds[each.name] = guarded_kind(plugin, each)
+                self.kinds[each.name] = guarded_kind(plugin, each, self.where(plugin, "kinds"))
             else:
                 self.resources[each.name] = guarded_resource(plugin, each)
                 self.readers[each.name] = plugin
@@ -188,15 +194,15 @@ class PluginManager:
             if each.name in self.config_fields or each.name in field_names(NetworkConfig):
                 raise PluginError(
                     f'plugin {plugin}: the field "{each.name}" of the configuration is declared '
-                    "already, expected another name"
+                    f"already, expected another name{self.where(plugin, 'config_fields')}"
                 )
             self.config_fields[each.name] = guarded_field(plugin, each)
 
-    def _refuse_known(self, plugin: str, name: str) -> None:
+    def _refuse_known(self, plugin: str, name: str, hook: str) -> None:
         if name in RESERVED_KINDS or name in self.kinds or name in self.resources:
             raise PluginError(
                 f'plugin {plugin}: records named "{name}" are declared already, '
-                "expected another name"
+                f"expected another name{self.where(plugin, hook)}"
             )
 
     def _make_pipeline(self) -> Pipeline:
@@ -206,5 +212,6 @@ class PluginManager:
             try:
                 pipeline = Pipeline(CORE_TABLES, added)
             except PipelineError as error:
-                raise PluginError(f"plugin {plugin}: {error}") from error
+                where = self.where(plugin, "tables")
+                raise PluginError(f"plugin {plugin}: {error}{where}") from error
         return pipeline

@@ -18,16 +18,19 @@ class WrongResult(Exception):
 @frozen
 class Failure:
     """What a plugin's hook raised, or promised and did not return. again: it may answer if it is
-    asked again, although nothing that it reads changes."""
+    asked again, although nothing that it reads changes. where: file and line of the plugin's code,
+    "" where they are not known."""
 
     plugin: str
     hook: str
     subject: str
     error: str
     again: bool = False
+    where: str = ""
 
     def __str__(self) -> str:
-        return f"plugin {self.plugin}: {self.hook} of {self.subject}: {self.error}"
+        place = f" ({self.where})" if self.where else ""
+        return f"plugin {self.plugin}: {self.hook} of {self.subject}: {self.error}{place}"
 
 
 #: (plugin, its results or what went wrong), a plugin at a time.

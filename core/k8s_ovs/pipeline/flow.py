@@ -7,6 +7,7 @@ Flows are immutable and independent of a switch. `text` writes them as ovs-ofctl
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import get_args
@@ -119,7 +120,11 @@ class Flow:
             if target is None or self.table.allows(target):
                 continue
             if not (isinstance(action, Ct) and target == self.table.name):
-                raise PipelineError(f"table {self.table.name} does not declare a hop to {target}")
+                declared = self.table.next + self.table.onward
+                raise PipelineError(
+                    f"table {self.table.name} does not declare a hop to {target}, expected "
+                    f"{' or '.join(declared) or 'no hop at all'}"
+                )
 
 
 def meter_of(flow: Flow) -> Meter | None:
@@ -134,7 +139,9 @@ def any_packet(**fields: Value) -> Match:
     Raises PipelineError for an unknown field, and for a value or mask that it cannot have.
     """
     if unknown := fields.keys() - FIELDS.keys():
-        raise PipelineError(f"no field is named {', '.join(sorted(unknown))}")
+        near = [name for each in sorted(unknown) for name in get_close_matches(each, FIELDS)]
+        expected = " or ".join(near) or f"one of {', '.join(FIELDS)}"
+        raise PipelineError(f"no field is named {', '.join(sorted(unknown))}, expected {expected}")
     terms = [
         _known_term(name, value) if type(value) in _PLAIN else _term(FIELDS[name], value)
         for name, value in fields.items()

@@ -92,7 +92,10 @@ class Pipeline:
         try:
             return self._numbers[table]
         except KeyError:
-            raise PipelineError(f"no table named {table} is in the pipeline") from None
+            known = ", ".join(each.name for each in self.tables)
+            raise PipelineError(
+                f"no table named {table} is in the pipeline, expected one of {known}"
+            ) from None
 
     def name(self, number: int) -> str:
         """The name of table `number`, or the number itself as text if no table of ours has it."""
@@ -111,16 +114,24 @@ class Pipeline:
     def _insert(self, order: list[Table], table: Table) -> None:
         if table.between is None:
             raise PipelineError(
-                f"table {table.name}: a plugin's table must say which two it is between"
+                f"table {table.name}: found no between, expected the names of two tables"
             )
         before, after = table.between
         for end in (before, after):
             if end not in self._numbers:
-                raise PipelineError(f"table {table.name}: no table named {end} to be next to")
+                raise PipelineError(
+                    f"table {table.name}: no table named {end} to be next to, expected one of "
+                    f"{', '.join(self._numbers)}"
+                )
         if table.name in self._numbers:
-            raise PipelineError(f"table {table.name}: there is one of this name already")
+            raise PipelineError(
+                f"table {table.name}: there is one of this name already, expected another name"
+            )
         if not any(each.name == before and each.allows(after) for each in order):
-            raise PipelineError(f"table {table.name}: no packet goes from {before} to {after}")
+            raise PipelineError(
+                f"table {table.name}: no packet goes from {before} to {after}, expected "
+                f"{' or '.join(_targets(order, before)) or 'another table'} in the second place"
+            )
         # Several tables between the same two are visited in the order their plugins are named.
         hop_from = before
         while (before_hop := self._detours.get((hop_from, after))) is not None:
@@ -141,9 +152,19 @@ class Pipeline:
         for table in self.tables:
             for target in table.next + table.onward:
                 if target not in self._numbers:
-                    raise PipelineError(f"table {table.name} goes to undeclared table {target}")
+                    raise PipelineError(
+                        f"table {table.name} goes to undeclared table {target}, expected one of "
+                        f"{', '.join(self._numbers)}"
+                    )
                 if target != table.name and self._numbers[target] < self._numbers[table.name]:
-                    raise PipelineError(f"table {table.name} goes back to {target}")
+                    raise PipelineError(
+                        f"table {table.name} goes back to {target}, expected a table behind it"
+                    )
+
+
+def _targets(tables: Iterable[Table], source: str) -> list[str]:
+    """Where packets go from a table, a table that is put in between left out."""
+    return [to for each in tables if each.name == source for to in each.next + each.onward]
 
 
 def _refuse_doubles(tables: list[Table]) -> None:

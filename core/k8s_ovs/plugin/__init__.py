@@ -94,9 +94,11 @@ from k8s_ovs.plugin.values import (
     Wait,
     Write,
 )
+from k8s_ovs.plugin.version import API_VERSION
 from k8s_ovs.plugin.view import View
 
 __all__ = [
+    "API_VERSION",
     "FIELDS",
     "GIVEN",
     "GLOBAL_TENANT",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pluggy
 
@@ -36,7 +36,14 @@ _spec = pluggy.HookspecMarker(PROJECT)
 
 
 class Hooks:
-    """Every hook is optional. All are pure; see the package's docstring."""
+    """Every hook is optional. All are pure; see the package's docstring.
+
+    A plugin's class need not be below this one. If it is, type checkers compare its hooks with
+    these.
+    """
+
+    #: The version of the API that a plugin is written for, such as "1.0"; see plugin/version.py.
+    api_version: ClassVar[str]
 
     @_spec
     def tables(self) -> Iterable[Table]:  # type: ignore[empty-body]  # a specification

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from attrs import field, frozen
 
-from k8s_ovs.errors import PluginError
+from k8s_ovs.errors import PluginError, shown
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import NODE_ADDRESS, KubeNode, LocalNode
 from k8s_ovs.model.pod import Pod
@@ -213,7 +213,13 @@ class View:
         """What the pure function `function(view, *arguments)` returns: it is called again when
         something changes that it has looked at, and who asks only where it returns something else.
         """
-        found: T = self._answer(Query(function, arguments))
+        query = Query(function, arguments)
+        try:
+            hash(query)
+        except TypeError:
+            text = f"view.ask: found {shown(arguments)}, expected hashable arguments"
+            raise TypeError(text) from None
+        found: T = self._answer(query)
         return found
 
     def each(self, function: Callable[[View, str], T | None], *kinds: str) -> Mapping[str, T]:

@@ -124,7 +124,8 @@ class Reconciler:
         new. What was in its way may go, so it is tried again."""
         known, refused = self._told_refused, dict[tuple[str, Subject], str]()
         for owner, reason in self.desired.take_refused().items():
-            text = f"plugin {owner.plugin}: {self._named(owner.subject)}: {reason}"
+            where = self._where(owner)
+            text = f"plugin {owner.plugin}: {self._named(owner.subject)}: {reason}{where}"
             refused[owner.plugin, owner.subject] = text
             self._again[owner.subject] = time.monotonic() + _REFUSED_REST
         self._failures |= refused
@@ -236,15 +237,19 @@ class Reconciler:
         try:
             return tuple(encode(flow, owner_bits, self.manager.pipeline) for flow in flows)
         except PipelineError as error:
-            hook = f"{subject.kind}_flows"
-            return Failure(plugin, hook, self._named(subject), str(error))
+            return self._not_encoded(plugin, subject, str(error))
         except BaseException as error:  # a flow that says of itself that it is good, and is not
             if is_ctrl_c(error):
                 raise
             about = {"plugin": plugin, "kind": subject.kind, "subject": subject.key}
             self._faults.tell("flow cannot be encoded", error, **about)
-            hook = f"{subject.kind}_flows"
-            return Failure(plugin, hook, self._named(subject), shown(error, 500))
+            return self._not_encoded(plugin, subject, shown(error, 500))
+
+    def _not_encoded(self, plugin: str, subject: Subject, text: str) -> Failure:
+        hook = f"{subject.kind}_flows"
+        return Failure(
+            plugin, hook, self._named(subject), f"{text}{self.manager.where(plugin, hook)}"
+        )
 
     def _forget(self, subject: Subject) -> None:
         if subject.kind == POD:
@@ -259,5 +264,9 @@ class Reconciler:
         self._failures[owner.plugin, owner.subject] = (
             f"plugin {owner.plugin}: {self._named(owner.subject)}: "
             f"a flow has the same {conflict.same} as one of {other.plugin} "
-            f"for {self._named(other.subject)}: the latter is kept"
+            f"for {self._named(other.subject)}: the latter is kept, expected another priority or "
+            f"match{self._where(owner)}"
         )
+
+    def _where(self, owner: FlowOwner) -> str:
+        return self.manager.where(owner.plugin, f"{owner.subject.kind}_flows")
