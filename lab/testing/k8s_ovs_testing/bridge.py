@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
+from ipaddress import IPv4Address
 
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.pod import Pod
@@ -18,6 +19,7 @@ from k8s_ovs.pipeline.wire import WireFlow
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_testing.ovs import OvsProcess
 from k8s_ovs_testing.trace import ANSWER, Trace, trace
+from k8s_ovs_testing.world import indexed
 
 __all__ = ["TracedBridge"]
 
@@ -45,7 +47,7 @@ class TracedBridge:
         self._add_ports({local_node.node_port: ("type=dummy",)})
         pods: Iterable[Pod] = world.settled(PODS).values()
         self._add_ports({pod.ofport: ("type=dummy",) for pod in pods})
-        self.reconciler = Reconciler(self._manager, world)
+        self.reconciler = Reconciler(self._manager, indexed(world, self._manager))
         self.reconciler.compute()
         self.install(flow for flow, _ in self.reconciler.desired.flows())
 
@@ -72,6 +74,13 @@ class TracedBridge:
         control = self._ovs.directory / "ovs-vswitchd.ctl"
         ct_next = (ANSWER,) if answer else ct_next
         return trace(control, self._name, self._manager.pipeline, packet, ct_next=ct_next)
+
+    def send(self, pod: Pod, to: IPv4Address | str, packet: str = "icmp") -> Trace:
+        """The way of a pod's packet to an address. packet: its protocol and what else it carries,
+        such as "tcp,tcp_dst=80"."""
+        return self.trace(
+            f"{packet},in_port={pod.ofport},dl_src={pod.mac},nw_src={pod.ip},nw_dst={to}"
+        )
 
     def _add_ports(self, wanted: dict[int, tuple[str, ...]]) -> None:
         words: list[str] = []

@@ -10,6 +10,7 @@ import json
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 
 from attrs import field, frozen
@@ -61,6 +62,16 @@ class Trace:
     def tables(self) -> tuple[str, ...]:
         """Names of the tables it visited, in order."""
         return tuple(hop.table for hop in self.hops)
+
+    def __str__(self) -> str:
+        """The way as a sentence: "CLASSIFY, POD_IN, ARP: sent to port 101".
+
+        A table that a packet comes back to from connection tracking is said once.
+        """
+        tables = ", ".join(table for table, _ in groupby(self.tables))
+        if self.dropped_in is not None:
+            return f"{tables}: dropped"
+        return f"{tables}: sent to port {' and '.join(map(str, self.ports))}"
 
     @property
     def sent_to(self) -> int | None:

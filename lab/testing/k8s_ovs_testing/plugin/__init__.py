@@ -1,0 +1,1 @@
+"""What does an author type: `k8s-ovs plugin new` and `k8s-ovs plugin check`."""
