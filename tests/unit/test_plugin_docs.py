@@ -11,8 +11,10 @@ import pytest
 
 import k8s_ovs.plugin
 from k8s_ovs.hooks.calls import SPECS
+from k8s_ovs.pipeline.tables import CORE_TABLES, NOTE
 from k8s_ovs.plugin import Hooks, View
 from k8s_ovs.plugin.command.cluster import Cluster
+from k8s_ovs_testing.sample_node import SampleNode
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/plugins.md").read_text()
@@ -54,6 +56,20 @@ def test_what_a_view_offers_is_listed() -> None:
     offered = {name for name in vars(View) if not name.startswith("_")}
     listed = set(re.findall(r"`view\.(\w+)", TEXT))
     assert listed == offered
+
+
+def test_what_a_sample_node_offers_is_listed() -> None:
+    made = SampleNode()
+    offered = {name for name in (*dir(made), "world") if not name.startswith("_")}
+    table = TEXT.partition("| of the node | meaning |")[2].partition("\n\n")[0]
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    listed = {name for cell in cells for name in re.findall(r"`(\w+)", cell)}
+    assert listed == offered - {"config", "manager"}
+
+
+def test_the_tables_of_the_core_that_packets_visit_are_offered() -> None:
+    names = {table.name for table in CORE_TABLES} - {NOTE.name}
+    assert names <= set(k8s_ovs.plugin.__all__)
 
 
 def test_what_a_cluster_offers_is_listed_with_its_arguments() -> None:

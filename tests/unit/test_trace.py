@@ -94,3 +94,14 @@ def test_a_packet_does_not_leave_by_the_port_that_it_came_in_by() -> None:
 def test_a_switch_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"ovs-vswitchd at .*/no\.ctl"):
         trace(tmp_path / "no.ctl", "br0", SAMPLE_PIPELINE, "ip")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (UNMET, "FIRST: dropped"),
+        (TRACKED, "FIRST, DETOUR, SECOND: sent to port 19"),
+    ],
+)
+def test_a_way_reads_as_a_sentence(text: str, sentence: str) -> None:
+    assert str(parse_trace(text, SAMPLE_PIPELINE)) == sentence

@@ -29,6 +29,7 @@ and its subject keeps its last valid flows.
 - view.py: what a hook may look at
 - records.py: how a plugin declares fields of the configuration, records, and resources
 - values.py: what hooks get and return besides flows
+- version.py: which version of all this it is
 - command/: for commands of a plugin: the cluster, tables and JSON, waiting
 
 Import from here, and from `k8s_ovs.plugin.command`, and from nowhere else in k8s_ovs.
@@ -76,8 +77,21 @@ from k8s_ovs.pipeline.action import (
 )
 from k8s_ovs.pipeline.field import FIELDS, Field, register
 from k8s_ovs.pipeline.flow import Flow, Match, any_packet, arp, icmp, ip, ipv6, tcp, udp
-from k8s_ovs.pipeline.table import Table
-from k8s_ovs.pipeline.tables import VERDICT
+from k8s_ovs.pipeline.table import PipelineError, Table
+from k8s_ovs.pipeline.tables import (
+    ARP,
+    CLASSIFY,
+    EXTERNAL,
+    NODE_IN,
+    POD_IN,
+    POD_OUT,
+    REMOTE,
+    RETURN,
+    ROUTE,
+    SERVICE,
+    TUNNEL_IN,
+    VERDICT,
+)
 from k8s_ovs.plugin.hooks import Hooks, hook
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
@@ -99,13 +113,24 @@ from k8s_ovs.plugin.view import View
 
 __all__ = [
     "API_VERSION",
+    "ARP",
+    "CLASSIFY",
+    "EXTERNAL",
     "FIELDS",
     "GIVEN",
     "GLOBAL_TENANT",
     "MAX_TENANT_ID",
     "NODES",
+    "NODE_IN",
     "PODS",
+    "POD_IN",
+    "POD_OUT",
+    "REMOTE",
+    "RETURN",
+    "ROUTE",
+    "SERVICE",
     "SUBNETS",
+    "TUNNEL_IN",
     "VERDICT",
     "AddressChoice",
     "Allocation",
@@ -136,6 +161,7 @@ __all__ = [
     "NodeStatus",
     "Note",
     "Output",
+    "PipelineError",
     "PluginError",
     "Pod",
     "PodRequest",
