@@ -1,22 +1,24 @@
 """Records to JSON and back: the only place that turns bytes into values.
 
-A record class names its JSON fields in metadata (``named("HostIP")``). Fields that we do not know
-are kept in `extra` and written again. An error names key, field, what was found and expected.
+A record class names its JSON fields in metadata (``named("HostIP")``); a field may be another such
+class, or a tuple of such or of plain values. Fields that we do not know are kept in `extra` and
+written again. An error names key, field, what was found and expected.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 from cattrs import Converter
-from cattrs.errors import ClassValidationError
+from cattrs.errors import BaseValidationError, IterableValidationError, IterableValidationNote
+from cattrs.gen import make_dict_structure_fn
 
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.model.json_text import JSON_KINDS, parse_json, shown_json
@@ -57,21 +59,18 @@ def decode(kind: type[T], key: str, data: bytes) -> T:
         ) from None
     if not isinstance(found, dict):
         raise InvalidRecord(f"{key}: found {shown_json(data)}, expected a JSON object")
-    names = _names(kind)  # type: ignore[arg-type]  # mypy takes no class for hashable
-    known = {names[name]: value for name, value in found.items() if name in names}
-    known["extra"] = {n: v for n, v in found.items() if n not in names} or _NOTHING
     try:
-        return _QUICK_CONVERTER.structure(known, kind)
+        return _QUICK_CONVERTER.structure(found, kind)
     except Exception:
-        return _explained(kind, key, known, found)
+        return _explained(kind, key, found)
 
 
-def _explained(kind: type[T], key: str, known: Mapping[str, Any], found: Mapping[str, Any]) -> T:
+def _explained(kind: type[T], key: str, found: Mapping[str, Any]) -> T:
     """What was wrong, at which field: to remember that takes half as long again."""
     try:
-        return _CONVERTER.structure(known, kind)
-    except ClassValidationError as error:
-        raise InvalidRecord(f"{key}: {_explain(error, kind, found)}") from None
+        return _CONVERTER.structure(found, kind)
+    except BaseValidationError as error:
+        raise InvalidRecord(f"{key}: {_explain(error, found)}") from None
 
 
 @cache
@@ -85,13 +84,7 @@ def encode(record: Any) -> bytes:
 
     Optional fields that are None are left out.
     """
-    plain = _CONVERTER.unstructure(record)
-    body = {
-        f.metadata["json"]: plain[f.name]
-        for f in attrs.fields(type(record))
-        if "json" in f.metadata and plain[f.name] is not None
-    }
-    return json.dumps(body | dict(record.extra), separators=(",", ":")).encode()
+    return json.dumps(_CONVERTER.unstructure(record), separators=(",", ":")).encode()
 
 
 def field_names(kind: type) -> list[str]:
@@ -132,8 +125,64 @@ def _exactly(kind: type) -> Any:
     return structure
 
 
+def _record_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    """For a record, and for one inside another: fields by their names in JSON."""
+    names, known_fields = _names(kind), {each.name for each in attrs.fields(kind)}
+    keeps_others = "extra" in known_fields
+    make = make_dict_structure_fn(
+        kind, converter, _cattrs_detailed_validation=converter.detailed_validation
+    )
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not dict:
+            raise ValueError(f"expected {_WORDING[dict]}")
+        known = {names[name]: each for name, each in value.items() if name in names}
+        if keeps_others:
+            known["extra"] = {n: v for n, v in value.items() if n not in names} or _NOTHING
+        return make(known, kind)
+
+    return structure
+
+
+def _tuple_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    """A JSON list of things of one type."""
+    (item, *_) = get_args(kind)
+    make = converter.get_structure_hook(item)
+
+    def structure(values: Any, _: Any) -> Any:
+        if type(values) is not list:
+            raise ValueError(f"expected {_WORDING[list]}")
+        made = []
+        for index, value in enumerate(values):
+            try:
+                made.append(make(value, item))
+            except Exception as error:
+                error.add_note(IterableValidationNote("", index, item))
+                raise IterableValidationError("", [error], kind) from None
+        return tuple(made)
+
+    return structure
+
+
+def _plain_hook(converter: Converter, kind: Any) -> Callable[[Any], dict[str, Any]]:
+    """A record as JSON values: its fields in their order, then what we do not know."""
+    attrs.resolve_types(kind)
+    known = [f for f in attrs.fields(kind) if "json" in f.metadata]
+
+    def plain(record: Any) -> dict[str, Any]:
+        values = (converter.unstructure(getattr(record, f.name), f.type) for f in known)
+        named_values = zip((f.metadata["json"] for f in known), values, strict=True)
+        body = {name: value for name, value in named_values if value is not None}
+        return body | dict(getattr(record, "extra", _NOTHING))
+
+    return plain
+
+
 def _make_converter(*, detailed: bool) -> Converter:
     converter = Converter(detailed_validation=detailed)
+    converter.register_structure_hook_factory(attrs.has, partial(_record_hook, converter))
+    converter.register_structure_hook_factory(_is_list, partial(_tuple_hook, converter))
+    converter.register_unstructure_hook_factory(attrs.has, partial(_plain_hook, converter))
     converter.register_structure_hook(IPv4Network, lambda v, _: parse_network(v))
     converter.register_structure_hook(IPv4Address, lambda v, _: _parse_address(v))
     for plain in (int, bool, str):
@@ -151,15 +200,32 @@ def _make_converter(*, detailed: bool) -> Converter:
     return converter
 
 
-def _explain(error: ClassValidationError, kind: Any, found: Mapping[str, Any]) -> str:
-    """The first thing that is wrong, with the field's JSON name and what was found there."""
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _explain(error: BaseValidationError, found: Any, before: str = "") -> str:
+    """The first thing that is wrong: where, by the fields' JSON names, and what was found there."""
     first = error.exceptions[0]
-    for note in getattr(first, "__notes__", []):
-        json_name = attrs.fields_dict(kind)[note.name].metadata.get("json", note.name)
-        if json_name not in found:
-            return f"{json_name}: found nothing, expected {_WORDING[note.type]}"
-        return f"{json_name}: found {shown_json(found[json_name])}, {first}"
+    for note in getattr(first, "__notes__", ()):
+        if isinstance(note, IterableValidationNote):
+            where, there = f"{before}[{note.index}]", found[note.index]
+        else:
+            name = attrs.fields_dict(error.cl)[note.name].metadata.get("json", note.name)
+            where = f"{before}.{name}" if before else name
+            if name not in found:
+                return f"{where}: found nothing, expected {_wording(note.type)}"
+            there = found[name]
+        if isinstance(first, BaseValidationError):
+            return _explain(first, there, where)
+        return f"{where}: found {shown_json(there)}, {first}"
     return str(first)
+
+
+def _wording(kind: Any) -> str:
+    if _is_list(kind):
+        return _WORDING[list]
+    return _WORDING[dict] if attrs.has(kind) else _WORDING[kind]
 
 
 _CONVERTER = _make_converter(detailed=True)
