@@ -233,6 +233,28 @@ def test_what_changes_nothing_is_no_line(monkeypatch: pytest.MonkeyPatch) -> Non
     assert commit_lines(lines) == []
 
 
+def test_that_a_plugins_flows_are_held_is_told_when_it_begins_and_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = Node(monkeypatch, broken=False)
+    reconciler = node.network.reconciler
+    with committing(node) as committer, capture_logs() as lines:
+        for held in ({}, {"acme": frozenset({"rules"})}, {"acme": frozenset({"rules"})}, {}, {}):
+            monkeypatch.setattr(type(reconciler), "held", held)
+            committer.commit(node.network)
+    told = [each for each in lines if each["event"].startswith("flows held")]
+    assert told == [
+        {
+            "event": "flows held",
+            "log_level": "info",
+            "node": "node1",
+            "plugin": "acme",
+            "waiting_for": ["rules"],
+        },
+        {"event": "flows held no longer", "log_level": "info", "node": "node1", "plugin": "acme"},
+    ]
+
+
 def test_only_what_somebody_changed_is_told_as_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     node = Node(monkeypatch, broken=False)
     there: set[int] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot, World
-from k8s_ovs.node.records.ingest import ETCD, Ingest
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, UNSYNCED, Slot, World
+from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.node.switch import Commits, Switch
 from k8s_ovs.node.tell.event_recorder import EventRecorder
 from k8s_ovs.node.tell.metrics import Metrics
@@ -21,7 +21,8 @@ from k8s_ovs.node.tell.status_file import StatusFile, status_json
 from k8s_ovs.node.tell.status_publisher import node_status
 from k8s_ovs.observe.watch_event import SourceState
 from k8s_ovs.ovs.openflow.client import OpenFlow
-from k8s_ovs.plugin import View, hook
+from k8s_ovs.pipeline.tables import EXTERNAL
+from k8s_ovs.plugin import Flow, KubeResource, View, any_packet, hook
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs_subnet import SingleTenant
 from k8s_ovs_testing.node_state import sample_state
@@ -66,6 +67,18 @@ class AnySwitch(OpenFlow):
         """They are gone."""
 
 
+class Reads:
+    """A plugin whose flows depend on what has to be listed first."""
+
+    @hook
+    def resources(self) -> Iterable[KubeResource]:
+        return [KubeResource("rules", "/apis/acme.example/v1/rules", lambda _, found: found)]
+
+    @hook
+    def network_flows(self, view: View) -> Iterable[Flow]:
+        return [Flow(EXTERNAL, 300, any_packet())] if view.all("rules") else []
+
+
 class Node:
     """The parts that a state is made of."""
 
@@ -74,7 +87,8 @@ class Node:
         self.ingest.absorb(SourceState(ETCD, connected=True))
         self.switch = Switch(tmp_path)
         self.switch.openflow = AnySwitch()
-        manager = PluginManager({"mode": SingleTenant(), "counts": Counts()})
+        plugins = {"mode": SingleTenant(), "counts": Counts(), "reads": Reads()}
+        manager = PluginManager(plugins)
         self.reconciler = Reconciler(manager, world or sample_world())
         self.problems = [LIMITS]
         self.commit()
@@ -140,6 +154,17 @@ def test_file_record_page_and_event_say_the_same(tmp_path: Path, waiting_for: st
     reason, message, _ = event(state)
     assert reason == ("NetworkNotReady" if waiting_for else "NetworkReady")
     assert waiting_for in message
+
+
+def test_whose_flows_are_held_is_told_with_the_reason(tmp_path: Path) -> None:
+    node = Node(tmp_path, sample_world().changed({(UNSYNCED, "rules"): Slot(True)}))
+    held = "plugin reads: its flows stay as they are until it knows what it reads: kube:rules: "
+    assert node.state().problems == (LIMITS, f"{held}not listed yet")
+    node.ingest.absorb(SourceState(f"{KUBE}rules", connected=False, detail="403 Forbidden"))
+    assert node.state().problems == (LIMITS, f"{held}403 Forbidden")
+    node.reconciler.update({(UNSYNCED, "rules"): None})
+    node.commit()
+    assert node.state().problems == (LIMITS,)
 
 
 def test_a_state_stays_as_it_was_while_the_daemon_goes_on(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from k8s_ovs.model.world import (
     REVISION,
     SETTLED,
     SUBNETS,
+    UNSYNCED,
     USED,
     Slot,
     Tag,
@@ -121,6 +122,52 @@ def test_what_is_not_known_yet_is_noted_and_says_so() -> None:
     with pytest.raises(LookupError, match="local-node of this network is not known yet"):
         _ = view.local_node
     assert view.reads == {(CONFIG, "", SETTLED), (LOCAL_NODE, "", SETTLED)}
+
+
+UNLISTED = World().changed({(UNSYNCED, "boats"): Slot(True)})
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda view: view.get("boats", "a"),
+        lambda view: view.problem("boats", "a"),
+        lambda view: view.slot("boats", "a"),
+        lambda view: view.all("boats"),
+        lambda view: view.slots("boats"),
+        lambda view: view.having("boats", "mast", "tall"),
+        lambda view: view.ask(lambda of: of.get("boats", "a")),
+        lambda view: view.each(lambda of, key: of.get("boats", key), "boats"),
+    ],
+)
+def test_a_look_before_the_first_list_is_early_unless_one_asks(
+    look: Callable[[View], object],
+) -> None:
+    view = view_of(UNLISTED)
+    with view.early.apart() as found:
+        look(view)
+    assert found == view.early.found == {"boats"}
+    view = view_of(UNLISTED)
+    with view.early.apart() as found:
+        assert not view.synced("boats")
+        look(view)
+    assert found == view.early.found == set()
+    assert (UNSYNCED, "boats", SETTLED) in view.reads
+    view = view_of(World())
+    look(view)
+    assert view.synced("boats")
+    assert view.early.found == set()
+
+
+def test_who_asks_whether_all_is_listed_asks_for_itself_alone() -> None:
+    view = view_of(UNLISTED)
+    with view.early.apart() as first:
+        view.connected("boats")
+        with view.early.apart() as inner:
+            view.all("boats")
+    with view.early.apart() as other:
+        view.all("nodes")
+    assert (first, inner, other) == (set(), {"boats"}, set())
 
 
 def test_a_changed_world_leaves_the_old_one_as_it_was() -> None:

@@ -126,7 +126,10 @@ class HookCall:
             # Our own errors say what they expect.
             said = isinstance(error, K8sOvsError | PipelineError)
             text = text if said else f"{text}, expected {SPECS[self.hook].expected}"
-            return self._failure(subject, error, text)
+            view = given.get("view")
+            # Where it missed what is not listed yet, it is asked again.
+            early = view is not None and bool(view.early.found)
+            return self._failure(subject, error, text, told=not early)
         return found
 
     @property
@@ -139,9 +142,12 @@ class HookCall:
         answer = self.function(**{name: given[name] for name in self.arguments})
         return tuple(_checked(each, spec) for each in _results(answer, many=spec.many))
 
-    def _failure(self, subject: str, error: BaseException, text: str) -> Failure:
-        about = {"plugin": self.plugin, "hook": self.hook, "subject": subject}
-        self.faults.tell("hook failed", error, **about)
+    def _failure(
+        self, subject: str, error: BaseException, text: str, *, told: bool = True
+    ) -> Failure:
+        if told:
+            about = {"plugin": self.plugin, "hook": self.hook, "subject": subject}
+            self.faults.tell("hook failed", error, **about)
         where = raised_at(error, module_of(self.function)) or self.where
         again = isinstance(error, HookTimeout)
         return Failure(self.plugin, self.hook, subject, text, again, where)

@@ -14,7 +14,7 @@ from k8s_ovs.errors import InvalidRecord, PluginError, shown
 from k8s_ovs.hooks.find import find_calls, has_hook
 from k8s_ovs.hooks.guarded import guarded_field, guarded_kind, guarded_resource
 from k8s_ovs.hooks.owners import owners_of
-from k8s_ovs.hooks.result import Failure, Results
+from k8s_ovs.hooks.result import Failure, Held, Judged, Results
 from k8s_ovs.model.codec import field_names
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.pod import Pod
@@ -99,28 +99,28 @@ class PluginManager:
             problems += [found] if found else []
         return problems
 
-    def network_flows(self, view: View) -> Results[Flow]:
-        return self._ask("network_flows", "the network", view=view)
+    def network_flows(self, view: View) -> Judged[Flow]:
+        return self._judge("network_flows", "the network", view)
 
-    def node_flows(self, view: View, node: HostSubnet) -> Results[Flow]:
-        return self._ask("node_flows", f"node {node.host_ip}", view=view, node=node)
+    def node_flows(self, view: View, node: HostSubnet) -> Judged[Flow]:
+        return self._judge("node_flows", f"node {node.host_ip}", view, node=node)
 
-    def pod_flows(self, view: View, pod: Pod) -> Results[Flow]:
-        return self._ask("pod_flows", f"pod {pod.identity}", view=view, pod=pod)
+    def pod_flows(self, view: View, pod: Pod) -> Judged[Flow]:
+        return self._judge("pod_flows", f"pod {pod.identity}", view, pod=pod)
 
-    def tenant_flows(self, view: View, tenant: int) -> Results[Flow]:
-        return self._ask("tenant_flows", f"tenant {tenant}", view=view, tenant=tenant)
+    def tenant_flows(self, view: View, tenant: int) -> Judged[Flow]:
+        return self._judge("tenant_flows", f"tenant {tenant}", view, tenant=tenant)
 
-    def pod_link(self, view: View, pod: Pod) -> Results[LinkSettings]:
-        return self._ask("pod_link", f"pod {pod.identity}", view=view, pod=pod)
+    def pod_link(self, view: View, pod: Pod) -> Judged[LinkSettings]:
+        return self._judge("pod_link", f"pod {pod.identity}", view, pod=pod)
 
-    def admit_pod(self, view: View, request: PodRequest) -> Results[Refuse | Wait]:
+    def admit_pod(self, view: View, request: PodRequest) -> Judged[Refuse | Wait]:
         subject = f"pod {request.namespace}/{request.name}"
-        return self._ask("admit_pod", subject, view=view, request=request)
+        return self._judge("admit_pod", subject, view, request=request)
 
-    def pod_address(self, view: View, request: PodRequest) -> Results[AddressChoice]:
+    def pod_address(self, view: View, request: PodRequest) -> Judged[AddressChoice]:
         subject = f"pod {request.namespace}/{request.name}"
-        return self._ask("pod_address", subject, view=view, request=request)
+        return self._judge("pod_address", subject, view, request=request)
 
     @property
     def allocators(self) -> tuple[str, ...]:
@@ -152,6 +152,16 @@ class PluginManager:
 
     def _vni_of(self, view: View, pod: Pod) -> int | None:
         return self._number_of("vni_of" if self._calls["vni_of"] else "tenant_of", view, pod)
+
+    def _judge(self, hook: str, subject: str, view: View, **given: Any) -> Judged[Any]:
+        """As `_ask`; an answer does not count where the plugin could not know yet."""
+        found: Judged[Any] = []
+        for call in self._calls[hook]:
+            with view.early.apart() as early:
+                answer = call(subject, view=view, **given)
+            held = Held(call.plugin, frozenset(early)) if early else None
+            found.append((call.plugin, held or answer))
+        return found
 
     def _number_of(self, hook: str, view: View, pod: Pod) -> int | None:
         """What the mode says. Raises PluginError where it raises or says no tenant's number."""

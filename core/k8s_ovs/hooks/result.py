@@ -6,7 +6,7 @@ from typing import TypeAlias, TypeVar
 
 from attrs import frozen
 
-__all__ = ["Failure", "Results", "WrongResult"]
+__all__ = ["Failure", "Held", "Judged", "Results", "WrongResult"]
 
 T = TypeVar("T")
 
@@ -33,5 +33,20 @@ class Failure:
         return f"plugin {self.plugin}: {self.hook} of {self.subject}: {self.error}{place}"
 
 
+@frozen
+class Held:
+    """A hook looked at resources of Kubernetes that have not been listed yet, so that its answer
+    does not count: what is there stays as it is. resources: their names."""
+
+    plugin: str
+    resources: frozenset[str]
+
+    def __str__(self) -> str:
+        names = " and ".join(sorted(self.resources))
+        return f"the first list of {names} of Kubernetes, which plugin {self.plugin} reads"
+
+
 #: (plugin, its results or what went wrong), a plugin at a time.
 Results: TypeAlias = list[tuple[str, tuple[T, ...] | Failure]]
+#: The same of a hook whose answer does not count while it does not know what it reads.
+Judged: TypeAlias = list[tuple[str, tuple[T, ...] | Failure | Held]]

@@ -31,6 +31,7 @@ __all__ = [
     "SETTLED",
     "SLOT",
     "SUBNETS",
+    "UNSYNCED",
     "USED",
     "Changes",
     "Deleted",
@@ -53,12 +54,15 @@ GIVEN = "given"
 USED = "used"
 #: Whether the API server's watch of a resource is connected now, by the resource's name.
 CONNECTED = "connected"
+#: Resources of Kubernetes of which this node has had no list yet, by name: what is known of their
+#: objects is not that there are none.
+UNSYNCED = "unsynced"
 
 #: What was deleted a moment ago: for each kind, a `Deleted` by key. Only the leader knows.
 DELETED = "deleted"
 
 #: Kinds that the core itself fills, neither from etcd nor from a resource of Kubernetes.
-RESERVED_KINDS = frozenset({CONFIG, LOCAL_NODE, PODS, CONNECTED, DELETED})
+RESERVED_KINDS = frozenset({CONFIG, LOCAL_NODE, PODS, CONNECTED, UNSYNCED, DELETED})
 
 
 @frozen

@@ -14,11 +14,12 @@ from attrs import define, evolve, field, frozen
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError, shown
 from k8s_ovs.hooks.merge import merged_choices
-from k8s_ovs.hooks.result import Failure
+from k8s_ovs.hooks.result import Failure, Held
 from k8s_ovs.link.namespace import is_own
 from k8s_ovs.link.shaping.pod_rates import rate_problems
 from k8s_ovs.link.veth import PodLink, check, host_name_of
 from k8s_ovs.model.pod import Pod
+from k8s_ovs.model.world import UNSYNCED
 from k8s_ovs.node.cni.protocol import (
     CniError,
     CniRequest,
@@ -249,10 +250,9 @@ def _plan_add(
     awaited = _admission(network, request)
     # Only an ADD that can succeed now takes an address; until then the pod has the gateway's.
     pod = network.new_pod(request, network.local_node.gateway, serial)
-    if not _has_tenant(network, pod):
-        awaited.append(f"a tenant for namespace {request.namespace}")
+    awaited += _of_tenant(network, pod) or _of_flows(network, pod)
     if awaited:
-        waiting.reason = "; ".join(awaited)
+        waiting.reason = "; ".join(dict.fromkeys(awaited))
         return None
     try:
         choice = _address_choice(network, request)
@@ -275,12 +275,30 @@ def _with_link(
     return pod, pod_link(network, pod, settings, pods.values())
 
 
-def _has_tenant(network: Network, pod: Pod) -> bool:
+def _of_tenant(network: Network, pod: Pod) -> list[str]:
+    """What a pod waits for until its tenant is known."""
+    view = network.manager.node_view(network.reconciler.world)
     try:
-        view = network.manager.node_view(network.reconciler.world)
-        return view.tenant_of(pod) is not None and view.vni_of(pod) is not None
+        known = view.tenant_of(pod) is not None and view.vni_of(pod) is not None
     except PluginError as error:
-        raise CniError(Code.FAILED, f"pod {pod.identity} has no tenant", str(error)) from error
+        if not view.early.found:
+            text = f"pod {pod.identity} has no tenant"
+            raise CniError(Code.FAILED, text, str(error)) from error
+        known = False
+    if view.early.found:
+        return [str(Held(network.manager.mode, view.early.found))]
+    return [] if known else [f"a tenant for namespace {pod.namespace}"]
+
+
+def _of_flows(network: Network, pod: Pod) -> list[str]:
+    """What a pod waits for until the plugins know its flows and its interface: without them it
+    would be open to what they deny, or shut to what they allow."""
+    manager, world = network.manager, network.reconciler.world
+    if not world.of(UNSYNCED):
+        return []
+    view = manager.node_view(world)
+    answers = [*manager.pod_flows(view, pod), *manager.pod_link(view, pod)]
+    return [str(answer) for _, answer in answers if isinstance(answer, Held)]
 
 
 def _again(waiting: _Waiting, network: Network, existing: Pod, pods: Mapping[str, Pod]) -> Add:
@@ -315,6 +333,9 @@ def _admission(network: Network, request: CniRequest) -> list[str]:
     for plugin, result in network.manager.admit_pod(view, pod_request(request)):
         if isinstance(result, Failure):
             raise CniError(Code.FAILED, f"plugin {plugin} failed", str(result))
+        if isinstance(result, Held):
+            reasons.append(str(result))
+            continue
         for each in result:
             if isinstance(each, Refuse):
                 raise CniError(Code.FAILED, f"plugin {plugin} refuses the pod", each.reason)
@@ -324,12 +345,15 @@ def _admission(network: Network, request: CniRequest) -> list[str]:
 
 def _address_choice(network: Network, request: CniRequest) -> AddressChoice:
     """Which addresses all plugins allow. Raises CniError if one fails: another pod's address, or
-    one from a pool that is not this pod's, would be worse than none."""
+    one from a pool that is not this pod's, would be worse than none; K8sOvsError if one cannot know
+    yet."""
     view = network.manager.node_view(network.reconciler.world)
     choices = list[AddressChoice]()
     for plugin, result in network.manager.pod_address(view, pod_request(request)):
         if isinstance(result, Failure):
             raise CniError(Code.FAILED, f"plugin {plugin} failed", str(result))
+        if isinstance(result, Held):
+            raise K8sOvsError(str(result))
         choices.extend(result)
     return merged_choices(choices)
 

@@ -64,6 +64,7 @@ class Committer:
         self._synced = False
         self._put_off_at: float | None = None
         self._untold: CommitLog | None = None
+        self._told_held: Mapping[str, frozenset[str]] = {}
         #: Seconds between two looks at the switch's flows.
         self.look_every = _LOOK_EVERY
 
@@ -223,11 +224,22 @@ class Committer:
             self._read_flows(reconciler)
         for text in reconciler.compute():
             _log.error("subject keeps its last valid flows", node=self._node, reason=text)
+        self._tell_held(reconciler.held)
         added, deleted = self._switch.commit_flows(reconciler.desired)
         log.added += added
         log.deleted += deleted
         for text in reconciler.note_refused():
             _log.error("flow refused by Open vSwitch", node=self._node, reason=text)
+
+    def _tell_held(self, held: Mapping[str, frozenset[str]]) -> None:
+        """Whose flows begin to stay as they are for want of a list, and whose do no longer."""
+        told, self._told_held = self._told_held, held
+        for plugin in held.keys() - told.keys():
+            _log.info(
+                "flows held", node=self._node, plugin=plugin, waiting_for=sorted(held[plugin])
+            )
+        for plugin in told.keys() - held.keys():
+            _log.info("flows held no longer", node=self._node, plugin=plugin)
 
     def _read_flows(self, reconciler: Reconciler) -> None:
         """Read the flows. What differs and was not still to be done, somebody has changed."""

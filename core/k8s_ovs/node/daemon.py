@@ -65,7 +65,7 @@ class Daemon:
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._inbox = Inbox()
-        self._ingest = Ingest()
+        self._ingest = Ingest(watches_kube=settings.kube is not None)
         self._switch = Switch(settings.ovs_run_dir, settings.datapath)
         self._attachments = Attachments(settings.cni_wait)
         self._etcd = Etcd(settings.etcd)

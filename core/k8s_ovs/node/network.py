@@ -10,7 +10,7 @@ from attrs import define, field
 from k8s_ovs.errors import PluginError
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.merge import merged
-from k8s_ovs.hooks.result import Failure
+from k8s_ovs.hooks.result import Failure, Held
 from k8s_ovs.link.nftables import EtcdSockets
 from k8s_ovs.link.veth import PodLink, host_name_of
 from k8s_ovs.model.network import NetworkConfig
@@ -67,14 +67,15 @@ def pod_request(request: CniRequest) -> PodRequest:
 
 
 def link_settings(network: Network, pod: Pod) -> LinkSettings:
-    """The plugins' settings for the interface of a new pod. Raises PluginError if one fails: its
-    settings are unknown then, and may be a rate limit."""
+    """The plugins' settings for the interface of a pod, for which that of a plugin that does not
+    know yet stays as it is. Raises PluginError if one fails: its settings are unknown then, and may
+    be a rate limit."""
     view = network.manager.node_view(network.reconciler.world)
     wanted: list[LinkSettings] = []
     for _, result in network.manager.pod_link(view, pod):
         if isinstance(result, Failure):
             raise PluginError(str(result))
-        wanted.extend(result)
+        wanted.extend([LinkSettings(rates=pod.rates)] if isinstance(result, Held) else result)
     return merged(wanted)
 
 

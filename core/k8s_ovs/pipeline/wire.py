@@ -42,6 +42,7 @@ __all__ = [
     "encode",
     "is_as_made",
     "key_of",
+    "owner_of",
     "put_meter",
 ]
 
@@ -131,6 +132,11 @@ def encode(flow: Flow, owner: int, pipeline: Pipeline) -> WireFlow:
     length = _fitting(flow, _FLOW_MOD_HEAD.size + len(match) + len(instructions))
     head = _flow_mod_head(_ADD, length, cookie, table=table, priority=flow.priority)
     return WireFlow(cookie, head + match + instructions, key, flow, meter)
+
+
+def owner_of(cookie: int) -> int:
+    """Who asked for the flow with this cookie, as `encode` was told."""
+    return cookie >> 48
 
 
 def key_of(table: int, priority: int, terms: bytes) -> bytes:

@@ -31,6 +31,7 @@ from k8s_ovs.model.world import (
     SETTLED,
     SLOT,
     SUBNETS,
+    UNSYNCED,
     Deleted,
     Read,
     Slot,
@@ -38,14 +39,15 @@ from k8s_ovs.model.world import (
     World,
 )
 from k8s_ovs.pipeline.table import Pipeline
+from k8s_ovs.plugin.early_reads import EarlyReads
 from k8s_ovs.plugin.question import Each, Query, Question
 
 __all__ = ["Answering", "PluginSet", "View"]
 
 T = TypeVar("T")
 
-#: Answers a question about the world of the view.
-Answering = Callable[[Question], Any]
+#: Answers a question that the view asks about its world, and notes there what is not listed yet.
+Answering = Callable[[Question, "View"], Any]
 
 
 @frozen
@@ -67,8 +69,8 @@ class PluginSet:
 
 class View:
     """A world as one hook call sees it. `reads` and `asked` say what was looked up, and in which
-    order what was asked. answering: remembers answers; None: each is made anew. hidden: kinds at
-    which its hook may not look."""
+    order what was asked; `early`, what was looked up too early. answering: remembers answers; None:
+    each is made anew. hidden: kinds at which its hook may not look."""
 
     def __init__(
         self,
@@ -81,6 +83,8 @@ class View:
         self._plugins = plugins
         self._answering = answering
         self._hidden = hidden
+        self._unsynced = world.settled(UNSYNCED)
+        self.early = EarlyReads(self._unsynced)
         self.reads: set[Read] = set()
         self.asked: dict[Question, None] = {}
 
@@ -157,11 +161,13 @@ class View:
 
     def tenant_of(self, pod: Pod) -> int | None:
         """The tenant that the mode says `pod` is in; None: not known yet."""
-        return self._plugins.tenant_of(self, pod)
+        with self.early.apart():
+            return self._plugins.tenant_of(self, pod)
 
     def vni_of(self, pod: Pod) -> int | None:
         """The VNI that the pod's packets carry; None: not known yet."""
-        return self._plugins.vni_of(self, pod)
+        with self.early.apart():
+            return self._plugins.vni_of(self, pod)
 
     def get(self, kind: str, key: str) -> Any:
         """The settled value of the record `key` of `kind`, or None."""
@@ -186,14 +192,12 @@ class View:
 
     def all(self, kind: str) -> Mapping[str, Any]:
         """The settled values of all records of `kind`, by key."""
-        self._refuse_hidden(kind)
-        self.reads.add((kind, None, SETTLED))
+        self._look(kind, None, SETTLED)
         return self._world.settled(kind)
 
     def slots(self, kind: str) -> Mapping[str, Slot]:
         """The slots of all keys of `kind`, also of those without a settled value."""
-        self._refuse_hidden(kind)
-        self.reads.add((kind, None, SLOT))
+        self._look(kind, None, SLOT)
         return self._world.of(kind)
 
     def having(self, kind: str, index: str, value: Hashable) -> Mapping[str, Any]:
@@ -232,14 +236,22 @@ class View:
 
     def connected(self, resource: str) -> bool | None:
         """Whether records of this resource of Kubernetes are up to date: False while the API server
-        is disconnected, None until it is known."""
+        is disconnected, None until it is known. Who asks judges by what is known, as with `synced`.
+        """
+        self.early.mind(resource)
         found: bool | None = self.get(CONNECTED, resource)
         return found
+
+    def synced(self, resource: str) -> bool:
+        """Whether this resource of Kubernetes has been listed since the daemon began to watch it.
+        The answer of a hook that asks counts before, too: it judges by what is known."""
+        self.early.mind(resource)
+        return not self.get(UNSYNCED, resource)
 
     def _answer(self, question: Question) -> Any:
         if self._answering is not None:
             self.asked[question] = None
-            return self._answering(question)
+            return self._answering(question, self)
         if isinstance(question, Query):
             return question.function(self, *question.arguments)
         keys = dict.fromkeys(key for kind in question.kinds for key in self.slots(kind))
@@ -253,14 +265,18 @@ class View:
                 "(for_allocation)"
             )
 
-    def _read(self, kind: str, key: str, part: str) -> Slot:
+    def _look(self, kind: str, key: str | Tag | None, part: str) -> None:
         self._refuse_hidden(kind)
         self.reads.add((kind, key, part))
+        if kind in self._unsynced:
+            self.early.note((kind,))
+
+    def _read(self, kind: str, key: str, part: str) -> Slot:
+        self._look(kind, key, part)
         return self._world.slot(kind, key)
 
     def _keys_having(self, kind: str, tag: Tag, part: str) -> Iterable[str]:
-        self._refuse_hidden(kind)
-        self.reads.add((kind, tag, part))
+        self._look(kind, tag, part)
         return self._world.keys_of(kind, tag, part)
 
     def _single(self, kind: str) -> Any:

@@ -32,11 +32,13 @@ _Reader = Hashable
 
 @define(eq=False)
 class _Memory:
-    """What was answered, and what was looked at for it."""
+    """What was answered, and what was looked at for it. early: of that, resources of Kubernetes
+    that had not been listed yet."""
 
     value: Any
     reads: tuple[Read, ...] = ()
     asked: tuple[Question, ...] = ()
+    early: frozenset[str] = frozenset()
 
 
 @define(eq=False)
@@ -125,14 +127,18 @@ class Answers(Generic[R]):
         self._stale -= stale
         return cast(set[R], stale)
 
-    def _answer(self, question: Question) -> Any:
+    def _answer(self, question: Question, asker: View) -> Any:
         """For a hook, or for a question that another one asks."""
         if question in self._running:
             raise PluginError(f"{_named(question)} asks for itself")
         if question not in self._memory:
             self._begin(question)
-        if not self._is_known(question):
-            self._refresh(question)
+        try:
+            if not self._is_known(question):
+                self._refresh(question)
+        finally:  # what it raises may be for want of a list
+            if early := self._memory[question].early:
+                asker.early.note(early)
         return self._memory[question].value
 
     def _begin(self, question: Question) -> None:
@@ -193,16 +199,33 @@ class Answers(Generic[R]):
             raise
         self._note(question, value, view)
         self._stale.discard(question)
-        if not _same(memory.value, value):
+        if not _same(memory.value, value) or not view.early.found <= memory.early:
             self._tell_readers(question)
 
     def _ask_each(self, each: Each) -> None:
-        memory, keys = self._memory[each], self._keys[each]
+        memory, before = self._memory[each], self._memory[each].early
+        view = self.view()
+        view.early.note(each.kinds)
+        try:
+            changes = self._ask_pending(each, view)
+        finally:
+            memory.early |= view.early.found
+        self._suspect.discard(each)
+        self._stale.discard(each)
+        others = {k: v for k, v in changes.items() if not _same(memory.value.get(k), v)}
+        if others:
+            memory.value = memory.value.changed(others)
+        if others or memory.early != before:
+            self._tell_readers(each)
+
+    def _ask_pending(self, each: Each, view: View) -> dict[str, Any]:
+        """The answers for keys of which something may have changed; None: the key is gone."""
+        keys = self._keys[each]
         changes: dict[str, Any] = {}
         for key in tuple(keys.pending):
             query = each.of(key)
             if any(key in self.world.of(kind) for kind in each.kinds):
-                changes[key] = self._answer(query)
+                changes[key] = self._answer(query, view)
                 self._readers.add(query, each)
                 keys.asked.add(key)
             else:
@@ -210,12 +233,7 @@ class Answers(Generic[R]):
                 self._unread(each, [query])
                 keys.asked.discard(key)
         keys.pending.clear()
-        self._suspect.discard(each)
-        self._stale.discard(each)
-        others = {k: v for k, v in changes.items() if not _same(memory.value.get(k), v)}
-        if others:
-            memory.value = memory.value.changed(others)
-            self._tell_readers(each)
+        return changes
 
     def _make_stale(self, reader: _Reader) -> None:
         self._stale.add(reader)
@@ -238,7 +256,7 @@ class Answers(Generic[R]):
 
     def _note(self, reader: _Reader, value: Any, view: View) -> None:
         old = self._memory.get(reader) or _Memory(None)
-        new = _Memory(value, tuple(view.reads), tuple(view.asked))
+        new = _Memory(value, tuple(view.reads), tuple(view.asked), view.early.found)
         self._memory[reader] = new
         before, now = {*old.reads, *old.asked}, {*new.reads, *new.asked}
         for read in now - before:

@@ -1,7 +1,8 @@
 """The desired flows, who wants each, and which of them the switch has.
 
 A flow is known by its cookie, which is a hash of its content, so comparing cookies is comparing
-flows. Several owners may want the same flow: it stays as long as one does.
+flows. Several owners may want the same flow: it stays as long as one does. Flows of plugins that
+do not know yet which they want stay as they are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from attrs import frozen, mutable
 
 from k8s_ovs.pipeline.action import Meter
-from k8s_ovs.pipeline.wire import WireFlow
+from k8s_ovs.pipeline.wire import WireFlow, owner_of
 from k8s_ovs.reconcile.subject import FlowOwner
 
 __all__ = ["Delta", "DesiredFlows", "FlowConflict"]
@@ -95,6 +96,10 @@ class DesiredFlows:
         self._altered: set[int] = set()
         self._touched: set[int] = set()
         self._refused: dict[FlowOwner, str] = {}
+        self._frozen: frozenset[int] = frozenset()
+        self._frozen_with: frozenset[int] = frozenset()
+        # Frozen ones that a flow of the same match, which came later, may have taken the place of.
+        self._doubtful: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._desired)
@@ -105,6 +110,22 @@ class DesiredFlows:
     def flows(self) -> Iterable[tuple[WireFlow, tuple[FlowOwner, ...]]]:
         """Every desired flow, with those who want it."""
         return [(desired.flow, desired.owners) for desired in self._desired.values()]
+
+    def of(self, owner: FlowOwner) -> tuple[WireFlow, ...]:
+        """The flows that `owner` wants."""
+        return self._held.get(owner, ())
+
+    def freeze(self, owners: Iterable[int], cookies: Iterable[int]) -> None:
+        """Delete none of the flows that have the bits of these owners in their cookies, and no
+        meters, as they may be those of such flows; until the next call.
+
+        cookies: of flows without which those of the owners mean something else. While the switch
+        lacks one of them, nothing is frozen.
+        """
+        before, self._frozen = self._frozen, frozenset(owners)
+        self._frozen_with = frozenset(cookies)
+        if before - self._frozen:
+            self._touched |= self._installed ^ self._desired.keys()
 
     def replace(self, changes: Mapping[FlowOwner, tuple[WireFlow, ...]]) -> list[FlowConflict]:
         """Give each owner its new flows; an empty tuple forgets the owner.
@@ -137,16 +158,20 @@ class DesiredFlows:
         self._installed = set(cookies)
         self._installed_meters = dict(meters or {})
         self._altered = set(altered)
+        self._doubtful.clear()
         self._touched = (self._installed ^ self._desired.keys()) | self._altered
 
     def delta(self) -> Delta:
         """What has to change on the switch."""
-        right = self._installed - self._altered if self._altered else self._installed
+        wrong = self._altered | self._doubtful
+        right = self._installed - wrong if wrong else self._installed
+        frozen = self._frozen_now()
         adds = [c for c in self._touched if c in self._desired and c not in right]
         deletes = [
             c
             for c in self._touched
-            if c in self._altered or (c not in self._desired and c in self._installed)
+            if (c in self._altered or (c not in self._desired and c in self._installed))
+            and (c in self._desired or owner_of(c) not in frozen)
         ]
         wanted = [meter for meter, _ in self._meters.values()]
         there = self._installed_meters
@@ -155,8 +180,11 @@ class DesiredFlows:
             tuple(deletes),
             new_meters=tuple(each for each in wanted if each.number not in there),
             other_meters=tuple(e for e in wanted if there.get(e.number, e) != e),
-            old_meters=tuple(there.keys() - self._meters.keys()),
+            old_meters=() if frozen else tuple(there.keys() - self._meters.keys()),
         )
+
+    def _frozen_now(self) -> frozenset[int]:
+        return self._frozen if self._frozen_with <= self._installed else frozenset()
 
     def metered(self, delta: Delta, refused: Mapping[int, str]) -> None:
         """The meters of `delta` are on the switch now, but for those that it refused, by number
@@ -183,8 +211,13 @@ class DesiredFlows:
 
     def committed(self, delta: Delta) -> None:
         """`delta` is on the switch now."""
+        added = {flow.cookie for flow in delta.adds}
+        if added and (frozen := self._frozen_now()):
+            others = self._installed - self._desired.keys()
+            self._doubtful |= {cookie for cookie in others if owner_of(cookie) in frozen}
+        self._doubtful -= added
         self._installed.difference_update(delta.deletes)
-        self._installed.update(flow.cookie for flow in delta.adds)
+        self._installed |= added
         self._altered.clear()
         for number in delta.old_meters:
             self._installed_meters.pop(number, None)

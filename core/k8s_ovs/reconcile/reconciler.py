@@ -7,21 +7,22 @@ proportional to what changed, not to the cluster.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from k8s_ovs.builtin import CORE
 from k8s_ovs.errors import PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.hooks.result import Failure, Results
+from k8s_ovs.hooks.result import Failure, Held, Judged
 from k8s_ovs.hooks.time_limit import REST
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Changes, World
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, UNSYNCED, Changes, World
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import PipelineError
 from k8s_ovs.pipeline.wire import WireFlow, encode
 from k8s_ovs.plugin.view import View
 from k8s_ovs.reconcile.answers import Answers
 from k8s_ovs.reconcile.desired_flows import DesiredFlows, FlowConflict
+from k8s_ovs.reconcile.held import HeldSubjects
 from k8s_ovs.reconcile.pod_links import PodLinks
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, FlowOwner, Subject
 from k8s_ovs.supervise import FaultLog
@@ -30,6 +31,9 @@ __all__ = ["Reconciler"]
 
 #: Seconds after which a flow that the switch refused is tried again.
 _REFUSED_REST = 8.0
+
+#: Of a table's last flow, which every table has.
+_LAST_PRIORITY = 0
 
 _KIND_OF_RECORD = {SUBNETS: NODE, PODS: POD}
 
@@ -52,6 +56,7 @@ class Reconciler:
         self._local_tenants: set[Subject] = set()
         self._tenants: dict[str, int] = {}
         self._failures: dict[tuple[str, Subject], str] = {}
+        self._held = HeldSubjects()
         self._faults = FaultLog()
         known = world or World()
         for kind, slots in known.kinds.items():
@@ -66,6 +71,12 @@ class Reconciler:
         """What plugins failed at and have not done right since."""
         return list(self._failures.values())
 
+    @property
+    def held(self) -> Mapping[str, frozenset[str]]:
+        """Plugins that cannot judge all of their flows yet, which stay as they are: of each the
+        resources of Kubernetes that have to be listed before."""
+        return self._held.plugins()
+
     def update(self, changes: Changes, revision: int | None = None) -> None:
         """Take in changed slots; None: gone. revision: see `World.changed`."""
         if not changes and revision in (None, self.world.revision):
@@ -73,9 +84,11 @@ class Reconciler:
         self._answers.update(changes, revision)
         for touched in self._touched.values():
             touched.update(changes)
-        for kind, key in changes:
+        for (kind, key), slot in changes.items():
             if kind in _KIND_OF_RECORD:
                 self._dirty.add(Subject(_KIND_OF_RECORD[kind], key))
+            if kind == UNSYNCED and slot is None:
+                self._dirty |= self._held.waiting_for(key)
 
     def take_touched(self, who: str) -> set[tuple[str, str]]:
         """Kinds and keys of the slots that have changed since `who` called last, or ever."""
@@ -118,6 +131,14 @@ class Reconciler:
         self._conflicting = {conflict.owner.subject for conflict in conflicts}
         for conflict in conflicts:
             self._note_conflict(conflict)
+        self._freeze()
+
+    def _freeze(self) -> None:
+        """Flows of which nobody knows yet whether they are wanted stay, as long as the tables that
+        they send packets to have the numbers that they had."""
+        own = self.desired.of(FlowOwner(CORE, Subject(NETWORK, "")))
+        ends = [each.cookie for each in own if each.flow.priority == _LAST_PRIORITY]
+        self.desired.freeze(map(self.manager.owner_bits, self.held), ends)
 
     def note_refused(self) -> list[str]:
         """Make failures of what the switch has refused since the last call; returns those that are
@@ -159,11 +180,14 @@ class Reconciler:
         view = self._answers.view()
         try:
             results = self._ask(subject, view)
-            failed = self._ask_link(subject, view)
+            unjudged = self._ask_link(subject, view)
         finally:
             self._answers.remember(subject, view)
         for name in self.manager.names:
             self._failures.pop((name, subject), None)
+        answers = [*(answer for _, answer in results or ()), *unjudged]
+        self._held.note(subject, (each for each in answers if isinstance(each, Held)))
+        failed = [each for each in unjudged if isinstance(each, Failure)]
         self._failures |= {(each.plugin, subject): str(each) for each in failed}
         if any(each.again for each in failed):
             self._ask_later(subject)
@@ -172,6 +196,8 @@ class Reconciler:
             return {FlowOwner(name, subject): () for name in self.manager.names}
         changes: dict[FlowOwner, tuple[WireFlow, ...]] = {}
         for plugin, result in results:
+            if isinstance(result, Held):
+                continue
             flows = result if isinstance(result, Failure) else self._encode(plugin, subject, result)
             if isinstance(flows, Failure):
                 self._failures[plugin, subject] = str(flows)
@@ -187,7 +213,7 @@ class Reconciler:
             self._answers.doubt()
         self._again[subject] = time.monotonic() + REST
 
-    def _ask(self, subject: Subject, view: View) -> Results[Flow] | None:
+    def _ask(self, subject: Subject, view: View) -> Judged[Flow] | None:
         """What the hooks say of `subject`; None: it does not exist (any more)."""
         if subject.kind == NETWORK:
             return self.manager.network_flows(view)
@@ -199,24 +225,33 @@ class Reconciler:
         pod: Pod | None = view.get(PODS, subject.key)
         return None if pod is None else self._ask_pod(subject, view, pod)
 
-    def _ask_link(self, subject: Subject, view: View) -> list[Failure]:
-        """Have the plugins say what a pod's interface should be like; those that failed."""
+    def _ask_link(self, subject: Subject, view: View) -> list[Failure | Held]:
+        """Have the plugins say what a pod's interface should be like; those that did not."""
         pod: Pod | None = view.get(PODS, subject.key) if subject.kind == POD else None
         return [] if pod is None else self.links.ask(self.manager, view, pod)
 
-    def _ask_pod(self, subject: Subject, view: View, pod: Pod) -> Results[Flow]:
+    def _ask_pod(self, subject: Subject, view: View, pod: Pod) -> Judged[Flow]:
+        mode = self.manager.mode
         try:
-            tenant = None if view.vni_of(pod) is None else view.tenant_of(pod)
+            with view.early.apart() as early:
+                tenant = None if view.vni_of(pod) is None else view.tenant_of(pod)
         except PluginError as error:
-            mode = self.manager.mode
+            if early:
+                return self._held_by_mode(early)
             subject_of = f"pod {pod.identity}"
             failure = Failure(mode, "tenant_of", subject_of, str(error), again=error.passing)
             return [(mode, failure)]
+        if early:
+            return self._held_by_mode(early)
         if tenant is None:
             self._tenants.pop(subject.key, None)
             return [(name, ()) for name in self.manager.names]
         self._tenants[subject.key] = tenant
         return self.manager.pod_flows(view, pod)
+
+    def _held_by_mode(self, early: Iterable[str]) -> Judged[Flow]:
+        """Which tenant a pod is in is not known yet: no plugin can say what its flows are."""
+        return [(name, Held(name, frozenset(early))) for name in self.manager.names]
 
     def _dirty_tenants(self, dirty: Iterable[Subject]) -> list[Subject]:
         """Tenants that must be computed, now that the pods have been; forgets those that left."""
@@ -256,6 +291,7 @@ class Reconciler:
             self._tenants.pop(subject.key, None)
             self.links.forget(subject.key)
         self._answers.forget(subject)
+        self._held.forget(subject)
         for name in self.manager.names:
             self._failures.pop((name, subject), None)
 

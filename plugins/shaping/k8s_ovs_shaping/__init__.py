@@ -97,7 +97,10 @@ class Shaping:
 
 
 def _rates(view: View, pod: Pod) -> Rates:
-    record: Bandwidth | None = view.get(BANDWIDTHS, pod.identity)
+    # Before the first list a pod keeps what it has, and one that comes starts without.
+    record: Bandwidth | None = None
+    if view.synced(BANDWIDTHS):
+        record = view.get(BANDWIDTHS, pod.identity)
     return rates_of(record, pod)
 
 

@@ -13,7 +13,7 @@ from k8s_ovs.ovs.openflow.messages import InstalledFlow
 from k8s_ovs.pipeline.reading import read_actions, read_match
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.text import flow_text
-from k8s_ovs.pipeline.wire import WireFlow
+from k8s_ovs.pipeline.wire import WireFlow, owner_of
 from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, FlowOwner
 
 __all__ = [
@@ -57,7 +57,7 @@ def installed_row(
 ) -> FlowRow:
     """A flow that the switch has. owners: plugins by the first 16 bits of their cookies. tables,
     ports: the bridge's names of those by number."""
-    number = flow.cookie >> 48
+    number = owner_of(flow.cookie)
     return FlowRow(
         table=tables.get(flow.table, str(flow.table)),
         priority=flow.priority,

@@ -13,20 +13,16 @@ from k8s_ovs.errors import InvalidRecord, is_ctrl_c
 from k8s_ovs.memory import give_back_memory
 from k8s_ovs.model.codec import decode
 from k8s_ovs.model.network import NetworkConfig
-from k8s_ovs.model.world import CONNECTED, Slot
 from k8s_ovs.node.records.exclusive import ExclusiveKind
 from k8s_ovs.node.records.left_out import CONFIG_KEY
 from k8s_ovs.node.records.outcome import Contradiction, Outcome, Valid
 from k8s_ovs.node.records.settled import Changes, Settled
+from k8s_ovs.node.records.sources import ETCD, KUBE, Sources
 from k8s_ovs.observe.etcd.history import EtcdHistory
 from k8s_ovs.observe.watch_event import AnyEntry, RecordChange, Snapshot, SourceState, WatchEvent
 from k8s_ovs.plugin.records import KubeResource, RecordKind, tags_of
 
 __all__ = ["ETCD", "KUBE", "Changes", "Ingest"]
-
-#: Sources of watch events: etcd's prefix, and "kube:<name of the resource>".
-ETCD = "etcd"
-KUBE = "kube:"
 
 #: Seconds after which a plugin is asked again about a record where it did not answer.
 _ASK_AGAIN = 60.0
@@ -36,14 +32,17 @@ _Which = tuple[str, str]
 
 class Ingest:
     """Says what changes in the world. It keeps etcd's records as they are written, and of the
-    objects of Kubernetes, which are large, what plugins read in them."""
+    objects of Kubernetes, which are large, what plugins read in them.
 
-    def __init__(self) -> None:
+    watches_kube: each resource of Kubernetes that plugins read is awaited.
+    """
+
+    def __init__(self, *, watches_kube: bool = False) -> None:
         self._records: dict[str, AnyEntry] = {}
         self._touched: set[str] = set()
         # By source, objects that are new or changed, and not read yet; None: gone.
         self._objects: dict[str, dict[str, AnyEntry | None]] = {}
-        self._synced: set[str] = set()
+        self._sources = Sources(watches_kube=watches_kube)
         self._was_listed = False
         self._forgotten: set[str] = set()
         self._sees_all = self._saw_all = True
@@ -60,16 +59,19 @@ class Ingest:
         self._config: tuple[NetworkConfig | None, str] = (None, "")
         self._history = EtcdHistory(CONFIG_KEY)
         self.revision = 0
-        self.sources: dict[str, SourceState] = {}
-        self._told_connected: dict[str, bool | None] = {}
+
+    @property
+    def sources(self) -> Mapping[str, SourceState]:
+        """The last state of each source."""
+        return self._sources.states
 
     def synced(self, source: str) -> bool:
         """Whether this source has sent a snapshot at least once."""
-        return source in self._synced
+        return self._sources.synced(source)
 
     def connected(self, source: str) -> bool:
         """Whether this source is synced, and its watch connected now."""
-        return self.synced(source) and source in self.sources and self.sources[source].connected
+        return self._sources.connected(source)
 
     def cluster_connected(self, resources: Iterable[KubeResource]) -> bool:
         """Whether etcd is visible, with its configuration, and each resource that is watched for
@@ -90,7 +92,7 @@ class Ingest:
         if event.source in self._forgotten:
             return
         if isinstance(event, SourceState):
-            self.sources[event.source] = event
+            self._sources.states[event.source] = event
         elif event.source == ETCD:
             for each in self._history.take(event):
                 self._absorb(each)
@@ -126,15 +128,14 @@ class Ingest:
     def forget(self, source: str) -> None:
         """It is watched no more: its objects are not known, and what still comes does not count."""
         self._forgotten.add(source)
-        self._synced.discard(source)
-        self.sources.pop(source, None)
+        self._sources.forget(source)
         known = self._decoded.get(source.removeprefix(KUBE), {})
         self._objects[source] = dict.fromkeys(known)
         self._passing = {which: due for which, due in self._passing.items() if which[0] != source}
 
     def _absorb(self, event: Snapshot | RecordChange) -> None:
         if isinstance(event, Snapshot):
-            self._synced.add(event.source)
+            self._sources.note_list(event.source)
             self._was_listed = True
         if event.source != ETCD:
             self._absorb_objects(event)
@@ -182,16 +183,12 @@ class Ingest:
             self._absorb(each)
         self._decoded = {name: self._decoded[name] for name in kept if name in self._decoded}
         self._again = {(name, key) for name, found in self._decoded.items() for key in found}
-        gone = {source for source in self._synced if source.startswith(KUBE)}
-        gone -= {KUBE + name for name in kept}
-        self._synced -= gone
+        gone = self._sources.restart(kept)
         for source in gone:
             self._objects.pop(source, None)
-            self.sources.pop(source, None)
         self._passing = {which: due for which, due in self._passing.items() if which[0] not in gone}
         self._exclusives.clear()
         self._settled.clear()
-        self._told_connected.clear()
         self._touched.update(self._records)
 
     def changes(
@@ -209,7 +206,7 @@ class Ingest:
         outcomes: dict[_Which, Outcome] = {
             (kind, key): self._decoded[kind].get(key) for kind, key in dirty
         }
-        changes |= self._connection_changes(resources)
+        changes |= self._sources.changes(resources)
         for which, outcome in outcomes.items():
             if which[0] in resources or not kinds[which[0]].exclusive:
                 self._settled.settle(changes, which, outcome, at=self._revision_at(config, *which))
@@ -296,17 +293,6 @@ class Ingest:
                 self._touched.add(path)
             else:
                 self._objects.setdefault(source, {}).setdefault(path, entry)
-
-    def _connection_changes(self, resources: Mapping[str, KubeResource]) -> Changes:
-        """Of which resources the API server was lost or found since the last call."""
-        changes: Changes = {}
-        for name in resources:
-            state = self.sources.get(KUBE + name)
-            connected = None if state is None else state.connected
-            if self._told_connected.get(name) is not connected:
-                self._told_connected[name] = connected
-                changes[CONNECTED, name] = None if connected is None else Slot(connected)
-        return changes
 
     def _decode(
         self,

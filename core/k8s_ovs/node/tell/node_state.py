@@ -7,7 +7,7 @@ other threads may read it while the daemon runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from ipaddress import IPv4Address
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.subnet_use import SubnetUse
 from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, World
-from k8s_ovs.node.records.ingest import Ingest
+from k8s_ovs.node.records.ingest import KUBE, Ingest
 from k8s_ovs.node.switch import Commits
 from k8s_ovs.plugin.values import Metric
 from k8s_ovs.reconcile.reconciler import Reconciler
@@ -136,6 +136,7 @@ def node_state_of(
             *problems,
             *world.problems.values(),
             *(reconciler.failures if reconciler else ()),
+            *(_held_flows(reconciler.held, ingest) if reconciler else ()),
         ),
         manager=reconciler.manager if reconciler else None,
         world=world,
@@ -145,3 +146,14 @@ def node_state_of(
         told_use=told_use,
         etcd=tuple(f"{address}:{port}" for address, port in sorted(etcd)),
     )
+
+
+def _held_flows(held: Mapping[str, frozenset[str]], ingest: Ingest) -> Iterator[str]:
+    """Which plugins' flows stay as they are, and what they wait for."""
+    for plugin, resources in sorted(held.items()):
+        states = ((name, ingest.sources.get(KUBE + name)) for name in sorted(resources))
+        told = "; ".join(
+            f"{KUBE}{name}: {state.detail if state and state.detail else 'not listed yet'}"
+            for name, state in states
+        )
+        yield f"plugin {plugin}: its flows stay as they are until it knows what it reads: {told}"
