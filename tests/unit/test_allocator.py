@@ -19,8 +19,16 @@ from tests.unit.allocator_harness import (
 from k8s_ovs.errors import Unavailable
 from k8s_ovs.model.node import KubeNode
 from k8s_ovs.model.subnet import HostSubnet, free_subnets
-from k8s_ovs.model.world import NODES, SUBNETS, Slot
-from k8s_ovs.plugin import Allocation, Problem, RecordKind, View, Write, hook
+from k8s_ovs.model.world import CONNECTED, NODES, SUBNETS, Slot
+from k8s_ovs.plugin import (
+    Allocation,
+    KubeResource,
+    Problem,
+    RecordKind,
+    View,
+    Write,
+    hook,
+)
 from k8s_ovs_testing.world import sample_config, sample_host
 
 
@@ -220,3 +228,40 @@ def test_a_full_network_is_a_problem_until_a_node_leaves() -> None:
     assert harness.reconcile()
     assert list(harness.allocator.problems) == []
     assert harness.subnets() == {"node2": SECOND, "node3": FIRST}
+
+
+class Renting:
+    """Takes back the rents of what is in no list of Kubernetes."""
+
+    @hook
+    def kinds(self) -> Iterable[RecordKind]:
+        return [RecordKind("rents", lambda _, data: data.decode(), str.encode)]
+
+    @hook
+    def resources(self) -> Iterable[KubeResource]:
+        return [KubeResource("rooms", "/apis/acme.example/v1/rooms", dict, for_allocation=True)]
+
+    @hook
+    def allocations(self, view: View) -> Iterable[Allocation]:
+        for key in view.all("rents").keys() - view.all("rooms").keys():
+            write = Write("rents", key, None, view.revision("rents", key))
+            yield Allocation((write,), f"room {key} is gone")
+
+
+def test_who_looks_at_what_is_refused_allocates_nothing_and_the_others_go_on() -> None:
+    harness = make_harness(Renting())
+    harness.become_leader()
+    harness.join(1)
+    rent = f"{BASE}/rents/a"
+    harness.etcd.put(rent, b"7")
+    refused = harness.snapshot().changed({(CONNECTED, "rooms"): Slot(False)})
+    assert not harness.reconcile(refused)
+    assert harness.subnets() == {"node1": FIRST}
+    assert rent in harness.etcd.keys
+    assert harness.allocator.problems == (
+        "plugin acme-0: it allocates nothing without rooms of Kubernetes",
+    )
+    known = harness.snapshot().changed({(CONNECTED, "rooms"): Slot(True)})
+    assert harness.reconcile(known)
+    assert rent not in harness.etcd.keys
+    assert harness.allocator.problems == ()

@@ -87,5 +87,7 @@ def test_the_cluster_is_seen_without_what_is_watched_of_this_node_alone() -> Non
     assert ingest.cluster_connected(resources)
     ingest.absorb(SourceState(f"{KUBE}own", connected=False, detail="403"))
     assert ingest.cluster_connected(resources)
-    ingest.absorb(SourceState(f"{KUBE}{NODES}", connected=False, detail="403"))
+    ingest.absorb(SourceState(f"{KUBE}{NODES}", connected=False, detail="no route"))
     assert not ingest.cluster_connected(resources)
+    ingest.absorb(SourceState(f"{KUBE}{NODES}", connected=False, detail="403", refused=True))
+    assert ingest.cluster_connected(resources)

@@ -160,8 +160,16 @@ def test_whose_flows_are_held_is_told_with_the_reason(tmp_path: Path) -> None:
     node = Node(tmp_path, sample_world().changed({(UNSYNCED, "rules"): Slot(True)}))
     held = "plugin reads: its flows stay as they are until it knows what it reads: kube:rules: "
     assert node.state().problems == (LIMITS, f"{held}not listed yet")
-    node.ingest.absorb(SourceState(f"{KUBE}rules", connected=False, detail="403 Forbidden"))
-    assert node.state().problems == (LIMITS, f"{held}403 Forbidden")
+    node.ingest.absorb(SourceState(f"{KUBE}rules", connected=False, detail="no route"))
+    assert node.state().problems == (LIMITS, f"{held}no route")
+    refused = SourceState(f"{KUBE}rules", connected=False, detail="403 Forbidden", refused=True)
+    node.ingest.absorb(refused)
+    assert node.state().problems == (
+        LIMITS,
+        f"{held}403 Forbidden",
+        "plugin reads cannot read rules of Kubernetes: 403 Forbidden",
+    )
+    node.ingest.absorb(SourceState(f"{KUBE}rules", connected=True))
     node.reconciler.update({(UNSYNCED, "rules"): None})
     node.commit()
     assert node.state().problems == (LIMITS,)

@@ -21,7 +21,7 @@ from k8s_ovs.allocate.leaders_world import LeadersWorld, Which
 from k8s_ovs.allocate.write import put_back, transaction_of
 from k8s_ovs.errors import K8sOvsError, Unavailable, shown
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.hooks.result import Failure
+from k8s_ovs.hooks.result import Failure, Held
 from k8s_ovs.model.allowance import ALLOWED, DELETIONS
 from k8s_ovs.model.world import CONFIG, World
 from k8s_ovs.observe.etcd.client import Delete, Etcd, EtcdFull, Unchanged
@@ -217,6 +217,11 @@ class Allocator:
         view = known.answers.view()
         result = known.manager.allocations(plugin, view)
         known.answers.remember(plugin, view)
+        if isinstance(result, Held):
+            names = " and ".join(sorted(result.resources))
+            text = f"plugin {plugin}: it allocates nothing without {names} of Kubernetes"
+            self._wanted[plugin] = _Wanted((text,), taking=True)
+            return False
         if isinstance(result, Failure):
             if result.again:
                 known.answers.doubt()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from k8s_ovs.builtin import BUILTIN
+from k8s_ovs.builtin import BUILTIN, CORE
 from k8s_ovs.errors import InvalidRecord, PluginError, shown
+from k8s_ovs.hooks.calls import HookCall
 from k8s_ovs.hooks.find import find_calls, has_hook
 from k8s_ovs.hooks.guarded import guarded_field, guarded_kind, guarded_resource
 from k8s_ovs.hooks.owners import owners_of
@@ -20,7 +21,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import MAX_TENANT_ID
-from k8s_ovs.model.world import RESERVED_KINDS, World
+from k8s_ovs.model.world import CONNECTED, RESERVED_KINDS, World
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.table import Pipeline, PipelineError, Table
 from k8s_ovs.pipeline.tables import CORE_TABLES
@@ -39,6 +40,9 @@ from k8s_ovs.plugin.values import (
 from k8s_ovs.plugin.view import Answering, PluginSet, View
 
 __all__ = ["PluginManager"]
+
+#: What an author may do who wants to read what another plugin reads.
+_SHARED = ": the same objects may be read under several names, by one watch"
 
 
 class PluginManager:
@@ -82,7 +86,9 @@ class PluginManager:
     def view(self, world: World, answering: Answering | None = None) -> View:
         """A view of all, for what allocates or is about the cluster. answering: who remembers
         answers, if anybody."""
-        return View(world, self._plugin_set, answering)
+        connected = world.settled(CONNECTED).items()
+        away = frozenset(name for name, is_connected in connected if not is_connected)
+        return View(world, self._plugin_set, answering, away=away)
 
     def node_view(self, world: World, answering: Answering | None = None) -> View:
         """A view for the hooks that each node calls: without what the leader alone watches."""
@@ -127,10 +133,12 @@ class PluginManager:
         """Plugins that allocate, in the order in which they are asked."""
         return tuple(call.plugin for call in self._calls["allocations"])
 
-    def allocations(self, plugin: str, view: View) -> tuple[Allocation | Problem, ...] | Failure:
+    def allocations(
+        self, plugin: str, view: View
+    ) -> tuple[Allocation | Problem, ...] | Failure | Held:
         """What one of the `allocators` wants to be written."""
         (call,) = (each for each in self._calls["allocations"] if each.plugin == plugin)
-        return call("the network", view=view)
+        return _judged(call, "the network", view)
 
     def status(self, view: View) -> Results[Mapping[str, Any]]:
         return self._ask("status", "the network", view=view)
@@ -155,13 +163,7 @@ class PluginManager:
 
     def _judge(self, hook: str, subject: str, view: View, **given: Any) -> Judged[Any]:
         """As `_ask`; an answer does not count where the plugin could not know yet."""
-        found: Judged[Any] = []
-        for call in self._calls[hook]:
-            with view.early.apart() as early:
-                answer = call(subject, view=view, **given)
-            held = Held(call.plugin, frozenset(early)) if early else None
-            found.append((call.plugin, held or answer))
-        return found
+        return [(call.plugin, _judged(call, subject, view, **given)) for call in self._calls[hook]]
 
     def _number_of(self, hook: str, view: View, pod: Pod) -> int | None:
         """What the mode says. Raises PluginError where it raises or says no tenant's number."""
@@ -190,9 +192,17 @@ class PluginManager:
 
     def _declare_records(self) -> None:
         declared = [*self._declared("kinds"), *self._declared("resources")]
+        declared_by: dict[str, str] = dict.fromkeys(RESERVED_KINDS, CORE)
         for plugin, each in sorted(declared, key=lambda pair: self.names.index(pair[0])):
             hook = "kinds" if isinstance(each, RecordKind) else "resources"
-            self._refuse_known(plugin, each.name, hook)
+            if each.name in declared_by:
+                shared = _SHARED if each.name in self.resources else ""
+                raise PluginError(
+                    f'plugin {plugin}: records named "{each.name}" are declared already, by plugin '
+                    f"{declared_by[each.name]}, expected another name{shared}"
+                    f"{self.where(plugin, hook)}"
+                )
+            declared_by[each.name] = plugin
             if isinstance(each, RecordKind):
                 self.kinds[each.name] = guarded_kind(plugin, each, self.where(plugin, "kinds"))
             else:
@@ -208,13 +218,6 @@ class PluginManager:
                 )
             self.config_fields[each.name] = guarded_field(plugin, each)
 
-    def _refuse_known(self, plugin: str, name: str, hook: str) -> None:
-        if name in RESERVED_KINDS or name in self.kinds or name in self.resources:
-            raise PluginError(
-                f'plugin {plugin}: records named "{name}" are declared already, '
-                f"expected another name{self.where(plugin, hook)}"
-            )
-
     def _make_pipeline(self) -> Pipeline:
         pipeline, added = Pipeline(CORE_TABLES), list[Table]()
         for plugin, table in self._declared("tables"):
@@ -225,3 +228,12 @@ class PluginManager:
                 where = self.where(plugin, "tables")
                 raise PluginError(f"plugin {plugin}: {error}{where}") from error
         return pipeline
+
+
+def _judged(
+    call: HookCall, subject: str, view: View, **given: Any
+) -> tuple[Any, ...] | Failure | Held:
+    """What a hook says; it does not count where it could not know yet what it has looked at."""
+    with view.early.apart() as early:
+        answer = call(subject, view=view, **given)
+    return Held(call.plugin, frozenset(early)) if early else answer

@@ -73,11 +73,13 @@ class RecordChange:
 
 @frozen
 class SourceState:
-    """Whether the source is connected. `detail` says where it is and what went wrong."""
+    """Whether the source is connected. `detail` says where it is and what went wrong; refused: it
+    answers, and does not know this resource or does not let us read it."""
 
     source: str
     connected: bool
     detail: str = ""
+    refused: bool = False
 
 
 WatchEvent = Snapshot | RecordChange | SourceState

@@ -127,6 +127,9 @@ class KubeResource:
     "namespace/name". local_only: just the objects of this node: its
     pods (spec.nodeName), or its Node. for_allocation: only `allocations` look at it, so just the
     leader watches it, and its successor. indexes: as those of `RecordKind`.
+    label_selector, field_selector: as kubectl's --selector and --field-selector; "": all objects.
+    optional: somebody may install it later (a CustomResourceDefinition): until then there are no
+    objects.
     """
 
     name: str = field(converter=as_text, validator=_is_name)
@@ -135,6 +138,9 @@ class KubeResource:
     local_only: bool = field(default=False, validator=has_type(bool))
     for_allocation: bool = field(default=False, validator=has_type(bool))
     indexes: Indexes = field(factory=dict, validator=_are_indexes)
+    label_selector: str = field(default="", converter=as_text, validator=has_type(str))
+    field_selector: str = field(default="", converter=as_text, validator=has_type(str))
+    optional: bool = field(default=False, validator=has_type(bool))
 
     def __attrs_post_init__(self) -> None:
         """Raises ValueError for what no daemon could do."""
@@ -144,12 +150,12 @@ class KubeResource:
                 "leader allocates for all nodes"
             )
 
-    def field_selector(self, hostname: str) -> str:
-        """What selects the objects that a daemon on this node watches; "": all."""
+    def fields_on(self, hostname: str) -> str:
+        """The field selector of the objects that a daemon on this node watches; "": all."""
         if not self.local_only:
-            return ""
+            return self.field_selector
         name = "metadata.name" if self.path == NODES_PATH else "spec.nodeName"
-        return f"{name}={hostname}"
+        return ",".join(filter(None, [self.field_selector, f"{name}={hostname}"]))
 
 
 def tags_of(indexes: Indexes, value: Any) -> tuple[Tag, ...]:

@@ -6,7 +6,7 @@ that the core can call the hook again when one of them changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -70,7 +70,8 @@ class PluginSet:
 class View:
     """A world as one hook call sees it. `reads` and `asked` say what was looked up, and in which
     order what was asked; `early`, what was looked up too early. answering: remembers answers; None:
-    each is made anew. hidden: kinds at which its hook may not look."""
+    each is made anew. hidden: kinds at which its hook may not look. away: resources at which it is
+    too early to look although they have been listed."""
 
     def __init__(
         self,
@@ -78,12 +79,14 @@ class View:
         plugins: PluginSet,
         answering: Answering | None = None,
         hidden: frozenset[str] = frozenset(),
+        away: frozenset[str] = frozenset(),
     ) -> None:
         self._world = world
         self._plugins = plugins
         self._answering = answering
         self._hidden = hidden
-        self._unsynced = world.settled(UNSYNCED)
+        unsynced: Collection[str] = world.settled(UNSYNCED)
+        self._unsynced = away.union(unsynced) if away else unsynced
         self.early = EarlyReads(self._unsynced)
         self.reads: set[Read] = set()
         self.asked: dict[Question, None] = {}

@@ -15,9 +15,10 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node_status import NOT_RECORDS
 from k8s_ovs.model.world import World
-from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
+from k8s_ovs.node.kube_watches import watched_as
+from k8s_ovs.node.records.ingest import ETCD, Ingest
 from k8s_ovs.observe.etcd.client import Etcd
-from k8s_ovs.observe.kube import Kube, KubeSettings, Listed, WatchedResource, list_resource
+from k8s_ovs.observe.kube import Kube, KubeSettings, Listed, NotFound, list_resource
 from k8s_ovs.observe.watch_event import Entry, Snapshot
 
 __all__ = ["ClusterSnapshot", "kube_from_environment", "opened", "read_snapshot", "snapshot_of"]
@@ -172,10 +173,11 @@ def _resources(
     """The plugins' resources, and which of them cannot be read and why."""
     found, unread = list[Listed](), list[str]()
     for name, wanted in manager.resources.items():
-        selector = wanted.field_selector(hostname)
         try:
-            found.append(list_resource(kube, WatchedResource(wanted.path, KUBE + name, selector)))
+            found.append(list_resource(kube, watched_as(wanted, hostname)))
         except K8sOvsError as error:
+            if isinstance(error, NotFound) and wanted.optional:
+                continue
             unread.append(f"{name}, which plugin {manager.readers[name]} reads: {error}")
             if isinstance(error, TimedOut):
                 break  # it would take as long for each

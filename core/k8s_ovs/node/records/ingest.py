@@ -76,11 +76,14 @@ class Ingest:
     def cluster_connected(self, resources: Iterable[KubeResource]) -> bool:
         """Whether etcd is visible, with its configuration, and each resource that is watched for
         the whole cluster: no record of another host depends on what is watched of this one alone.
+
+        What the API server refuses to show is missing to the plugins that look at it, and to
+        nobody else.
         """
         if self._history.frozen:
             return False
         sources = [ETCD, *(KUBE + each.name for each in resources if not each.local_only)]
-        return all(self.connected(source) for source in sources)
+        return all(self.connected(each) or self._sources.refused(each) for each in sources)
 
     @property
     def pending(self) -> bool:

@@ -39,6 +39,11 @@ class Sources:
         state = self.states.get(source)
         return self.synced(source) and state is not None and state.connected
 
+    def refused(self, source: str) -> bool:
+        """Whether it answers, and does not let us read it."""
+        state = self.states.get(source)
+        return state is not None and state.refused
+
     def forget(self, source: str) -> None:
         """It is watched no more."""
         self._listed.discard(source)

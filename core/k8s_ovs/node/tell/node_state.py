@@ -137,6 +137,7 @@ def node_state_of(
             *world.problems.values(),
             *(reconciler.failures if reconciler else ()),
             *(_held_flows(reconciler.held, ingest) if reconciler else ()),
+            *(_refused(reconciler.manager, ingest) if reconciler else ()),
         ),
         manager=reconciler.manager if reconciler else None,
         world=world,
@@ -157,3 +158,11 @@ def _held_flows(held: Mapping[str, frozenset[str]], ingest: Ingest) -> Iterator[
             for name, state in states
         )
         yield f"plugin {plugin}: its flows stay as they are until it knows what it reads: {told}"
+
+
+def _refused(manager: PluginManager, ingest: Ingest) -> Iterator[str]:
+    """Which plugins' resources the API server does not know, or does not let this node read."""
+    for name, plugin in manager.readers.items():
+        state = ingest.sources.get(KUBE + name)
+        if state is not None and state.refused:
+            yield f"plugin {plugin} cannot read {name} of Kubernetes: {state.detail}"

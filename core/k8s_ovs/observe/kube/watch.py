@@ -25,7 +25,7 @@ from k8s_ovs.observe.kube.documents import (
     read_event,
     version_of,
 )
-from k8s_ovs.observe.kube.errors import Busy, Expired, Garbled, refusal
+from k8s_ovs.observe.kube.errors import Busy, Expired, Forbidden, Garbled, NotFound, refusal
 from k8s_ovs.observe.kube.lines import Lines
 from k8s_ovs.observe.watch_event import (
     Entry,
@@ -52,23 +52,31 @@ _TRIAL = 2
 #: Seconds for which a server that has too much to do is left alone at most, whatever it asks for.
 _LONGEST_WAIT = 60.0
 _JOIN = 2.0
+#: Seconds after which is looked again for what nobody has installed: at first, and at most.
+_LOOK_FIRST, _LOOK_SELDOM = 1.0, 30.0
 
 
 @frozen
 class WatchedResource:
     """What to watch. path: of the collection, as `/api/v1/pods`. source: its name in watch events.
 
-    field_selector: as `spec.nodeName=node1`; empty for all objects.
+    field_selector: as `spec.nodeName=node1`; label_selector: as `app=web`; empty for all objects.
+    optional: where the API server does not know the resource, there is no object of it.
+    reader: who reads it, for the log.
     """
 
     path: str
     source: str
     field_selector: str = ""
+    label_selector: str = ""
+    optional: bool = False
+    reader: str = ""
 
     @property
     def params(self) -> dict[str, str]:
         """Query parameters that select the objects."""
-        return {"fieldSelector": self.field_selector} if self.field_selector else {}
+        words = {"fieldSelector": self.field_selector, "labelSelector": self.label_selector}
+        return {name: word for name, word in words.items() if word}
 
 
 @frozen
@@ -103,7 +111,8 @@ class ResourceWatch:
 
     Entries are JSON objects without metadata.managedFields, under `object_key`; what is no such
     object is left out and told. After a gap (410, or a start) comes a Snapshot; after a lost
-    connection alone the watch resumes where it broke.
+    connection alone the watch resumes where it broke. An optional resource that nobody has
+    installed is an empty Snapshot, and is looked for again.
 
     A server whose watch was none is not connected until a short one has been one: only what comes,
     or that nothing does, tells a watch from any other answer.
@@ -113,10 +122,14 @@ class ResourceWatch:
         self._kube = kube
         self._resource = resource
         self._sink = sink
-        source, server = resource.source, kube.settings.server
-        self._log = _log.bind(source=source, server=server)
+        source = resource.source
+        about: dict[str, Any] = {"source": source, "server": kube.settings.server}
+        about |= {"plugin": resource.reader} if resource.reader else {}
+        self._log = _log.bind(**about)
         self._version = ""
-        self._connected: bool | None = None
+        self._absent = False
+        self._looks = Backoff(_LOOK_FIRST, _LOOK_SELDOM)
+        self._state: SourceState | None = None
         self._understood = True
         self._empty = 0
         self._told_left_out: frozenset[str] = frozenset()
@@ -124,12 +137,9 @@ class ResourceWatch:
         self._outage = FailureLog(
             f"{source} is disconnected, serving the last snapshot",
             f"{source} is connected",
-            source=source,
-            server=server,
+            **about,
         )
-        self._expiry = FailureLog(
-            "resourceVersion expired, relisting", "watching on", source=source, server=server
-        )
+        self._expiry = FailureLog("resourceVersion expired, relisting", "watching on", **about)
         self._stopped = threading.Event()
         self._lines: Lines | None = None
         self._thread = SupervisedThread(
@@ -160,7 +170,10 @@ class ResourceWatch:
                 self._version, self._understood = "", False
                 self._lost(error)
             except K8sOvsError as error:
-                self._lost(error)
+                if isinstance(error, NotFound) and self._resource.optional:
+                    self._not_installed(error)
+                else:
+                    self._lost(error)
             except Exception as error:
                 self._version = ""
                 ours = f"{self._where}: k8s-ovs failed on its answer: {shown(error)}"
@@ -209,9 +222,18 @@ class ResourceWatch:
     def _lost(self, error: Exception, **fields: Any) -> None:
         if not self._stopped.is_set():
             self._outage.failed(error, **fields)
-        self._set_connected(False, str(error))
+        self._set_connected(False, str(error), refused=isinstance(error, NotFound | Forbidden))
         asked = error.retry_after if isinstance(error, Busy) else 0.0
         self._pause(min(asked, _LONGEST_WAIT))
+
+    def _not_installed(self, error: NotFound) -> None:
+        self._version = ""
+        self._found()
+        if not self._absent:
+            self._absent = True
+            self._log.info("resource not installed", reason=str(error))
+            self._send(Snapshot(self._resource.source))
+        self._stopped.wait(self._looks.wait())
 
     def _pause(self, least: float = 0.0) -> None:
         self._stopped.wait(max(self._backoff.wait(), least))
@@ -219,7 +241,8 @@ class ResourceWatch:
     def _snapshot(self) -> None:
         began = time.monotonic()
         listed = list_resource(self._kube, self._resource)
-        self._version = listed.version
+        self._version, self._absent = listed.version, False
+        self._looks.reset()
         self._leave_out(listed.left_out)
         if self._understood:
             self._found()
@@ -289,10 +312,12 @@ class ResourceWatch:
         self._outage.worked()
         self._set_connected(True)
 
-    def _set_connected(self, connected: bool, detail: str = "") -> None:
-        if connected is not self._connected:
-            self._connected = connected
-            self._send(SourceState(self._resource.source, connected, detail))
+    def _set_connected(self, connected: bool, detail: str = "", *, refused: bool = False) -> None:
+        before = self._state
+        now = SourceState(self._resource.source, connected, detail, refused)
+        if before is None or (before.connected, before.refused) != (connected, refused):
+            self._state = now
+            self._send(now)
 
     def _send(self, event: WatchEvent) -> None:
         if not self._stopped.is_set():

@@ -21,7 +21,7 @@ from attrs import define, evolve, field
 
 from k8s_ovs.errors import K8sOvsError, PluginError
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.hooks.result import Failure
+from k8s_ovs.hooks.result import Failure, Held
 from k8s_ovs.model.world import CONFIG, NODES, Slot, World
 from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot
@@ -184,7 +184,7 @@ class FakeCluster:
         """What each plugin wants once the one before it has been served."""
         for plugin in self.manager.allocators:
             found = self.manager.allocations(plugin, self.manager.view(self.look()))
-            if isinstance(found, Failure):
+            if isinstance(found, Failure | Held):
                 raise PluginError(str(found))
             self._compare_remembered(plugin, found)
             yield [each for each in found if not isinstance(each, Problem)]
