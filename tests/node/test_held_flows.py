@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.node.acme_plugin import installed_plugin
 from tests.node.hanging import apiserver_hangs
 
 from k8s_ovs.errors import K8sOvsError
@@ -49,16 +49,8 @@ def guarded(
     lab_of: Callable[..., Lab], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LabNet]:
     """Two nodes with a plugin by which only labelled pods speak: open may, shut may not."""
-    installed = tmp_path_factory.mktemp("acme")
-    (installed / "acme_doors.py").write_text(MODULE)
-    about = installed / "acme_doors-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-doors\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[k8s_ovs.plugins]\nacme-doors = acme_doors:Doors\n")
-    with pytest.MonkeyPatch.context() as patch:
-        path = [str(installed), *filter(None, [os.environ.get("PYTHONPATH")])]
-        patch.setenv("PYTHONPATH", os.pathsep.join(path))
-        patch.setenv("XDG_CACHE_HOME", str(installed / "cache"))
+    directory = tmp_path_factory.mktemp("acme")
+    with installed_plugin(directory, "acme-doors", "acme_doors:Doors", MODULE):
         lab = lab_of("hld", plugin="k8s-ovs-subnet,acme-doors")
         may = {"acme.example/may": "speak"}
         lab.run_pod("node1", "open", labels=may)
