@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, get_args
 
 import attrs
 
 import k8s_ovs.plugin
 from k8s_ovs.pipeline.action import Action
-from k8s_ovs.pipeline.field import FIELDS, REGISTERS, FieldKind
-from k8s_ovs.pipeline.flow import CT_STATE_BITS
+from k8s_ovs.pipeline.field import FIELDS, FLAGS, REGISTERS, Field, FieldKind
+from k8s_ovs.pipeline.match import FRAGMENTS
 from k8s_ovs.pipeline.table import Table
 from k8s_ovs.pipeline.text import flow_text
-from k8s_ovs.plugin import API_VERSION, Flow, Match, any_packet, register
+from k8s_ovs.plugin import API_VERSION, Flow, Match, PipelineError, register
 
 #: What is written for a field, by the kind of its values: in words, and one of them.
 VALUES: dict[FieldKind, tuple[str, str | int]] = {
@@ -25,12 +26,22 @@ VALUES: dict[FieldKind, tuple[str, str | int]] = {
     FieldKind.HEX: ("a number", 0x1),
     FieldKind.MAC: ("a MAC address", "0a:58:ac:0b:04:02"),
     FieldKind.IPV4: ("an IPv4 address or network", "172.11.4.2"),
+    FieldKind.IPV6: ("an IPv6 address or network", "fd00::4:2"),
     FieldKind.PORT: ("a port's number", 101),
-    FieldKind.CT_STATE: (f"+ or - and each of {', '.join(CT_STATE_BITS)}", "+trk+est"),
+    FieldKind.FRAGMENT: (", ".join(FRAGMENTS), "no"),
+    FieldKind.CONJUNCTION: ("the name of a conjunction", "web"),
 }
+#: The same of flags, by the field.
+FLAGS_OF = {"ct_state": "+trk+est", "tcp_flags": "+syn-ack"}
+#: Of the functions that make a match an example takes the first that has the field.
+PROTOCOLS: tuple[tuple[str, dict[str, int]], ...] = (
+    *((name, {}) for name in ("any_packet", "ip", "ipv6", "arp", "tcp", "udp", "sctp")),
+    *((name, {}) for name in ("icmp", "icmp6")),
+    *(("icmp6", {"icmpv6_type": kind}) for kind in (135, 136)),
+)
 #: An argument of an action, by its type: as it is written, and its value.
 ARGUMENTS: dict[str, tuple[str, Any]] = {
-    "int": ("1", 1),
+    "int": ("2", 2),
     "int | Field": ("101", 101),
     "Field": ('register("SCRATCH")', register("SCRATCH")),
     "str": ('"ROUTE"', "ROUTE"),
@@ -67,11 +78,29 @@ def fields() -> Iterator[str]:
         "| field | bits | mask | value | example | as shown |\n|---|---|---|---|---|---|"
     )
     for field in FIELDS.values():
-        words, value = VALUES[field.kind]
-        example = f"any_packet({field.name}={value!r})".replace("'", '"')
+        words, value = value_of(field)
+        example, match = match_on(field, value)
         mask = "yes" if field.maskable else "no"
-        match = shown(any_packet(**{field.name: value}))
-        yield f"| `{field.name}` | {field.bits} | {mask} | {words} | `{example}` | `{match}` |"
+        cells = (f"`{field.name}`", field.bits, mask, words, f"`{example}`", f"`{shown(match)}`")
+        yield f"| {' | '.join(map(str, cells))} |"
+
+
+def value_of(field: Field) -> tuple[str, str | int]:
+    """What is written for a field: in words, and one of them."""
+    if field.kind is FieldKind.FLAGS:
+        return f"+ or - and each of {', '.join(FLAGS[field.name])}", FLAGS_OF[field.name]
+    return VALUES[field.kind]
+
+
+def match_on(field: Field, value: str | int) -> tuple[str, Match]:
+    """A match on a field as it is written, with the first function that has it, and itself."""
+    for name, more in PROTOCOLS:
+        fields = {**more, field.name: value}
+        with suppress(PipelineError):
+            match = getattr(k8s_ovs.plugin, name)(**fields)
+            written = ", ".join(f"{each}={value!r}" for each, value in fields.items())
+            return f"{name}({written})".replace("'", '"'), match
+    raise ValueError(f"{field.name}: no function makes a match on it")
 
 
 def registers() -> Iterator[str]:

@@ -180,12 +180,6 @@ CLAIMS: dict[str, Claim] = {
     "a translated packet that is of no connection is dropped": dropped(
         "ROUTE", from_node(SOURCE_OF_A, B.ip)
     ),
-    "an answer of a pod here goes back through the node": Claim(
-        from_pod("tcp", B.ip, ct_mark=1),
-        NODE_PORT,
-        TO_NODE | {"nw_dst": B.ip},
-        answer=True,
-    ),
     "an answer of a pod here to a service's client goes back through the node": Claim(
         from_b("tcp", SOURCE_OF_A, ct_mark=1),
         NODE_PORT,

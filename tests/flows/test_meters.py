@@ -15,7 +15,8 @@ from k8s_ovs.model.world import LOCAL_NODE, World
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.ovs.openflow.meters import Metered
 from k8s_ovs.pipeline.action import Goto, Meter
-from k8s_ovs.pipeline.flow import Flow, any_packet
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.match import any_packet
 from k8s_ovs.pipeline.wire import WireFlow, encode
 from k8s_ovs.plugin import Pod, Rates
 from k8s_ovs_shaping import Shaping

@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["PLUGINS", "installed_plugin", "run"]
+__all__ = ["PLUGINS", "installed_plugin", "run", "with_plugin"]
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 _UV = Path(sys.executable).parent / "uv"
@@ -41,3 +42,23 @@ def installed_plugin(name: str, directory: Path) -> Path:
     into = ["--target", directory / "installed", "--python", sys.executable]
     run(_UV, "pip", "install", "--offline", "--no-deps", *into, wheel)
     return directory / "installed"
+
+
+@contextmanager
+def with_plugin(name: str, directory: Path) -> Iterator[None]:
+    """Programs that start meanwhile find it, a lab's daemons too."""
+    # The cache is where stevedore remembers what is installed.
+    own = {
+        "PYTHONPATH": str(installed_plugin(name, directory)),
+        "XDG_CACHE_HOME": str(directory / "cache"),
+    }
+    before = {variable: os.environ.get(variable) for variable in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = value

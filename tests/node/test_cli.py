@@ -15,7 +15,8 @@ import pytest
 from typer.testing import Result
 
 from k8s_ovs.ovs.openflow.client import OpenFlow
-from k8s_ovs.pipeline.flow import Flow, tcp
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.match import tcp
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import ARP, CORE_TABLES
 from k8s_ovs.pipeline.wire import encode

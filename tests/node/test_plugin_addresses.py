@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from tests.node.installed import installed_plugin
+from tests.node.installed import with_plugin
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab import Lab
@@ -20,22 +19,8 @@ ANNOTATION = "acme.example/address"
 @pytest.fixture(scope="module")
 def lab(lab_of: Callable[..., Lab], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two nodes, whose daemons find the plugin on their path."""
-    directory = tmp_path_factory.mktemp("acme")
-    # The cache is where stevedore remembers what is installed.
-    own = {
-        "PYTHONPATH": str(installed_plugin("acme_addresses", directory)),
-        "XDG_CACHE_HOME": str(directory / "cache"),
-    }
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
-    try:
+    with with_plugin("acme_addresses", tmp_path_factory.mktemp("acme")):
         yield lab_of("adr", plugin="k8s-ovs-multitenant,acme-addresses")
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def put_pool(lab: Lab, name: str, namespace: str, network: IPv4Network) -> None:

@@ -242,7 +242,7 @@ def pod_flows(self, view, pod):
     "a register that does not exist": Mistake(
         "@hook\ndef network_flows(self, view):\n    register('MINE')  # here",
         what="no register named MINE",
-        expected="known are SRC_TENANT",
+        expected="it has SRC_TENANT",
     ),
     "records of the core's name": Mistake(
         KINDS.format(name="pods"),

@@ -19,7 +19,8 @@ from k8s_ovs.model.world import PODS, Slot
 from k8s_ovs.ovs.openflow.client import InstalledFlow
 from k8s_ovs.pipeline.action import Goto, Move, Note, Output, SetField
 from k8s_ovs.pipeline.field import FIELDS, register
-from k8s_ovs.pipeline.flow import Flow, ip
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.match import ip
 from k8s_ovs.pipeline.table import Pipeline
 from k8s_ovs.pipeline.tables import CORE_TABLES, POD_IN
 from k8s_ovs.pipeline.wire import encode

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from k8s_ovs.pipeline.action import Goto, Meter, Note
-from k8s_ovs.pipeline.flow import Flow, ip
+from k8s_ovs.pipeline.action import Conjunction, Goto, Meter, Note
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.match import ip
 from k8s_ovs.pipeline.wire import WireFlow, encode
 from k8s_ovs.reconcile.desired_flows import Delta, DesiredFlows, FlowConflict
 from k8s_ovs.reconcile.subject import POD, TENANT, FlowOwner, Subject
@@ -178,7 +179,9 @@ def test_one_number_with_two_rates_is_a_conflict_and_the_first_stays() -> None:
     desired = DesiredFlows()
     first, second = metered(1, 7, rate=100), metered(2, 7, rate=200)
     desired.replace({A: (first,)})
-    assert desired.replace({B: (second, flow(3))}) == [FlowConflict(B, A, second, same="meter")]
+    assert desired.replace({B: (second, flow(3))}) == [
+        FlowConflict(B, A, second, clash="has the same meter as")
+    ]
     assert measured(desired).new_meters == (meter(7, 100),)
     assert desired.replace({A: (), B: (second, flow(3))}) == []
     assert measured(desired) == Delta((second,), (first.cookie,), other_meters=(meter(7, 200),))
@@ -272,7 +275,7 @@ class BookAndSwitch(RuleBasedStateMachine):
             self.wanted[who] = set(wanted) - set(refused)
         for conflict in conflicts:
             others = self.wanted[conflict.other]
-            if conflict.same == "meter":
+            if conflict.clash == "has the same meter as":
                 remaining = [each for each in others if same_number(each, conflict.flow)]
                 assert {each.meter for each in remaining}.isdisjoint({conflict.flow.meter})
             else:
@@ -333,3 +336,46 @@ class BookAndSwitch(RuleBasedStateMachine):
 
 
 TestBookAndSwitch = BookAndSwitch.TestCase
+
+
+def of_clause(key: int, *conjunctions: Conjunction, table: int = 0) -> WireFlow:
+    made = Flow(SAMPLE_PIPELINE.tables[table], 10, ip(in_port=key + 1), conjunctions)
+    return encode(made, 1, SAMPLE_PIPELINE)
+
+
+def test_flows_of_one_conjunction_agree_on_its_clauses() -> None:
+    desired = DesiredFlows()
+    two, three = of_clause(1, Conjunction("web", 1, 2)), of_clause(2, Conjunction("web", 2, 3))
+    other_table = of_clause(2, Conjunction("web", 2, 3), table=2)
+    assert desired.replace({A: (two,)}) == []
+    (conflict,) = desired.replace({B: (three, other_table)})
+    assert conflict == FlowConflict(
+        B,
+        A,
+        three,
+        'names conjunction "web" of 3 clauses by the id that stands for conjunction "web" of 2 '
+        "clauses in",
+    )
+    assert {wire for wire, _ in desired.flows()} == {two, other_table}
+    desired.replace({A: ()})
+    assert desired.replace({B: (three, other_table)}) == []
+
+
+def test_two_plugins_cannot_have_a_conjunction_of_one_name_in_one_table() -> None:
+    desired = DesiredFlows()
+    web = Conjunction("web", 1, 2)
+    theirs = owner(1, "other")
+    desired.replace({A: (of_clause(1, web),)})
+    (conflict,) = desired.replace({theirs: (of_clause(2, web),)})
+    assert (conflict.owner, conflict.other) == (theirs, A)
+
+
+def test_two_names_with_one_number_cannot_be_in_one_table() -> None:
+    # Found by trying: their hashes are the same.
+    one, other = Conjunction("policy-83986", 1, 2), Conjunction("policy-105413", 1, 2)
+    assert one.number == other.number
+    desired = DesiredFlows()
+    desired.replace({A: (of_clause(1, one),)})
+    (conflict,) = desired.replace({B: (of_clause(2, Conjunction("web", 1, 2), other),)})
+    assert f'by the id that stands for conjunction "{one.name}"' in conflict.clash
+    assert desired.replace({A: (), B: (of_clause(2, Conjunction("web", 1, 2), other),)}) == []

@@ -20,7 +20,8 @@ from k8s_ovs.ovs.openflow.altered import altered_cookies
 from k8s_ovs.ovs.openflow.client import OpenFlow
 from k8s_ovs.ovs.openflow.messages import HEADER, OpenPort, Type
 from k8s_ovs.pipeline.action import Meter
-from k8s_ovs.pipeline.flow import Flow, any_packet, ip
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.match import any_packet, ip
 from k8s_ovs.pipeline.reading import read_actions, read_match
 from k8s_ovs.pipeline.wire import encode
 from k8s_ovs_testing.strategies import SAMPLE_PIPELINE

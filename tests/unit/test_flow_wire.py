@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from os_ken.ofproto import ofproto_v1_4, ofproto_v1_4_parser
 from k8s_ovs.pipeline.action import (
     OTHER_PORTS,
     Action,
+    Conjunction,
     Ct,
     CtClear,
     Goto,
@@ -27,7 +29,8 @@ from k8s_ovs.pipeline.action import (
     SetField,
 )
 from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
-from k8s_ovs.pipeline.flow import Flow, Match, Term, any_packet, ip, tcp
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.match import Match, Term, any_packet, ip, tcp
 from k8s_ovs.pipeline.table import Pipeline, PipelineError
 from k8s_ovs.pipeline.wire import MAX_OWNER, delete_by_cookie, delete_meter, encode, put_meter
 from k8s_ovs_testing.strategies import SAMPLE_PIPELINE, flows
@@ -39,6 +42,10 @@ REG0, REG2 = FIELDS["reg0"], FIELDS["reg2"]
 DECODED_NAMES = {
     "ip_src": "ipv4_src",
     "ip_dst": "ipv4_dst",
+    "ipv6_label": "ipv6_flabel",
+    "nd_target": "ipv6_nd_target",
+    "nd_sll": "ipv6_nd_sll",
+    "nd_tll": "ipv6_nd_tll",
     "icmp_type": "icmpv4_type",
     "icmp_code": "icmpv4_code",
     "tun_id": "tunnel_id",
@@ -60,6 +67,8 @@ def name(field: Field) -> str:
 def value(field: Field, number: int) -> Any:
     if field.kind is FieldKind.MAC:
         return number.to_bytes(6, "big").hex(":")
+    if field.kind is FieldKind.IPV6:
+        return str(IPv6Address(number))
     return str(IPv4Address(number)) if field.kind is FieldKind.IPV4 else number
 
 
@@ -74,14 +83,16 @@ def meant_match(match: Match) -> dict[str, Any]:
 
 def mask_of(term: Term) -> int | None:
     """A state of connections is always masked: so Open vSwitch shows it."""
-    whole_state = term.mask is None and term.field.kind is FieldKind.CT_STATE
+    whole_state = term.mask is None and term.field.name == "ct_state"
     return 0xFF if whole_state else term.mask
 
 
-def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
+def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: C901, PLR0911 - one per kind
     match action:
         case SetField(field=Field(name="in_port"), value=number):
             return ("set", "in_port_nxm", number & 0xFFFF)
+        case SetField(field=field, value=number, mask=int() as mask):
+            return ("load", name(field), value(field, number), value(field, mask))
         case SetField(field=field, value=number):
             return ("set", name(field), value(field, number))
         case Output(port=Field() as register):
@@ -96,21 +107,32 @@ def meant_action(action: Action, flow: Flow) -> tuple[Any, ...]:  # noqa: PLR091
             return ("ct_clear",)
         case Note(data=data):
             return ("note", data + bytes(-(len(data) + 10) % 8))
-        case Ct(zone=zone, commit=commit, mark=mark, table=table, nat=nat):
+        case Conjunction(clause=clause, of=clauses):
+            return ("conjunction", clause - 1, clauses, action.number)
+        case Ct(zone=zone, commit=commit, table=table, nat=nat):
             back = 255 if table is None else SAMPLE_PIPELINE.hop(flow.table.name, table)
             nested = [] if nat is None else [meant_nat(nat)]
-            nested += [] if mark is None else [("set", "ct_mark", mark)]
-            return ("ct", int(commit), "", zone, back, 0, nested)
+            nested += [meant_action(each, flow) for each in action.exec]
+            return ("ct", commit + 2 * action.force, "", zone, back, 0, nested)
     raise AssertionError(action)
 
 
 def meant_nat(nat: Nat) -> tuple[Any, ...]:
-    ports = OTHER_PORTS if nat.other_port else (0, 0)
-    source = "" if nat.source is None else str(nat.source)
-    return ("nat", (nat.source is not None) + 16 * nat.other_port, source, *ports)
+    ports = OTHER_PORTS if nat.other_port else (nat.port or 0, 0)
+    flags = (nat.source is not None) + 2 * (nat.destination is not None) + 16 * nat.other_port
+    addresses = ["", ""]
+    if nat.address is not None:
+        addresses[nat.address.version == 6] = str(nat.address)
+    return ("nat", flags, *addresses, *ports)
 
 
-def said_action(action: Any) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
+def without_age(decoded_name: str) -> str:
+    """The decoder's name of a field, be it by its oldest number."""
+    field = decoded_name.removesuffix("_nxm")
+    return DECODED_NAMES.get(field, field)
+
+
+def said_action(action: Any) -> tuple[Any, ...]:  # noqa: C901, PLR0911 - one per kind
     match type(action).__name__:
         case "OFPActionSetField":
             return ("set", action.key, action.value)
@@ -119,7 +141,7 @@ def said_action(action: Any) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
         case "NXActionOutputReg":
             return ("output register", action.src, action.ofs_nbits)
         case "NXActionRegMove":
-            ends = (each.removesuffix("_nxm") for each in (action.src_field, action.dst_field))
+            ends = map(without_age, (action.src_field, action.dst_field))
             return ("move", action.n_bits, action.src_ofs, action.dst_ofs, *ends)
         case "NXActionNote":
             return ("note", bytes(action.note))
@@ -127,7 +149,12 @@ def said_action(action: Any) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
             return ("ct_clear",)
         case "NXActionNAT":
             ports = (action.range_proto_min or 0, action.range_proto_max or 0)
-            return ("nat", action.flags, action.range_ipv4_min, *ports)
+            addresses = (action.range_ipv4_min, action.range_ipv6_min)
+            return ("nat", action.flags, *addresses, *ports)
+        case "NXActionRegLoad2":
+            return ("load", without_age(action.dst), action.value, action.mask)
+        case "NXActionConjunction":
+            return ("conjunction", action.clause, action.n_clauses, action.id)
         case "NXActionCT":
             nested = [said_action(each) for each in action.actions]
             zone = (action.zone_src, action.zone_ofs_nbits)
@@ -135,10 +162,19 @@ def said_action(action: Any) -> tuple[Any, ...]:  # noqa: PLR0911 - one per kind
     raise AssertionError(action)
 
 
+def shortest(said: Any) -> Any:
+    """What the decoder said, with addresses of IPv6 as RFC 5952 writes them."""
+    if isinstance(said, tuple | list):
+        return type(said)(map(shortest, said))
+    with suppress(ValueError):
+        return str(IPv6Address(said)) if isinstance(said, str) else said
+    return said
+
+
 def said_instructions(message: Any) -> tuple[list[tuple[Any, ...]], list[int]]:
     """The applied actions and the tables gone to."""
     applied = [each for each in message.instructions if each.type == 4]
-    actions = [said_action(action) for each in applied for action in each.actions]
+    actions = [shortest(said_action(action)) for each in applied for action in each.actions]
     gone_to = [each.table_id for each in message.instructions if each.type == 1]
     assert len(applied) <= 1
     assert len(applied) + len(gone_to) == len(message.instructions)
@@ -156,7 +192,8 @@ def test_an_independent_decoder_reads_what_was_meant(flow: Flow) -> None:
     assert message.priority == flow.priority
     assert (message.idle_timeout, message.hard_timeout, message.flags) == (0, 0, 0)
     assert message.buffer_id == ofproto_v1_4.OFP_NO_BUFFER
-    assert dict(message.match.items()) == meant_match(flow.match)
+    said = {name: shortest(said) for name, said in message.match.items()}
+    assert said == meant_match(flow.match)
 
     goto = [each for each in flow.actions if isinstance(each, Goto)]
     others = [each for each in flow.actions if not isinstance(each, Goto)]

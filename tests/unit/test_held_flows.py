@@ -334,8 +334,7 @@ class Limits:
 def test_a_pods_rates_stay_as_they_are_too() -> None:
     manager = PluginManager({"mode": SingleTenant(), "limits": Limits()})
     pod = evolve(sample_pod(1, "red"), rates=Rates(5_000))
-    world = sample_world(pods=[pod]).changed({(UNSYNCED, RULES): Slot(True)})
-    reconciler = Reconciler(manager, world)
+    reconciler = Reconciler(manager, sample_world(pods=[pod], unsynced=[RULES]))
     reconciler.compute()
     assert reconciler.links.take_changed()[pod.port].rates == Rates(5_000)
     reconciler.update({**rules({"red": 6_000}), (UNSYNCED, RULES): None})

@@ -157,7 +157,7 @@ def test_file_record_page_and_event_say_the_same(tmp_path: Path, waiting_for: st
 
 
 def test_whose_flows_are_held_is_told_with_the_reason(tmp_path: Path) -> None:
-    node = Node(tmp_path, sample_world().changed({(UNSYNCED, "rules"): Slot(True)}))
+    node = Node(tmp_path, sample_world(unsynced=["rules"]))
     held = "plugin reads: its flows stay as they are until it knows what it reads: kube:rules: "
     assert node.state().problems == (LIMITS, f"{held}not listed yet")
     node.ingest.absorb(SourceState(f"{KUBE}rules", connected=False, detail="no route"))

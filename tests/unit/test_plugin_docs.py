@@ -90,7 +90,7 @@ def test_the_names_that_examples_import_are_offered(block: str) -> None:
 
 def test_names_in_the_text_are_offered() -> None:
     section = TEXT.partition("\n## Flows and tables")[2].partition("\n## ")[0]
-    named = set(re.findall(r"`([A-Z]\w+)`", section)) - {"PluginName"}
+    named = set(re.findall(r"`([A-Z]\w+)[`(]", section)) - {"PluginName"}
     assert named - {"Goto"} <= set(k8s_ovs.plugin.__all__)
     assert {"Output", "SetField", "Move", "Ct", "Note", "InPort"} <= named
 

@@ -22,7 +22,7 @@ from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.world import PODS, SUBNETS, Slot
 from k8s_ovs.pipeline.tables import REMOTE, ROUTE
-from k8s_ovs.plugin import Flow, Pod, Table, View, hook, ip
+from k8s_ovs.plugin import Conjunction, Flow, Pod, Table, View, hook, ip
 from k8s_ovs.reconcile.reconciler import Reconciler
 from k8s_ovs.reconcile.subject import NODE, POD, TENANT, FlowOwner, Subject
 from k8s_ovs_subnet import SingleTenant
@@ -132,6 +132,25 @@ def test_a_conflict_names_both_and_ends_when_the_other_flow_goes() -> None:
     reconciler.update({(NOTES, "divert"): None})
     assert reconciler.compute() == []
     assert reconciler.failures == []
+
+
+class Counting:
+    """Says another number of clauses for each pod."""
+
+    @hook
+    def pod_flows(self, view: View, pod: Pod) -> Iterable[Flow]:
+        clauses = 2 if pod == sample_pod(1) else 3
+        yield Flow(ROUTE, 1, ip(ip_dst=pod.ip), [Conjunction("web", 1, clauses)])
+
+
+def test_a_conjunction_of_which_flows_say_different_things_is_named() -> None:
+    manager = PluginManager({"k8s-ovs-subnet": SingleTenant(), "counting": Counting()})
+    (text,) = Reconciler(manager, sample_world()).compute()
+    assert text.startswith(
+        'plugin counting: pod default/pod2: a flow names conjunction "web" of 3 clauses by the id '
+        'that stands for conjunction "web" of 2 clauses in one of counting for pod default/pod1: '
+        "the latter is kept"
+    )
 
 
 def test_a_flow_that_was_in_conflict_is_installed_once_the_other_subject_is_gone() -> None:

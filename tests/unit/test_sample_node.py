@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from attrs import field, frozen
 from k8s_ovs.errors import PluginError
 from k8s_ovs.pipeline.tables import VERDICT
 from k8s_ovs.plugin import (
+    AddressChoice,
     Allocation,
     Flow,
     KubeResource,
@@ -178,3 +180,21 @@ def test_what_no_plugin_reads_is_refused_by_name() -> None:
         node.put("rule/a", "{}")
     with pytest.raises(PluginError, match="object of pods: expected RESOURCE/KEY, resources are"):
         node.put_object("pods/a", {})
+
+
+class Keeps:
+    """Pods of red have their own addresses, and nobody else has them."""
+
+    @hook
+    def pod_address(self, view: View, request: PodRequest) -> AddressChoice:
+        network = IPv4Network("172.11.4.64/28")
+        return (
+            AddressChoice([network]) if request.namespace == "red" else AddressChoice([], [network])
+        )
+
+
+def test_a_node_says_which_addresses_a_new_pod_may_have() -> None:
+    node = SampleNode(Keeps())
+    kept = (IPv4Network("172.11.4.64/28"),)
+    assert (node.address("red/web").within, node.address("red/web").without) == (kept, ())
+    assert (node.address("blue/web").within, node.address("blue/web").without) == ((), kept)

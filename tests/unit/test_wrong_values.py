@@ -10,7 +10,8 @@ import pytest
 
 from k8s_ovs.model.pod import Rates
 from k8s_ovs.pipeline.action import Ct, Goto, Meter, Move, Nat, Note, Output, SetField
-from k8s_ovs.pipeline.flow import Flow, Match, Term, any_packet, ip
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.match import Match, Term, any_packet, ip
 from k8s_ovs.pipeline.table import PipelineError, Table
 from k8s_ovs.pipeline.tables import ROUTE
 from k8s_ovs.plugin import FIELDS, KubeResource, RecordKind, register
@@ -47,7 +48,7 @@ FLOWS: dict[str, tuple[Callable[[], Any], str]] = {
     "port": (lambda: Output("eth0"), "Output.port: found 'eth0', expected int or Field"),
     "goto": (lambda: Goto(LIST), r"Goto.table: found \[1\], expected str"),
     "zone": (lambda: Ct(None), "Ct.zone: found None, expected int"),
-    "mark": (lambda: Ct(1, True, "1"), "Ct.mark: found '1', expected int or None"),
+    "exec": (lambda: Ct(1, True, "1"), "Ct.exec: found '1', expected a tuple of SetField or Move"),
     "nat": (lambda: Ct(1, nat=True), "Ct.nat: found True, expected Nat or None"),
     "nat of what is new": (
         lambda: Ct(1, nat=Nat(IPv4Address("1.2.3.4"))),

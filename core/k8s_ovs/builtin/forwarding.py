@@ -37,11 +37,14 @@ from k8s_ovs.pipeline.action import (
     SetField,
 )
 from k8s_ovs.pipeline.field import FIELDS, register
-from k8s_ovs.pipeline.flow import Flow, any_packet, arp, ip, ipv6, udp
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.match import any_packet, arp, ip, ipv6, udp
+from k8s_ovs.pipeline.reservation import Subfield, Zone
 from k8s_ovs.pipeline.tables import (
     ARP,
     CLASSIFY,
     CONNECTION_ZONE,
+    CORE_RESERVATIONS,
     CORE_TABLES,
     EXTERNAL,
     NODE_IN,
@@ -69,9 +72,10 @@ _DST_TENANT = register("DST_TENANT")
 _OUT_PORT = register("OUT_PORT")
 _SCRATCH = register("SCRATCH")
 _UNTRACKED = register("UNTRACKED")
-#: What UNTRACKED says: the connection of a packet from a pod is looked up, or not yet, or as it
-#: is, or as if it were to a service.
-_DONE, _NOT_YET, _AS_IT_IS, _AS_OF_SERVICE = range(4)
+#: What UNTRACKED says: the connection of a packet is looked up, or not yet, or as it is, or as if
+#: it were to a service, or in RETURN; or it is a pod's answer to a service's connection. What
+#: ct_state says may be of another zone by then: a plugin's table may have tracked the packet.
+_DONE, _NOT_YET, _AS_IT_IS, _AS_OF_SERVICE, _IN_RETURN, _SERVICE_ANSWER = range(6)
 #: Multicast, reserved and broadcast addresses (RFC 5771, RFC 1112 section 4), and those by which a
 #: kernel means itself, as a node's would (RFC 6890).
 _NOWHERE = tuple(map(IPv4Network, ("224.0.0.0/3", "127.0.0.0/8", "0.0.0.0/8")))
@@ -84,6 +88,10 @@ def mac(text: str) -> int:
 
 class Forwarding:
     """Hooks of the core."""
+
+    @hook
+    def reservations(self) -> Iterable[Subfield | Zone]:
+        return CORE_RESERVATIONS
 
     @hook
     def kinds(self) -> Iterable[RecordKind]:
@@ -102,9 +110,9 @@ class Forwarding:
         local_node = view.local_node
         network = view.config.network
         yield from (Flow(table, 0, any_packet()) for table in CORE_TABLES)
-        # A plugin's table ends in a hop on, not in a drop.
         for table in view.pipeline.added:
-            yield Flow(table, 0, any_packet(), [Goto(target) for target in table.onward])
+            goes_on = table.onward if table.otherwise == "continue" else ()
+            yield Flow(table, 0, any_packet(), [Goto(target) for target in goes_on])
         yield from _classify(local_node)
         yield from _node_in(local_node, network)
         yield from _route(local_node, network, view.config.service_network)
@@ -155,8 +163,12 @@ class Forwarding:
         yield Flow(
             ROUTE,
             260,
-            ip(ip_dst=pod.service_source, ct_mark=SERVICE_MARK),
-            [SetField(FIELDS["ip_dst"], int(pod.ip)), Goto("POD_OUT")],
+            ip(ip_dst=pod.service_source, **SERVICE_MARK.equals(1)),
+            [
+                SetField(FIELDS["ip_dst"], int(pod.ip)),
+                SetField(_UNTRACKED, _SERVICE_ANSWER),
+                Goto("POD_OUT"),
+            ],
         )
         yield Flow(
             POD_OUT,
@@ -212,7 +224,8 @@ def _track_translated(pod: Pod) -> list[Action]:
     """
     source = SetField(FIELDS["ip_src"], int(pod.service_source))
     nat = Nat(pod.ip)
-    track = Ct(CONNECTION_ZONE, commit=True, mark=SERVICE_MARK, nat=nat, table="ROUTE")
+    marked = [SERVICE_MARK.set(1)]
+    track = Ct(CONNECTION_ZONE, commit=True, exec=marked, nat=nat, table="ROUTE")
     return [source, track]
 
 
@@ -284,16 +297,16 @@ def _arp(network: IPv4Network) -> Flow:
 
 def _return(local_node: LocalNode) -> Iterable[Flow]:
     deliver = [Output(_OUT_PORT)]
-    # What the node sends has been through its translation already.
-    yield Flow(RETURN, 300, any_packet(in_port=local_node.node_port), deliver)
     track = Ct(CONNECTION_ZONE, nat=Nat(), table="RETURN")
-    restored = Move(_SCRATCH, FIELDS["ip_dst"])
-    yield Flow(RETURN, 200, ip(ct_state="-trk"), [track])
-    new = ip(in_port=local_node.tunnel_port, ct_state="+trk+new")
+    untracked = ip(in_port=local_node.tunnel_port, reg4=_DONE)
+    yield Flow(RETURN, 250, untracked, [SetField(_UNTRACKED, _IN_RETURN), track])
+    to_service = [Move(_SCRATCH, FIELDS["ip_dst"]), *_to_node(local_node)]
+    yield Flow(RETURN, 200, ip(reg4=_SERVICE_ANSWER), to_service)
+    answer = ip(reg4=_IN_RETURN, ct_state="+trk+rpl", **SERVICE_MARK.equals(1))
+    yield Flow(RETURN, 200, answer, to_service)
+    new = ip(reg4=_IN_RETURN, ct_state="+trk+new")
     yield Flow(RETURN, 150, new, [Ct(CONNECTION_ZONE, commit=True), *deliver])
-    answer = ip(ct_state="+trk+rpl", ct_mark=SERVICE_MARK)
-    yield Flow(RETURN, 200, answer, [restored, *_to_node(local_node)])
-    yield Flow(RETURN, 100, ip(ct_state="+trk"), deliver)
+    yield Flow(RETURN, 100, ip(), deliver)
 
 
 def _external(local_node: LocalNode, vxlan_port: int) -> Iterable[Flow]:

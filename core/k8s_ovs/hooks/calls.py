@@ -19,6 +19,7 @@ from k8s_ovs.hooks.time_limit import HookTimeout, Rest, Resting
 from k8s_ovs.hooks.where import defined_at, module_of, raised_at
 from k8s_ovs.model.checked import as_text
 from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.reservation import Subfield, Zone
 from k8s_ovs.pipeline.table import PipelineError, Table
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
@@ -73,6 +74,7 @@ _ANY_CLASS = (object, Mapping)
 #: Every hook of `Hooks`, by name.
 SPECS: Mapping[str, HookSpec] = {
     "tables": HookSpec(Table),
+    "reservations": HookSpec(Subfield | Zone),
     "kinds": HookSpec(RecordKind),
     "resources": HookSpec(KubeResource),
     "config_fields": HookSpec(ConfigField),

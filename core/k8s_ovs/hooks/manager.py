@@ -7,6 +7,8 @@ on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from k8s_ovs.builtin import BUILTIN, CORE
@@ -23,6 +25,7 @@ from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import MAX_TENANT_ID
 from k8s_ovs.model.world import CONNECTED, RESERVED_KINDS, World
 from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.reservation import Subfield, Zone, clash
 from k8s_ovs.pipeline.table import Pipeline, PipelineError, Table
 from k8s_ovs.pipeline.tables import CORE_TABLES
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
@@ -51,8 +54,8 @@ class PluginManager:
     def __init__(self, plugins: Mapping[str, object]) -> None:
         """plugins: by name, in the order in which they are called; one of them a mode.
 
-        Raises PluginError for hooks that do not exist, tables that do not fit, records that two
-        declare.
+        Raises PluginError for hooks that do not exist, tables that do not fit, and for records and
+        reservations that two declare.
         """
         loaded = {**BUILTIN, **plugins}
         self.names = tuple(loaded)
@@ -60,6 +63,7 @@ class PluginManager:
         self._calls = find_calls(loaded)
         self._owner_bits = owners_of(self.names)
         self.pipeline = self._make_pipeline()
+        self._refuse_clashes()
         #: All kinds of etcd records and all resources of Kubernetes, by name.
         self.kinds: dict[str, RecordKind] = {}
         self.resources: dict[str, KubeResource] = {}
@@ -220,14 +224,28 @@ class PluginManager:
 
     def _make_pipeline(self) -> Pipeline:
         pipeline, added = Pipeline(CORE_TABLES), list[Table]()
-        for plugin, table in self._declared("tables"):
-            added.append(table)
+        declared = groupby(self._declared("tables"), key=itemgetter(0))
+        for plugin, tables in declared:
+            added += [table for _, table in tables]
             try:
                 pipeline = Pipeline(CORE_TABLES, added)
             except PipelineError as error:
                 where = self.where(plugin, "tables")
                 raise PluginError(f"plugin {plugin}: {error}{where}") from error
         return pipeline
+
+    def _refuse_clashes(self) -> None:
+        """Raises PluginError where two reserve the same of what packets and connections carry."""
+        owners: dict[Subfield | Zone, str] = {}
+        for plugin, wanted in self._declared("reservations"):
+            taken = clash(wanted, owners)
+            if taken is not None:
+                raise PluginError(
+                    f"plugin {plugin}: {wanted.name} is {wanted}, and plugin {owners[taken]} has "
+                    f"{taken.name}, {taken}: expected another name and others"
+                    f"{self.where(plugin, 'reservations')}"
+                )
+            owners[wanted] = plugin
 
 
 def _judged(

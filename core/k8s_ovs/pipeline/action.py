@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
 
 import attrs
 from attrs import field, frozen
 
-from k8s_ovs.model.checked import as_plain, as_text, as_whole, as_whole_or_none, has_type
+from k8s_ovs.model.checked import (
+    as_plain,
+    as_text,
+    as_tuple,
+    as_whole,
+    as_whole_or_none,
+    has_type,
+    tuple_of,
+)
 from k8s_ovs.pipeline.field import Field
+from k8s_ovs.pipeline.match import conjunction_id, refuse_too_wide
 from k8s_ovs.pipeline.table import PipelineError
 
 __all__ = [
     "METER_NUMBERS",
     "OTHER_PORTS",
     "Action",
+    "Conjunction",
     "Ct",
     "CtClear",
     "Goto",
@@ -25,7 +36,6 @@ __all__ = [
     "Note",
     "Output",
     "SetField",
-    "refuse_too_wide",
 ]
 
 _WHOLE = has_type(int, error=PipelineError)
@@ -49,10 +59,9 @@ def _as_bytes(data: bytes) -> bytes:
     return plain
 
 
-def refuse_too_wide(name: str, value: int, bits: int) -> None:
-    """Raises PipelineError that names the field."""
-    if not 0 <= value < 1 << bits:
-        raise PipelineError(f"{name}={value} does not fit in {bits} bits")
+def _refuse_read_only(written: Field) -> None:
+    if not written.writable:
+        raise PipelineError(f"{written.name} can be matched, and not be set")
 
 
 @frozen
@@ -78,16 +87,35 @@ class InPort:
 
 @frozen
 class SetField:
-    """Write a constant into a field or register (whole field).
+    """Write a constant into a field or register.
 
-    Raises PipelineError for a value that the field cannot hold.
+    mask: the bits that are written; None: all. Raises PipelineError for a field that cannot be
+    set, and for a value or mask that it cannot have.
     """
 
     field: Field = attrs.field(validator=_FIELD)
     value: int = attrs.field(converter=as_whole, validator=_WHOLE)
+    mask: int | None = attrs.field(
+        default=None, converter=as_whole_or_none, validator=_WHOLE_OR_NONE
+    )
 
     def __attrs_post_init__(self) -> None:
+        _refuse_read_only(self.field)
         refuse_too_wide(self.field.name, self.value, self.field.bits)
+        if self.mask is not None:
+            self._check_mask(self.mask)
+
+    def _check_mask(self, mask: int) -> None:
+        name = self.field.name
+        refuse_too_wide(f"{name} mask", mask, self.field.bits)
+        if not self.field.maskable:
+            raise PipelineError(f"{name}: this field takes no mask")
+        if not 0 < mask < self.field.full_mask:
+            raise PipelineError(f"{name} mask={mask:#x} leaves no bit out, or every bit")
+        if self.value & ~mask:
+            raise PipelineError(
+                f"{name}={self.value:#x}/{mask:#x}: bits are set that the mask leaves out"
+            )
 
 
 @frozen
@@ -95,10 +123,14 @@ class Move:
     """Copy one field into another: the lowest bits that both have.
 
     A tunnel's 64-bit tun_id into a 32-bit register keeps all of a VNI's 24 bits.
+    Raises PipelineError for a target that cannot be set.
     """
 
     source: Field = field(validator=_FIELD)
     target: Field = field(validator=_FIELD)
+
+    def __attrs_post_init__(self) -> None:
+        _refuse_read_only(self.target)
 
     @property
     def bits(self) -> int:
@@ -116,53 +148,85 @@ class Goto:
 #: Ports for connections that need another one, first and last.
 OTHER_PORTS = (1024, 65535)
 
+_ADDRESS_OR_NONE = has_type(IPv4Address, IPv6Address, None, error=PipelineError)
+
 
 @frozen
 class Nat:
     """Translate a packet as its connection is translated, in either direction.
 
     source: the address that a new connection gets as its source, and another port where a tracked
-    connection would have the same answers; None: a new connection is not translated.
-    other_port: it gets any port but those below 1024, and hardly its own.
+    connection would have the same answers. other_port: it gets any port but those below 1024, and
+    hardly its own. destination, port: what a new connection gets as its destination; port None:
+    its own. With neither source nor destination a new connection is not translated.
+    Raises PipelineError for a port of no address, and for both source and destination.
     """
 
-    source: IPv4Address | None = field(
-        default=None, validator=has_type(IPv4Address, None, error=PipelineError)
-    )
+    source: IPv4Address | IPv6Address | None = field(default=None, validator=_ADDRESS_OR_NONE)
     other_port: bool = field(default=False, validator=has_type(bool, error=PipelineError))
+    destination: IPv4Address | IPv6Address | None = field(default=None, validator=_ADDRESS_OR_NONE)
+    port: int | None = field(default=None, converter=as_whole_or_none, validator=_WHOLE_OR_NONE)
 
     def __attrs_post_init__(self) -> None:
         if self.other_port and self.source is None:
             raise PipelineError("nat gives another port to no source")
+        if self.source is not None and self.destination is not None:
+            raise PipelineError("nat gives a source and a destination, expected one of them")
+        if self.port is not None:
+            if self.destination is None:
+                raise PipelineError(f"nat port={self.port} has no destination")
+            if not 1 <= self.port <= 0xFFFF:
+                raise PipelineError(f"nat port={self.port} is not 1 to 65535")
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address | None:
+        """What new connections get as source or destination."""
+        return self.source if self.destination is None else self.destination
+
+
+def _as_sets(exec: Iterable[SetField | Move]) -> tuple[SetField | Move, ...]:
+    return as_tuple(exec)
 
 
 @frozen
 class Ct:
-    """Track the connection in `zone`; with `commit`, remember it, marked; then go on in `table`.
+    """Track the connection in `zone`; with `commit`, remember it; then go on in `table`.
 
-    nat: how its packets are translated. ovs-actions(7), "The ct action". Raises PipelineError for
-    a zone that is not of 16 bits, for a mark that is not of 32, and for a mark or a translation of
-    new connections without commit, which would be lost.
+    exec: what a connection that is remembered has in its ct_mark and ct_label: SetField and Move
+    to those. nat: how its packets are translated. force: a connection that is known and began at
+    the other end begins anew at this one. table None: the packet is tracked, and this copy of it
+    goes on untracked. ovs-actions(7), "The ct action".
+    Raises PipelineError for a zone that is not of 16 bits, and for what would be lost without
+    commit.
     """
 
     zone: int = field(converter=as_whole, validator=_WHOLE)
     commit: bool = field(default=False, validator=has_type(bool, error=PipelineError))
-    mark: int | None = field(default=None, converter=as_whole_or_none, validator=_WHOLE_OR_NONE)
+    exec: tuple[SetField | Move, ...] = field(
+        default=(), converter=_as_sets, validator=tuple_of(SetField, Move, error=PipelineError)
+    )
     table: str | None = field(
         default=None,
         converter=_as_text_or_none,
         validator=has_type(str, None, error=PipelineError),
     )
     nat: Nat | None = field(default=None, validator=has_type(Nat, None, error=PipelineError))
+    force: bool = field(default=False, validator=has_type(bool, error=PipelineError))
 
     def __attrs_post_init__(self) -> None:
         refuse_too_wide("ct zone", self.zone, 16)
-        if self.nat is not None and self.nat.source is not None and not self.commit:
+        for each in self.exec:
+            written = each.field if isinstance(each, SetField) else each.target
+            if written.name not in ("ct_mark", "ct_label"):
+                raise PipelineError(f"ct exec sets {written.name}, expected ct_mark or ct_label")
+        if self.commit:
+            return
+        if self.nat is not None and self.nat.address is not None:
             raise PipelineError("ct nat translates new connections without commit")
-        if self.mark is not None:
-            refuse_too_wide("ct mark", self.mark, 32)
-            if not self.commit:
-                raise PipelineError(f"ct mark={self.mark:#x} is set without commit")
+        if self.exec:
+            raise PipelineError("ct exec sets what is lost without commit")
+        if self.force:
+            raise PipelineError("ct force without commit forces nothing")
 
 
 @frozen
@@ -198,10 +262,41 @@ class Meter:
 
 
 @frozen
+class Conjunction:
+    """This flow is one way to meet one clause of the conjunction `name`.
+
+    A packet that for each clause, 1 to `of`, meets a flow of it, all of one table and priority, is
+    looked up again there with conj_id: the flow that matches ``conj_id=name`` acts. `of`: 2 to 64.
+    A flow may be of several conjunctions, and then has no other action but notes.
+    ovs-fields(7), "Conjunctive Match Fields". Raises PipelineError for a clause that is none.
+    """
+
+    name: str = field(converter=as_text, validator=_TEXT)
+    clause: int = field(converter=as_whole, validator=_WHOLE)
+    of: int = field(converter=as_whole, validator=_WHOLE)
+
+    def __attrs_post_init__(self) -> None:
+        if not 2 <= self.of <= 64:
+            raise PipelineError(
+                f"conjunction {self.name} has {self.of} clauses, expected 2 to 64 "
+                "(with one, let its flows act)"
+            )
+        if not 1 <= self.clause <= self.of:
+            raise PipelineError(
+                f"conjunction {self.name}: clause {self.clause} is not 1 to {self.of}"
+            )
+
+    @property
+    def number(self) -> int:
+        """The id by which Open vSwitch knows it."""
+        return conjunction_id(self.name)
+
+
+@frozen
 class Note:
     """Does nothing; carries bytes for a reader of the flow table."""
 
     data: bytes = field(converter=_as_bytes, validator=has_type(bytes, error=PipelineError))
 
 
-Action = Output | InPort | SetField | Move | Goto | Ct | CtClear | Meter | Note
+Action = Output | InPort | SetField | Move | Goto | Ct | CtClear | Meter | Conjunction | Note

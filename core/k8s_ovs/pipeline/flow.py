@@ -6,86 +6,21 @@ Flows are immutable and independent of a switch. `text` writes them as ovs-ofctl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network
-from typing import get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, get_args
 
-import attrs
 from attrs import field, frozen
 
-from k8s_ovs.errors import shown
-from k8s_ovs.model.checked import (
-    as_tuple,
-    as_whole,
-    as_whole_or_none,
-    has_type,
-    tuple_of,
-)
-from k8s_ovs.pipeline.action import Action, Ct, Goto, Meter, refuse_too_wide
-from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
+from k8s_ovs.model.checked import as_tuple, as_whole, has_type, tuple_of
+from k8s_ovs.pipeline.action import Action, Conjunction, Ct, Goto, Meter, Move, Note, SetField
+from k8s_ovs.pipeline.field import FIELDS, Field
+from k8s_ovs.pipeline.match import Match
 from k8s_ovs.pipeline.table import PipelineError, Table
 
-__all__ = [
-    "Flow",
-    "Match",
-    "Term",
-    "any_packet",
-    "arp",
-    "icmp",
-    "ip",
-    "ipv6",
-    "meter_of",
-    "tcp",
-    "udp",
-]
-
-#: What people may write for a field: numbers, addresses, "02:..." MACs, ct_state as "+trk-rpl".
-#: Where the field takes a mask, "VALUE/MASK" too: "0x1/0xff", "01:00:.../01:00:...", "10.0.0.0/8".
-Value = int | str | IPv4Address | IPv4Network
-
-#: Bits of ct_state, ovs-fields(7).
-CT_STATE_BITS = {
-    "new": 0x01,
-    "est": 0x02,
-    "rel": 0x04,
-    "rpl": 0x08,
-    "inv": 0x10,
-    "trk": 0x20,
-    "snat": 0x40,
-    "dnat": 0x80,
-}
-
+__all__ = ["Flow", "conjunctions_of", "meter_of"]
 
 _WHOLE = has_type(int, error=PipelineError)
-_WHOLE_OR_NONE = has_type(int, None, error=PipelineError)
-_TEXT = has_type(str, error=PipelineError)
-_FIELD = has_type(Field, error=PipelineError)
-
-
-@frozen
-class Term:
-    """One field with a value; `mask` None means every bit."""
-
-    field: Field = attrs.field(validator=_FIELD)
-    value: int = attrs.field(converter=as_whole, validator=_WHOLE)
-    mask: int | None = attrs.field(
-        default=None, converter=as_whole_or_none, validator=_WHOLE_OR_NONE
-    )
-
-
-def _as_terms(terms: Iterable[Term]) -> tuple[Term, ...]:
-    return as_tuple(terms)
-
-
-@frozen
-class Match:
-    """Which packets: every term must hold. Terms are in OXM prerequisite order."""
-
-    terms: tuple[Term, ...] = field(
-        default=(), converter=_as_terms, validator=tuple_of(Term, error=PipelineError)
-    )
+_OF_CONNECTIONS = frozenset({FIELDS["ct_mark"], FIELDS["ct_label"]})
 
 
 def _as_actions(actions: Iterable[Action]) -> tuple[Action, ...]:
@@ -96,7 +31,8 @@ def _as_actions(actions: Iterable[Action]) -> tuple[Action, ...]:
 class Flow:
     """A flow of `table`. No actions: the packet is dropped and counted.
 
-    Raises PipelineError for a goto to a table that `table` does not declare as a next one.
+    Raises PipelineError for a goto to a table that `table` does not declare as a next one, and for
+    actions that cannot stand where they do.
     """
 
     table: Table = field(validator=has_type(Table, error=PipelineError))
@@ -112,19 +48,9 @@ class Flow:
         if not 0 <= self.priority <= 0xFFFF:
             raise PipelineError(f"{self.table.name}: priority {self.priority} is not 0 to 65535")
         for place, action in enumerate(self.actions):
-            target = action.table if isinstance(action, Goto | Ct) else None
-            if isinstance(action, Goto) and place != len(self.actions) - 1:
-                raise PipelineError(f"{self.table.name}: an action follows a goto")
-            if isinstance(action, Meter) and place != 0:
-                raise PipelineError(f"{self.table.name}: a meter follows another action")
-            if target is None or self.table.allows(target):
-                continue
-            if not (isinstance(action, Ct) and target == self.table.name):
-                declared = self.table.next + self.table.onward
-                raise PipelineError(
-                    f"table {self.table.name} does not declare a hop to {target}, expected "
-                    f"{' or '.join(declared) or 'no hop at all'}"
-                )
+            check = _CHECKS.get(type(action))
+            if check is not None:
+                check(self, place, action)
 
 
 def meter_of(flow: Flow) -> Meter | None:
@@ -133,114 +59,74 @@ def meter_of(flow: Flow) -> Meter | None:
     return first if isinstance(first, Meter) else None
 
 
-def any_packet(**fields: Value) -> Match:
-    """A match on the given fields, with no prerequisite of its own.
-
-    Raises PipelineError for an unknown field, and for a value or mask that it cannot have.
-    """
-    if unknown := fields.keys() - FIELDS.keys():
-        near = [name for each in sorted(unknown) for name in get_close_matches(each, FIELDS)]
-        expected = " or ".join(near) or f"one of {', '.join(FIELDS)}"
-        raise PipelineError(f"no field is named {', '.join(sorted(unknown))}, expected {expected}")
-    terms = [
-        _known_term(name, value) if type(value) in _PLAIN else _term(FIELDS[name], value)
-        for name, value in fields.items()
-    ]
-    return Match(tuple(sorted(terms, key=lambda term: _ORDER[term.field.name])))
+def conjunctions_of(flow: Flow) -> tuple[Conjunction, ...]:
+    """The conjunctions of which a flow is part of a clause."""
+    # A flow that has one has nothing but those and notes.
+    if not flow.actions or type(flow.actions[0]) not in (Conjunction, Note):
+        return ()
+    return tuple(each for each in flow.actions if isinstance(each, Conjunction))
 
 
-def ip(**fields: Value) -> Match:
-    """IPv4 packets."""
-    return any_packet(eth_type=0x0800, **fields)
+def _check_goto(flow: Flow, place: int, action: Goto) -> None:
+    if place != len(flow.actions) - 1:
+        raise PipelineError(f"{flow.table.name}: an action follows a goto")
+    if not flow.table.allows(action.table):
+        _refuse_hop(flow, action.table)
 
 
-def arp(**fields: Value) -> Match:
-    """ARP packets."""
-    return any_packet(eth_type=0x0806, **fields)
+def _check_ct(flow: Flow, _: int, action: Ct) -> None:
+    target = action.table
+    if target is not None and target != flow.table.name and not flow.table.allows(target):
+        _refuse_hop(flow, target)
 
 
-def ipv6(**fields: Value) -> Match:
-    """IPv6 packets, neighbour discovery included."""
-    return any_packet(eth_type=0x86DD, **fields)
+def _refuse_hop(flow: Flow, target: str) -> None:
+    declared = flow.table.next + flow.table.onward
+    raise PipelineError(
+        f"table {flow.table.name} does not declare a hop to {target}, expected "
+        f"{' or '.join(declared) or 'no hop at all'}"
+    )
 
 
-def icmp(**fields: Value) -> Match:
-    """ICMP over IPv4."""
-    return ip(ip_proto=1, **fields)
+def _check_meter(flow: Flow, place: int, _: Meter) -> None:
+    if place != 0:
+        raise PipelineError(f"{flow.table.name}: a meter follows another action")
 
 
-def tcp(**fields: Value) -> Match:
-    """TCP over IPv4."""
-    return ip(ip_proto=6, **fields)
+def _check_set(flow: Flow, _: int, action: SetField) -> None:
+    _refuse_of_connections(flow, action.field)
 
 
-def udp(**fields: Value) -> Match:
-    """UDP over IPv4."""
-    return ip(ip_proto=17, **fields)
+def _check_move(flow: Flow, _: int, action: Move) -> None:
+    _refuse_of_connections(flow, action.target)
 
 
-# Prerequisites (eth_type, ip_proto) must precede what needs them (OpenFlow 1.4 section 7.2.3.6).
-_ORDER = {name: place for place, name in enumerate(FIELDS)}
-
-
-#: Types of values that can be remembered: one of a plugin's own may hash and compare as it likes.
-_PLAIN = frozenset({int, str, IPv4Address, IPv4Network})
-
-
-@lru_cache(maxsize=4096)
-def _known_term(name: str, value: Value) -> Term:
-    """As `_term`. Most terms are in many flows."""
-    return _term(FIELDS[name], value)
-
-
-def _term(of: Field, value: Value) -> Term:
-    try:
-        number, mask = _number(of, value)
-    except ValueError as error:
+def _refuse_of_connections(flow: Flow, written: Field) -> None:
+    if written in _OF_CONNECTIONS:
         raise PipelineError(
-            f"{of.name}={shown(value)} is not a value of this field: {error}"
-        ) from error
-    refuse_too_wide(of.name, number, of.bits)
-    if mask is None or mask == of.full_mask:
-        return Term(of, number)
-    if not of.maskable:
-        raise PipelineError(f"{of.name}={value}: this field takes no mask")
-    refuse_too_wide(f"{of.name} mask", mask, of.bits)
-    if number & ~mask:
-        raise PipelineError(f"{of.name}={value}: bits are set that the mask leaves out")
-    return Term(of, number, mask)
+            f"{flow.table.name}: {written.name} is set outside of a Ct, expected it in its exec"
+        )
 
 
-def _number(of: Field, value: Value) -> tuple[int, int | None]:
-    """A person's value as (number, mask). Raises ValueError."""
-    if type(value) is bool or not isinstance(value, int | str | IPv4Address | IPv4Network):
-        raise ValueError("expected a whole number, a text, an IPv4Address or an IPv4Network")
-    if isinstance(value, int):
-        return value, None
-    if isinstance(value, IPv4Address):
-        return int(value), None
-    if of.kind is FieldKind.IPV4:
-        network = value if type(value) is IPv4Network else IPv4Network(value)
-        return int(network.network_address), int(network.netmask)
-    if isinstance(value, IPv4Network):
-        raise ValueError("a network is not a number")
-    if of.kind is FieldKind.CT_STATE:
-        return _ct_state(value)
-    number, _, mask = value.partition("/")
-    return _plain_number(number), _plain_number(mask) if mask else None
+def _check_conjunction(flow: Flow, _: int, action: Conjunction) -> None:
+    name = f"{flow.table.name}: a flow of the conjunction {action.name}"
+    for each in flow.actions:
+        if not isinstance(each, Conjunction | Note):
+            raise PipelineError(f"{name} has a {type(each).__name__} too, expected Notes alone")
+    namesakes = [e.name for e in conjunctions_of(flow) if e.number == action.number]
+    if len(namesakes) > 1:
+        raise PipelineError(
+            f"{name} names {' and '.join(namesakes)}, which are one to Open vSwitch"
+        )
+    if any(term.field.name == "conj_id" for term in flow.match.terms):
+        raise PipelineError(f"{name} matches conj_id, which no flow of a clause can")
 
 
-def _plain_number(text: str) -> int:
-    return int(text.replace(":", ""), 16) if ":" in text else int(text, 0)
-
-
-def _ct_state(text: str) -> tuple[int, int]:
-    """ "+trk-rpl" as (value, mask)."""
-    number = mask = 0
-    for part in text.replace("+", " +").replace("-", " -").split():
-        if part[0] not in "+-" or part[1:] not in CT_STATE_BITS:
-            raise ValueError(f"{part} is not + or - and one of {', '.join(CT_STATE_BITS)}")
-        bit = CT_STATE_BITS[part[1:]]
-        mask |= bit
-        number |= bit if part[0] == "+" else 0
-    return number, mask
+_CHECKS: Mapping[type, Callable[[Flow, int, Any], None]] = {
+    Goto: _check_goto,
+    Ct: _check_ct,
+    Meter: _check_meter,
+    SetField: _check_set,
+    Move: _check_move,
+    Conjunction: _check_conjunction,
+}

@@ -17,69 +17,37 @@ from struct import Struct
 from attrs import frozen
 
 from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
-from k8s_ovs.pipeline.flow import Term
-from k8s_ovs.pipeline.text import field_name, match_text, port_text, value_text
+from k8s_ovs.pipeline.match import Term
+from k8s_ovs.pipeline.text import (
+    field_name,
+    match_text,
+    port_text,
+    term_value_text,
+    value_text,
+)
 
 __all__ = ["read_actions", "read_match"]
 
-_HEX, _MAC, _PORT = FieldKind.HEX, FieldKind.MAC, FieldKind.PORT
+_HEX, _PORT = FieldKind.HEX, FieldKind.PORT
 _OPENFLOW, _NICIRA, _OLD = 0x8000, 0x0001, 0x0000
-_IPV6_BITS = 128
 
-#: Fields that only flows of others have.
+#: Fields that only flows of others have, and forms of ours that only they use.
 _FOREIGN = (
     Field("metadata", _OPENFLOW, 2, 64, _HEX),
     Field("vlan_vid", _OPENFLOW, 6, 16, _HEX),
     Field("vlan_pcp", _OPENFLOW, 7, 8),
-    Field("ip_dscp", _OPENFLOW, 8, 8),
-    Field("nw_ecn", _OPENFLOW, 9, 8),
-    Field("sctp_src", _OPENFLOW, 17, 16),
-    Field("sctp_dst", _OPENFLOW, 18, 16),
-    Field("ipv6_src", _OPENFLOW, 26, _IPV6_BITS),
-    Field("ipv6_dst", _OPENFLOW, 27, _IPV6_BITS),
-    Field("ipv6_label", _OPENFLOW, 28, 32, _HEX),
-    Field("icmpv6_type", _OPENFLOW, 29, 8),
-    Field("icmpv6_code", _OPENFLOW, 30, 8),
-    Field("nd_target", _OPENFLOW, 31, _IPV6_BITS),
-    Field("nd_sll", _OPENFLOW, 32, 48, _MAC),
-    Field("nd_tll", _OPENFLOW, 33, 48, _MAC),
     Field("mpls_label", _OPENFLOW, 34, 32),
     Field("mpls_tc", _OPENFLOW, 35, 8),
     Field("mpls_bos", _OPENFLOW, 36, 8),
     Field("tcp_flags", _OPENFLOW, 42, 16, _HEX),
     Field("in_port", _OLD, 0, 16, _PORT),
-    Field("ip_frag", _NICIRA, 26, 8, _HEX),
     Field("nw_ttl", _NICIRA, 29, 8),
-    Field("pkt_mark", _NICIRA, 33, 32, _HEX),
-    Field("tcp_flags", _NICIRA, 34, 16, _HEX),
-    Field("conj_id", _NICIRA, 37, 32),
-    Field("ct_label", _NICIRA, 108, _IPV6_BITS, _HEX),
 )
-#: Names of fields under the numbers that they had before OpenFlow 1.2, which Open vSwitch still
-#: says in move and output.
-_FORMERLY = {
-    (_OLD, 1): "eth_dst",
-    (_OLD, 2): "eth_src",
-    (_OLD, 3): "eth_type",
-    (_OLD, 6): "ip_proto",
-    (_OLD, 7): "ip_src",
-    (_OLD, 8): "ip_dst",
-    (_OLD, 9): "tcp_src",
-    (_OLD, 10): "tcp_dst",
-    (_OLD, 11): "udp_src",
-    (_OLD, 12): "udp_dst",
-    (_OLD, 13): "icmp_type",
-    (_OLD, 14): "icmp_code",
-    (_OLD, 15): "arp_op",
-    (_OLD, 16): "arp_spa",
-    (_OLD, 17): "arp_tpa",
-    (_NICIRA, 16): "tun_id",
-    (_NICIRA, 17): "arp_sha",
-    (_NICIRA, 18): "arp_tha",
-}
+#: Fields by each of their numbers: Open vSwitch still says those of before OpenFlow 1.2 in move,
+#: load and output.
 _BY_OXM = {
     **{(each.oxm_class, each.oxm_number): each for each in (*_FOREIGN, *FIELDS.values())},
-    **{oxm: FIELDS[name] for oxm, name in _FORMERLY.items()},
+    **{each.nxm: each for each in FIELDS.values() if each.nxm is not None},
 }
 _OWN = frozenset(FIELDS.values())
 
@@ -95,7 +63,7 @@ _RESUBMIT = Struct("!10xHB")
 _CONJUNCTION = Struct("!10xBBI")
 _METADATA = Struct("!8xQQ")
 _NICIRA_VENDOR = 0x2320
-_NXAST_NAT = 36
+_REG_LOAD2, _NXAST_NAT = 33, 36
 _NAT = Struct("!12xHH")
 _NAT_FLAGS = {4: "persistent", 8: "hash", 16: "random"}
 _IN_PORT, _CONTROLLER, _LOCAL, _FIRST_RESERVED = 0xFFFFFFF8, 0xFFFFFFFD, 0xFFFFFFFE, 0xFFFFFF00
@@ -191,8 +159,8 @@ def _action(kind: int, whole: bytes, tables: Tables) -> str | None:
     """One action; None: it is not known here."""
     if kind == 0:
         return _output(*_OUTPUT.unpack_from(whole))
-    if kind == 25:
-        return _set_field(next(_oxms(whole[4:]), None))
+    if (oxm_at := _sets_field(kind, whole)) is not None:
+        return _set_field(next(_oxms(whole[oxm_at:]), None))
     if kind in _SIMPLE:
         name, form = _SIMPLE[kind]
         if not form:
@@ -202,6 +170,12 @@ def _action(kind: int, whole: bytes, tables: Tables) -> str | None:
     if kind == 0xFFFF and _EXPERIMENTER.unpack_from(whole)[0] == _NICIRA_VENDOR:
         return _of_nicira(_EXPERIMENTER.unpack_from(whole)[1], whole, tables)
     return None
+
+
+def _sets_field(kind: int, whole: bytes) -> int | None:
+    """Where the field and its value are, in one of the two actions that set one; None: no such."""
+    is_load = kind == 0xFFFF and _EXPERIMENTER.unpack_from(whole) == (_NICIRA_VENDOR, _REG_LOAD2)
+    return 10 if is_load else 4 if kind == 25 else None
 
 
 def _of_nicira(subtype: int, whole: bytes, tables: Tables) -> str | None:
@@ -304,8 +278,11 @@ def _oxms(data: bytes) -> Iterator[_Oxm]:
         start, offset = offset, offset + _OXM.size + length
         whole = data[start:offset]
         field, masked = _BY_OXM.get((oxm_class, number >> 1)), number & 1
-        size = length // 2 if masked else length
         body = whole[_OXM.size :]
+        if field is not None and field.experimenter is not None:
+            whose, body, length = body[:4], body[4:], length - 4
+            field = field if int.from_bytes(whose, "big") == field.experimenter else None
+        size = length // 2 if masked else length
         value, mask = int.from_bytes(body[:size], "big"), int.from_bytes(body[size:], "big")
         if field is not None and (size != field.size or len(body) != length):
             field = None
@@ -313,6 +290,8 @@ def _oxms(data: bytes) -> Iterator[_Oxm]:
 
 
 def _value(each: _Oxm) -> str:
+    if each.field in _OWN:
+        return term_value_text(Term(each.field, each.value, each.mask))
     numbers = [each.value] if each.mask is None else [each.value, each.mask]
     return "/".join(_number(each.field, number) for number in numbers)
 
@@ -320,8 +299,6 @@ def _value(each: _Oxm) -> str:
 def _number(field: Field | None, number: int) -> str:
     if field is None:
         return f"{number:#x}"
-    if field.bits == _IPV6_BITS and field.kind is FieldKind.NUMBER:
-        return str(IPv6Address(number))
     if field.kind is FieldKind.PORT and field.bits == 16:
         return _short_port(number)
     return value_text(field, number)

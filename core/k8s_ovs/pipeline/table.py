@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, get_args
 
 from attrs import field, frozen
 
@@ -17,6 +17,11 @@ __all__ = ["Pipeline", "PipelineError", "Table"]
 
 _GAP = 10
 _LAST_TABLE = 254  # OFPTT_MAX, OpenFlow 1.4 section 7.3.4.1
+
+
+#: What becomes of a packet that matches no flow of a table: OFPTC_TABLE_MISS_CONTINUE and
+#: OFPTC_TABLE_MISS_DROP of OpenFlow 1.1.
+Otherwise = Literal["continue", "drop"]
 
 
 class PipelineError(ValueError):
@@ -43,6 +48,16 @@ def _is_pair_of_tables(instance: Table, _: Any, pair: Any) -> None:
         )
 
 
+def _is_otherwise(instance: Table, _: Any, otherwise: Any) -> None:
+    if type(otherwise) is not str or otherwise not in get_args(Otherwise):
+        raise PipelineError(
+            f"table {instance.name}: otherwise: found {shown(otherwise)}, "
+            'expected "continue" or "drop"'
+        )
+    if otherwise == "drop" and instance.between is None:
+        raise PipelineError(f"table {instance.name}: otherwise: a table of the core's says nothing")
+
+
 @frozen
 class Table:
     """A stage of the pipeline.
@@ -51,7 +66,10 @@ class Table:
     next: names of the tables that its flows may go to.
     between: for a plugin's table, the (before, after) pair of tables that it is put between:
     every packet that `before` sends to `after` visits this table first, and goes on to `after`
-    where no flow of this table says otherwise. None for the core's own tables.
+    where no flow of this table says otherwise. A table that `before` names in its `next` is visited
+    by those packets alone that a flow of `before` sends there. None for the core's own tables.
+    otherwise: for a plugin's table, what becomes of a packet that matches none of its flows: it
+    goes on to `after` ("continue"), or is dropped and counted ("drop").
     """
 
     name: str = field(converter=as_text, validator=_TEXT)
@@ -62,10 +80,11 @@ class Table:
     between: tuple[str, str] | None = field(
         default=None, converter=_as_pair, validator=_is_pair_of_tables
     )
+    otherwise: Otherwise = field(default="continue", eq=False, validator=_is_otherwise)
 
     @property
     def onward(self) -> tuple[str, ...]:
-        """Where a plugin's table sends packets that match none of its flows."""
+        """Where a plugin's table sends packets that nothing keeps there."""
         return self.between[1:] if self.between else ()
 
     def allows(self, target: str) -> bool:
@@ -81,8 +100,14 @@ class Pipeline:
         order, self.added = list(core), tuple(added)
         self._numbers = {table.name: _GAP * place for place, table in enumerate(order)}
         self._detours: dict[tuple[str, str], str] = {}
+        # Tables that only a goto leads to, by the pair that they are between.
+        self._branches: dict[tuple[str, str], list[str]] = {}
         _refuse_doubles(order)
-        for table in self.added:
+        waiting = list(self.added)
+        while waiting:
+            # One may be next to a table that is declared behind it.
+            table = next(filter(self._has_ends, waiting), waiting[0])
+            waiting.remove(table)
             self._insert(order, table)
         self.tables: tuple[Table, ...] = tuple(order)
         self._check_hops()
@@ -111,6 +136,9 @@ class Pipeline:
         """
         return self.number(self._detours.get((source, target), target))
 
+    def _has_ends(self, table: Table) -> bool:
+        return table.between is not None and all(end in self._numbers for end in table.between)
+
     def _insert(self, order: list[Table], table: Table) -> None:
         if table.between is None:
             raise PipelineError(
@@ -127,26 +155,37 @@ class Pipeline:
             raise PipelineError(
                 f"table {table.name}: there is one of this name already, expected another name"
             )
-        if not any(each.name == before and each.allows(after) for each in order):
+        entry = next(each for each in order if each.name == before)
+        if not entry.allows(after):
             raise PipelineError(
                 f"table {table.name}: no packet goes from {before} to {after}, expected "
                 f"{' or '.join(_targets(order, before)) or 'another table'} in the second place"
             )
         # Several tables between the same two are visited in the order their plugins are named.
-        hop_from = before
-        while (before_hop := self._detours.get((hop_from, after))) is not None:
-            hop_from = before_hop
-        self._numbers[table.name] = self._free_number(table.name, hop_from, after)
-        self._detours[(hop_from, after)] = table.name
+        ends = self._ends(before, after)
+        self._numbers[table.name] = self._free_number(table.name, ends, after)
+        if table.name in entry.next:
+            self._branches.setdefault((before, after), []).append(table.name)
+        else:
+            self._detours |= {(end, after): table.name for end in ends}
         order.append(table)
         order.sort(key=lambda each: self._numbers[each.name])
 
-    def _free_number(self, name: str, before: str, after: str) -> int:
+    def _ends(self, before: str, after: str) -> list[str]:
+        """The last tables before `after` of packets that `before` sends there, or to a branch."""
+        detour = self._detours.get((before, after))
+        ends = [before] if detour is None else self._ends(detour, after)
+        for branch in self._branches.get((before, after), ()):
+            ends += (end for end in self._ends(branch, after) if end not in ends)
+        return ends
+
+    def _free_number(self, name: str, behind: Iterable[str], after: str) -> int:
         taken = set(self._numbers.values())
-        for number in range(self._numbers[before] + 1, self._numbers[after]):
+        last = max(behind, key=self.number)
+        for number in range(self._numbers[last] + 1, self._numbers[after]):
             if number not in taken and number <= _LAST_TABLE:
                 return number
-        raise PipelineError(f"table {name}: no number is free between {before} and {after}")
+        raise PipelineError(f"table {name}: no number is free between {last} and {after}")
 
     def _check_hops(self) -> None:
         for table in self.tables:

@@ -13,12 +13,15 @@ plugin adds its own by the hook `tables`, with `between`.
 
 from __future__ import annotations
 
+from k8s_ovs.pipeline.field import REGISTERS
+from k8s_ovs.pipeline.reservation import Subfield, Zone
 from k8s_ovs.pipeline.table import Pipeline, Table
 
 __all__ = [
     "ARP",
     "CLASSIFY",
     "CONNECTION_ZONE",
+    "CORE_RESERVATIONS",
     "CORE_TABLES",
     "EXTERNAL",
     "NODE_IN",
@@ -88,7 +91,17 @@ CORE_TABLES = (
 #: Connections of pods are tracked in this zone, apart from the kernel's own (zone 0). Those that
 #: the node has translated, to a pod behind a service, are marked with SERVICE_MARK.
 CONNECTION_ZONE = 0x6B38
-SERVICE_MARK = 1
+SERVICE_MARK = Subfield("SERVICE_MARK", "ct_mark", 0, 1)
+
+#: What the core's flows use, and what the node's kernel and kube-proxy do: its iptables rules say
+#: by two bits of a packet's mark whom to masquerade and whom to drop.
+CORE_RESERVATIONS: tuple[Subfield | Zone, ...] = (
+    *(Subfield(name, of.name) for name, of in REGISTERS.items()),
+    SERVICE_MARK,
+    Subfield("KUBE_PROXY_MARKS", "pkt_mark", 14, 2),
+    Zone("KERNEL", 0),
+    Zone("CONNECTIONS", CONNECTION_ZONE),
+)
 
 #: Who answers every ARP request, and who every delivered packet comes from on Ethernet.
 VIRTUAL_MAC = "0a:58:a9:fe:01:01"

@@ -7,13 +7,14 @@ registers carry their names instead, which no switch understands and every reade
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from attrs import frozen
 
 from k8s_ovs.pipeline.action import (
     OTHER_PORTS,
     Action,
+    Conjunction,
     Ct,
     CtClear,
     Goto,
@@ -25,11 +26,12 @@ from k8s_ovs.pipeline.action import (
     Output,
     SetField,
 )
-from k8s_ovs.pipeline.field import REGISTERS, Field, FieldKind
-from k8s_ovs.pipeline.flow import CT_STATE_BITS, Flow, Match, Term
+from k8s_ovs.pipeline.field import FLAGS, REGISTERS, Field, FieldKind
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.match import FRAGMENTS, Match, Term
 from k8s_ovs.pipeline.table import Pipeline
 
-__all__ = ["field_name", "flow_text", "match_text", "port_text", "value_text"]
+__all__ = ["field_name", "flow_text", "match_text", "port_text", "term_value_text", "value_text"]
 
 #: Names that ovs-ofctl's dumps prefer in a match, ovs-fields(7).
 _IN_A_MATCH = {
@@ -43,6 +45,8 @@ _IN_A_MATCH = {
     "tcp_dst": "tp_dst",
     "udp_src": "tp_src",
     "udp_dst": "tp_dst",
+    "sctp_src": "tp_src",
+    "sctp_dst": "tp_dst",
 }
 
 #: (eth_type, ip_proto) pairs that have a keyword, ovs-ofctl(8) "Flow Syntax".
@@ -51,12 +55,18 @@ _PROTOCOLS = {
     (0x0800, 1): "icmp",
     (0x0800, 6): "tcp",
     (0x0800, 17): "udp",
+    (0x0800, 132): "sctp",
     (0x0806, None): "arp",
     (0x86DD, None): "ipv6",
     (0x86DD, 6): "tcp6",
     (0x86DD, 17): "udp6",
     (0x86DD, 58): "icmp6",
+    (0x86DD, 132): "sctp6",
 }
+
+_ADDRESSES = {FieldKind.IPV4: IPv4Address, FieldKind.IPV6: IPv6Address}
+_DECIMAL = (FieldKind.NUMBER, FieldKind.CONJUNCTION)
+_FRAGMENTS = {of: word for word, of in FRAGMENTS.items()}
 
 #: Reserved ports, OpenFlow 1.4 section 7.2.1.
 _RESERVED_PORTS = {
@@ -129,51 +139,62 @@ def _match(match: Match, names: _Names) -> Iterator[str]:
     for term in match.terms:
         if term.field.name not in said:
             called = _IN_A_MATCH.get(term.field.name) or names.field(term.field)
-            yield f"{called}={_term_value(term)}"
+            yield f"{called}={term_value_text(term)}"
 
 
-def _term_value(term: Term) -> str:
+def term_value_text(term: Term) -> str:
+    """The value of a term, with its mask."""
     kind, mask = term.field.kind, term.mask
-    if kind is FieldKind.CT_STATE:
-        return "".join(
-            f"{'+' if term.value & bit else '-'}{name}"
-            for name, bit in CT_STATE_BITS.items()
-            if mask is None or mask & bit
-        )
+    if kind is FieldKind.FLAGS:
+        return _flags(term)
+    if kind is FieldKind.FRAGMENT:
+        return _FRAGMENTS.get((term.value, mask or 3), f"{term.value:#x}/{mask or 3:#x}")
     if mask is None:
         return value_text(term.field, term.value)
-    if kind is FieldKind.IPV4:
-        return f"{IPv4Address(term.value)}/{_ip_mask(mask)}"
+    if kind in _ADDRESSES:
+        return f"{_ADDRESSES[kind](term.value)}/{_address_mask(mask, term.field)}"
     if kind is FieldKind.MAC:
         return f"{_mac(term.value)}/{_mac(mask)}"
     return f"{term.value:#x}/{mask:#x}"
+
+
+def _flags(term: Term) -> str:
+    """As "+syn-ack", or in hexadecimal where bits are said that have no name."""
+    bits = FLAGS[term.field.name]
+    if term.field.name == "tcp_flags" and (term.mask is None or term.mask & ~sum(bits.values())):
+        return f"{term.value:#x}" if term.mask is None else f"{term.value:#x}/{term.mask:#x}"
+    return "".join(
+        f"{'+' if term.value & bit else '-'}{name}"
+        for name, bit in bits.items()
+        if term.mask is None or term.mask & bit
+    )
 
 
 def value_text(field: Field, value: int) -> str:
     """A value of a field, without a mask."""
     if field.kind is FieldKind.MAC:
         return _mac(value)
-    if field.kind is FieldKind.IPV4:
-        return str(IPv4Address(value))
+    if field.kind in _ADDRESSES:
+        return str(_ADDRESSES[field.kind](value))
     if field.kind is FieldKind.PORT:
         return port_text(value)
-    return str(value) if field.kind is FieldKind.NUMBER else f"{value:#x}"
+    return str(value) if field.kind in _DECIMAL else f"{value:#x}"
 
 
 def _action(action: Action, names: _Names) -> str:
     match action:
         case SetField():
-            value = value_text(action.field, action.value)
+            value = term_value_text(Term(action.field, action.value, action.mask))
             text = f"set_field:{value}->{names.field(action.field)}"
         case Move():
             bits = f"[0..{action.bits - 1}]"
             text = (
                 f"move:{names.subfield(action.source)}{bits}->{names.subfield(action.target)}{bits}"
             )
-        case Output(port=Field() as register):
-            text = f"output:{names.field(register)}[]"
-        case Output(port=int() as port):
-            text = f"output:{port_text(port)}"
+        case Output(port=port):
+            text = (
+                f"output:{port_text(port) if isinstance(port, int) else names.field(port) + '[]'}"
+            )
         case InPort() | CtClear():
             text = "IN_PORT" if isinstance(action, InPort) else "ct_clear"
         case Goto():
@@ -182,6 +203,8 @@ def _action(action: Action, names: _Names) -> str:
             text = f"meter:{action.number}"
         case Ct():
             text = f"ct({','.join(_ct_arguments(action, names))})"
+        case Conjunction():
+            text = f"conjunction({action.number},{action.clause}/{action.of})"
         case Note():
             text = f"note:{action.data.hex('.')}"
     return text
@@ -190,20 +213,24 @@ def _action(action: Action, names: _Names) -> str:
 def _ct_arguments(ct: Ct, names: _Names) -> Iterator[str]:
     if ct.commit:
         yield "commit"
+    if ct.force:
+        yield "force"
     if ct.table is not None:
         yield f"table={names.hop(ct.table)}"
     yield f"zone={ct.zone}"
     if ct.nat is not None:
         yield _nat(ct.nat)
-    if ct.mark is not None:
-        yield f"exec(set_field:{ct.mark:#x}->ct_mark)"
+    if ct.exec:
+        yield f"exec({','.join(_action(each, names) for each in ct.exec)})"
 
 
 def _nat(nat: Nat) -> str:
-    if nat.source is None:
+    if nat.address is None:
         return "nat"
+    address = str(nat.address) if isinstance(nat.address, IPv4Address) else f"[{nat.address}]"
     ports = ":{}-{},random".format(*OTHER_PORTS) if nat.other_port else ""
-    return f"nat(src={nat.source}{ports})"
+    ports = f":{nat.port}" if nat.port is not None else ports
+    return f"nat({'dst' if nat.source is None else 'src'}={address}{ports})"
 
 
 def port_text(number: int) -> str:
@@ -215,8 +242,8 @@ def _mac(number: int) -> str:
     return number.to_bytes(6, "big").hex(":")
 
 
-def _ip_mask(mask: int) -> str:
-    """A prefix length where the mask is one, else dotted."""
+def _address_mask(mask: int, field: Field) -> str:
+    """A prefix length where the mask is one, else as an address."""
     length = mask.bit_count()
-    prefix = (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF
-    return str(length) if mask == prefix else str(IPv4Address(mask))
+    prefix = field.full_mask ^ (field.full_mask >> length)
+    return str(length) if mask == prefix else str(_ADDRESSES[field.kind](mask))

@@ -64,6 +64,7 @@ from k8s_ovs.model.subnet import (
 from k8s_ovs.model.tenant import GLOBAL_TENANT, MAX_TENANT_ID
 from k8s_ovs.model.world import GIVEN, NODES, PODS, SUBNETS, Deleted, Slot
 from k8s_ovs.pipeline.action import (
+    Conjunction,
     Ct,
     CtClear,
     Goto,
@@ -76,7 +77,23 @@ from k8s_ovs.pipeline.action import (
     SetField,
 )
 from k8s_ovs.pipeline.field import FIELDS, Field, register
-from k8s_ovs.pipeline.flow import Flow, Match, any_packet, arp, icmp, ip, ipv6, tcp, udp
+from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.match import (
+    Match,
+    any_packet,
+    arp,
+    icmp,
+    icmp6,
+    ip,
+    ipv6,
+    sctp,
+    sctp6,
+    tcp,
+    tcp6,
+    udp,
+    udp6,
+)
+from k8s_ovs.pipeline.reservation import Subfield, Zone
 from k8s_ovs.pipeline.table import PipelineError, Table
 from k8s_ovs.pipeline.tables import (
     ARP,
@@ -136,6 +153,7 @@ __all__ = [
     "Allocation",
     "Check",
     "ConfigField",
+    "Conjunction",
     "Ct",
     "CtClear",
     "Deleted",
@@ -172,6 +190,7 @@ __all__ = [
     "Refuse",
     "SetField",
     "Slot",
+    "Subfield",
     "SwitchError",
     "Table",
     "TimedOut",
@@ -179,6 +198,7 @@ __all__ = [
     "View",
     "Wait",
     "Write",
+    "Zone",
     "address_order",
     "any_packet",
     "arp",
@@ -188,6 +208,7 @@ __all__ = [
     "hook",
     "host_ip_problem",
     "icmp",
+    "icmp6",
     "ip",
     "ipv6",
     "kube_field",
@@ -195,7 +216,11 @@ __all__ = [
     "parse_network",
     "register",
     "request_problem",
+    "sctp",
+    "sctp6",
     "shown",
     "tcp",
+    "tcp6",
     "udp",
+    "udp6",
 ]

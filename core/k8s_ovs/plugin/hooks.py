@@ -13,6 +13,7 @@ import pluggy
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.pipeline.flow import Flow
+from k8s_ovs.pipeline.reservation import Subfield, Zone
 from k8s_ovs.pipeline.table import Table
 from k8s_ovs.plugin.records import ConfigField, KubeResource, RecordKind
 from k8s_ovs.plugin.values import (
@@ -48,6 +49,11 @@ class Hooks:
     @_spec
     def tables(self) -> Iterable[Table]:  # type: ignore[empty-body]  # a specification
         """Tables of the plugin's own, each between two others."""
+
+    @_spec
+    def reservations(self) -> Iterable[Subfield | Zone]:  # type: ignore[empty-body]  # a specification
+        """Registers, bits of marks and labels, and zones of connection tracking that the plugin's
+        flows use."""
 
     @_spec
     def kinds(self) -> Iterable[RecordKind]:  # type: ignore[empty-body]  # a specification

@@ -13,6 +13,7 @@ from attrs import frozen, mutable
 
 from k8s_ovs.pipeline.action import Meter
 from k8s_ovs.pipeline.wire import WireFlow, owner_of
+from k8s_ovs.reconcile.claims import Claims
 from k8s_ovs.reconcile.subject import FlowOwner
 
 __all__ = ["Delta", "DesiredFlows", "FlowConflict"]
@@ -20,12 +21,12 @@ __all__ = ["Delta", "DesiredFlows", "FlowConflict"]
 
 @frozen
 class FlowConflict:
-    """A flow that could not be taken. same: what another one has that only one can have."""
+    """A flow that could not be taken. clash: how it stands to the other owner's."""
 
     owner: FlowOwner
     other: FlowOwner
     flow: WireFlow
-    same: str = "table, priority and match"
+    clash: str = "has the same table, priority and match as"
 
 
 @frozen
@@ -74,6 +75,18 @@ class Delta:
         return bool(flows or self.new_meters or self.other_meters or self.old_meters)
 
 
+@frozen
+class _Meant:
+    """The conjunction that a number means in one table."""
+
+    plugin: str
+    name: str
+    clauses: int
+
+    def __str__(self) -> str:
+        return f'conjunction "{self.name}" of {self.clauses} clauses'
+
+
 @mutable
 class _Desired:
     """A flow and those who want it, in order."""
@@ -89,8 +102,9 @@ class DesiredFlows:
         self._held: dict[FlowOwner, tuple[WireFlow, ...]] = {}
         self._desired: dict[int, _Desired] = {}
         self._by_key: dict[bytes, int] = {}
-        # By number: the meter, and cookies of the flows that name it.
-        self._meters: dict[int, tuple[Meter, set[int]]] = {}
+        self._meters = Claims[int, Meter]()
+        # By table and id.
+        self._conjunctions = Claims[tuple[str, int], _Meant]()
         self._installed: set[int] = set()
         self._installed_meters: dict[int, Meter] = {}
         self._altered: set[int] = set()
@@ -173,7 +187,7 @@ class DesiredFlows:
             if (c in self._altered or (c not in self._desired and c in self._installed))
             and (c in self._desired or owner_of(c) not in frozen)
         ]
-        wanted = [meter for meter, _ in self._meters.values()]
+        wanted = self._meters.values()
         there = self._installed_meters
         return Delta(
             tuple(self._desired[cookie].flow for cookie in adds),
@@ -192,8 +206,7 @@ class DesiredFlows:
         put = {each.number: each for each in (*delta.new_meters, *delta.other_meters)}
         self._installed_meters |= {n: each for n, each in put.items() if n not in refused}
         for number, reason in refused.items():
-            if number in self._meters:
-                self.refuse(tuple(self._meters[number][1]), reason)
+            self.refuse(self._meters.cookies(number), reason)
 
     def refuse(self, cookies: Iterable[int], reason: str) -> None:
         """The switch does not take these flows: forget them. `take_refused` tells whose."""
@@ -231,21 +244,9 @@ class DesiredFlows:
             del self._by_key[flow.key]
             self._touched.add(flow.cookie)
             if flow.meter is not None:
-                self._release_meter(flow.meter.number, flow.cookie)
-
-    def _release_meter(self, number: int, cookie: int) -> None:
-        cookies = self._meters[number][1]
-        cookies.discard(cookie)
-        if not cookies:
-            del self._meters[number]
-
-    def _take_meter(self, meter: Meter, cookie: int) -> FlowOwner | None:
-        """Desire the meter; None: done. Else who has its number with another rate."""
-        desired, cookies = self._meters.setdefault(meter.number, (meter, set()))
-        if desired != meter:
-            return self._desired[next(iter(cookies))].owners[0]
-        cookies.add(cookie)
-        return None
+                self._meters.release(flow.meter.number, flow.cookie)
+            for each in flow.conjunctions:
+                self._conjunctions.release((flow.flow.table.name, each.number), flow.cookie)
 
     def _take(self, owner: FlowOwner, flow: WireFlow, conflicts: list[FlowConflict]) -> bool:
         cookie = self._by_key.setdefault(flow.key, flow.cookie)
@@ -254,15 +255,38 @@ class DesiredFlows:
             conflicts.append(FlowConflict(owner, other, flow))
             return False
         desired = self._desired.get(cookie)
-        if desired is None and flow.meter is not None:
-            metering = self._take_meter(flow.meter, cookie)
-            if metering is not None:
+        if desired is None and (flow.meter is not None or flow.conjunctions):
+            clash = self._clash(owner, flow)
+            if clash is not None:
                 del self._by_key[flow.key]
-                conflicts.append(FlowConflict(owner, metering, flow, same="meter"))
+                other = self._desired[clash[0]].owners[0]
+                conflicts.append(FlowConflict(owner, other, flow, clash[1]))
                 return False
+            self._claim(owner, flow)
         if desired is None:
             desired = self._desired[cookie] = _Desired(flow)
             self._touched.add(cookie)
         if owner not in desired.owners:
             desired.owners += (owner,)
         return True
+
+    def _clash(self, owner: FlowOwner, flow: WireFlow) -> tuple[int, str] | None:
+        """The cookie of a flow that means something else by a number that this one names, and how
+        the two differ, in words."""
+        if flow.meter is not None:
+            metering = self._meters.other(flow.meter.number, flow.meter)
+            if metering is not None:
+                return metering[0], "has the same meter as"
+        for each in flow.conjunctions:
+            meant = _Meant(owner.plugin, each.name, each.of)
+            other = self._conjunctions.other((flow.flow.table.name, each.number), meant)
+            if other is not None:
+                return other[0], f"names {meant} by the id that stands for {other[1]} in"
+        return None
+
+    def _claim(self, owner: FlowOwner, flow: WireFlow) -> None:
+        if flow.meter is not None:
+            self._meters.take(flow.meter.number, flow.meter, flow.cookie)
+        for each in flow.conjunctions:
+            meant = _Meant(owner.plugin, each.name, each.of)
+            self._conjunctions.take((flow.flow.table.name, each.number), meant, flow.cookie)

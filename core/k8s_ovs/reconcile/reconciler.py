@@ -299,7 +299,7 @@ class Reconciler:
         owner, other = conflict.owner, conflict.other
         self._failures[owner.plugin, owner.subject] = (
             f"plugin {owner.plugin}: {self._named(owner.subject)}: "
-            f"a flow has the same {conflict.same} as one of {other.plugin} "
+            f"a flow {conflict.clash} one of {other.plugin} "
             f"for {self._named(other.subject)}: the latter is kept, expected another priority or "
             f"match{self._where(owner)}"
         )

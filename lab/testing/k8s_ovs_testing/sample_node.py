@@ -19,13 +19,15 @@ from attrs import evolve
 from k8s_ovs.errors import PluginError
 from k8s_ovs.hooks.find import has_hook
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.hooks.result import Failure, Results
+from k8s_ovs.hooks.merge import merged_choices
+from k8s_ovs.hooks.result import Failure, Held, Judged
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.world import PODS, Slot, World
 from k8s_ovs.node.records.ingest import ETCD, KUBE, Ingest
 from k8s_ovs.observe.watch_event import Entry, RecordChange, Snapshot, SourceState
 from k8s_ovs.pipeline.text import flow_text
 from k8s_ovs.plugin import (
+    AddressChoice,
     Allocation,
     LinkSettings,
     Pod,
@@ -175,10 +177,14 @@ class SampleNode:
 
         Raises PluginError where one fails.
         """
-        namespace, _, name = identity.partition("/")
-        request = PodRequest(namespace, name, f"uid-{name}", f"container-{name}", "eth0")
         view = self.manager.node_view(self.world)
-        return next(iter(_sound(self.manager.admit_pod(view, request))), None)
+        return next(iter(_sound(self.manager.admit_pod(view, _request(identity)))), None)
+
+    def address(self, identity: str) -> AddressChoice:
+        """Which addresses the plugins allow a pod that is to be attached. Raises PluginError where
+        one fails, InvalidRecord where they allow none."""
+        view = self.manager.node_view(self.world)
+        return merged_choices(_sound(self.manager.pod_address(view, _request(identity))))
 
     def link(self, identity: str) -> list[LinkSettings]:
         """What the plugins want of a pod's interface. Raises PluginError where one fails."""
@@ -230,10 +236,15 @@ class SampleNode:
         return self._objects[resource]
 
 
-def _sound(results: Results[T]) -> list[T]:
+def _request(identity: str) -> PodRequest:
+    namespace, _, name = identity.partition("/")
+    return PodRequest(namespace, name, f"uid-{name}", f"container-{name}", "eth0")
+
+
+def _sound(results: Judged[T]) -> list[T]:
     found: list[T] = []
     for _, each in results:
-        if isinstance(each, Failure):
+        if isinstance(each, Failure | Held):
             raise PluginError(str(each))
         found += each
     return found

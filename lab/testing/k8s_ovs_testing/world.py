@@ -17,7 +17,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import Pod, mac_of
 from k8s_ovs.model.subnet import HostSubnet
-from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, Slot, Tag, World
+from k8s_ovs.model.world import CONFIG, LOCAL_NODE, PODS, SUBNETS, UNSYNCED, Slot, Tag, World
 from k8s_ovs.plugin.records import Indexes, KubeResource, RecordKind, tags_of
 
 __all__ = [
@@ -86,10 +86,12 @@ def sample_world(
     pods: Iterable[Pod] | None = None,
     records: Mapping[str, Mapping[str, Any]] | None = None,
     config: NetworkConfig | None = None,
+    unsynced: Iterable[str] = (),
 ) -> World:
     """A world of hosts 1 to 3 and pods 1 and 2, or those given.
 
     records: values of more kinds, by kind and key. `indexed` has them found by their indexes.
+    unsynced: resources of Kubernetes that have not been listed yet.
     """
     if hosts is None:
         hosts = map(sample_host, (1, 2, 3))
@@ -100,6 +102,7 @@ def sample_world(
         LOCAL_NODE: {"": sample_local_node()},
         SUBNETS: {str(host.host_ip): host for host in hosts},
         PODS: {pod.port: pod for pod in pods},
+        UNSYNCED: dict.fromkeys(unsynced, True),
         **(records or {}),
     }
     found = {

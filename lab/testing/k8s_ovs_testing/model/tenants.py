@@ -221,7 +221,9 @@ def _claims_of_pair(cluster: Cluster, number: int, pod: Pod, other: Pod) -> Iter
         return
     yield Claim(pair, Send(number, "icmp", _said(pod, other.ip)), end)
     back = f"node {cluster.node_of(other)}" if end != _NOWHERE else _NOWHERE
-    answer = Send(number, "tcp", _said(pod, other.ip, ct_mark=1), answer=True)
+    # Where the client is tracked, tracking has given the answer the source of its connection.
+    client = other.service_source if cluster.node_of(other) == number else other.ip
+    answer = Send(number, "tcp", _said(pod, client, ct_mark=1), answer=True)
     yield Claim(f"{pair}, the answer of a service", answer, back)
     for text, forged in (("address", {"nw_src": other.ip}), ("MAC", {"dl_src": other.mac})):
         send = Send(number, "tcp", _said(pod, other.ip, **forged))

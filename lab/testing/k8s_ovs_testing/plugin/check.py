@@ -26,7 +26,7 @@ from k8s_ovs_testing.sample_node import SampleNode
 __all__ = ["Answer", "Checked", "check_plugin", "try_flows"]
 
 #: Hooks that are asked once, without a view: what they return is declared, not computed.
-_DECLARING = ("tables", "kinds", "resources", "config_fields", "commands")
+_DECLARING = ("tables", "kinds", "resources", "reservations", "config_fields", "commands")
 #: Hooks that may look at all, as the leader and doctor do.
 _OF_LEADER = ("allocations", "doctor_checks")
 
@@ -140,7 +140,7 @@ def _subjects(node: SampleNode, hook: str) -> Iterable[tuple[str, dict[str, Any]
             return [(f"pod {pod.identity}", {"pod": pod}) for pod in pods]
         case "tenant_flows":
             return [(f"tenant {each}", {"tenant": each}) for each in _tenants(view, pods)]
-        case "admit_pod":
+        case "admit_pod" | "pod_address":
             request = PodRequest("default", "new", "uid-new", "container-new", "eth0")
             return [("pod default/new", {"request": request})]
     return [("this plugin" if hook in _DECLARING else "the network", {})]

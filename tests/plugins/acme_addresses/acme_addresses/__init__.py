@@ -73,9 +73,10 @@ class Addresses:
 
     @hook
     def pod_address(self, view: View, request: PodRequest) -> AddressChoice:
-        wish: Wish = view.get(WISHES, f"{request.namespace}/{request.name}")
+        wish: Wish | None = view.get(WISHES, f"{request.namespace}/{request.name}")
         pools = view.having(POOLS, _NAMESPACE, request.namespace).values()
-        within = [IPv4Network(wish.address)] if wish.address else [each.network for each in pools]
+        asked = wish.address if wish is not None else None
+        within = [IPv4Network(asked)] if asked else [each.network for each in pools]
         others = [p.network for p in view.all(POOLS).values() if p.namespace != request.namespace]
         wishes = (each.address for each in view.all(WISHES).values() if each is not wish)
         return AddressChoice(within, others + [IPv4Network(each) for each in wishes if each])
