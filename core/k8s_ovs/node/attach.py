@@ -13,7 +13,6 @@ import structlog
 from attrs import define, evolve, field, frozen
 
 from k8s_ovs.errors import InvalidRecord, K8sOvsError, PluginError, shown
-from k8s_ovs.hooks.merge import merged_choices
 from k8s_ovs.hooks.result import Failure, Held
 from k8s_ovs.link.namespace import is_own
 from k8s_ovs.link.shaping.pod_rates import rate_problems
@@ -28,8 +27,15 @@ from k8s_ovs.node.cni.protocol import (
     valid_attachments,
 )
 from k8s_ovs.node.cni.server import Reply
-from k8s_ovs.node.network import Network, link_mtu, link_settings, pod_link, pod_request
-from k8s_ovs.plugin.values import AddressChoice, LinkSettings, Refuse
+from k8s_ovs.node.network import (
+    Network,
+    address_choice,
+    link_mtu,
+    link_settings,
+    pod_link,
+    pod_request,
+)
+from k8s_ovs.plugin.values import LinkSettings, Refuse
 
 __all__ = ["Add", "Attachments", "HungUp", "Remove", "failed"]
 
@@ -255,9 +261,9 @@ def _plan_add(
         waiting.reason = "; ".join(dict.fromkeys(awaited))
         return None
     try:
-        choice = _address_choice(network, request)
+        choice = address_choice(network, pod_request(request))
         pod = network.new_pod(request, network.pool.take(in_use, choice), serial)
-    except InvalidRecord as error:  # no pod that goes makes it right
+    except (InvalidRecord, PluginError) as error:  # no pod that goes makes it right
         raise CniError(Code.FAILED, f"pod {pod.identity} has no address", str(error)) from error
     except K8sOvsError as error:
         waiting.reason = str(error)
@@ -341,21 +347,6 @@ def _admission(network: Network, request: CniRequest) -> list[str]:
                 raise CniError(Code.FAILED, f"plugin {plugin} refuses the pod", each.reason)
             reasons.append(each.reason)
     return reasons
-
-
-def _address_choice(network: Network, request: CniRequest) -> AddressChoice:
-    """Which addresses all plugins allow. Raises CniError if one fails: another pod's address, or
-    one from a pool that is not this pod's, would be worse than none; K8sOvsError if one cannot know
-    yet."""
-    view = network.manager.node_view(network.reconciler.world)
-    choices = list[AddressChoice]()
-    for plugin, result in network.manager.pod_address(view, pod_request(request)):
-        if isinstance(result, Failure):
-            raise CniError(Code.FAILED, f"plugin {plugin} failed", str(result))
-        if isinstance(result, Held):
-            raise K8sOvsError(str(result))
-        choices.extend(result)
-    return merged_choices(choices)
 
 
 def _find(pods: Mapping[str, Pod], request: CniRequest) -> Pod | None:

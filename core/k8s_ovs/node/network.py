@@ -7,9 +7,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from attrs import define, field
 
-from k8s_ovs.errors import PluginError
+from k8s_ovs.errors import K8sOvsError, PluginError
 from k8s_ovs.hooks.manager import PluginManager
-from k8s_ovs.hooks.merge import merged
+from k8s_ovs.hooks.merge import merged, merged_choices
 from k8s_ovs.hooks.result import Failure, Held
 from k8s_ovs.link.nftables import EtcdSockets
 from k8s_ovs.link.veth import PodLink, host_name_of
@@ -20,10 +20,18 @@ from k8s_ovs.node.cni.protocol import CniRequest, CniResult
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.switch import ofport_of
 from k8s_ovs.ovs.datapath import Datapath
-from k8s_ovs.plugin.values import LinkSettings, PodRequest
+from k8s_ovs.plugin.values import AddressChoice, LinkSettings, PodRequest
 from k8s_ovs.reconcile.reconciler import Reconciler
 
-__all__ = ["Network", "link_mtu", "link_settings", "pod_link", "pod_request", "pod_result"]
+__all__ = [
+    "Network",
+    "address_choice",
+    "link_mtu",
+    "link_settings",
+    "pod_link",
+    "pod_request",
+    "pod_result",
+]
 
 _ANYWHERE = IPv4Network("0.0.0.0/0")
 
@@ -64,6 +72,21 @@ def pod_request(request: CniRequest) -> PodRequest:
     return PodRequest(
         request.namespace, request.pod, request.uid, request.container_id, request.ifname
     )
+
+
+def address_choice(network: Network, request: PodRequest) -> AddressChoice:
+    """Which addresses all plugins allow a new pod. Raises PluginError if one fails: another pod's
+    address, or one from a pool that is not this pod's, would be worse than none; InvalidRecord if
+    they allow none, K8sOvsError if one cannot know yet."""
+    view = network.manager.node_view(network.reconciler.world)
+    choices = list[AddressChoice]()
+    for _, result in network.manager.pod_address(view, request):
+        if isinstance(result, Failure):
+            raise PluginError(str(result))
+        if isinstance(result, Held):
+            raise K8sOvsError(str(result))
+        choices.extend(result)
+    return merged_choices(choices)
 
 
 def link_settings(network: Network, pod: Pod) -> LinkSettings:
