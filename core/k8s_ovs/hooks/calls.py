@@ -82,6 +82,7 @@ SPECS: Mapping[str, HookSpec] = {
     "node_flows": HookSpec(Flow),
     "pod_flows": HookSpec(Flow),
     "tenant_flows": HookSpec(Flow),
+    "record_flows": HookSpec(Flow),
     # Which numbers they may return, the manager says.
     "tenant_of": HookSpec(object, many=False),
     "vni_of": HookSpec(object, many=False),

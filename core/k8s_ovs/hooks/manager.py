@@ -23,7 +23,7 @@ from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.pod import Pod
 from k8s_ovs.model.subnet import HostSubnet
 from k8s_ovs.model.tenant import MAX_TENANT_ID
-from k8s_ovs.model.world import CONNECTED, RESERVED_KINDS, World
+from k8s_ovs.model.world import CONNECTED, RESERVED_KINDS, UNSYNCED, World
 from k8s_ovs.pipeline.flow import Flow
 from k8s_ovs.pipeline.reservation import Subfield, Zone, clash
 from k8s_ovs.pipeline.table import Pipeline, PipelineError, Table
@@ -69,7 +69,10 @@ class PluginManager:
         self.resources: dict[str, KubeResource] = {}
         #: Which plugin reads each resource.
         self.readers: dict[str, str] = {}
+        #: Which plugin says the flows of each record of a kind.
+        self.subjects: dict[str, str] = {}
         self._declare_records()
+        self._refuse_mute_subjects()
         #: All fields of the configuration that plugins read, by name.
         self.config_fields: dict[str, ConfigField] = {}
         self._declare_fields()
@@ -120,6 +123,23 @@ class PluginManager:
 
     def tenant_flows(self, view: View, tenant: int) -> Judged[Flow]:
         return self._judge("tenant_flows", f"tenant {tenant}", view, tenant=tenant)
+
+    def record_flows(self, view: View, kind: str, key: str) -> Judged[Flow]:
+        """Only the plugin that declares the kind is asked."""
+        plugin = self.subjects[kind]
+        calls = (call for call in self._calls["record_flows"] if call.plugin == plugin)
+        return [
+            (plugin, _judged(call, f"{kind} {key}", view, kind=kind, key=key)) for call in calls
+        ]
+
+    def unlisted_subjects(self, world: World) -> list[Held]:
+        """What plugins lack that say the flows of objects which have not been listed yet."""
+        unlisted = world.of(UNSYNCED)
+        return [
+            Held(plugin, frozenset({name}))
+            for name, plugin in self.subjects.items()
+            if name in unlisted
+        ]
 
     def pod_link(self, view: View, pod: Pod) -> Judged[LinkSettings]:
         return self._judge("pod_link", f"pod {pod.identity}", view, pod=pod)
@@ -212,6 +232,22 @@ class PluginManager:
             else:
                 self.resources[each.name] = guarded_resource(plugin, each)
                 self.readers[each.name] = plugin
+            if each.is_subject:
+                self.subjects[each.name] = plugin
+
+    def _refuse_mute_subjects(self) -> None:
+        """Raises PluginError where a hook would never be called, or is missing."""
+        saying = {call.plugin for call in self._calls["record_flows"]}
+        for plugin in saying - set(self.subjects.values()):
+            raise PluginError(
+                f"plugin {plugin}: record_flows is never called, expected a kind or a resource "
+                f"with is_subject{self.where(plugin, 'record_flows')}"
+            )
+        for name, plugin in self.subjects.items():
+            if plugin not in saying:
+                raise PluginError(
+                    f'plugin {plugin}: "{name}" has is_subject, expected the hook record_flows'
+                )
 
     def _declare_fields(self) -> None:
         for plugin, each in self._declared("config_fields"):

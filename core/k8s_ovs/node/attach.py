@@ -304,7 +304,8 @@ def _of_flows(network: Network, pod: Pod) -> list[str]:
         return []
     view = manager.node_view(world)
     answers = [*manager.pod_flows(view, pod), *manager.pod_link(view, pod)]
-    return [str(answer) for _, answer in answers if isinstance(answer, Held)]
+    held = [answer for _, answer in answers if isinstance(answer, Held)]
+    return [str(each) for each in (*held, *manager.unlisted_subjects(world))]
 
 
 def _again(waiting: _Waiting, network: Network, existing: Pod, pods: Mapping[str, Pod]) -> Add:

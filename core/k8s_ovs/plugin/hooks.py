@@ -84,6 +84,11 @@ class Hooks:
         """Flows for a tenant that has a pod on this node."""
 
     @_spec
+    def record_flows(self, view: View, kind: str, key: str) -> Iterable[Flow]:  # type: ignore[empty-body]  # a specification
+        """Flows for a record, or an object, of a kind that the plugin declares with `is_subject`.
+        They are deleted with it."""
+
+    @_spec
     def tenant_of(self, view: View, pod: Pod) -> int | None:
         """The tenant (0 to 16777215) of a pod; None: not known yet. Only a mode says this."""
 

@@ -93,6 +93,7 @@ class RecordKind:
     record is quarantined too. It gets (configuration, key, value).
     leased: each record is for a while, mostly under a lease of who writes it: nobody puts it back.
     for_allocation: only `allocations` look at it, so just the leader reads it, and its successor.
+    is_subject: each record has flows of its own, which the hook `record_flows` says.
     """
 
     name: str = field(converter=as_text, validator=_is_name)
@@ -107,11 +108,14 @@ class RecordKind:
     )
     leased: bool = field(default=False, validator=has_type(bool))
     for_allocation: bool = field(default=False, validator=has_type(bool))
+    is_subject: bool = field(default=False, validator=has_type(bool))
 
     def __attrs_post_init__(self) -> None:
-        """Raises ValueError where nothing says what must not overlap."""
+        """Raises ValueError where nothing says what must not overlap, and for what no daemon could
+        do."""
         if self.exclusive and self.holds is None:
             raise ValueError("RecordKind.exclusive: found no holds, expected one beside it")
+        _refuse_unseen_subject(self)
 
     def slot(self, value: Any, revision: int) -> Slot:
         """The slot of a record whose value counts."""
@@ -129,7 +133,7 @@ class KubeResource:
     leader watches it, and its successor. indexes: as those of `RecordKind`.
     label_selector, field_selector: as kubectl's --selector and --field-selector; "": all objects.
     optional: somebody may install it later (a CustomResourceDefinition): until then there are no
-    objects.
+    objects. is_subject: each object has flows of its own, which the hook `record_flows` says.
     """
 
     name: str = field(converter=as_text, validator=_is_name)
@@ -141,9 +145,11 @@ class KubeResource:
     label_selector: str = field(default="", converter=as_text, validator=has_type(str))
     field_selector: str = field(default="", converter=as_text, validator=has_type(str))
     optional: bool = field(default=False, validator=has_type(bool))
+    is_subject: bool = field(default=False, validator=has_type(bool))
 
     def __attrs_post_init__(self) -> None:
         """Raises ValueError for what no daemon could do."""
+        _refuse_unseen_subject(self)
         if self.local_only and self.for_allocation:
             raise ValueError(
                 "KubeResource: found local_only and for_allocation, expected one of them: the "
@@ -156,6 +162,14 @@ class KubeResource:
             return self.field_selector
         name = "metadata.name" if self.path == NODES_PATH else "spec.nodeName"
         return ",".join(filter(None, [self.field_selector, f"{name}={hostname}"]))
+
+
+def _refuse_unseen_subject(declared: RecordKind | KubeResource) -> None:
+    if declared.is_subject and declared.for_allocation:
+        raise ValueError(
+            f"{type(declared).__name__}: found is_subject and for_allocation, expected one of "
+            "them: each node has the flows"
+        )
 
 
 def tags_of(indexes: Indexes, value: Any) -> tuple[Tag, ...]:

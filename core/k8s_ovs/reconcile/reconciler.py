@@ -24,7 +24,7 @@ from k8s_ovs.reconcile.answers import Answers
 from k8s_ovs.reconcile.desired_flows import DesiredFlows, FlowConflict
 from k8s_ovs.reconcile.held import HeldSubjects
 from k8s_ovs.reconcile.pod_links import PodLinks
-from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, TENANT, FlowOwner, Subject
+from k8s_ovs.reconcile.subject import NETWORK, NODE, POD, RECORD, TENANT, FlowOwner, Subject
 from k8s_ovs.supervise import FaultLog
 
 __all__ = ["Reconciler"]
@@ -75,7 +75,10 @@ class Reconciler:
     def held(self) -> Mapping[str, frozenset[str]]:
         """Plugins that cannot judge all of their flows yet, which stay as they are: of each the
         resources of Kubernetes that have to be listed before."""
-        return self._held.plugins()
+        found = dict(self._held.plugins())
+        for each in self.manager.unlisted_subjects(self.world):
+            found[each.plugin] = found.get(each.plugin, frozenset()) | each.resources
+        return found
 
     def update(self, changes: Changes, revision: int | None = None) -> None:
         """Take in changed slots; None: gone. revision: see `World.changed`."""
@@ -87,8 +90,11 @@ class Reconciler:
         for (kind, key), slot in changes.items():
             if kind in _KIND_OF_RECORD:
                 self._dirty.add(Subject(_KIND_OF_RECORD[kind], key))
+            if kind in self.manager.subjects:
+                self._dirty.add(Subject(RECORD, f"{kind}/{key}"))
             if kind == UNSYNCED and slot is None:
                 self._dirty |= self._held.waiting_for(key)
+                self._dirty.add(Subject(NETWORK, ""))  # also where its list is empty
 
     def take_touched(self, who: str) -> set[tuple[str, str]]:
         """Kinds and keys of the slots that have changed since `who` called last, or ever."""
@@ -222,6 +228,10 @@ class Reconciler:
         if subject.kind == NODE:
             node = view.subnet(subject.key)
             return None if node is None else self.manager.node_flows(view, node)
+        if subject.kind == RECORD:
+            kind, _, key = subject.key.partition("/")
+            known = view.get(kind, key) is not None
+            return self.manager.record_flows(view, kind, key) if known else None
         pod: Pod | None = view.get(PODS, subject.key)
         return None if pod is None else self._ask_pod(subject, view, pod)
 

@@ -138,6 +138,9 @@ def _subjects(node: SampleNode, hook: str) -> Iterable[tuple[str, dict[str, Any]
             return [(f"node {each.host_ip}", {"node": each}) for each in others]
         case "pod_flows" | "pod_link" | "tenant_of" | "vni_of":
             return [(f"pod {pod.identity}", {"pod": pod}) for pod in pods]
+        case "record_flows":
+            subjects = ((kind, key) for kind in node.manager.subjects for key in view.all(kind))
+            return [(f"{kind} {key}", {"kind": kind, "key": key}) for kind, key in subjects]
         case "tenant_flows":
             return [(f"tenant {each}", {"tenant": each}) for each in _tenants(view, pods)]
         case "admit_pod" | "pod_address":
