@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from structlog.testing import capture_logs
 
 from k8s_ovs.hooks import time_limit
 from k8s_ovs.hooks.calls import HookCall
@@ -87,6 +88,21 @@ def test_another_thread_is_interrupted_too(limit: TimeLimit) -> None:
     thread.start()
     thread.join(10)
     assert len(ended) == 1
+
+
+def test_what_takes_long_is_named_with_its_time_and_not_each_time(
+    limit: TimeLimit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_limit, "_SLOW", 0.02)
+    slow, quick = Rest("plugin acme: pod_flows", limit), Rest("plugin acme: status", limit)
+    with capture_logs() as logs:
+        for _ in range(2):
+            slow.call(time.sleep, 0.05)
+            quick.call(time.sleep, 0.0)
+    (said,) = logs
+    assert (said["log_level"], said["event"]) == ("warning", "plugin is slow")
+    assert (said["what"], said["expected"]) == ("plugin acme: pod_flows", "less than 0.02")
+    assert 0.05 <= said["seconds"] < SHORT
 
 
 def test_what_returns_in_time_is_left_alone(limit: TimeLimit) -> None:

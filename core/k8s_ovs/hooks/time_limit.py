@@ -1,4 +1,5 @@
-"""How long may a plugin's code run? What does not return is interrupted, and rests for a while.
+"""How long may a plugin's code run? What takes long is named; what does not return is
+interrupted, and rests for a while.
 
 All of a node waits for its plugins, so one that waits for ever would stop it.
 """
@@ -27,6 +28,8 @@ _log = structlog.get_logger(__name__)
 _LOOK_EVERY = 0.5
 #: Seconds for which a function that did not return is not called again.
 REST = 60.0
+#: Seconds after which code is slow, and for which that is not told again.
+_SLOW, _TOLD_EVERY = 0.5, 60.0
 
 
 class HookTimeout(BaseException):
@@ -51,6 +54,8 @@ class TimeLimit:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._told: set[str] = set()
+        # When code was last told to be slow.
+        self._slow: dict[str, float] = {}
 
     def watch(self) -> None:
         """Keep the limit from now on. In the main thread, as it takes over SIGALRM."""
@@ -87,7 +92,17 @@ class TimeLimit:
 
     def end(self, begun: int) -> None:
         """It runs no more."""
-        del self._running[begun]
+        since, what = self._running.pop(begun)
+        took = time.monotonic() - since
+        if _SLOW < took < self.seconds:
+            self._tell_slow(what, took)
+
+    def _tell_slow(self, what: str, took: float) -> None:
+        now = time.monotonic()
+        if now >= self._slow.get(what, 0.0):
+            self._slow[what] = now + _TOLD_EVERY
+            expected = f"less than {_SLOW:g}"
+            _log.warning("plugin is slow", what=what, seconds=round(took, 2), expected=expected)
 
     @property
     def inside(self) -> bool:
