@@ -1,4 +1,4 @@
-"""A plugin of tests/plugins, installed from its wheel, beside this environment."""
+"""Plugins of somebody else, installed beside this environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["PLUGINS", "installed_plugin", "run", "with_plugin"]
+import pytest
+
+__all__ = ["PLUGINS", "installed_plugin", "on_path", "run", "with_plugin", "with_source"]
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 _UV = Path(sys.executable).parent / "uv"
@@ -47,18 +49,29 @@ def installed_plugin(name: str, directory: Path) -> Path:
 @contextmanager
 def with_plugin(name: str, directory: Path) -> Iterator[None]:
     """Programs that start meanwhile find it, a lab's daemons too."""
-    # The cache is where stevedore remembers what is installed.
-    own = {
-        "PYTHONPATH": str(installed_plugin(name, directory)),
-        "XDG_CACHE_HOME": str(directory / "cache"),
-    }
-    before = {variable: os.environ.get(variable) for variable in own}
-    os.environ.update(own)
-    try:
+    with on_path(installed_plugin(name, directory)):
         yield
-    finally:
-        for variable, value in before.items():
-            if value is None:
-                del os.environ[variable]
-            else:
-                os.environ[variable] = value
+
+
+@contextmanager
+def with_source(directory: Path, name: str, target: str, source: str) -> Iterator[None]:
+    """The same of a plugin that is one module. target: `module:Class`; source: its text."""
+    module = target.partition(":")[0]
+    (directory / f"{module}.py").write_text(source)
+    about = directory / f"{module}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[k8s_ovs.plugins]\n{name} = {target}\n")
+    with on_path(directory):
+        yield
+
+
+@contextmanager
+def on_path(directory: Path) -> Iterator[None]:
+    """Programs that start meanwhile find what is installed in a directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = [str(directory), *filter(None, [os.environ.get("PYTHONPATH")])]
+        patch.setenv("PYTHONPATH", os.pathsep.join(path))
+        # Where stevedore remembers what is installed.
+        patch.setenv("XDG_CACHE_HOME", str(directory / "cache"))
+        yield

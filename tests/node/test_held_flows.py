@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.node.acme_plugin import installed_plugin
 from tests.node.hanging import apiserver_hangs
+from tests.node.installed import with_source
 
 from k8s_ovs.errors import K8sOvsError
 from k8s_ovs_lab import Lab
@@ -50,7 +50,7 @@ def guarded(
 ) -> Iterator[LabNet]:
     """Two nodes with a plugin by which only labelled pods speak: open may, shut may not."""
     directory = tmp_path_factory.mktemp("acme")
-    with installed_plugin(directory, "acme-doors", "acme_doors:Doors", MODULE):
+    with with_source(directory, "acme-doors", "acme_doors:Doors", MODULE):
         lab = lab_of("hld", plugin="k8s-ovs-subnet,acme-doors")
         may = {"acme.example/may": "speak"}
         lab.run_pod("node1", "open", labels=may)

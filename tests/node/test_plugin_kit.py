@@ -8,9 +8,16 @@ import shutil
 import site
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.node.installed import on_path
+
+from k8s_ovs_lab import Lab
+from k8s_ovs_lab.lab_net import LabNet
+from k8s_ovs_lab.layout import ETCD_PREFIX
+from k8s_ovs_lab.process import await_that
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
@@ -25,6 +32,7 @@ class Stranger:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.bin = home / "environment/bin"
+        self.for_daemons = home / "plugins"
 
     def run(self, *command: object, where: str = ".") -> str:
         """What a command prints; its complaint fails the test."""
@@ -72,6 +80,8 @@ def made(stranger: Stranger) -> str:
     stranger.run(*build, where="acme-quiet")
     (wheel,) = (stranger.home / "acme-quiet/dist").glob("*.whl")
     into = ["--no-deps", "--python", stranger.bin / "python"]
+    stranger.run(TOOLS / "uv", "--quiet", "--offline", "pip", "install", *into, wheel)
+    into = ["--no-deps", "--target", stranger.for_daemons]
     stranger.run(TOOLS / "uv", "--quiet", "--offline", "pip", "install", *into, wheel)
     shutil.rmtree(stranger.home / "acme-quiet/dist")
     return printed
@@ -125,3 +135,15 @@ def test_a_check_says_what_it_would_do(stranger: Stranger) -> None:
     printed = stranger.run(stranger.bin / "k8s-ovs", *command)
     shown = answered(f"k8s-ovs plugin check acme-quiet --record '{order}'")
     assert timeless(shown) == timeless(printed.strip())
+
+
+@pytest.mark.usefixtures("made")
+def test_in_the_lab_it_does_what_it_says(stranger: Stranger, lab_of: Callable[..., Lab]) -> None:
+    with on_path(stranger.for_daemons):
+        lab = lab_of("kit", nodes=1, plugin="k8s-ovs-subnet,acme-quiet")
+    lab.run_pod("node1", "web", "red")
+    lab.run_pod("node1", "db")
+    net = LabNet(lab)
+    assert net.pings("red/web", net.address("db"))
+    lab.etcdctl("put", f"{ETCD_PREFIX}/k8ssdn/acme-quiet/red", '{"Silent":true}')
+    await_that("silence", lambda: not net.pings("red/web", net.address("db")), 10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.node.acme_plugin import installed_plugin
+from tests.node.installed import with_source
 
 from k8s_ovs_lab import Lab
 from k8s_ovs_lab.lab_net import LabNet
@@ -39,7 +39,7 @@ def crowded(
     lab_of: Callable[..., Lab], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LabNet]:
     directory = tmp_path_factory.mktemp("acme")
-    with installed_plugin(directory, "acme-rooms", "acme_rooms:Rooms", MODULE):
+    with with_source(directory, "acme-rooms", "acme_rooms:Rooms", MODULE):
         yield LabNet(lab_of("ref", plugin="k8s-ovs-multitenant,acme-rooms", nodes=1))
 
 
