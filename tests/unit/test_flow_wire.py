@@ -30,7 +30,7 @@ from k8s_ovs.pipeline.action import (
 )
 from k8s_ovs.pipeline.field import FIELDS, Field, FieldKind
 from k8s_ovs.pipeline.flow import Flow
-from k8s_ovs.pipeline.match import Match, Term, any_packet, ip, tcp
+from k8s_ovs.pipeline.match import Match, Term, any_packet, ip, ipv6, tcp
 from k8s_ovs.pipeline.table import Pipeline, PipelineError
 from k8s_ovs.pipeline.wire import MAX_OWNER, delete_by_cookie, delete_meter, encode, put_meter
 from k8s_ovs_testing.strategies import SAMPLE_PIPELINE, flows
@@ -354,3 +354,24 @@ def test_a_flow_that_fits_into_no_message_is_refused() -> None:
         PipelineError, match=r"FIRST: a flow of 80.* bytes, at most 65519 can be sent"
     ):
         encode(flow, 1, SAMPLE_PIPELINE)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (ip(ip_dst="0.0.0.0/0"), ip()),
+        (ipv6(ipv6_dst="::/0"), ipv6()),
+        (tcp(tcp_dst="0/0"), tcp()),
+        (any_packet(reg8="0/0"), any_packet()),
+        (any_packet(ct_state=""), any_packet()),
+    ],
+)
+def test_a_term_without_a_bit_says_nothing(written: Match, meant: Match) -> None:
+    """Open vSwitch does not show it again: the flow would look like another one for ever."""
+    assert written == meant
+
+
+@pytest.mark.parametrize("name", ["ct_label", "tun_id", "ip_dst", "in_port"])
+def test_a_port_is_in_no_field_but_a_register(name: str) -> None:
+    with pytest.raises(PipelineError, match=f"output: found {name}, expected a number or a reg"):
+        Output(FIELDS[name])

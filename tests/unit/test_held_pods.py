@@ -14,6 +14,8 @@ from k8s_ovs.model.world import UNSYNCED, Slot
 from k8s_ovs.node.attach import Attachments
 from k8s_ovs.plugin import Flow, KubeResource, LinkSettings, Pod, PodRequest, View, hook
 
+HOOKS = ["admit_pod", "network_flows", "tenant_flows", "pod_flows", "pod_link"]
+
 
 class Reads:
     """Looks at rules of Kubernetes in one hook."""
@@ -21,18 +23,30 @@ class Reads:
     def __init__(self, where: str, *, minds: bool = False) -> None:
         self.where = where
         self.minds = minds
+        self.asked = 0
 
     @hook
     def resources(self) -> Iterable[KubeResource]:
         return [KubeResource("rules", "/apis/acme.example/v1/rules", lambda _, found: found)]
 
     def look(self, view: View, where: str) -> None:
+        self.asked += 1
         if where == self.where and not (self.minds and not view.synced("rules")):
             view.get("rules", "default")
 
     @hook
     def admit_pod(self, view: View, request: PodRequest) -> None:
         self.look(view, "admit_pod")
+
+    @hook
+    def network_flows(self, view: View) -> Iterable[Flow]:
+        self.look(view, "network_flows")
+        return ()
+
+    @hook
+    def tenant_flows(self, view: View, tenant: int) -> Iterable[Flow]:
+        self.look(view, "tenant_flows")
+        return ()
 
     @hook
     def pod_flows(self, view: View, pod: Pod) -> Iterable[Flow]:
@@ -64,7 +78,7 @@ class Attaching:
         return bool(self.attachments.plan_adds(self.network, {}))
 
 
-@pytest.mark.parametrize("where", ["admit_pod", "pod_flows", "pod_link"])
+@pytest.mark.parametrize("where", HOOKS)
 def test_it_waits_and_is_told_for_what(where: str) -> None:
     node = Attaching(Reads(where))
     assert not node.attached(wait=0.0)
@@ -74,7 +88,7 @@ def test_it_waits_and_is_told_for_what(where: str) -> None:
     )
 
 
-@pytest.mark.parametrize("where", ["admit_pod", "pod_flows", "pod_link"])
+@pytest.mark.parametrize("where", HOOKS)
 def test_it_comes_once_that_is_listed(where: str) -> None:
     node = Attaching(Reads(where))
     assert not node.attached(wait=30.0)
@@ -86,3 +100,15 @@ def test_it_comes_once_that_is_listed(where: str) -> None:
 @pytest.mark.parametrize("plugin", [Reads("status"), Reads("pod_flows", minds=True)])
 def test_who_does_not_look_or_knows_lets_it_pass(plugin: Reads) -> None:
     assert Attaching(plugin).attached(wait=30.0)
+
+
+def test_who_waits_is_asked_about_again_only_where_something_has_changed() -> None:
+    plugin = Reads("pod_flows")
+    node = Attaching(plugin)
+    assert not node.attached(wait=30.0)
+    asked = plugin.asked
+    assert not node.attachments.plan_adds(node.network, {})
+    assert plugin.asked == asked
+    node.network.reconciler.update({(UNSYNCED, "more"): Slot(True)})
+    assert not node.attachments.plan_adds(node.network, {})
+    assert plugin.asked > asked

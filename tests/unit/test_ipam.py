@@ -15,7 +15,8 @@ from k8s_ovs.plugin import AddressChoice
 SUBNET = IPv4Network("172.11.4.0/29")
 PODS = [IPv4Address(f"172.11.4.{number}") for number in range(2, 7)]
 PARTS = [IPv4Network(f"172.11.4.{part}") for part in ("0/30", "2/32", "4/31", "6/31", "0/29")]
-PARTS += [IPv4Network("10.0.0.0/8")]
+ALL = IPv4Network("0.0.0.0/0")
+PARTS += [IPv4Network("10.0.0.0/8"), ALL]
 
 
 def test_addresses_come_in_order_without_network_gateway_and_broadcast() -> None:
@@ -116,11 +117,11 @@ def test_a_pod_gets_the_least_recently_used_address_that_it_may_have(
             assert address == free[0]
             in_use.add(address)
             order.append(order.pop(order.index(address)))
-        elif any(fits(each, choice) for each in PODS) or not choice.within:
+        elif any(fits(each, choice) for each in PODS):
             with pytest.raises(K8sOvsError, match="are in use by pods of this node"):
                 pool.take(in_use, choice)
         else:
-            with pytest.raises(InvalidRecord, match=r"expected an address for pods of subnet 172"):
+            with pytest.raises(InvalidRecord, match=r"for pods of subnet 172|kept for other pods"):
                 pool.take(in_use, choice)
         if PODS[goes] in in_use:
             in_use.remove(PODS[goes])
@@ -135,3 +136,19 @@ def test_a_pool_of_another_node_is_named_with_this_nodes_subnet() -> None:
     assert str(raised.value) == (
         "found 172.11.5.0/30, expected an address for pods of subnet 172.11.4.0/29"
     )
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (AddressChoice([], [ALL]), "subnet 172.11.4.0/29: all of it is kept for other pods"),
+        (
+            AddressChoice([SUBNET], [ALL]),
+            "found 172.11.4.0/29, of which all is kept for other pods",
+        ),
+    ],
+)
+def test_what_is_kept_for_others_is_not_said_to_be_in_use(choice: AddressChoice, said: str) -> None:
+    with pytest.raises(InvalidRecord) as raised:
+        AddressPool(SUBNET).take((), choice)
+    assert str(raised.value) == said

@@ -22,6 +22,7 @@ from k8s_ovs.node.inbox import Inbox
 from k8s_ovs.node.kube_watches import KubeWatches, watched_as
 from k8s_ovs.node.records.ingest import Ingest
 from k8s_ovs.observe.kube import ResourceWatch, WatchedResource
+from k8s_ovs.observe.kube import watch as kube_watch
 from k8s_ovs.observe.watch_event import (
     Entry,
     RecordChange,
@@ -56,7 +57,7 @@ def watching(api: ScriptedApiServer, *, optional: bool) -> Iterator[Observed]:
         watch.stop()
 
 
-@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("status", [400, 403, 404])
 def test_what_is_refused_is_told_with_its_plugin(api: ScriptedApiServer, status: int) -> None:
     api.bodies[PATH] = (status, UNKNOWN.encode())
     with capture_logs() as logs, watching(api, optional=False) as seen:
@@ -95,6 +96,30 @@ def test_what_is_optional_and_not_installed_is_empty_until_it_is(api: ScriptedAp
     assert listed.entries.keys() == {"node1"}
     events = [each["event"] for each in logs]
     assert events[:2] == ["resource not installed", "resource listed"]
+
+
+def test_what_was_listed_stays_until_its_absence_lasts(
+    api: ScriptedApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A definition is replaced, or an API server starts: 404 for a moment."""
+    api.bodies[PATH] = (200, listing(GOOD))
+    expired = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}
+    api.watch_body = json.dumps(expired).encode() + b"\n"
+    told: queue.SimpleQueue[WatchEvent] = queue.SimpleQueue()
+    rules = WatchedResource(PATH, "kube:rules", optional=True)
+    watch = ResourceWatch(kube_at(api), rules, told.put)
+    watch.start()
+    try:
+        found = [told.get(timeout=10.0), told.get(timeout=10.0)]
+        api.bodies[PATH] = (404, UNKNOWN.encode())
+        while not (isinstance(found[-1], SourceState) and not found[-1].connected):
+            found.append(told.get(timeout=10.0))
+        assert all(each.entries for each in found if isinstance(each, Snapshot))
+        monkeypatch.setattr(kube_watch, "_BELIEVED_AFTER", 0.0)
+        later = [told.get(timeout=30.0), told.get(timeout=10.0)]
+        assert later == [SourceState("kube:rules", connected=True), Snapshot("kube:rules")]
+    finally:
+        watch.stop()
 
 
 @pytest.mark.parametrize(
@@ -192,6 +217,22 @@ def test_plugins_that_read_the_same_objects_share_a_watch(monkeypatch: pytest.Mo
     first, second = world.settled("doors")["p"], world.settled("walls")["p"]
     assert first == second == {"n": [2]}
     assert first["n"] is not second["n"]
+
+
+def test_no_reader_sees_what_another_one_does_to_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one reads it before the others have got theirs."""
+    watches, found = Watches(monkeypatch), []
+    watches.follow(manager(a=Reads("doors"), b=Reads("walls")))
+
+    def put(event: WatchEvent) -> None:
+        if isinstance(event, RecordChange) and event.entry is not None:
+            found.append(dict(event.entry.value))
+            event.entry.value["n"] = "changed"
+
+    monkeypatch.setattr(watches.inbox, "put", put)
+    (watch,) = (each for source, each in watches.open.items() if source != "kube:node")
+    watch.sink(RecordChange(watch.resource.source, "p", Entry({"n": 1})))
+    assert found == [{"n": 1}, {"n": 1}]
 
 
 def test_other_objects_are_another_watch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,3 +71,14 @@ def test_an_error_says_where_in_the_record(harm: dict[str, Any], said: str) -> N
     with pytest.raises(InvalidRecord) as raised:
         decode(Rules, "rules/red", json.dumps(record).encode())
     assert str(raised.value).startswith(f"rules/red: {said}")
+
+
+@frozen
+class Noted:
+    note: str | None = named("Note")
+
+
+def test_a_field_that_may_be_null_and_is_missing_is_named() -> None:
+    with pytest.raises(InvalidRecord, match="rules/red: Note: found nothing, expected a string"):
+        decode(Noted, "rules/red", b"{}")
+    assert decode(Noted, "rules/red", b'{"Note":null}') == Noted(None)

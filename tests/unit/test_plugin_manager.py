@@ -476,3 +476,9 @@ def test_what_matches_no_flow_of_a_table_goes_on_or_is_dropped() -> None:
     flows = dict(running.network_flows(view(running)))[CORE]
     last = {flow.table.name: flow.actions for flow in flows if flow.priority == 0}  # type: ignore[union-attr]  # no Failure
     assert (last["LETS"], last["DROPS"]) == ((Goto("ROUTE"),), ())
+
+
+@pytest.mark.parametrize("name", ["core", "node-subnets"])
+def test_no_plugin_takes_the_place_of_the_cores_own(name: str) -> None:
+    with pytest.raises(PluginError, match=f"plugin {name}: the core has one of this name"):
+        PluginManager({name: Unmarked()})

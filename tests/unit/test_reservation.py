@@ -91,3 +91,11 @@ def test_what_cannot_be_is_refused(case: str) -> None:
 def test_a_register_of_ones_own_is_no_register_of_the_cores() -> None:
     with pytest.raises(KeyError, match=r"no register named RULE: .*one of your own is a Subfield"):
         register("RULE")
+
+
+@pytest.mark.parametrize("value", ["3", 1.0, True, None])
+def test_what_is_no_number_is_refused_with_the_name_of_the_bits(value: Any) -> None:
+    seen = Subfield("SEEN", "reg8", 0, 1)
+    for use in (seen.set, seen.equals):
+        with pytest.raises(PipelineError, match=r"SEEN: found .*, expected a whole number"):
+            use(value)

@@ -57,6 +57,8 @@ class PluginManager:
         Raises PluginError for hooks that do not exist, tables that do not fit, and for records and
         reservations that two declare.
         """
+        for name in BUILTIN.keys() & plugins.keys():
+            raise PluginError(f"plugin {name}: the core has one of this name, expected another")
         loaded = {**BUILTIN, **plugins}
         self.names = tuple(loaded)
         self.mode = next((name for name in plugins if has_hook(plugins[name], "tenant_of")), "")

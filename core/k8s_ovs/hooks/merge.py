@@ -44,10 +44,12 @@ def _shared(
 ) -> tuple[IPv4Network, ...]:
     """Of two networks that overlap one is inside the other."""
     return tuple(
-        max(one, other, key=lambda network: network.prefixlen)
-        for one in some
-        for other in others
-        if one.overlaps(other)
+        dict.fromkeys(
+            max(one, other, key=lambda network: network.prefixlen)
+            for one in some
+            for other in others
+            if one.overlaps(other)
+        )
     )
 
 

@@ -91,8 +91,8 @@ class TimeLimit:
         return thread
 
     def end(self, begun: int) -> None:
-        """It runs no more."""
-        since, what = self._running.pop(begun)
+        """It runs no more; nothing happens where that is known."""
+        since, what = self._running.pop(begun, (0.0, ""))
         took = time.monotonic() - since
         if _SLOW < took < self.seconds:
             self._tell_slow(what, took)
@@ -153,12 +153,14 @@ class Rest:
             return function(*arguments)
         begun = self._limit.begin(self._what)
         try:
-            return function(*arguments)
+            try:
+                return function(*arguments)
+            finally:
+                self._limit.end(begun)
         except HookTimeout as error:
+            self._limit.end(begun)  # it may be interrupted once more while it ends
             self._until = time.monotonic() + REST
             raise HookTimeout(self._text()) from error
-        finally:
-            self._limit.end(begun)
 
     @property
     def nested(self) -> bool:

@@ -225,7 +225,10 @@ def _explain(error: BaseValidationError, found: Any, before: str = "") -> str:
 def _wording(kind: Any) -> str:
     if _is_list(kind):
         return _WORDING[list]
-    return _WORDING[dict] if attrs.has(kind) else _WORDING[kind]
+    if attrs.has(kind):
+        return _WORDING[dict]
+    of = next((each for each in (kind, *get_args(kind)) if each in _WORDING), None)
+    return _WORDING[of] if of is not None else f"a value of type {kind}"
 
 
 _CONVERTER = _make_converter(detailed=True)

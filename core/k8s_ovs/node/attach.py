@@ -18,7 +18,7 @@ from k8s_ovs.link.namespace import is_own
 from k8s_ovs.link.shaping.pod_rates import rate_problems
 from k8s_ovs.link.veth import PodLink, check, host_name_of
 from k8s_ovs.model.pod import Pod
-from k8s_ovs.model.world import UNSYNCED
+from k8s_ovs.model.world import UNSYNCED, World
 from k8s_ovs.node.cni.protocol import (
     CniError,
     CniRequest,
@@ -34,6 +34,7 @@ from k8s_ovs.node.network import (
     link_settings,
     pod_link,
     pod_request,
+    unlisted_flows,
 )
 from k8s_ovs.plugin.values import LinkSettings, Refuse
 
@@ -81,9 +82,12 @@ class HungUp:
 
 @define(eq=False)
 class _Waiting:
+    """unlisted_in: the world in which it waits for a first list of Kubernetes."""
+
     request: CniRequest
     reply: Reply
     reason: str = "the network"
+    unlisted_in: World | None = None
 
 
 @define
@@ -253,12 +257,16 @@ def _plan_add(
     existing = _find(pods, request)
     if existing is not None:
         return _again(waiting, network, existing, pods)
+    if waiting.unlisted_in is network.reconciler.world:
+        return None  # nothing has changed since it was asked about
     awaited = _admission(network, request)
     # Only an ADD that can succeed now takes an address; until then the pod has the gateway's.
     pod = network.new_pod(request, network.local_node.gateway, serial)
-    awaited += _of_tenant(network, pod) or _of_flows(network, pod)
+    awaited += _of_tenant(network, pod) or unlisted_flows(network, pod)
     if awaited:
         waiting.reason = "; ".join(dict.fromkeys(awaited))
+        world = network.reconciler.world
+        waiting.unlisted_in = world if world.of(UNSYNCED) else None
         return None
     try:
         choice = address_choice(network, pod_request(request))
@@ -294,18 +302,6 @@ def _of_tenant(network: Network, pod: Pod) -> list[str]:
     if view.early.found:
         return [str(Held(network.manager.mode, view.early.found))]
     return [] if known else [f"a tenant for namespace {pod.namespace}"]
-
-
-def _of_flows(network: Network, pod: Pod) -> list[str]:
-    """What a pod waits for until the plugins know its flows and its interface: without them it
-    would be open to what they deny, or shut to what they allow."""
-    manager, world = network.manager, network.reconciler.world
-    if not world.of(UNSYNCED):
-        return []
-    view = manager.node_view(world)
-    answers = [*manager.pod_flows(view, pod), *manager.pod_link(view, pod)]
-    held = [answer for _, answer in answers if isinstance(answer, Held)]
-    return [str(each) for each in (*held, *manager.unlisted_subjects(world))]
 
 
 def _again(waiting: _Waiting, network: Network, existing: Pod, pods: Mapping[str, Pod]) -> Add:

@@ -51,21 +51,24 @@ class AddressPool:
         `in_use` must hold what was taken and has no port yet, too. Raises K8sOvsError when all are
         in use, InvalidRecord when the subnet has none of the choice.
         """
+        excluded = self._numbers_of(choice.without)
         if choice.within:
-            address = self._first_of(self._allowed(choice), in_use)
+            address = self._first_of(self._allowed(choice, excluded), in_use)
+        elif len(excluded) < len(self._pods):
+            address = self._first(in_use, excluded)
         else:
-            address = self._first(in_use, choice)
+            raise InvalidRecord(f"subnet {self.subnet}: all of it is kept for other pods")
         if address is None:
             which = self._named(choice)
             raise K8sOvsError(f"subnet {self.subnet}: all {which} are in use by pods of this node")
         self.release(address)
         return address
 
-    def _first(self, in_use: Container[IPv4Address], choice: AddressChoice) -> IPv4Address | None:
+    def _first(self, in_use: Container[IPv4Address], excluded: set[int]) -> IPv4Address | None:
         for address in self._in_turn():
             if address in in_use:
                 self.release(address)  # it need not be looked at each time
-            elif not _is_in(address, choice.without):
+            elif int(address) not in excluded:
                 return address
         return None
 
@@ -87,17 +90,21 @@ class AddressPool:
                 return address
         return next((each for each in self._used if each in free), None)
 
-    def _allowed(self, choice: AddressChoice) -> list[IPv4Address]:
+    def _allowed(self, choice: AddressChoice, excluded: set[int]) -> list[IPv4Address]:
         """The addresses of a pool. Raises InvalidRecord if there is none of them here."""
-        numbers = {each for network in choice.within for each in _shared(self._pods, network)}
-        addresses = map(IPv4Address, sorted(numbers))
-        allowed = [each for each in addresses if not _is_in(each, choice.without)]
-        if not allowed:
-            listed = ", ".join(map(str, choice.within))
+        listed = ", ".join(map(str, choice.within))
+        numbers = self._numbers_of(choice.within)
+        if not numbers:
             raise InvalidRecord(
                 f"found {listed}, expected an address for pods of subnet {self.subnet}"
             )
-        return allowed
+        if not numbers - excluded:
+            raise InvalidRecord(f"found {listed}, of which all is kept for other pods")
+        return [IPv4Address(number) for number in sorted(numbers - excluded)]
+
+    def _numbers_of(self, networks: Collection[IPv4Network]) -> set[int]:
+        """The pods' addresses here that are in any of the networks."""
+        return {number for each in networks for number in _shared(self._pods, each)}
 
     def _named(self, choice: AddressChoice) -> str:
         if choice.within:
@@ -109,10 +116,6 @@ class AddressPool:
         self._passed.pop(address, None)
         self._used[address] = None
         self._used.move_to_end(address)
-
-
-def _is_in(address: IPv4Address, networks: Collection[IPv4Network]) -> bool:
-    return any(address in each for each in networks)
 
 
 def _shared(numbers: range, network: IPv4Network) -> range:

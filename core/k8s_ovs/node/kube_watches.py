@@ -89,9 +89,10 @@ class KubeWatches:
         sources = [KUBE + name for name, _ in readers]
 
         def tell_each(event: WatchEvent) -> None:
-            self._inbox.put(evolve(event, source=sources[0]))
-            for source in sources[1:]:
-                self._inbox.put(_copied(event, source))
+            # All copies before the first one is read: its reader may change it.
+            copies = [_copied(event, source) for source in sources[1:]]
+            for each in (evolve(event, source=sources[0]), *copies):
+                self._inbox.put(each)
 
         named = ", ".join(dict.fromkeys(plugin for _, plugin in readers))
         resource = evolve(objects, source=", ".join(sources), reader=named)

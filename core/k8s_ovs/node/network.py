@@ -16,6 +16,7 @@ from k8s_ovs.link.veth import PodLink, host_name_of
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.node import LocalNode
 from k8s_ovs.model.pod import Pod, pod_memory
+from k8s_ovs.model.world import UNSYNCED
 from k8s_ovs.node.cni.protocol import CniRequest, CniResult
 from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.switch import ofport_of
@@ -31,6 +32,7 @@ __all__ = [
     "pod_link",
     "pod_request",
     "pod_result",
+    "unlisted_flows",
 ]
 
 _ANYWHERE = IPv4Network("0.0.0.0/0")
@@ -87,6 +89,19 @@ def address_choice(network: Network, request: PodRequest) -> AddressChoice:
             raise K8sOvsError(str(result))
         choices.extend(result)
     return merged_choices(choices)
+
+
+def unlisted_flows(network: Network, pod: Pod) -> list[str]:
+    """What a new pod waits for until the plugins know all flows that judge it, and its interface:
+    without them it would be open to what they deny, or shut to what they allow."""
+    manager, world = network.manager, network.reconciler.world
+    if not world.of(UNSYNCED):
+        return []
+    view = manager.node_view(world)
+    flows = [*manager.network_flows(view), *manager.tenant_flows(view, view.tenant_of(pod) or 0)]
+    answers = (*flows, *manager.pod_flows(view, pod), *manager.pod_link(view, pod))
+    held = [answer for _, answer in answers if isinstance(answer, Held)]
+    return [str(each) for each in (*held, *manager.unlisted_subjects(world))]
 
 
 def link_settings(network: Network, pod: Pod) -> LinkSettings:

@@ -64,11 +64,14 @@ def _refuse_read_only(written: Field) -> None:
         raise PipelineError(f"{written.name} can be matched, and not be set")
 
 
+_REGISTER_NAMES = frozenset(f"reg{number}" for number in range(16))
+
+
 @frozen
 class Output:
     """Send out of a port: a number, or the register that holds one.
 
-    Raises PipelineError for a port that is not of 32 bits.
+    Raises PipelineError for a port that is not of 32 bits, and for a field that is no register.
     """
 
     port: int | Field = field(
@@ -78,6 +81,8 @@ class Output:
     def __attrs_post_init__(self) -> None:
         if isinstance(self.port, int):
             refuse_too_wide("output", self.port, 32)
+        elif self.port.name not in _REGISTER_NAMES:
+            raise PipelineError(f"output: found {self.port.name}, expected a number or a register")
 
 
 @frozen

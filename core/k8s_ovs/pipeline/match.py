@@ -98,7 +98,9 @@ def any_packet(**fields: Value) -> Match:
         for needed, values in term.field.needs:
             if fields.get(needed) not in values:
                 _refuse_without(term.field, needed, values, terms)
-    return Match(tuple(sorted(terms, key=lambda term: _ORDER[term.field.name])))
+    # A term without a bit says nothing, and Open vSwitch does not show it again.
+    saying = (term for term in terms if term.mask != 0)
+    return Match(tuple(sorted(saying, key=lambda term: _ORDER[term.field.name])))
 
 
 def ip(**fields: Value) -> Match:

@@ -78,14 +78,19 @@ class Subfield:
     def set(self, value: int) -> SetField:
         """The action that writes `value` into the bits, and leaves the others. Those of ct_mark and
         ct_label are set in the exec of a Ct."""
-        refuse_too_wide(self.name, value, self.size)
+        self._check(value)
         whole = self.mask == self.of.full_mask
         return SetField(self.of, value << self.first, None if whole else self.mask)
 
     def equals(self, value: int) -> dict[str, str]:
         """For a match, ``ip(**RULE.equals(5))``: the bits are `value`."""
-        refuse_too_wide(self.name, value, self.size)
+        self._check(value)
         return {self.field: f"{value << self.first:#x}/{self.mask:#x}"}
+
+    def _check(self, value: object) -> None:
+        if type(value) is not int:
+            raise PipelineError(f"{self.name}: found {shown(value)}, expected a whole number")
+        refuse_too_wide(self.name, value, self.size)
 
     def __str__(self) -> str:
         return f"bits {self.first} to {self.first + self.size - 1} of {self.field}"

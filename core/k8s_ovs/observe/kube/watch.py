@@ -25,7 +25,7 @@ from k8s_ovs.observe.kube.documents import (
     read_event,
     version_of,
 )
-from k8s_ovs.observe.kube.errors import Busy, Expired, Forbidden, Garbled, NotFound, refusal
+from k8s_ovs.observe.kube.errors import Busy, Expired, Garbled, NotFound, Refused, refusal
 from k8s_ovs.observe.kube.lines import Lines
 from k8s_ovs.observe.watch_event import (
     Entry,
@@ -52,6 +52,9 @@ _TRIAL = 2
 #: Seconds for which a server that has too much to do is left alone at most, whatever it asks for.
 _LONGEST_WAIT = 60.0
 _JOIN = 2.0
+#: Seconds for which the API server does not know a resource that it has listed before, until that
+#: is taken for true.
+_BELIEVED_AFTER = 60.0
 #: Seconds after which is looked again for what nobody has installed: at first, and at most.
 _LOOK_FIRST, _LOOK_SELDOM = 1.0, 30.0
 
@@ -126,6 +129,8 @@ class ResourceWatch:
         about: dict[str, Any] = {"source": source, "server": kube.settings.server}
         about |= {"plugin": resource.reader} if resource.reader else {}
         self._log = _log.bind(**about)
+        self._listed = False
+        self._missed_since: float | None = None
         self._version = ""
         self._absent = False
         self._looks = Backoff(_LOOK_FIRST, _LOOK_SELDOM)
@@ -222,12 +227,20 @@ class ResourceWatch:
     def _lost(self, error: Exception, **fields: Any) -> None:
         if not self._stopped.is_set():
             self._outage.failed(error, **fields)
-        self._set_connected(False, str(error), refused=isinstance(error, NotFound | Forbidden))
+        self._set_connected(False, str(error), refused=isinstance(error, Refused))
         asked = error.retry_after if isinstance(error, Busy) else 0.0
         self._pause(min(asked, _LONGEST_WAIT))
 
     def _not_installed(self, error: NotFound) -> None:
+        """What has been listed stays for a while: its definition may be on its way to be replaced,
+        or the API server about to start."""
         self._version = ""
+        now = time.monotonic()
+        self._missed_since = now if self._missed_since is None else self._missed_since
+        if self._listed and now < self._missed_since + _BELIEVED_AFTER:
+            self._lost(error)
+            return
+        self._listed = False
         self._found()
         if not self._absent:
             self._absent = True
@@ -242,6 +255,7 @@ class ResourceWatch:
         began = time.monotonic()
         listed = list_resource(self._kube, self._resource)
         self._version, self._absent = listed.version, False
+        self._listed, self._missed_since = True, None
         self._looks.reset()
         self._leave_out(listed.left_out)
         if self._understood:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import keyword
 import re
 import sys
+from importlib.metadata import packages_distributions
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from k8s_ovs.builtin import BUILTIN
 from k8s_ovs.errors import InvalidRecord
 from k8s_ovs.hooks.load import installed_plugins
 from k8s_ovs.hooks.manager import PluginManager
@@ -41,7 +43,11 @@ def check_new_name(name: str) -> str:
             table.name.lower() for table in manager.pipeline.tables
         },
         "is the name of records of the core": {*RESERVED_KINDS, *manager.kinds, *manager.resources},
-        "is installed already": {each.replace("-", "_") for each in installed_plugins()["plugins"]},
+        "is the name of a plugin of the core": {each.replace("-", "_") for each in BUILTIN},
+        "is installed already": {
+            *packages_distributions(),
+            *(each.replace("-", "_") for each in installed_plugins()["plugins"]),
+        },
     }
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise InvalidRecord(

@@ -9,9 +9,9 @@ judged: kube-proxy translates it behind the bridge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
 from ipaddress import IPv4Network
 from typing import Any
-from zlib import crc32
 
 from attrs import field, frozen
 
@@ -53,8 +53,8 @@ RULES = Table("EGRESS_RULES", "May this namespace begin it?", between=("EGRESS_T
 ZONE = Zone("EGRESS", 30_303)
 TRACKED = Subfield("EGRESS_TRACKED", "reg8", 0, 1)
 #: A namespace by a number that follows from its name, so that its rules are there once, and not
-#: for each of its pods. Two names share one of 32 bits once in four thousand million pairs.
-NAMESPACE = Subfield("EGRESS_NAMESPACE", "reg9")
+#: for each of its pods. Nobody finds another name with the same 64 bits.
+NAMESPACE = Subfield("EGRESS_NAMESPACE", "reg9"), Subfield("EGRESS_NAMESPACE_REST", "reg10")
 
 _OUT_PORT = register("OUT_PORT").name
 _PROTOCOLS = {"": ip, "tcp": tcp, "udp": udp}
@@ -86,7 +86,7 @@ class Egress:
 
     @hook
     def reservations(self) -> Iterable[Subfield | Zone]:
-        return [TRACKED, NAMESPACE, ZONE]
+        return [TRACKED, *NAMESPACE, ZONE]
 
     @hook
     def kinds(self) -> Iterable[RecordKind]:
@@ -103,7 +103,7 @@ class Egress:
         order: Order | None = view.get(EGRESS, pod.namespace)
         if order is None:
             return
-        number = crc32(pod.namespace.encode())
+        numbers = _numbers(pod.namespace)
         # An answer to somebody outside is of a connection that began there.
         inside = ip(ip_src=view.config.network, **{_OUT_PORT: pod.ofport})
         yield Flow(HEARD, 200, inside, [Goto("RETURN")])
@@ -111,9 +111,10 @@ class Egress:
         yield Flow(HEARD, 100, ip(**{_OUT_PORT: pod.ofport}), [remember])
         new = ip(in_port=pod.ofport, **TRACKED.equals(0))
         yield Flow(TRACK, 100, new, [TRACKED.set(1), Ct(ZONE.number, table="EGRESS_TRACK")])
-        yield Flow(TRACK, 90, ip(in_port=pod.ofport), [NAMESPACE.set(number), Goto("EGRESS_RULES")])
+        named_so = [half.set(number) for half, number in numbers.items()]
+        yield Flow(TRACK, 90, ip(in_port=pod.ofport), [*named_so, Goto("EGRESS_RULES")])
         # The same flows for each pod of the namespace: they are there once.
-        yield from _rules(order, number)
+        yield from _rules(order, numbers)
 
     @hook
     def status(self, view: View) -> Mapping[str, Any]:
@@ -121,17 +122,26 @@ class Egress:
         return {"ruled": sorted(name for name in here if view.get(EGRESS, name) is not None)}
 
 
-def _rules(order: Order, namespace: int) -> Iterator[Flow]:
+def _numbers(namespace: str) -> Mapping[Subfield, int]:
+    digest = blake2b(namespace.encode(), digest_size=8).digest()
+    numbers = (int.from_bytes(half, "big") for half in (digest[:4], digest[4:]))
+    return dict(zip(NAMESPACE, numbers, strict=True))
+
+
+def _rules(order: Order, numbers: Mapping[Subfield, int]) -> Iterator[Flow]:
+    namespace: dict[str, str] = {}
+    for half, number in numbers.items():
+        namespace |= half.equals(number)
     begin = [Ct(ZONE.number, commit=True, table="EXTERNAL")]
     for place, rule in enumerate(order.rules):
         actions = begin if rule.action == "allow" else []
         yield Flow(RULES, _MOST - place, _match(rule, namespace), actions)
-    yield Flow(RULES, 0x10, ip(**NAMESPACE.equals(namespace)), begin)
+    yield Flow(RULES, 0x10, ip(**namespace), begin)
 
 
-def _match(rule: Rule, namespace: int) -> Match:
+def _match(rule: Rule, namespace: Mapping[str, str]) -> Match:
     ports = {f"{rule.protocol}_dst": rule.port} if rule.port else {}
-    return _PROTOCOLS[rule.protocol](ip_dst=rule.to, **NAMESPACE.equals(namespace), **ports)
+    return _PROTOCOLS[rule.protocol](ip_dst=rule.to, **namespace, **ports)
 
 
 def _order(key: str, data: bytes) -> Order:
