@@ -67,7 +67,7 @@ LOCK_OF_IMAGE := --quiet --generate-hashes --no-emit-index-url --no-annotate --p
 lock: ## Pin all dependencies anew in requirements.lock.
 	.venv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 \
 	    --extra dev --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
-	.venv/bin/uv pip compile $(LOCK_OF_IMAGE) pyproject.toml --output-file deploy/requirements.lock
+	echo pip | .venv/bin/uv pip compile $(LOCK_OF_IMAGE) pyproject.toml - --output-file deploy/requirements.lock
 	echo hatchling | .venv/bin/uv pip compile $(LOCK_OF_IMAGE) - --output-file deploy/build.lock
 
 clean: ## Remove what make made here.

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from attrs import frozen
 from tests.cluster.binaries import COREDNS, coredns, kube_cache
 from tests.cluster.progress import progress
 from tests.kernel.cache import cached, fingerprint
@@ -26,6 +27,7 @@ __all__ = [
     "DAEMON",
     "PAUSE",
     "TOOLS",
+    "Store",
     "all_images",
     "as_another",
     "docker_archive",
@@ -192,19 +194,49 @@ def _fingerprint_of_tree() -> str:
 
 def _build_daemon(directory: Path) -> None:
     progress(f"building the image {DAEMON} as deploy/Dockerfile says")
-    store = kube_cache() / "buildah"
-    if len(list(store.glob("overlay/*"))) > MOST_LAYERS:
-        shutil.rmtree(store)
-    with tempfile.TemporaryDirectory(prefix="k8s-ovs-buildah-") as scratch:
-        buildah = ["nice", "-n", "15", "buildah", f"--root={store}", f"--runroot={scratch}"]
-        buildah += ["--storage-driver=overlay"]
-        run([*buildah, "pull", "--quiet", f"docker-archive:{_base()}"], BUILD_LIMIT_S)
+    home = kube_cache() / "buildah"
+    if len(list(home.glob("overlay/*"))) > MOST_LAYERS:
+        shutil.rmtree(home)
+    store = Store(home)
+    store.pull(_base())
+    store.build(DAEMON, TREE / "deploy" / "Dockerfile", TREE)
+    store.push(DAEMON, directory / "image.tar")
+
+
+@frozen
+class Store:
+    """A directory in which buildah has images and makes others of them. Methods raise K8sOvsError
+    with the last words of what failed."""
+
+    home: Path
+
+    def pull(self, archive: Path) -> None:
+        """Take the image of an archive."""
+        self._buildah("pull", "--quiet", f"docker-archive:{archive}")
+
+    def build(self, name: str, dockerfile: Path, context: Path) -> None:
+        """What the Dockerfile makes; what it is FROM is here."""
         options = ["--isolation=chroot", "--format=docker", "--layers", "--pull=never"]
         options += [f"--volume={each}:{each}:ro" for each in _settings_of_machine()]
-        options += [f"--file={TREE / 'deploy' / 'Dockerfile'}", f"--tag={DAEMON}", str(TREE)]
-        run([*buildah, "bud", *options], BUILD_LIMIT_S)
-        archive = f"docker-archive:{directory / 'image.tar'}:{DAEMON}"
-        run([*buildah, "push", "--quiet", DAEMON, archive], BUILD_LIMIT_S)
+        self._buildah("bud", *options, f"--file={dockerfile}", f"--tag={name}", str(context))
+
+    def push(self, name: str, archive: Path) -> None:
+        """Write an image into an archive, as `docker save` does."""
+        self._buildah("push", "--quiet", name, f"docker-archive:{archive}:{name}")
+
+    def run(self, name: str, *command: str) -> str:
+        """What a command prints in a container of the image, in this machine's network."""
+        container = self._buildah("from", "--pull=never", name).strip()
+        try:
+            return self._buildah("run", "--isolation=chroot", container, "--", *command)
+        finally:
+            self._buildah("rm", container)
+
+    def _buildah(self, *words: str) -> str:
+        with tempfile.TemporaryDirectory(prefix="k8s-ovs-buildah-") as scratch:
+            buildah = ["nice", "-n", "15", "buildah", f"--root={self.home}"]
+            buildah += [f"--runroot={scratch}", "--storage-driver=overlay"]
+            return run([*buildah, *words], BUILD_LIMIT_S)
 
 
 def _settings_of_machine() -> list[str]:

@@ -164,6 +164,26 @@ def test_the_daemons_pod_is_as_it_is_asked_for() -> None:
     assert "tolerations" not in pod
 
 
+def test_plugins_of_others_get_rights_files_and_variables() -> None:
+    """As docs/plugins.md says it."""
+    text = (CHART.parents[1] / "docs/plugins.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    given = yaml.safe_load(block)
+    found = rendered(*(f"{name}={json.dumps(value)}" for name, value in given.items()))
+    usual = rendered()
+    rules = usual["ClusterRole", "k8s-ovs"]["rules"]
+    assert found["ClusterRole", "k8s-ovs"]["rules"] == [*rules, *given["extraRules"]]
+    pod, usual_pod = template_of(found)["spec"], template_of(usual)["spec"]
+    assert pod["volumes"] == [*usual_pod["volumes"], *given["extraVolumes"]]
+    (daemon,), (usual_daemon,) = pod["containers"], usual_pod["containers"]
+    mounts = [*usual_daemon["volumeMounts"], *given["extraVolumeMounts"]]
+    assert daemon["volumeMounts"] == mounts
+    # Of two variables of one name the later one counts: ours.
+    assert daemon["env"] == [*given["extraEnv"], *usual_daemon["env"]]
+    for container in (*pod["initContainers"], daemon):
+        assert container["image"] == "REGISTRY/k8s-ovs-acme:1.0"
+
+
 @pytest.mark.parametrize(
     ("value", "where", "complaint"),
     [
@@ -180,6 +200,10 @@ def test_the_daemons_pod_is_as_it_is_asked_for() -> None:
         ('network.BandwidthUnenforced="no"', "/network/BandwidthUnenforced", "'refuse', 'warn'"),
         ('cni.binDir="opt"', "/cni/binDir", "does not match pattern"),
         ('extraArgs="--x"', "/extraArgs", "got string, want array"),
+        ('extraRules=[{"verbs":["list"]}]', "/extraRules/0", "'apiGroups', 'resources'"),
+        ('extraVolumes=[{"name":"acme"}]', "/extraVolumes/0", "minProperties: got 1, want 2"),
+        ('extraVolumeMounts=[{"name":"acme"}]', "/extraVolumeMounts/0", "property 'mountPath'"),
+        ('extraEnv=[{"name":"A","value":7}]', "/extraEnv/0/value", "got number, want string"),
         ("maxUnavailable=0", "/maxUnavailable", "minimum: got 0, want 1"),
     ],
 )
