@@ -218,8 +218,7 @@ class Allocator:
         result = known.manager.allocations(plugin, view)
         known.answers.remember(plugin, view)
         if isinstance(result, Held):
-            names = " and ".join(sorted(result.resources))
-            text = f"plugin {plugin}: it allocates nothing without {names} of Kubernetes"
+            text = f"plugin {plugin}: it allocates nothing without {result.named} of Kubernetes"
             self._wanted[plugin] = _Wanted((text,), taking=True)
             return False
         if isinstance(result, Failure):

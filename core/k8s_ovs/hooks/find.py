@@ -15,7 +15,7 @@ import pluggy
 
 from k8s_ovs.errors import PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.calls import SPECS, HookCall
-from k8s_ovs.hooks.where import class_at, defined_at, raised_at
+from k8s_ovs.hooks.where import class_at, defined_at, in_brackets, raised_at
 from k8s_ovs.plugin.hooks import PROJECT, Hooks
 from k8s_ovs.plugin.version import API_VERSION, version_problem
 from k8s_ovs.supervise import FaultLog
@@ -44,7 +44,7 @@ def find_calls(plugins: Mapping[str, object]) -> dict[str, list[HookCall]]:
         except BaseException as error:  # an attribute of a plugin may raise anything
             if is_ctrl_c(error):
                 raise
-            at = _at(raised_at(error, type(plugin).__module__) or class_at(plugin))
+            at = in_brackets(raised_at(error, type(plugin).__module__) or class_at(plugin))
             text = f"{shown(error)}, expected methods marked with @hook{at}"
             raise PluginError(f"plugin {name}: {text}") from error
     return calls
@@ -59,7 +59,9 @@ def has_hook(plugin: object, hook: str) -> bool:
 def _refuse_other_version(plugin: object) -> None:
     wanted = getattr(plugin, "api_version", API_VERSION)
     if problem := version_problem(wanted):
-        raise PluginError(f"{problem}, as this is version {API_VERSION}{_at(class_at(plugin))}")
+        raise PluginError(
+            f"{problem}, as this is version {API_VERSION}{in_brackets(class_at(plugin))}"
+        )
 
 
 def _is_marked(marks: pluggy.PluginManager, plugin: object, name: str) -> bool:
@@ -67,12 +69,12 @@ def _is_marked(marks: pluggy.PluginManager, plugin: object, name: str) -> bool:
     where it is and is none."""
     if marks.parse_hookimpl_opts(plugin, name) is None:
         if name in SPECS and has_hook(plugin, name):
-            at = _at(defined_at(getattr(plugin, name)))
+            at = in_brackets(defined_at(getattr(plugin, name)))
             raise PluginError(f"{name} is not marked as a hook, expected @hook above it{at}")
         return False
     if name not in SPECS:
         near = " or ".join(get_close_matches(name, SPECS)) or "a hook's name"
-        at = _at(defined_at(getattr(plugin, name)))
+        at = in_brackets(defined_at(getattr(plugin, name)))
         raise PluginError(f"unknown hook {name!r}, expected {near}{at}; hooks are {_listed(SPECS)}")
     return True
 
@@ -82,7 +84,7 @@ def _arguments(hook: str, method: Any) -> tuple[str, ...]:
     if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
         raise PluginError(
             f"{hook} is a coroutine (async def), expected a function that returns"
-            f"{_at(defined_at(method))}"
+            f"{in_brackets(defined_at(method))}"
         )
     taken = inspect.signature(method).parameters.values()
     named = [each for each in taken if each.kind not in _NOT_NAMED]
@@ -94,16 +96,12 @@ def _arguments(hook: str, method: Any) -> tuple[str, ...]:
     ]
     if wrong:
         expected = f"{hook}({_listed(('self', *_ARGUMENTS[hook]))}) or fewer of these"
-        at = _at(defined_at(method))
+        at = in_brackets(defined_at(method))
         raise PluginError(f"{hook} takes {_listed(wrong)}, expected {expected}{at}")
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken):
         return _ARGUMENTS[hook]
     names = {each.name for each in named}
     return tuple(each for each in _ARGUMENTS[hook] if each in names)
-
-
-def _at(where: str) -> str:
-    return f" ({where})" if where else ""
 
 
 def _listed(words: Any) -> str:

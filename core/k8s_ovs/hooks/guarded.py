@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from k8s_ovs.errors import InvalidRecord, PluginError, is_ctrl_c, shown
 from k8s_ovs.hooks.time_limit import HookTimeout, Rest, Resting
-from k8s_ovs.hooks.where import defined_at, module_of, raised_at
+from k8s_ovs.hooks.where import defined_at, in_brackets, module_of, raised_at
 from k8s_ovs.model.checked import as_text
 from k8s_ovs.model.subnet import HELD_IN, blocks_of
 from k8s_ovs.plugin.records import ConfigField, Indexes, KubeResource, RecordKind
@@ -106,7 +106,7 @@ class _Guard:
                 return written
             raise PluginError(
                 f"plugin {self.plugin} cannot write {shown(value)}: "
-                f"encode returned {shown(written)}, expected bytes{_at(defined_at(encode))}"
+                f"encode returned {shown(written)}, expected bytes{in_brackets(defined_at(encode))}"
             )
 
         return write
@@ -131,7 +131,7 @@ class _Guard:
                 return found
             raise InvalidRecord(
                 f"plugin {self.plugin} cannot judge {shown(value)}: {what} of {self.name} "
-                f"returned {shown(found)}, expected {wanted}{_at(defined_at(judge))}"
+                f"returned {shown(found)}, expected {wanted}{in_brackets(defined_at(judge))}"
             )
 
         return judged
@@ -166,11 +166,7 @@ def _like(error: BaseException, told: _Told) -> _Told:
 def _why(error: BaseException, function: object) -> str:
     """What a function of a plugin raised, and where."""
     why = f"it {error}" if isinstance(error, HookTimeout) else shown(error)
-    return why + _at(raised_at(error, module_of(function)) or defined_at(function))
-
-
-def _at(where: str) -> str:
-    return f" ({where})" if where else ""
+    return why + in_brackets(raised_at(error, module_of(function)) or defined_at(function))
 
 
 def _text_of(error: InvalidRecord) -> str:

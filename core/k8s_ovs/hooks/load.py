@@ -15,7 +15,7 @@ from k8s_ovs.hooks.find import has_hook
 from k8s_ovs.hooks.manager import PluginManager
 from k8s_ovs.hooks.owners import owner_bits
 from k8s_ovs.hooks.selection import chosen_plugins
-from k8s_ovs.hooks.where import module_at, raised_at
+from k8s_ovs.hooks.where import in_brackets, module_at, raised_at
 from k8s_ovs.supervise import FaultLog
 
 __all__ = ["PLUGINS_GROUP", "installed_plugins", "known_owners", "load_plugins", "load_problem"]
@@ -45,7 +45,7 @@ def load_problem(entry: EntryPoint, error: BaseException) -> str:
     where = raised_at(error, entry.module) or module_at(entry.module)
     return (
         f'plugin "{entry.name}" ({entry.value}) does not load: {shown(error)}, expected a class at '
-        f"{entry.value} that can be made without arguments{f' ({where})' if where else ''}"
+        f"{entry.value} that can be made without arguments{in_brackets(where)}"
     )
 
 

@@ -18,6 +18,7 @@ from k8s_ovs.hooks.find import find_calls, has_hook
 from k8s_ovs.hooks.guarded import guarded_field, guarded_kind, guarded_resource
 from k8s_ovs.hooks.owners import owners_of
 from k8s_ovs.hooks.result import Failure, Held, Judged, Results
+from k8s_ovs.hooks.where import in_brackets
 from k8s_ovs.model.codec import field_names
 from k8s_ovs.model.network import NetworkConfig
 from k8s_ovs.model.pod import Pod
@@ -86,7 +87,7 @@ class PluginManager:
     def where(self, plugin: str, hook: str) -> str:
         """File and line of a plugin's hook, in brackets behind a blank; "": not known."""
         found = next((call.where for call in self._calls[hook] if call.plugin == plugin), "")
-        return f" ({found})" if found else ""
+        return in_brackets(found)
 
     def owner_bits(self, plugin: str) -> int:
         """The 16 bits that mark the flows of `plugin`."""

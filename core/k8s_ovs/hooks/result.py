@@ -6,6 +6,8 @@ from typing import TypeAlias, TypeVar
 
 from attrs import frozen
 
+from k8s_ovs.hooks.where import in_brackets
+
 __all__ = ["Failure", "Held", "Judged", "Results", "WrongResult"]
 
 T = TypeVar("T")
@@ -29,8 +31,8 @@ class Failure:
     where: str = ""
 
     def __str__(self) -> str:
-        place = f" ({self.where})" if self.where else ""
-        return f"plugin {self.plugin}: {self.hook} of {self.subject}: {self.error}{place}"
+        where = in_brackets(self.where)
+        return f"plugin {self.plugin}: {self.hook} of {self.subject}: {self.error}{where}"
 
 
 @frozen
@@ -41,9 +43,13 @@ class Held:
     plugin: str
     resources: frozenset[str]
 
+    @property
+    def named(self) -> str:
+        """The resources, in words."""
+        return " and ".join(sorted(self.resources))
+
     def __str__(self) -> str:
-        names = " and ".join(sorted(self.resources))
-        return f"the first list of {names} of Kubernetes, which plugin {self.plugin} reads"
+        return f"the first list of {self.named} of Kubernetes, which plugin {self.plugin} reads"
 
 
 #: (plugin, its results or what went wrong), a plugin at a time.

@@ -10,7 +10,7 @@ from typing import Any
 
 from k8s_ovs.errors import is_ctrl_c
 
-__all__ = ["class_at", "defined_at", "module_at", "module_of", "raised_at"]
+__all__ = ["class_at", "defined_at", "in_brackets", "module_at", "module_of", "raised_at"]
 
 
 def raised_at(error: BaseException, module: str) -> str:
@@ -66,6 +66,11 @@ def module_at(module: str) -> str:
     """The file of a module that is loaded, at its first line; "": it has none."""
     path = getattr(sys.modules.get(module), "__file__", None)
     return _place(path, 1) if isinstance(path, str) else ""
+
+
+def in_brackets(where: str) -> str:
+    """As the end of an error's text; "" stays so."""
+    return f" ({where})" if where else ""
 
 
 def _steps(trace: TracebackType | None) -> Iterator[tuple[CodeType, int, object]]:

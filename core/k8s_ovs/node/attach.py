@@ -291,7 +291,7 @@ def _with_link(
 
 def _of_tenant(network: Network, pod: Pod) -> list[str]:
     """What a pod waits for until its tenant is known."""
-    view = network.manager.node_view(network.reconciler.world)
+    view = network.view()
     try:
         known = view.tenant_of(pod) is not None and view.vni_of(pod) is not None
     except PluginError as error:
@@ -331,7 +331,7 @@ def _link_problems(link: PodLink, settings: LinkSettings) -> list[str]:
 
 def _admission(network: Network, request: CniRequest) -> list[str]:
     """What the plugins make a pod wait for. Raises CniError if one refuses."""
-    view = network.manager.node_view(network.reconciler.world)
+    view = network.view()
     reasons = []
     for plugin, result in network.manager.admit_pod(view, pod_request(request)):
         if isinstance(result, Failure):

@@ -22,6 +22,7 @@ from k8s_ovs.node.ipam import AddressPool
 from k8s_ovs.node.switch import ofport_of
 from k8s_ovs.ovs.datapath import Datapath
 from k8s_ovs.plugin.values import AddressChoice, LinkSettings, PodRequest
+from k8s_ovs.plugin.view import View
 from k8s_ovs.reconcile.reconciler import Reconciler
 
 __all__ = [
@@ -52,6 +53,10 @@ class Network:
     pool: AddressPool
     etcd: EtcdSockets = field(factory=EtcdSockets)
 
+    def view(self) -> View:
+        """What the hooks that each node calls see now."""
+        return self.manager.node_view(self.reconciler.world)
+
     def new_pod(self, request: CniRequest, address: IPv4Address, serial: int) -> Pod:
         """The pod that `request` asks for, at `address`."""
         return Pod(
@@ -80,7 +85,7 @@ def address_choice(network: Network, request: PodRequest) -> AddressChoice:
     """Which addresses all plugins allow a new pod. Raises PluginError if one fails: another pod's
     address, or one from a pool that is not this pod's, would be worse than none; InvalidRecord if
     they allow none, K8sOvsError if one cannot know yet."""
-    view = network.manager.node_view(network.reconciler.world)
+    view = network.view()
     choices = list[AddressChoice]()
     for _, result in network.manager.pod_address(view, request):
         if isinstance(result, Failure):
@@ -97,7 +102,7 @@ def unlisted_flows(network: Network, pod: Pod) -> list[str]:
     manager, world = network.manager, network.reconciler.world
     if not world.of(UNSYNCED):
         return []
-    view = manager.node_view(world)
+    view = network.view()
     flows = [*manager.network_flows(view), *manager.tenant_flows(view, view.tenant_of(pod) or 0)]
     answers = (*flows, *manager.pod_flows(view, pod), *manager.pod_link(view, pod))
     held = [answer for _, answer in answers if isinstance(answer, Held)]
@@ -108,7 +113,7 @@ def link_settings(network: Network, pod: Pod) -> LinkSettings:
     """The plugins' settings for the interface of a pod, for which that of a plugin that does not
     know yet stays as it is. Raises PluginError if one fails: its settings are unknown then, and may
     be a rate limit."""
-    view = network.manager.node_view(network.reconciler.world)
+    view = network.view()
     wanted: list[LinkSettings] = []
     for _, result in network.manager.pod_link(view, pod):
         if isinstance(result, Failure):

@@ -165,13 +165,16 @@ def _term(field: Field) -> SearchStrategy[Term]:
         return st.tuples(st.integers(0, 0xFF), st.none() | st.integers(1, 0xFF)).map(
             lambda drawn: Term(field, drawn[0] & (drawn[1] or 0xFF), drawn[1])
         )
-    exact = _value(field).map(lambda value: Term(field, value))
+    return _masked(field).map(lambda drawn: Term(field, *drawn))
+
+
+def _masked(field: Field) -> SearchStrategy[tuple[int, int | None]]:
+    """A value of all bits, or where the field takes a mask of some."""
+    whole = st.tuples(_value(field), st.none())
     if not field.maskable:
-        return exact
-    masked = st.tuples(_value(field), _mask(field)).map(
-        lambda drawn: Term(field, drawn[0] & drawn[1], drawn[1])
-    )
-    return st.one_of(exact, masked)
+        return whole
+    some = st.tuples(_value(field), _mask(field)).map(lambda drawn: (drawn[0] & drawn[1], drawn[1]))
+    return st.one_of(whole, some)
 
 
 def _value(field: Field) -> SearchStrategy[int]:
@@ -228,13 +231,7 @@ def _plain_action(
 
 
 def _set_field(field: Field) -> SearchStrategy[SetField]:
-    whole = _value(field).map(lambda value: SetField(field, value))
-    if not field.maskable:
-        return whole
-    masked = st.tuples(_value(field), _mask(field)).map(
-        lambda drawn: SetField(field, drawn[0] & drawn[1], drawn[1])
-    )
-    return st.one_of(whole, masked)
+    return _masked(field).map(lambda drawn: SetField(field, *drawn))
 
 
 def _ct(targets: list[str], version: Literal[4, 6]) -> SearchStrategy[Ct]:

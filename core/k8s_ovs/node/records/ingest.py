@@ -216,6 +216,9 @@ class Ingest:
         for name in {kind for kind, _ in dirty if kind in kinds and kinds[kind].exclusive}:
             keys = {key for kind, key in dirty if kind == name}
             self._settle_exclusive(changes, config, kinds[name], keys)
+        if self._was_listed:
+            self._was_listed = False
+            give_back_memory()
         return changes
 
     def _read_records(
@@ -253,9 +256,6 @@ class Ingest:
             for key, entity in self._objects.pop(KUBE + name, {}).items():
                 self._decode(config, resource, key, key, entity)
                 dirty.add((name, key))
-        if self._was_listed:
-            self._was_listed = False
-            give_back_memory()
         return dirty
 
     def _is_read(self, kind: RecordKind) -> bool:

@@ -129,10 +129,10 @@ class ResourceWatch:
         about: dict[str, Any] = {"source": source, "server": kube.settings.server}
         about |= {"plugin": resource.reader} if resource.reader else {}
         self._log = _log.bind(**about)
-        self._listed = False
         self._missed_since: float | None = None
         self._version = ""
-        self._absent = False
+        # Whether it was not installed the last time that it was told; None: it was not told.
+        self._absent: bool | None = None
         self._looks = Backoff(_LOOK_FIRST, _LOOK_SELDOM)
         self._state: SourceState | None = None
         self._understood = True
@@ -237,10 +237,9 @@ class ResourceWatch:
         self._version = ""
         now = time.monotonic()
         self._missed_since = now if self._missed_since is None else self._missed_since
-        if self._listed and now < self._missed_since + _BELIEVED_AFTER:
+        if self._absent is False and now < self._missed_since + _BELIEVED_AFTER:
             self._lost(error)
             return
-        self._listed = False
         self._found()
         if not self._absent:
             self._absent = True
@@ -255,7 +254,7 @@ class ResourceWatch:
         began = time.monotonic()
         listed = list_resource(self._kube, self._resource)
         self._version, self._absent = listed.version, False
-        self._listed, self._missed_since = True, None
+        self._missed_since = None
         self._looks.reset()
         self._leave_out(listed.left_out)
         if self._understood:
